@@ -1,0 +1,122 @@
+//! Fleets of workers: tasks scheduled by priority over worker processes, and the wire they talk on.
+//!
+//! A program describes its work as **tasks**, small serialisable structs with a `run` method, and hands them to a
+//! **manager**. The manager starts the program again as many times as it should have **workers**, and gives each of them
+//! one task after the other. Their outputs come back through handles, their messages through an inbox.
+//!
+//! ```no_run
+//! use serde::{Deserialize, Serialize};
+//! use workfleet::prelude::*;
+//!
+//! /// Counts the primes below a limit.
+//! #[derive(Debug, Serialize, Deserialize)]
+//! struct Primes {
+//!     below: u64,
+//! }
+//!
+//! impl TaskSpec for Primes {
+//!     const NAME: &'static str = "primes"; // a name and data travel, never code
+//!     type Output = usize;
+//! }
+//!
+//! impl Task for Primes {
+//!     fn run(self, cx: &TaskContext) -> Result<usize, TaskError> {
+//!         let mut count = 0;
+//!         for n in 2..self.below {
+//!             cx.check_cancelled()?;
+//!             count += usize::from((2..n).take_while(|d| d * d <= n).all(|d| n % d != 0));
+//!         }
+//!         Ok(count)
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let registry = Registry::new().task::<Primes>();
+//!     workfleet::init(&registry); // in a worker process this never returns
+//!
+//!     let manager = ProcessManager::builder(registry).start()?;
+//!     let counts = (1..=8)
+//!         .map(|n| manager.submit(Primes { below: n * 100_000 }))
+//!         .collect::<Result<Vec<_>, _>>()?;
+//!     for (n, count) in (1..=8).zip(counts) {
+//!         println!("{} primes below {}", count.wait()?, n * 100_000);
+//!     }
+//!     println!("{}", manager.close(ClosePolicy::Join)?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! It needs this crate and `serde` with its `derive` feature, and runs on Linux and other Unix systems.
+//!
+//! # What is promised
+//!
+//! - **Nothing waits for ever.** A worker that exits, aborts, is killed, overflows its stack, falls silent or never
+//!   starts is noticed, buried and replaced, and whoever waits for its task is answered.
+//! - **Work survives its workers.** The task that ran is run again, up to three times in all; the tasks that waited
+//!   behind it go elsewhere and are charged with nothing. So a task may run more than once, but each handle resolves
+//!   exactly once.
+//! - **Failures say what happened.** A [`TaskFailure`](task::TaskFailure) has the error's whole chain or the panic, and
+//!   a certificate for each worker that died: the signal or the exit code, and its last words.
+//! - **Nothing is left behind.** However a manager ends, by [`close`](task::ProcessManager::close), by a drop or by a
+//!   `SIGKILL`, its workers end, and so do the processes in their groups.
+//! - **Data travels, never code.** What arrives is decoded as a registered type or refused, and its length is held
+//!   against a limit before any memory is taken.
+//!
+//! # How to go on
+//!
+//! | to do | see |
+//! |---|---|
+//! | send messages from a running task, and read them | [`TaskContext::send_message`], [`ProcessManager::messages`] |
+//! | wait for tasks in an async program | [`TaskHandle`] is a future, [`ProcessManager::message_stream`] a stream |
+//! | let some tasks go first | [`Priority`], [`ProcessManager::submit_at`] |
+//! | schedule tasks from within tasks | [`TaskContext::schedule`] |
+//! | keep something expensive in each worker | [`Registry::session`] |
+//! | stop tasks | [`TaskHandle::cancel`], [`TaskContext::check_cancelled`], [`ClosePolicy`] |
+//! | test code that has a manager | [`test_worker!`] |
+//!
+//! The example `manifest` is a whole program: it digests every file below some directories in worker processes, shows
+//! a bar, ends properly on Ctrl-C, and loses nothing when workers are killed.
+//!
+//! # What is in here
+//!
+//! This crate has no code of its own. Each concept is a crate that stands alone and has a short name here:
+//!
+//! | name | crate | what it is |
+//! |---|---|---|
+//! | [`task`] | `workfleet-task-manager` | tasks, managers, worker processes |
+//! | [`wire`] | `workfleet-wire` | frames and typed messages between processes |
+//!
+//! Features: `wire-tokio` adds [`wire`]'s asynchronous functions, `wire-codec` its `tokio_util` codec.
+//!
+//! [`TaskContext::send_message`]: task::TaskContext::send_message
+//! [`TaskContext::schedule`]: task::TaskContext::schedule
+//! [`TaskContext::check_cancelled`]: task::TaskContext::check_cancelled
+//! [`ProcessManager::messages`]: task::ProcessManager::messages
+//! [`ProcessManager::message_stream`]: task::ProcessManager::message_stream
+//! [`ProcessManager::submit_at`]: task::ProcessManager::submit_at
+//! [`Registry::session`]: task::Registry::session
+//! [`TaskHandle`]: task::TaskHandle
+//! [`TaskHandle::cancel`]: task::TaskHandle::cancel
+//! [`ClosePolicy`]: task::ClosePolicy
+//! [`Priority`]: task::Priority
+
+#[doc(inline)]
+pub use workfleet_task_manager as task;
+#[doc(inline)]
+pub use workfleet_wire as wire;
+
+#[doc(inline)]
+pub use workfleet_task_manager::{init, test_worker};
+
+/// What a program with tasks usually needs: `use workfleet::prelude::*;`.
+///
+/// The traits [`Manager`](crate::task::Manager) and [`ManagerExt`](crate::task::ManagerExt) come without their names:
+/// their methods are there, and the names stay free.
+pub mod prelude {
+    #[doc(no_inline)]
+    pub use workfleet_task_manager::{
+        ClosePolicy, FailureCause, Manager as _, ManagerExt as _, Message, MessageError, NoMessage, Priority,
+        ProcessManager, Registry, Task, TaskContext, TaskError, TaskFailure, TaskHandle, TaskMessage,
+        TaskSpec,
+    };
+}

@@ -1,0 +1,175 @@
+//! Every name that the facade gives something, used once.
+
+use std::any::{TypeId, type_name};
+
+use serde::{Deserialize, Serialize};
+use workfleet::prelude::*;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Double(u32);
+impl TaskSpec for Double {
+    const NAME: &'static str = "double";
+    type Output = u32;
+}
+impl Task for Double {
+    fn run(self, cx: &TaskContext) -> Result<u32, TaskError> {
+        cx.send_message(&Doubling(self.0))?;
+        Ok(2 * self.0)
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Doubling(u32);
+impl TaskMessage for Doubling {
+    const NAME: &'static str = "doubling";
+}
+
+fn registry() -> Registry {
+    Registry::new().task::<Double>()
+}
+workfleet::test_worker!(registry());
+
+#[test]
+fn the_prelude_is_enough_for_a_program() {
+    workfleet::init(&registry());
+    let manager = ProcessManager::builder(registry()).workers(1).start().expect("it starts");
+    let handle: TaskHandle<u32> = manager.submit_at(Double(21), Priority(0)).expect("it is taken");
+    let messages: Result<Vec<Message<Doubling>>, MessageError> = manager.messages().collect();
+    let contents: Vec<Doubling> =
+        messages.expect("they are").into_iter().map(|message| message.content).collect();
+    assert_eq!(contents, [Doubling(21)]);
+    let output: Result<u32, TaskFailure> = handle.wait();
+    assert_eq!(output.expect("it is done"), 42);
+    assert!(manager.messages::<NoMessage>().next().is_none());
+    let report = manager.close(ClosePolicy::Join).expect("it closes");
+    assert_eq!(report.tasks.done, 1);
+}
+
+#[test]
+fn the_traits_of_the_prelude_have_their_methods() {
+    fn levels(manager: &dyn workfleet::task::Manager) -> u8 {
+        manager.priority_levels()
+    }
+    fn send<M: workfleet::task::Manager>(manager: &M) {
+        manager.send_message(&Doubling(1)).expect("it is taken");
+    }
+    let manager = ProcessManager::builder(registry()).workers(1).start().expect("it starts");
+    assert_eq!(levels(&manager), 2);
+    send(&manager);
+    let cause = manager.messages::<NoMessage>().next().expect("a message is there");
+    assert!(matches!(cause, Err(MessageError::Unexpected { .. })));
+    let never = FailureCause::Cancelled;
+    assert_eq!(never.to_string(), "cancelled");
+}
+
+/// Fails to compile if a name is missing, and returns how many there are.
+macro_rules! types {
+    ($($type:ty),* $(,)?) => { [$((type_name::<$type>(), TypeId::of::<$type>())),*] };
+}
+
+#[test]
+fn task_is_the_task_manager() {
+    use workfleet::task::*;
+
+    // Traits.
+    fn _traits<S: TaskSpec, T: Task, M: TaskMessage, A: Manager, B: ManagerExt, C: Service, D: Extension>() {}
+    // Functions and macros.
+    let _: fn(&Registry) = init;
+    #[expect(unused_imports, reason = "that the name is there is what is tested")]
+    use workfleet::task::test_worker as _;
+
+    let names = types![
+        Cancelled,
+        CloseError,
+        ClosePolicy,
+        CloseReport,
+        DeathCertificate,
+        EncodedMessage,
+        EncodedTask,
+        ExitStatus,
+        FailureCause,
+        FailureReport,
+        Incarnation,
+        KillReason,
+        Message<()>,
+        MessageError,
+        MessageStream<NoMessage>,
+        Messages<'static, NoMessage>,
+        NoMessage,
+        NoSession,
+        Peer,
+        Priority,
+        ProcessManager,
+        ProcessManagerBuilder,
+        Proxy,
+        Registry,
+        RegistryError,
+        ScheduleError<()>,
+        ScheduleErrorKind,
+        ScopeError<()>,
+        SendError,
+        ServiceLine,
+        SpecInfo,
+        StartError,
+        StartFailure,
+        Stats,
+        TaskContext,
+        TaskCounts,
+        TaskError,
+        TaskFailure,
+        TaskHandle<()>,
+        TaskId,
+        WorkerStats,
+    ];
+    for (name, _) in names {
+        assert!(name.starts_with("workfleet_task_manager::"), "{name}");
+    }
+}
+
+#[test]
+fn wire_is_the_wire() {
+    use workfleet::wire::*;
+
+    let names = types![
+        DecodeError,
+        Decoder,
+        EncodeError,
+        Frame,
+        FrameError,
+        FrameRef<'static>,
+        Kind,
+        ReceiveError,
+        SendError,
+        Violation,
+        blocking::Reader<std::io::Empty>,
+        kinds::Direction,
+    ];
+    for (name, _) in names {
+        assert!(name.starts_with("workfleet_wire::"), "{name}");
+    }
+
+    // Functions and constants: a frame goes out and comes back.
+    let mut encoded = Vec::new();
+    let payload = message::encode(&7_u8).expect("it encodes");
+    encode_frame(kinds::MESSAGE, &payload, &mut encoded);
+    assert_eq!(encoded.len(), HEADER_LEN_BYTES + 1);
+    assert_eq!(encoded[..HEADER_LEN_BYTES], encode_header(kinds::MESSAGE, 1));
+    let mut same = Vec::new();
+    encode_frame_with(kinds::MESSAGE, &mut same, |out| message::encode_into(&7_u8, out)).expect("it encodes");
+    assert_eq!(same, encoded);
+    check_frame_len(kinds::MESSAGE, 1, DEFAULT_FRAME_LIMIT_BYTES).expect("it is within the limit");
+}
+
+#[cfg(feature = "wire-tokio")]
+#[test]
+fn the_asynchronous_wire_is_there() {
+    use workfleet::wire::asynchronous::Reader;
+    assert!(type_name::<Reader<()>>().starts_with("workfleet_wire::asynchronous::"));
+}
+
+#[cfg(feature = "wire-codec")]
+#[test]
+fn the_codec_is_there() {
+    use workfleet::wire::codec::FrameCodec;
+    assert!(type_name::<FrameCodec>().starts_with("workfleet_wire::codec::"));
+}

@@ -1,0 +1,71 @@
+//! What a task fails with, in the process that ran it.
+//!
+//! Invariant: an error's whole chain of sources is kept as text, because the types that made it do not travel.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::{error::Error, fmt};
+
+/// The error of a task: made by `?` from any error, or from a text.
+///
+/// It does not itself implement [`Error`]: that is what lets `?` convert everything that does.
+///
+/// ```
+/// use workfleet_task_manager::TaskError;
+///
+/// fn port(text: &str) -> Result<u16, TaskError> {
+///     let port = text.parse()?;
+///     if port < 1024 {
+///         return Err(format!("port {port} is reserved").into());
+///     }
+///     Ok(port)
+/// }
+/// assert_eq!(port("80").unwrap_err().to_string(), "port 80 is reserved");
+/// assert_eq!(port("http").unwrap_err().to_string(), "invalid digit found in string");
+/// ```
+pub struct TaskError {
+    /// The error's text first, then those of its sources.
+    chain: Vec<String>,
+    backtrace: Backtrace,
+}
+
+impl TaskError {
+    /// An error that says `message` and has no source.
+    pub fn message(message: impl Into<String>) -> Self {
+        Self { chain: vec![message.into()], backtrace: Backtrace::capture() }
+    }
+
+    /// The error's text first, then those of its sources, outermost first.
+    pub fn chain(&self) -> &[String] {
+        &self.chain
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<String>, Option<String>) {
+        let captured = self.backtrace.status() == BacktraceStatus::Captured;
+        (self.chain, captured.then(|| self.backtrace.to_string()))
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for TaskError {
+    fn from(error: E) -> Self {
+        let error: Box<dyn Error + Send + Sync> = error.into();
+        let mut chain = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(error) = source {
+            chain.push(error.to_string());
+            source = error.source();
+        }
+        Self { chain, backtrace: Backtrace::capture() }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.chain.first().map_or("", String::as_str))
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.chain.join(": "))
+    }
+}

@@ -1,0 +1,111 @@
+//! The worker's half of a service: what rides on the same connection as the tasks.
+//!
+//! The manager's half is [`Service`](crate::Service). Neither half knows tasks, and the task manager knows neither:
+//! that is how locks, events and heartbeats reach a task without being known here.
+//!
+//! Invariant: a range of frame kinds belongs to at most one extension.
+
+use std::{
+    any::Any,
+    fmt,
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use workfleet_wire::Kind;
+
+use crate::{manager::SendError, service::SERVICE_KINDS, worker::Worker};
+
+/// A service's half in a worker process; made when a task first asks for it by
+/// [`TaskContext::extension`](crate::TaskContext::extension).
+pub trait Extension: Any + Send + Sync {
+    /// The frame kinds of the service, the same as its [`Service::kinds`](crate::Service::kinds).
+    const KINDS: RangeInclusive<u8>;
+
+    /// Makes it, with the line to its other half. It must not wait for an answer: frames are not handed out meanwhile.
+    fn attach(line: ServiceLine) -> Self;
+
+    /// A frame came from the other half. Runs on whichever of the worker's threads reads the socket, also while a task
+    /// runs, and must not block it, nor flush: the answer could not be read. A panic ends the worker.
+    fn on_frame(&self, kind: Kind, payload: &[u8]);
+}
+
+/// The line from an [`Extension`] to the [`Service`](crate::Service) in the manager.
+#[derive(Clone, Debug)]
+pub struct ServiceLine {
+    worker: Weak<Worker>,
+    kinds: RangeInclusive<u8>,
+}
+
+impl ServiceLine {
+    /// Sends a frame. `Ok` means buffered: it leaves at once unless the socket is full.
+    ///
+    /// # Errors
+    /// [`SendError::ForeignKind`] if the service's range does not hold `kind`, or no service's may, [`SendError::TooLarge`] if the payload
+    /// exceeds the frame limit, [`SendError::AttemptEnded`] if the worker is ending.
+    pub fn send(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        if !self.kinds.contains(&kind.0) || !SERVICE_KINDS.contains(&kind.0) {
+            return Err(SendError::ForeignKind { kind });
+        }
+        self.worker.upgrade().ok_or(SendError::AttemptEnded)?.send_frame(kind, payload)
+    }
+}
+
+/// The extensions that the tasks of a worker have asked for.
+#[derive(Default)]
+pub(crate) struct Extensions {
+    attached: Mutex<Vec<Attached>>,
+}
+
+struct Attached {
+    kinds: RangeInclusive<u8>,
+    extension: Arc<dyn Any + Send + Sync>,
+    on_frame: fn(&(dyn Any + Send + Sync), Kind, &[u8]),
+}
+
+impl Extensions {
+    pub(crate) fn get<E: Extension>(&self, worker: &Arc<Worker>) -> Arc<E> {
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = attached.iter().find_map(|a| Arc::downcast(Arc::clone(&a.extension)).ok()) {
+            return found;
+        }
+        let taken = attached
+            .iter()
+            .find(|a| a.kinds.contains(E::KINDS.start()) || E::KINDS.contains(a.kinds.start()));
+        if let Some(taken) = taken {
+            let kinds = taken.kinds.clone();
+            drop(attached);
+            panic!("an extension claims the frame kinds {:?}, of which another has {kinds:?}", E::KINDS);
+        }
+        let line = ServiceLine { worker: Arc::downgrade(worker), kinds: E::KINDS };
+        let extension = Arc::new(E::attach(line));
+        attached.push(Attached {
+            kinds: E::KINDS,
+            extension: extension.clone(),
+            on_frame: |extension, kind, payload| {
+                if let Some(extension) = extension.downcast_ref::<E>() {
+                    extension.on_frame(kind, payload);
+                }
+            },
+        });
+        extension
+    }
+
+    /// Hands a frame to the extension whose it is; false if there is none.
+    pub(crate) fn on_frame(&self, kind: Kind, payload: &[u8]) -> bool {
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(found) = attached.iter().find(|attached| attached.kinds.contains(&kind.0)) else {
+            return false;
+        };
+        let (extension, on_frame) = (Arc::clone(&found.extension), found.on_frame);
+        drop(attached);
+        on_frame(&*extension, kind, payload);
+        true
+    }
+}
+
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extensions").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,328 @@
+//! How a task failed, and how a worker died: typed, serialisable, and readable as they print.
+//!
+//! Invariant: a task fails at most once, and its [`TaskFailure`] carries a certificate for every worker that died
+//! while running it.
+
+use std::{fmt, ops::Deref, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::TaskId;
+
+/// A task that ended without its output: a [`FailureReport`], whose fields are read through it.
+///
+/// `Display` prints all of it, over several lines where there is a backtrace or a worker's last words.
+#[doc(alias = "WorkerException")]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskFailure {
+    /// Boxed, so that a `Result` with it stays small.
+    report: Box<FailureReport>,
+}
+
+impl TaskFailure {
+    /// The fields, to be taken apart.
+    pub fn into_report(self) -> FailureReport {
+        *self.report
+    }
+}
+
+impl From<FailureReport> for TaskFailure {
+    fn from(report: FailureReport) -> Self {
+        Self { report: Box::new(report) }
+    }
+}
+
+impl Deref for TaskFailure {
+    type Target = FailureReport;
+
+    fn deref(&self) -> &FailureReport {
+        &self.report
+    }
+}
+
+impl fmt::Debug for TaskFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.report, f)
+    }
+}
+
+/// Which task failed, where, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FailureReport {
+    /// The task.
+    pub task: TaskId,
+    /// [`TaskSpec::NAME`](crate::TaskSpec::NAME) of its type.
+    pub name: String,
+    /// Its `Debug` form.
+    pub debug: String,
+    /// The attempt that failed, from 1; 0 if the task was never handed to a worker.
+    pub attempt: u32,
+    /// The worker that ran that attempt.
+    pub worker: Option<String>,
+    /// What went wrong.
+    pub cause: FailureCause,
+    /// One certificate for each worker that died while running this task, oldest first.
+    pub deaths: Vec<DeathCertificate>,
+}
+
+/// What went wrong with a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum FailureCause {
+    /// It returned an error.
+    #[non_exhaustive]
+    Error {
+        /// The error's text, then those of its sources.
+        chain: Vec<String>,
+        /// Where it was made; there if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` is set for the workers.
+        backtrace: Option<String>,
+    },
+    /// It panicked.
+    #[non_exhaustive]
+    Panicked {
+        /// What it panicked with.
+        message: String,
+        /// `file:line:column` of the panic.
+        location: Option<String>,
+        /// There under the same condition as an error's.
+        backtrace: Option<String>,
+    },
+    /// Its worker died while running it, as often as the crash limit allows: see [`deaths`](FailureReport::deaths).
+    WorkerDied,
+    /// It was cancelled, or its manager closed while it ran.
+    Cancelled,
+    /// No attempt at it was begun, or none after the [`deaths`](FailureReport::deaths).
+    #[non_exhaustive]
+    NeverStarted {
+        /// Why.
+        reason: String,
+    },
+    /// The worker does not know a task of this name, or cannot decode its fields.
+    #[non_exhaustive]
+    Rejected {
+        /// What the worker said.
+        reason: String,
+    },
+    /// It ran to its end, but its output could not be encoded, does not fit a frame, or does not decode.
+    #[non_exhaustive]
+    Output {
+        /// What was wrong with it.
+        reason: String,
+    },
+}
+
+/// No more than this comes beside a text.
+const TEXT_HEAD_BYTES: usize = 8;
+
+/// Where to cut a text so that at most `limit_bytes` are left, and no character is cut.
+pub(crate) fn floor_char_boundary(text: &str, limit_bytes: usize) -> usize {
+    (0..=limit_bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0)
+}
+
+impl FailureReport {
+    /// About how much memory it takes.
+    pub(crate) fn len_bytes(&self) -> usize {
+        let certificates = self.deaths.iter().map(|death| size_of_val(death) + death.stderr_tail.len());
+        size_of_val(self)
+            + self.name.len()
+            + self.debug.len()
+            + self.cause.text_bytes()
+            + certificates.sum::<usize>()
+    }
+}
+
+impl FailureCause {
+    fn text_bytes(&self) -> usize {
+        match self {
+            Self::Error { chain, backtrace } => chain.iter().chain(backtrace).map(String::len).sum(),
+            Self::Panicked { message, location, backtrace } => {
+                message.len() + location.iter().chain(backtrace).map(String::len).sum::<usize>()
+            }
+            Self::NeverStarted { reason } | Self::Rejected { reason } | Self::Output { reason } => {
+                reason.len()
+            }
+            Self::WorkerDied | Self::Cancelled => 0,
+        }
+    }
+
+    /// The same cause, with texts short enough to travel in a frame of at most `limit_bytes`: a failure must reach
+    /// its manager.
+    pub(crate) fn shortened(mut self, limit_bytes: u64) -> Self {
+        let mut budget = usize::try_from(limit_bytes / 2).unwrap_or(usize::MAX);
+        // False: there was no room for even a part of it.
+        let mut shorten = |text: &mut String| {
+            let room = budget > 0;
+            let end = floor_char_boundary(text, budget);
+            text.truncate(end);
+            budget = budget.saturating_sub(end + TEXT_HEAD_BYTES);
+            room
+        };
+        match &mut self {
+            Self::Error { chain, backtrace } => {
+                let kept = chain.iter_mut().map(&mut shorten).take_while(|room| *room).count();
+                chain.truncate(kept);
+                backtrace.as_mut().map(shorten);
+            }
+            Self::Panicked { message, location, backtrace } => {
+                for text in [Some(message), location.as_mut(), backtrace.as_mut()].into_iter().flatten() {
+                    shorten(text);
+                }
+            }
+            Self::NeverStarted { reason } | Self::Rejected { reason } | Self::Output { reason } => {
+                shorten(reason);
+            }
+            Self::WorkerDied | Self::Cancelled => {}
+        }
+        self
+    }
+}
+
+impl fmt::Display for TaskFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} {}", self.task, self.debug)?;
+        if self.attempt > 0 {
+            write!(f, ", attempt {}", self.attempt)?;
+        }
+        if let Some(worker) = &self.worker {
+            write!(f, " on {worker}")?;
+        }
+        write!(f, ": {}", self.cause)?;
+        for death in &self.deaths {
+            write!(f, "\n  {death}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TaskFailure {}
+
+impl fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let backtrace = match self {
+            Self::Error { chain, backtrace } => {
+                f.write_str(&chain.join(": "))?;
+                backtrace
+            }
+            Self::Panicked { message, location, backtrace } => {
+                write!(f, "panicked: {message}")?;
+                if let Some(location) = location {
+                    write!(f, " ({location})")?;
+                }
+                backtrace
+            }
+            Self::WorkerDied => return f.write_str("its worker died"),
+            Self::Cancelled => return f.write_str("cancelled"),
+            Self::NeverStarted { reason } => return write!(f, "never started: {reason}"),
+            Self::Rejected { reason } => return write!(f, "rejected by the worker: {reason}"),
+            Self::Output { reason } => return write!(f, "its output was lost: {reason}"),
+        };
+        match backtrace {
+            Some(backtrace) => write!(f, "\n{}", backtrace.trim_end()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a worker process came to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeathCertificate {
+    /// The worker's name.
+    pub worker: String,
+    /// Its process id. The process is gone and reaped: another may have the number by now.
+    pub pid: u32,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Why the manager ended it, if it did.
+    pub killed_because: Option<KillReason>,
+    /// The last lines of its standard error, at most 4 KiB.
+    pub stderr_tail: String,
+    /// The attempt that was charged with the death, if one was: the one that ran.
+    pub charged: Option<TaskId>,
+}
+
+/// How a process ended, as the kernel tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ExitStatus {
+    /// It exited, with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+    /// Not to be seen: the kernel still holds it in a call that nothing interrupts, or somebody else in this program
+    /// has reaped it.
+    Unknown,
+}
+
+/// Why a manager killed one of its workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum KillReason {
+    /// Its connection ended while it lived.
+    ConnectionEnded,
+    /// It sent what the protocol does not allow.
+    ProtocolViolated,
+    /// Nothing was heard of it for this long.
+    Silent(Duration),
+    /// The manager was closing.
+    Closing,
+}
+
+impl fmt::Display for DeathCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {}) {}", self.worker, self.pid, self.status)?;
+        if let Some(reason) = &self.killed_because {
+            write!(f, ", killed by its manager because {reason}")?;
+        }
+        for line in self.stderr_tail.lines() {
+            write!(f, "\n    | {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited with code {code}"),
+            Self::Signaled(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "was ended by {name}"),
+                None => write!(f, "was ended by signal {signal}"),
+            },
+            Self::Unknown => f.write_str("ended, nobody saw how"),
+        }
+    }
+}
+
+impl fmt::Display for KillReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConnectionEnded => f.write_str("its connection ended"),
+            Self::ProtocolViolated => f.write_str("it violated the protocol"),
+            Self::Silent(limit) => write!(f, "nothing was heard of it for {limit:?}"),
+            Self::Closing => f.write_str("it was closing"),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGILL => "SIGILL",
+        libc::SIGINT => "SIGINT",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGSYS => "SIGSYS",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGXCPU => "SIGXCPU",
+        _ => return None,
+    })
+}

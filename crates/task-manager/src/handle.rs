@@ -1,0 +1,208 @@
+//! The handle of a submitted task: the one place where its output or its failure comes out.
+//!
+//! Invariants:
+//! - It resolves exactly once, whatever happens to the task, the worker or the manager.
+//! - Wakers are woken outside the slot's lock.
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use serde::de::DeserializeOwned;
+use workfleet_wire::message;
+
+use crate::{
+    failure::{FailureCause, FailureReport, TaskFailure},
+    process::Shared,
+    registry::with_sources,
+    task::{SpecInfo, TaskId},
+};
+
+/// A task's encoded output, or its failure.
+pub(crate) type Outcome = Result<Box<[u8]>, TaskFailure>;
+
+/// Where an outcome is put and waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    state: Mutex<State>,
+    ready: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outcome: Option<Outcome>,
+    taken: bool,
+    waker: Option<Waker>,
+    /// A thread waits for `ready`.
+    thread_waits: bool,
+}
+
+impl Slot {
+    pub(crate) fn fill(&self, outcome: Outcome) {
+        let mut state = self.lock();
+        debug_assert!(state.outcome.is_none() && !state.taken, "a task ends once");
+        state.outcome = Some(outcome);
+        let waker = state.waker.take();
+        let thread_waits = state.thread_waits;
+        drop(state);
+        if thread_waits {
+            self.ready.notify_all();
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn take(state: &mut State) -> Option<Outcome> {
+        let outcome = state.outcome.take()?;
+        state.taken = true;
+        Some(outcome)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A submitted task. Await it, or [`wait`](Self::wait) for it; its output or its failure comes here and nowhere else.
+///
+/// Dropping the handle lets the task go on and drops its outcome; [`cancel`](Self::cancel) stops it.
+///
+/// # Cancel safety
+/// Dropping an `.await` of `&mut handle` loses nothing: the outcome stays in the handle.
+#[must_use = "a task's failure comes through its handle only"]
+pub struct TaskHandle<O> {
+    slot: Arc<Slot>,
+    manager: Weak<Shared>,
+    spec: &'static SpecInfo,
+    id: TaskId,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O: DeserializeOwned> TaskHandle<O> {
+    pub(crate) fn new(slot: Arc<Slot>, manager: Weak<Shared>, spec: &'static SpecInfo, id: TaskId) -> Self {
+        Self { slot, manager, spec, id, output: PhantomData }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Whether the task has ended.
+    pub fn is_finished(&self) -> bool {
+        let state = self.slot.lock();
+        state.outcome.is_some() || state.taken
+    }
+
+    /// Asks the task to stop: one that waits is cancelled at once, a running one is told by
+    /// [`TaskContext::is_cancelled`](crate::TaskContext::is_cancelled). The handle still resolves: with
+    /// [`FailureCause::Cancelled`], or with the output if the task ended first or chose to finish.
+    pub fn cancel(&self) {
+        if let Some(manager) = self.manager.upgrade() {
+            manager.cancel(self.id.sequence());
+        }
+    }
+
+    /// Waits for the task's output, blocking the thread.
+    ///
+    /// # Errors
+    /// The task's failure.
+    pub fn wait(self) -> Result<O, TaskFailure> {
+        let outcome = self.wait_until(None);
+        // Without a deadline there always is one.
+        outcome.map_or_else(|| unreachable!("the wait has no deadline"), |outcome| self.decode(outcome))
+    }
+
+    /// Waits for the task's output at most this long; `None` if it has not ended by then.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<O, TaskFailure>> {
+        let outcome = self.wait_until(Instant::now().checked_add(timeout))?;
+        Some(self.decode(outcome))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Option<Outcome> {
+        let mut state = self.slot.lock();
+        loop {
+            if let Some(outcome) = Slot::take(&mut state) {
+                return Some(outcome);
+            }
+            if state.taken {
+                return Some(Err(self.already_taken()));
+            }
+            state.thread_waits = true;
+            state = match deadline {
+                None => self.slot.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    let waited = self.slot.ready.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn decode(&self, outcome: Outcome) -> Result<O, TaskFailure> {
+        match outcome {
+            Err(failure) => Err(failure),
+            Ok(output) => message::decode(&output)
+                .map_err(|error| self.failure(FailureCause::Output { reason: with_sources(&error) })),
+        }
+    }
+
+    fn already_taken(&self) -> TaskFailure {
+        self.failure(FailureCause::Output { reason: "it was taken from the handle before".into() })
+    }
+
+    /// A failure that happened here, after the task's end.
+    fn failure(&self, cause: FailureCause) -> TaskFailure {
+        FailureReport {
+            task: self.id,
+            name: self.spec.name.into(),
+            debug: self.spec.name.into(),
+            attempt: 0,
+            worker: None,
+            cause,
+            deaths: Vec::new(),
+        }
+        .into()
+    }
+}
+
+impl<O: DeserializeOwned> Future for TaskHandle<O> {
+    type Output = Result<O, TaskFailure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.slot.lock();
+        if let Some(outcome) = Slot::take(&mut state) {
+            drop(state);
+            return Poll::Ready(self.decode(outcome));
+        }
+        if state.taken {
+            drop(state);
+            return Poll::Ready(Err(self.already_taken()));
+        }
+        let old = match &state.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            _ => state.waker.replace(cx.waker().clone()),
+        };
+        drop(state);
+        // A waker's destructor may run anything: not under the lock.
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl<O> fmt::Debug for TaskHandle<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle").field("task", &self.id).field("name", &self.spec.name).finish()
+    }
+}

@@ -1,0 +1,190 @@
+//! The manager as everything that schedules sees it.
+//!
+//! [`Manager`] is object-safe and speaks of encoded tasks; [`ManagerExt`] gives it the typed face.
+//!
+//! Invariant: a task that is not taken is handed back, with the reason.
+
+use std::fmt;
+
+use workfleet_wire::{EncodeError, Kind};
+
+use crate::{
+    message::{EncodedMessage, TaskMessage},
+    task::{EncodedTask, Priority, TaskSpec},
+};
+
+/// What can schedule tasks and take messages: a pool, or the view of one that its workers have.
+pub trait Manager: Send + Sync {
+    /// How many priority levels there are; the least urgent is one less.
+    fn priority_levels(&self) -> u8;
+
+    /// Schedules a task whose output nobody waits for.
+    ///
+    /// # Errors
+    /// [`ScheduleError`], with the task.
+    fn schedule_encoded(
+        &self,
+        task: EncodedTask,
+        priority: Priority,
+    ) -> Result<(), ScheduleError<EncodedTask>>;
+
+    /// Puts a message into the inbox.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError>;
+}
+
+/// The typed face of every [`Manager`].
+pub trait ManagerExt: Manager {
+    /// Schedules a task and lets it go: its output is dropped, its failure comes with the messages.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] with the task: its priority is beyond the levels, it is not registered, it cannot be
+    /// encoded, it exceeds the frame limit, or the manager takes no more.
+    fn schedule<T: TaskSpec>(&self, task: T, priority: Priority) -> Result<(), ScheduleError<T>> {
+        match EncodedTask::new(&task) {
+            Err(error) => Err(ScheduleError::new(task, ScheduleErrorKind::Encode(error))),
+            Ok(encoded) => {
+                self.schedule_encoded(encoded, priority).map_err(|error| error.map(|_encoded| task))
+            }
+        }
+    }
+
+    /// Puts a message into the manager's inbox.
+    ///
+    /// # Errors
+    /// [`SendError`]: the message cannot be encoded or exceeds the frame limit, or whoever sends it has ended.
+    fn send_message<M: TaskMessage>(&self, message: &M) -> Result<(), SendError> {
+        self.send_encoded(EncodedMessage::new(message).map_err(SendError::Encode)?)
+    }
+}
+
+impl<T: Manager + ?Sized> ManagerExt for T {}
+
+/// A task was not taken. [`into_task`](Self::into_task) has it back.
+pub struct ScheduleError<T> {
+    inner: Box<(T, ScheduleErrorKind)>,
+}
+
+/// Why a task was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleErrorKind {
+    /// The manager is closed, or closing.
+    #[error("the manager is closed")]
+    Closed,
+    /// The attempt on whose behalf it was to be scheduled has ended.
+    #[error("the attempt that schedules it has ended")]
+    AttemptEnded,
+    /// There is no such priority.
+    #[error("priority {priority} is beyond the manager's {levels} levels, of which {} is the last", levels - 1)]
+    #[non_exhaustive]
+    Priority {
+        /// What was asked for.
+        priority: Priority,
+        /// How many levels there are, from 0.
+        levels: u8,
+    },
+    /// The registry has no task of this name, so no worker could run it.
+    #[error("no task {name:?} is registered")]
+    #[non_exhaustive]
+    Unregistered {
+        /// The name.
+        name: &'static str,
+    },
+    /// The task does not encode.
+    #[error("the task cannot be encoded")]
+    Encode(#[source] EncodeError),
+    /// The encoded task does not fit a frame.
+    #[error("the task has {len_bytes} bytes, beyond the limit of {limit_bytes}")]
+    #[non_exhaustive]
+    TooLarge {
+        /// What it has.
+        len_bytes: u64,
+        /// What a frame takes.
+        limit_bytes: u64,
+    },
+}
+
+impl<T> ScheduleError<T> {
+    pub(crate) fn new(task: T, kind: ScheduleErrorKind) -> Self {
+        Self { inner: Box::new((task, kind)) }
+    }
+
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> ScheduleError<U> {
+        let (task, kind) = *self.inner;
+        ScheduleError::new(f(task), kind)
+    }
+
+    /// Why.
+    pub fn kind(&self) -> &ScheduleErrorKind {
+        &self.inner.1
+    }
+
+    /// The task, back.
+    pub fn into_task(self) -> T {
+        self.inner.0
+    }
+}
+
+impl<T> fmt::Debug for ScheduleError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ScheduleError").field(self.kind()).finish()
+    }
+}
+
+impl<T> fmt::Display for ScheduleError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.kind(), f)
+    }
+}
+
+impl<T> std::error::Error for ScheduleError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self.kind())
+    }
+}
+
+/// A message or frame was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The attempt that sends has ended.
+    #[error("the attempt that sends has ended")]
+    AttemptEnded,
+    /// The worker that it is meant for is gone.
+    #[error("the worker is gone")]
+    WorkerGone,
+    /// The content does not encode.
+    #[error("the message cannot be encoded")]
+    Encode(#[source] EncodeError),
+    /// The encoded content does not fit a frame.
+    #[error("the message has {len_bytes} bytes, beyond the limit of {limit_bytes}")]
+    #[non_exhaustive]
+    TooLarge {
+        /// What it has.
+        len_bytes: u64,
+        /// What a frame takes.
+        limit_bytes: u64,
+    },
+    /// What was sent before has not been taken: by the worker, or by the inbox's reader.
+    #[error("{waiting_bytes} bytes wait to be taken already, beyond the limit of {limit_bytes}")]
+    #[non_exhaustive]
+    Full {
+        /// What waits.
+        waiting_bytes: u64,
+        /// What may wait.
+        limit_bytes: u64,
+    },
+    /// A service used a frame kind that is not its own.
+    #[error("the frame kind {kind} is outside the service's range")]
+    #[non_exhaustive]
+    ForeignKind {
+        /// The kind.
+        kind: Kind,
+    },
+    /// The manager takes no more messages.
+    #[error("the manager is closed")]
+    Closed,
+}

@@ -1,0 +1,106 @@
+//! The manager's end of a worker's connection: what has to go out, from whichever thread.
+//!
+//! Invariants:
+//! - Writing never waits. What the socket does not take is kept and sent when it does; reading goes on meanwhile.
+//! - A broken connection swallows what is written to it: reading it to its end is what tells its story.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{io::Interest, sync::Notify, time::sleep};
+
+use crate::sys::{outgoing::Outgoing, watch::watch};
+
+/// What a worker's connection needs besides being read.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: Arc<OwnedFd>,
+    out: Mutex<Outgoing>,
+    /// Set by [`close`](Self::close): the worker is gone or given up.
+    closed: AtomicBool,
+    /// The socket was full: flush when it is writable. Changed under the lock of `out`.
+    full: AtomicBool,
+    /// `full` was set.
+    blocked: Notify,
+    /// Nothing was heard of the worker for too long.
+    pub(super) silent: Notify,
+}
+
+/// How soon a full socket is tried again if the process has no descriptor left to be told by.
+const WITHOUT_EVENT: Duration = Duration::from_millis(5);
+
+impl Link {
+    pub(super) fn new(socket: Arc<OwnedFd>) -> Self {
+        Self {
+            socket,
+            out: Mutex::default(),
+            closed: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            blocked: Notify::new(),
+            silent: Notify::new(),
+        }
+    }
+
+    /// Appends frames; [`flush`](Self::flush) sends them.
+    pub(crate) fn push<R>(&self, append: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        append(self.lock().buffer())
+    }
+
+    /// How much the socket has not taken yet.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.lock().waiting_bytes() as u64
+    }
+
+    /// Sends what the socket takes. False if the worker is gone.
+    pub(crate) fn flush(&self) -> bool {
+        let mut out = self.lock();
+        self.full.store(false, Ordering::Release);
+        if !self.closed.load(Ordering::Relaxed) {
+            match out.send(&*self.socket) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.full.store(true, Ordering::Release);
+                    self.blocked.notify_one();
+                }
+                Err(_) => self.close(),
+            }
+        }
+        if self.closed.load(Ordering::Relaxed) {
+            out.clear();
+        }
+        !self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when a socket that was full takes bytes again, or has failed.
+    ///
+    /// # Cancel safety
+    /// Dropping this future loses nothing: that the socket was full is noted until it is flushed.
+    pub(super) async fn writable_again(&self) {
+        while !self.full.load(Ordering::Acquire) {
+            self.blocked.notified().await;
+        }
+        // Registered only now: otherwise every read at the other end would wake this one up.
+        let registered =
+            self.socket.try_clone().and_then(|socket| watch(Arc::new(socket), Interest::WRITABLE));
+        match registered {
+            Ok(socket) => drop(socket.writable().await),
+            // No descriptor is left for it. There is no event to wait for then.
+            Err(_) => sleep(WITHOUT_EVENT).await,
+        }
+    }
+
+    /// Writes nothing any more.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outgoing> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,406 @@
+//! The life of the workers on one seat: started, served, buried, and started again.
+//!
+//! Invariants:
+//! - Whatever a worker sent before it died is handled before its tasks go to others.
+//! - Every process that was started is killed with its group and reaped, on every way out of here.
+//! - Nothing waits for a worker without a limit: not its greeting, its sessions, its death, nor its exit.
+
+use std::{
+    io::{self, ErrorKind},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    io::Interest,
+    sync::{Semaphore, oneshot, watch::Receiver},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+};
+use workfleet_wire::{Decoder, FrameRef, kinds};
+
+use super::{
+    link::Link,
+    logs::{Logs, Taps},
+    shared::{Mode, Seated, Shared, guarded},
+    spawn::{Process, Program, Spawned, spawn},
+    start::{Limits, StartFailure},
+};
+use crate::{
+    failure::{DeathCertificate, ExitStatus, KillReason},
+    protocol::{self, Hello, Next, StartFailed, Violation, Welcome},
+    registry::with_sources,
+    service::{Incarnation, Peer},
+    sys::{
+        page::Page,
+        socket,
+        watch::{Watched, watch},
+    },
+};
+
+/// How long a killed worker may take to be gone before its tasks go to others all the same.
+const BURIAL_LIMIT: Duration = Duration::from_secs(2);
+
+/// An exiting process closes its socket shortly before it is dead; one that lives on after this has let go of it.
+const DEATH_BEHIND_END: Duration = Duration::from_millis(100);
+
+/// A program that ends before it is ready has its exit handlers to run; one that lives on after this is killed.
+const EXIT_BEHIND_END: Duration = Duration::from_secs(1);
+
+/// What every seat of a manager starts from.
+pub(super) struct Plan {
+    pub(super) shared: Arc<Shared>,
+    pub(super) program: Program,
+    pub(super) registry_digest: u64,
+    pub(super) limits: Limits,
+    pub(super) logs: Logs,
+    /// Each first try of a seat reports here.
+    pub(super) first_tries: std::sync::mpsc::Sender<Result<(), StartFailure>>,
+    pub(super) incarnations: AtomicU64,
+    /// Who may start a process now.
+    pub(super) spawning: Semaphore,
+}
+
+/// A worker process that has shaken hands.
+struct Worker {
+    process: Process,
+    connection: Watched,
+    decoder: Decoder,
+    page: Page,
+    taps: Taps,
+    peer: Peer,
+}
+
+/// Keeps a worker on `seat` until the manager closes.
+pub(super) async fn run(plan: Arc<Plan>, seat: usize) {
+    let shared = Arc::clone(&plan.shared);
+    let mut mode = shared.mode.subscribe();
+    let mut first_try = Some(plan.first_tries.clone());
+    while *mode.borrow() == Mode::Running {
+        let delay = match start(&plan, seat, &mut mode).await {
+            Ok(mut worker) => {
+                if let Some(first_try) = first_try.take() {
+                    let _ = first_try.send(Ok(()));
+                }
+                let killed_because = worker.serve(&shared, seat, &mut mode, plan.limits.exit).await;
+                worker.bury(&shared, seat, killed_because).await
+            }
+            Err(StartFailure::Closing) => break,
+            Err(failure) => {
+                tracing::warn!(worker = seat, error = %with_sources(&failure), "a worker did not start");
+                let delay = shared.start_failed(&failure);
+                if let Some(first_try) = first_try.take() {
+                    let _ = first_try.send(Err(failure));
+                }
+                delay
+            }
+        };
+        if !delay.is_zero() {
+            tokio::select! {
+                biased;
+                () = changed(&mut mode, Mode::Running) => break,
+                () = sleep(delay) => {}
+            }
+        }
+    }
+}
+
+/// Starts a worker up to the point where it takes tasks.
+async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Worker, StartFailure> {
+    let shared = &plan.shared;
+    let name: Arc<str> = format!("worker-{seat}").into();
+    let welcome = Welcome {
+        registry_digest: plan.registry_digest,
+        worker: name.to_string(),
+        manager: shared.id,
+        priority_levels: shared.levels,
+        frame_limit_bytes: shared.frame_limit_bytes,
+    };
+    let mut greeting = Vec::new();
+    protocol::push_greeting(kinds::WELCOME, protocol::VERSION, &welcome, &mut greeting)
+        .map_err(|error| StartFailure::spawn(io::Error::other(error)))?;
+    let program = plan.program.clone();
+    let pipe_stdout = plan.logs.takes_stdout();
+    let (logs, worker) = (plan.logs.clone(), Arc::clone(&name));
+    let spawned = off_this_thread(plan, move |still_wanted| {
+        let log = logs.open(&worker)?;
+        if !still_wanted() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok((spawn(&program, pipe_stdout, &greeting)?, log))
+    });
+    let (spawned, log) = spawned.await.map_err(StartFailure::spawn)?;
+    let Spawned { mut process, socket, page, stdout, stderr } = spawned;
+    process.watch().map_err(StartFailure::spawn)?;
+    let mut taps = plan.logs.tap(&log, stdout, stderr).map_err(StartFailure::spawn)?;
+    let socket = Arc::new(socket);
+    let connection = watch(Arc::clone(&socket), Interest::READABLE).map_err(StartFailure::spawn)?;
+    let mut decoder = Decoder::new(protocol::limit_bytes(shared.frame_limit_bytes));
+
+    let greeted = tokio::select! {
+        biased;
+        () = changed(mode, Mode::Running) => Err(GreetFailed::Closing),
+        greeted = greet(&connection, &mut decoder, plan) => greeted,
+    };
+    let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
+    match greeted {
+        Ok(()) => {
+            let link = Arc::new(Link::new(socket));
+            let seated = Seated { link: Arc::clone(&link), name: Arc::clone(&name), pid: process.id() };
+            let peer = Peer { link, worker: name, incarnation, frame_limit_bytes: shared.frame_limit_bytes };
+            shared.worker_ready(seat, seated);
+            Ok(Worker { process, connection, decoder, page, taps, peer })
+        }
+        Err(failed) => {
+            let exited = matches!(failed, GreetFailed::Ended)
+                && timeout(EXIT_BEHIND_END, process.died()).await.is_ok();
+            let status = process.bury(BURIAL_LIMIT).await;
+            let certificate = DeathCertificate {
+                worker: name.to_string(),
+                pid: process.id(),
+                status,
+                killed_because: (!exited).then_some(KillReason::ConnectionEnded),
+                stderr_tail: taps.last_words().await,
+                charged: None,
+            };
+            Err(failed.into_failure(certificate, &plan.limits))
+        }
+    }
+}
+
+/// Does what it takes to start a process on a thread of its own: that takes a millisecond, or for ever where a log
+/// directory hangs, and the other workers go on. `start` is told whether somebody still waits. Not on the runtime's threads, which panic where the system allows no
+/// more of them.
+async fn off_this_thread<T: Send + 'static>(
+    plan: &Plan,
+    start: impl FnOnce(&dyn Fn() -> bool) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let limit = plan.limits.init;
+    let started = async {
+        let _permit = plan.spawning.acquire().await;
+        let (tell, told) = oneshot::channel();
+        let run = move || {
+            let started = start(&|| !tell.is_closed());
+            // What nobody waits for any more is killed where it is dropped.
+            drop(tell.send(started));
+        };
+        thread::Builder::new().name("workfleet-start".into()).spawn(run)?;
+        told.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts workers panicked")))
+    };
+    timeout(limit, started).await.unwrap_or_else(|_| {
+        let reason = format!("the process, or the opening of its log, has not been started within {limit:?}");
+        Err(io::Error::new(ErrorKind::TimedOut, reason))
+    })
+}
+
+/// Why a worker is not ready.
+enum GreetFailed {
+    /// The connection ended before it was.
+    Ended,
+    /// The manager closes.
+    Closing,
+    NotReached,
+    SessionsNotMade,
+    Version(u16),
+    Registry(u64),
+    Session(String),
+    Violation(Violation),
+}
+
+impl From<Violation> for GreetFailed {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl GreetFailed {
+    fn into_failure(self, certificate: DeathCertificate, limits: &Limits) -> StartFailure {
+        match self {
+            Self::Ended => StartFailure::Died { certificate: Box::new(certificate) },
+            Self::Closing => StartFailure::Closing,
+            Self::NotReached => {
+                StartFailure::InitNotReached { after: limits.init, stderr_tail: certificate.stderr_tail }
+            }
+            Self::SessionsNotMade => StartFailure::SessionTimeout { after: limits.session },
+            Self::Version(theirs) => StartFailure::Version { ours: protocol::VERSION, theirs },
+            Self::Registry(theirs) => StartFailure::Registry { theirs },
+            Self::Session(reason) => StartFailure::Session { reason },
+            Self::Violation(violation) => StartFailure::Violation { reason: with_sources(&violation) },
+        }
+    }
+}
+
+/// Waits for the worker's greeting, then for its sessions.
+async fn greet(connection: &Watched, decoder: &mut Decoder, plan: &Plan) -> Result<(), GreetFailed> {
+    let mut deadline = Instant::now() + plan.limits.init;
+    let mut greeted = false;
+    loop {
+        while let Some(FrameRef { kind, payload }) = decoder.next_frame().map_err(Violation::from)? {
+            match kind {
+                kinds::HELLO if !greeted => {
+                    let hello: Hello =
+                        protocol::decode_greeting(kind, payload)?.map_err(GreetFailed::Version)?;
+                    if hello.registry_digest != plan.registry_digest {
+                        return Err(GreetFailed::Registry(hello.registry_digest));
+                    }
+                    greeted = true;
+                    deadline = Instant::now() + plan.limits.session;
+                }
+                kinds::IDLE if greeted => return Ok(()),
+                kinds::START_FAILED if greeted => {
+                    let StartFailed { reason } = protocol::decode(kind, payload)?;
+                    return Err(GreetFailed::Session(reason));
+                }
+                _ => return Err(Violation::OutOfTurn { kind }.into()),
+            }
+        }
+        match timeout_at(deadline, receive(connection, decoder)).await {
+            Ok(true) => {}
+            Ok(false) => return Err(GreetFailed::Ended),
+            Err(_) if greeted => return Err(GreetFailed::SessionsNotMade),
+            Err(_) => return Err(GreetFailed::NotReached),
+        }
+    }
+}
+
+/// Waits for the manager to close, or to close more harshly.
+async fn changed(mode: &mut Receiver<Mode>, from: Mode) {
+    // An error means that the manager is gone, which waits for its seats.
+    let _ = mode.wait_for(|mode| *mode > from).await;
+}
+
+/// Waits for bytes and takes what is there. False: the connection has ended.
+///
+/// # Cancel safety
+/// Dropping this future loses nothing: it waits only before it takes.
+async fn receive(connection: &Watched, decoder: &mut Decoder) -> bool {
+    loop {
+        let Ok(mut ready) = connection.readable().await else { return false };
+        let space = decoder.spare();
+        let space_bytes = space.len();
+        match socket::receive_now(&**connection.get_ref(), space) {
+            Ok(0) => return false,
+            Ok(received_bytes) => {
+                decoder.advance(received_bytes);
+                if received_bytes < space_bytes {
+                    // The socket is empty. What comes later is a new event, which this does not clear.
+                    ready.clear_ready();
+                }
+                return true;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ready.clear_ready(),
+            // Reset: the worker died with frames of ours unread.
+            Err(_) => return false,
+        }
+    }
+}
+
+impl Worker {
+    /// Serves the worker until it is dead or has to die; why, if it is for us to kill it.
+    async fn serve(
+        &mut self,
+        shared: &Shared,
+        seat: usize,
+        mode: &mut Receiver<Mode>,
+        exit_limit: Duration,
+    ) -> Option<KillReason> {
+        // It may have sent more behind its greeting.
+        if let Err(violation) = shared.handle_frames(seat, &mut self.decoder, &self.peer) {
+            return Some(self.violated(&violation));
+        }
+        let link = Arc::clone(&self.peer.link);
+        let mut last_mode = Mode::Running;
+        let mut exit_deadline = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = changed(mode, last_mode) => {
+                    last_mode = *mode.borrow();
+                    match last_mode {
+                        Mode::Killing => return Some(KillReason::Closing),
+                        Mode::Finishing => {
+                            link.push(|out| protocol::push(kinds::TASK, &Next::Close, out)).ok();
+                            link.flush();
+                            exit_deadline = Some(Instant::now() + exit_limit);
+                        }
+                        Mode::Running => {}
+                    }
+                }
+                received = receive(&self.connection, &mut self.decoder) => {
+                    if !received {
+                        let dead = timeout(DEATH_BEHIND_END, self.process.died()).await.is_ok();
+                        return (!dead).then_some(KillReason::ConnectionEnded);
+                    }
+                    if let Err(violation) = shared.handle_frames(seat, &mut self.decoder, &self.peer) {
+                        return Some(self.violated(&violation));
+                    }
+                }
+                () = link.writable_again() => {
+                    link.flush();
+                }
+                () = self.process.died() => {
+                    self.drain(shared, seat);
+                    return None;
+                }
+                () = link.silent.notified() => {
+                    // We may be the one who was late: what it has sent counts.
+                    self.drain(shared, seat);
+                    if shared.is_silent(seat) {
+                        return Some(KillReason::Silent(shared.silence_limit));
+                    }
+                }
+                () = sleep_until(exit_deadline.unwrap_or_else(Instant::now)), if exit_deadline.is_some() => {
+                    return Some(KillReason::Closing);
+                }
+            }
+        }
+    }
+
+    /// Handles what a dead worker left in the socket. It does not wait for the end of the stream: a process that the
+    /// worker started may hold the other end open.
+    fn drain(&mut self, shared: &Shared, seat: usize) {
+        loop {
+            match socket::receive_now(&**self.connection.get_ref(), self.decoder.spare()) {
+                Ok(0) | Err(_) => return,
+                Ok(received_bytes) => self.decoder.advance(received_bytes),
+            }
+            if let Err(violation) = shared.handle_frames(seat, &mut self.decoder, &self.peer) {
+                self.violated(&violation);
+                return;
+            }
+        }
+    }
+
+    fn violated(&self, violation: &Violation) -> KillReason {
+        tracing::error!(worker = self.peer.worker(), error = %with_sources(violation), "protocol violated");
+        KillReason::ProtocolViolated
+    }
+
+    /// Kills what is left, reaps it, and gives its tasks to others. Returns how long to wait before the next start.
+    async fn bury(mut self, shared: &Shared, seat: usize, killed_because: Option<KillReason>) -> Duration {
+        self.peer.link.close();
+        let status = self.process.bury(BURIAL_LIMIT).await;
+        if killed_because.is_some() {
+            // What it sent up to its end counts.
+            self.drain(shared, seat);
+        }
+        let certificate = DeathCertificate {
+            worker: self.peer.worker().to_owned(),
+            pid: self.process.id(),
+            status,
+            killed_because,
+            stderr_tail: self.taps.last_words().await,
+            charged: None,
+        };
+        let (certificate, delay) = shared.worker_gone(seat, self.page.read(), certificate);
+        for service in &shared.services.0 {
+            guarded(|| service.on_worker_gone(self.peer.incarnation()));
+        }
+        let expected = *shared.mode.borrow() != Mode::Running
+            && matches!(certificate.status, ExitStatus::Exited(0) | ExitStatus::Signaled(libc::SIGKILL));
+        if !expected {
+            tracing::warn!(%certificate, "a worker died");
+        }
+        delay
+    }
+}

@@ -1,0 +1,707 @@
+//! What a manager's threads share: the intake, through which tasks come from any thread, and the core behind one
+//! lock, with the connections that carry out what it decides.
+//!
+//! A caller pushes into the [intake](super::intake), and takes the core's lock only if a worker hungers: so one task
+//! alone reaches its worker without waking the manager's thread, and a flood of them goes out in batches when results
+//! come in.
+//!
+//! Invariants:
+//! - Locks are taken in the order core, intake, link. Wakers, services and handles are served outside all of them.
+//! - The core takes tasks in the order of the sequence numbers that the intake gave them.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, watch};
+use workfleet_wire::{Decoder, EncodeError, FrameError, FrameRef, Kind, kinds, kinds::Direction};
+
+use super::{
+    intake::{self, Intake},
+    link::Link,
+    report::Returned,
+    restart::{Life, Restarts},
+    start::StartFailure,
+};
+use crate::{
+    failure::{DeathCertificate, FailureCause, FailureReport},
+    handle::Slot,
+    inbox::{Inbox, Item},
+    manager::ScheduleErrorKind,
+    message::EncodedMessage,
+    protocol::{
+        self, FailureFrame, MessageFrame, Next, ResultFrame, ReturnedFrame, ScheduleFrame, TaskFrame,
+        Violation,
+    },
+    registry::{Index, with_sources},
+    scheduler::{Books, Effect, Ended, Ending, Lease, Limits, MemoryQueue, Pending, Scheduler},
+    service::{Peer, Service},
+    task::{EncodedTask, ManagerId, Priority, TaskId},
+};
+
+/// A task as the manager keeps it.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) task: EncodedTask,
+    task_type: u32,
+    /// Who waits for the outcome; nobody if it was scheduled.
+    slot: Option<Arc<Slot>>,
+    /// Of workers that died while running it. Boxed twice: nearly every task has none, and millions may wait.
+    #[expect(clippy::box_collection, reason = "8 bytes in each waiting task instead of 24")]
+    deaths: Option<Box<Vec<DeathCertificate>>>,
+}
+
+/// What the manager's workers are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mode {
+    Running,
+    /// Nothing is in hand any more: exit.
+    Finishing,
+    /// Die.
+    Killing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(super) id: ManagerId,
+    pub(super) levels: u8,
+    pub(super) frame_limit_bytes: u64,
+    index: Index,
+    intake: Intake<Order>,
+    core: Mutex<Core>,
+    pub(super) inbox: Inbox,
+    pub(super) mode: watch::Sender<Mode>,
+    pub(super) services: Services,
+    pub(super) returned: Mutex<Returned>,
+    pub(super) silence_limit: Duration,
+    /// The core's next deadline came nearer.
+    pub(super) timer: Notify,
+}
+
+pub(super) struct Services(pub(super) Vec<Arc<dyn Service>>);
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|service| service.kinds())).finish()
+    }
+}
+
+/// What callers want of the core.
+#[derive(Debug)]
+enum Order {
+    Schedule { priority: u8, body: Body },
+    Cancel { sequence: u64 },
+}
+
+impl intake::Command for Order {
+    fn is_urgent(&self, hunger: Option<u8>) -> bool {
+        match self {
+            Self::Schedule { priority, .. } => hunger.is_some_and(|hunger| *priority <= hunger),
+            Self::Cancel { .. } => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Core {
+    scheduler: Scheduler<Body>,
+    restarts: Restarts,
+    last_start_failure: String,
+    seats: Box<[Option<Seated>]>,
+    /// Seats whose links hold frames to be sent.
+    touched: Vec<usize>,
+    /// What was taken from the intake; empty between turns, kept for its memory.
+    orders: Vec<Order>,
+    /// When the timer will next look; none: not before it is told.
+    armed: Option<Instant>,
+}
+
+/// A worker on its seat.
+#[derive(Clone, Debug)]
+pub(super) struct Seated {
+    pub(super) link: Arc<Link>,
+    pub(super) name: Arc<str>,
+    pub(super) pid: u32,
+}
+
+/// What must be told to others once the core's lock is free.
+#[derive(Default)]
+struct Deliveries {
+    slots: Vec<(Arc<Slot>, Box<[u8]>)>,
+    items: Vec<Item>,
+    /// Their tasks' `Debug` forms are still to be made.
+    failures: Vec<(Option<Arc<Slot>>, EncodedTask, FailureReport)>,
+    ended: u64,
+    frames: Vec<(Kind, Box<[u8]>)>,
+}
+
+/// Settings that [`Shared`] needs of a manager.
+pub(super) struct Setup {
+    pub(super) id: ManagerId,
+    pub(super) index: Index,
+    pub(super) limits: Limits,
+    pub(super) frame_limit_bytes: u64,
+    pub(super) inbox_limit_bytes: usize,
+    pub(super) start_failure_limit: u32,
+    pub(super) returned_limit: usize,
+    pub(super) services: Vec<Arc<dyn Service>>,
+}
+
+impl Shared {
+    pub(super) fn new(setup: Setup) -> Self {
+        let Setup { id, index, limits, frame_limit_bytes, .. } = setup;
+        Self {
+            id,
+            levels: limits.levels,
+            frame_limit_bytes,
+            index,
+            intake: Intake::new(),
+            core: Mutex::new(Core {
+                scheduler: Scheduler::new(MemoryQueue::new(limits.levels), limits),
+                restarts: Restarts::new(setup.start_failure_limit),
+                last_start_failure: String::new(),
+                seats: (0..limits.seats).map(|_| None).collect(),
+                touched: Vec::new(),
+                orders: Vec::new(),
+                armed: None,
+            }),
+            inbox: Inbox::new(setup.inbox_limit_bytes),
+            mode: watch::Sender::new(Mode::Running),
+            services: Services(setup.services),
+            returned: Mutex::new(Returned::new(setup.returned_limit)),
+            silence_limit: limits.silence_limit,
+            timer: Notify::new(),
+        }
+    }
+
+    /// Takes a task from outside.
+    pub(super) fn schedule(
+        &self,
+        task: EncodedTask,
+        priority: Priority,
+        slot: Option<Arc<Slot>>,
+    ) -> Result<TaskId, (EncodedTask, ScheduleErrorKind)> {
+        let levels = self.levels;
+        let (len_bytes, limit_bytes) = (task.payload.len() as u64, self.frame_limit_bytes);
+        if priority.0 >= levels {
+            return Err((task, ScheduleErrorKind::Priority { priority, levels }));
+        }
+        let Some(task_type) = self.index.of(&task) else {
+            let name = task.name();
+            return Err((task, ScheduleErrorKind::Unregistered { name }));
+        };
+        if len_bytes + protocol::TASK_HEAD_BYTES > limit_bytes {
+            return Err((task, ScheduleErrorKind::TooLarge { len_bytes, limit_bytes }));
+        }
+        let body = Body { task, task_type, slot, deaths: None };
+        let order = Order::Schedule { priority: priority.0, body };
+        match self.intake.push_new(order, || self.inbox.task_added()) {
+            Ok(pushed) => {
+                if pushed.turn {
+                    self.turn(|_core, _deliveries| ());
+                }
+                Ok(TaskId::new(self.id, pushed.sequence))
+            }
+            Err(Order::Schedule { body, .. }) => Err((body.task, ScheduleErrorKind::Closed)),
+            Err(Order::Cancel { .. }) => unreachable!("what comes back is what was pushed"),
+        }
+    }
+
+    pub(crate) fn cancel(&self, sequence: u64) {
+        self.intake.push(Order::Cancel { sequence });
+        self.turn(|_core, _deliveries| ());
+    }
+
+    /// A message from the manager's own side.
+    pub(super) fn send(&self, message: EncodedMessage) -> Result<(), crate::SendError> {
+        if self.intake.is_closed() {
+            return Err(crate::SendError::Closed);
+        }
+        if self.inbox.is_full() {
+            let (waiting_bytes, limit_bytes) = self.inbox.fill();
+            return Err(crate::SendError::Full { waiting_bytes, limit_bytes });
+        }
+        self.inbox.deliver([Item::Message { task: None, attempt: 0, message }], 0);
+        Ok(())
+    }
+
+    /// Takes nothing more from outside.
+    pub(super) fn refuse_newcomers(&self) {
+        self.intake.close();
+    }
+
+    /// Starts nothing more, cancels what runs.
+    pub(super) fn halt(&self) {
+        self.turn(|core, _| {
+            core.scheduler.halt();
+            for seat in 0..core.seats.len() {
+                core.push(seat, |out| protocol::push(kinds::CANCEL, &protocol::Cancel::All, out));
+            }
+        });
+    }
+
+    /// The inbox has room again.
+    pub(super) fn resume(&self) {
+        self.turn(|_core, _deliveries| ());
+    }
+
+    /// The core's deadline has come. Returns the next.
+    pub(super) fn handle_timeout(&self) -> Option<Instant> {
+        self.turn(|core, _| core.scheduler.handle_timeout(Instant::now()));
+        self.deadline()
+    }
+
+    /// The core's next deadline, which the timer is about to wait for.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let mut core = self.lock_core();
+        core.armed = core.scheduler.poll_timeout();
+        core.armed
+    }
+
+    /// A worker sits down.
+    pub(super) fn worker_ready(&self, seat: usize, seated: Seated) {
+        self.turn(|core, _| {
+            core.seats[seat] = Some(seated);
+            core.scheduler.worker_ready(Instant::now(), seat);
+        });
+    }
+
+    /// A worker did not start. Returns how long to wait before the next try.
+    pub(super) fn start_failed(&self, failure: &StartFailure) -> Duration {
+        let life = if failure.was_killed() { Life::Killed } else { Life::NotStarted };
+        self.turn(|core, _| core.buried(life, with_sources(failure)))
+    }
+
+    /// A worker is dead and everything it had sent was handled. Returns how long to wait before the next one.
+    pub(super) fn worker_gone(
+        &self,
+        seat: usize,
+        running: u64,
+        certificate: DeathCertificate,
+    ) -> (DeathCertificate, Duration) {
+        self.turn(|core, _| {
+            core.seats[seat] = None;
+            let mut certificate = certificate;
+            let running = (running != 0).then(|| Lease::from_bits(running));
+            let had = core.scheduler.worker_gone(seat, running, |task| {
+                certificate.charged = Some(TaskId::new(self.id, task.sequence));
+                task.body.deaths.get_or_insert_default().push(certificate.clone());
+            });
+            let life = match (running, had) {
+                (Some(_), _) => Life::Ran,
+                (None, 0) => Life::DiedIdle,
+                (None, _) => Life::Killed,
+            };
+            let delay = core.buried(life, certificate.to_string());
+            (certificate, delay)
+        })
+    }
+
+    /// Handles every frame that the decoder holds.
+    pub(super) fn handle_frames(
+        &self,
+        seat: usize,
+        decoder: &mut Decoder,
+        peer: &Peer,
+    ) -> Result<(), Violation> {
+        let mut frames = Vec::new();
+        let handled = self.turn(|core, deliveries| {
+            let now = Instant::now();
+            core.scheduler.heard(now, seat);
+            let mut handle_all = || {
+                while let Some(frame) = decoder.next_frame()? {
+                    core.handle_frame(self, now, seat, frame, deliveries)?;
+                }
+                Ok(())
+            };
+            let handled = handle_all();
+            frames = std::mem::take(&mut deliveries.frames);
+            handled
+        });
+        for (kind, payload) in frames {
+            match self.services.0.iter().find(|service| service.kinds().contains(&kind.0)) {
+                Some(service) => guarded(|| service.on_frame(peer, kind, &payload)),
+                None => return Err(Violation::NoService { kind }),
+            }
+        }
+        handled
+    }
+
+    /// The manager's thread has failed: ends every task, so that nobody waits for it.
+    pub(super) fn abandon(&self) {
+        self.refuse_newcomers();
+        self.turn(|core, _| {
+            core.scheduler.halt();
+            for seat in 0..core.seats.len() {
+                core.seats[seat] = None;
+                core.scheduler.worker_gone(seat, None, |_| ());
+            }
+        });
+    }
+
+    /// Whether still nothing was heard of the worker that has to be killed for that.
+    pub(super) fn is_silent(&self, seat: usize) -> bool {
+        self.turn(|core, _| core.scheduler.is_silent(seat))
+    }
+
+    /// What the books, the queue and the seats say, all at one time.
+    pub(super) fn look<R>(&self, look: impl FnOnce(Books, usize, &[(Option<Seated>, usize)]) -> R) -> R {
+        self.turn(|core, _| {
+            let seats: Vec<_> = (0..core.seats.len())
+                .map(|seat| (core.seats[seat].clone(), core.scheduler.in_flight(seat)))
+                .collect();
+            look(core.scheduler.books(), core.scheduler.queued(), &seats)
+        })
+    }
+
+    /// Changes the core by `change`, then carries out everything that follows, and tells whom it concerns.
+    fn turn<R>(&self, change: impl FnOnce(&mut Core, &mut Deliveries) -> R) -> R {
+        let mut deliveries = Deliveries::default();
+        let mut core = self.lock_core();
+        let Core { scheduler, orders, .. } = &mut *core;
+        self.intake.take(orders);
+        obey(scheduler, orders);
+        let changed = change(&mut core, &mut deliveries);
+        loop {
+            core.settle(self, &mut deliveries);
+            let Core { scheduler, orders, .. } = &mut *core;
+            if !self.intake.settle(scheduler.hunger(), orders) {
+                break;
+            }
+            obey(scheduler, orders);
+        }
+        core.flush();
+        let nearer = core.arm();
+        drop(core);
+        if nearer {
+            self.timer.notify_one();
+        }
+        deliveries.tell(&self.inbox);
+        changed
+    }
+
+    fn lock_core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// Appends to the link of the worker on `seat`, if one is there.
+    fn push(&mut self, seat: usize, append: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>) {
+        let Some(seated) = &self.seats[seat] else { return };
+        seated.link.push(append).expect("numbers and bytes always encode");
+        if !self.touched.contains(&seat) {
+            self.touched.push(seat);
+        }
+    }
+
+    /// Dispatches and carries out effects until there are none.
+    fn settle(&mut self, shared: &Shared, deliveries: &mut Deliveries) {
+        let now = Instant::now();
+        self.scheduler.pause(shared.inbox.is_full());
+        while let Some(dispatch) = self.scheduler.next_dispatch(now) {
+            let seat = dispatch.seat;
+            let Some(seated) = &self.seats[seat] else {
+                debug_assert!(false, "an open seat has a worker");
+                break;
+            };
+            let task = dispatch.task;
+            let frame = Next::Task(TaskFrame {
+                lease: dispatch.lease.to_bits(),
+                sequence: task.sequence,
+                attempt: dispatch.attempt,
+                task_type: task.body.task_type,
+                priority: task.priority,
+                wants_output: task.body.slot.is_some(),
+                payload: &task.body.task.payload,
+            });
+            let pushed = seated.link.push(|out| protocol::push(kinds::TASK, &frame, out));
+            pushed.expect("numbers and bytes always encode");
+            if !self.touched.contains(&seat) {
+                self.touched.push(seat);
+            }
+        }
+        while let Some(effect) = self.scheduler.poll_effect() {
+            match effect {
+                Effect::Recall { seat, at_most } => {
+                    self.push(seat, |out| protocol::push(kinds::RECALL, &at_most, out));
+                }
+                Effect::Cancel { seat, lease } => {
+                    let cancel = protocol::Cancel::Lease(lease.to_bits());
+                    self.push(seat, |out| protocol::push(kinds::CANCEL, &cancel, out));
+                }
+                Effect::Ping { seat } => self.push(seat, |out| {
+                    workfleet_wire::encode_frame(kinds::PING, &[], out);
+                    Ok(())
+                }),
+                Effect::Kill { seat } => {
+                    if let Some(seated) = &self.seats[seat] {
+                        seated.link.silent.notify_one();
+                    }
+                }
+                Effect::Ended { task, ending, attempt } => {
+                    deliveries.ended(shared, task, ending, attempt, &self.last_start_failure);
+                }
+            }
+        }
+    }
+
+    /// A worker's life has ended, maybe without having been of use, for this reason: ends what waits if no worker is
+    /// left and none will start. Returns how long to wait before the next start.
+    fn buried(&mut self, life: Life, reason: String) -> Duration {
+        let now = Instant::now();
+        let delay = self.restarts.ended(now, life, jitter());
+        if matches!(life, Life::NotStarted | Life::Killed) {
+            self.last_start_failure = reason;
+            if self.restarts.exhausted(now) && self.seats.iter().all(Option::is_none) {
+                self.scheduler.fail_queued();
+            }
+        }
+        delay
+    }
+
+    fn handle_frame(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        seat: usize,
+        frame: FrameRef<'_>,
+        deliveries: &mut Deliveries,
+    ) -> Result<(), Violation> {
+        let FrameRef { kind, payload } = frame;
+        protocol::check(kind, Direction::ToManager, payload)?;
+        match kind {
+            kinds::RESULT => {
+                let result: ResultFrame<'_> = protocol::decode(kind, payload)?;
+                let took = Duration::from_nanos(result.took_ns);
+                self.restarts.progress();
+                if let Some(ended) = self.scheduler.done(now, seat, Lease::from_bits(result.lease), took) {
+                    deliveries.done(ended, result.output);
+                }
+            }
+            kinds::FAILURE => {
+                let failure: FailureFrame = protocol::decode(kind, payload)?;
+                let took = Duration::from_nanos(failure.took_ns);
+                let cancelled = failure.cause == FailureCause::Cancelled;
+                self.restarts.progress();
+                let lease = Lease::from_bits(failure.lease);
+                if let Some(ended) = self.scheduler.failed(now, seat, lease, took, cancelled) {
+                    let worker = self.seats[seat].as_ref().map(|seated| seated.name.to_string());
+                    deliveries.failed(shared, ended.task, ended.attempt, worker, failure.cause);
+                }
+            }
+            kinds::MESSAGE => {
+                let message: MessageFrame<'_> = protocol::decode(kind, payload)?;
+                // Of an attempt that has ended nothing more is accepted; its worker knows that too.
+                if let Some((task, attempt)) = self.scheduler.leased(seat, Lease::from_bits(message.lease)) {
+                    deliveries.items.push(Item::Message {
+                        task: Some(TaskId::new(shared.id, task.sequence)),
+                        attempt,
+                        message: EncodedMessage {
+                            name: message.name.into(),
+                            payload: message.payload.into(),
+                        },
+                    });
+                }
+            }
+            kinds::RETURNED => {
+                let returned: ReturnedFrame = protocol::decode(kind, payload)?;
+                for lease in returned.leases {
+                    self.scheduler.given_back(seat, Lease::from_bits(lease));
+                }
+                if returned.recalled {
+                    self.scheduler.recall_answered(seat);
+                }
+            }
+            kinds::FLUSH => {
+                let id: u64 = protocol::decode(kind, payload)?;
+                self.push(seat, |out| protocol::push(kinds::FLUSHED, &id, out));
+            }
+            kinds::PONG => {}
+            _ => match kind.schedule_priority() {
+                Some(priority) => self.schedule_child(shared, seat, kind, priority, payload)?,
+                None if crate::service::SERVICE_KINDS.contains(&kind.0) => {
+                    deliveries.frames.push((kind, payload.into()));
+                }
+                None => return Err(Violation::OutOfTurn { kind }),
+            },
+        }
+        Ok(())
+    }
+
+    fn schedule_child(
+        &mut self,
+        shared: &Shared,
+        seat: usize,
+        kind: Kind,
+        priority: u8,
+        payload: &[u8],
+    ) -> Result<(), Violation> {
+        let child: ScheduleFrame<'_> = protocol::decode(kind, payload)?;
+        if priority >= shared.levels {
+            return Err(Violation::Priority { priority, levels: shared.levels });
+        }
+        let spec = shared.index.spec(child.task_type).ok_or(Violation::TaskType {
+            kind,
+            index: child.task_type,
+            known: shared.index.len(),
+        })?;
+        let len_bytes = child.payload.len() as u64;
+        if len_bytes + protocol::TASK_HEAD_BYTES > shared.frame_limit_bytes {
+            let limit_bytes = shared.frame_limit_bytes;
+            return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
+        }
+        let task = EncodedTask { spec, payload: child.payload.into() };
+        let body = Body { task, task_type: child.task_type, slot: None, deaths: None };
+        let class = u16::try_from(child.task_type).unwrap_or(u16::MAX);
+        let lease = Lease::from_bits(child.lease);
+        let Self { scheduler, orders, .. } = self;
+        // What came from outside before has the smaller numbers.
+        shared.intake.take_and_add(orders, |orders| {
+            obey(scheduler, orders);
+            let taken = scheduler.schedule_child(seat, lease, child.index, priority, class, body).is_some();
+            if taken {
+                shared.inbox.task_added();
+            }
+            taken
+        });
+        Ok(())
+    }
+
+    /// Sends what [`push`](Self::push) and dispatching appended.
+    fn flush(&mut self) {
+        for seat in self.touched.drain(..) {
+            if let Some(seated) = &self.seats[seat] {
+                // A worker that is gone is noticed by whoever reads its connection.
+                seated.link.flush();
+            }
+        }
+    }
+
+    /// Whether the timer has to be told of an earlier deadline.
+    fn arm(&mut self) -> bool {
+        let Some(deadline) = self.scheduler.poll_timeout() else { return false };
+        let nearer = self.armed.is_none_or(|armed| deadline < armed);
+        if nearer {
+            self.armed = Some(deadline);
+        }
+        nearer
+    }
+}
+
+/// Carries out what was taken from the intake.
+fn obey(scheduler: &mut Scheduler<Body>, orders: &mut Vec<Order>) {
+    for order in orders.drain(..) {
+        match order {
+            Order::Schedule { priority, body } => {
+                let class = u16::try_from(body.task_type).unwrap_or(u16::MAX);
+                scheduler.schedule(priority, class, body);
+            }
+            Order::Cancel { sequence } => scheduler.cancel(sequence),
+        }
+    }
+}
+
+impl Deliveries {
+    fn done(&mut self, ended: Ended<Body>, output: &[u8]) {
+        self.ended += 1;
+        if let Some(slot) = ended.task.body.slot {
+            self.slots.push((slot, output.into()));
+        }
+    }
+
+    /// A task ended otherwise than by its worker's report.
+    fn ended(
+        &mut self,
+        shared: &Shared,
+        task: Pending<Body>,
+        ending: Ending,
+        attempt: u32,
+        last_start_failure: &str,
+    ) {
+        let cause = match ending {
+            Ending::Cancelled => FailureCause::Cancelled,
+            Ending::Crashed => FailureCause::WorkerDied,
+            Ending::Returned => FailureCause::NeverStarted { reason: "the manager closed".into() },
+            Ending::NeverStarted => {
+                FailureCause::NeverStarted { reason: format!("no worker starts: {last_start_failure}") }
+            }
+        };
+        if ending == Ending::Returned {
+            shared.returned.lock().unwrap_or_else(PoisonError::into_inner).add(&task.body.task);
+            if task.body.slot.is_none() {
+                // It stands in the closing report; as a failure it would stand there twice.
+                self.ended += 1;
+                return;
+            }
+        }
+        self.failed(shared, task, attempt, None, cause);
+    }
+
+    fn failed(
+        &mut self,
+        shared: &Shared,
+        task: Pending<Body>,
+        attempt: u32,
+        worker: Option<String>,
+        cause: FailureCause,
+    ) {
+        let Body { task: encoded, slot, deaths, .. } = task.body;
+        let deaths = deaths.map(|deaths| *deaths).unwrap_or_default();
+        let report = FailureReport {
+            task: TaskId::new(shared.id, task.sequence),
+            name: encoded.name().into(),
+            debug: String::new(),
+            attempt,
+            worker: worker.or_else(|| deaths.last().map(|death| death.worker.clone())),
+            cause,
+            deaths,
+        };
+        self.ended += 1;
+        self.failures.push((slot, encoded, report));
+    }
+
+    /// With no lock held: making the `Debug` form of a task runs its code, and so does waking who waits for it.
+    fn tell(self, inbox: &Inbox) {
+        let mut items = self.items;
+        let mut failed = Vec::new();
+        for (slot, task, mut report) in self.failures {
+            report.debug = task.debug_form();
+            match slot {
+                Some(slot) => failed.push((slot, report)),
+                None => items.push(Item::Failure(report.into())),
+            }
+        }
+        // In this order: who finds a task ended finds what it said, and who finds all of them ended finds their
+        // handles resolved.
+        if !items.is_empty() {
+            inbox.deliver(items, 0);
+        }
+        for (slot, output) in self.slots {
+            slot.fill(Ok(output));
+        }
+        for (slot, report) in failed {
+            slot.fill(Err(report.into()));
+        }
+        if self.ended > 0 {
+            inbox.deliver([], self.ended);
+        }
+    }
+}
+
+/// Calls a service: its panic is its own, and the manager's thread goes on.
+pub(super) fn guarded(call: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+        // Its destructor may panic too.
+        std::mem::forget(payload);
+        tracing::error!("a service panicked");
+    }
+}
+
+/// A few bits that differ from call to call and from process to process: enough to spread restarts.
+fn jitter() -> u8 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id()) as u8
+}

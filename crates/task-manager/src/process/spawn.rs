@@ -1,0 +1,265 @@
+//! Starting a worker process, and seeing it die.
+//!
+//! Invariants:
+//! - `std::process::Command` is used so that it takes `posix_spawn`: no `pre_exec`, or the cost of a start would grow
+//!   with this process's memory.
+//! - A child leads a process group of its own, so that what its tasks start can be killed with it; the group is
+//!   killed before the child is reaped, while its number cannot have been given to anybody else.
+//! - A child inherits three descriptors: the socket as standard input, and its output.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            net::UnixStream,
+            process::{CommandExt, ExitStatusExt},
+        },
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::{
+    failure::ExitStatus,
+    sys::{page::Page, socket},
+    worker::{ARGUMENT, MARK, mark_of},
+};
+
+/// What to start as a worker.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    /// This process's own program if there is none.
+    pub(super) path: Option<PathBuf>,
+    pub(super) arguments: Vec<OsString>,
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        // A test harness takes the first as the name of the one test to run; it must not catch what that prints.
+        Self { path: None, arguments: vec![ARGUMENT.into(), "--nocapture".into()] }
+    }
+}
+
+/// A process that was started, and our ends of what connects us with it.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) process: Process,
+    pub(super) socket: OwnedFd,
+    pub(super) page: Page,
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+/// Starts a worker process; `welcome` is the first thing it will read. Blocks for about a millisecond.
+pub(super) fn spawn(program: &Program, pipe_stdout: bool, welcome: &[u8]) -> io::Result<Spawned> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    socket::refuse_sigpipe(&ours)?;
+    let (page, page_file) = Page::create()?;
+    // In the socket before the child runs: it finds its greeting and its page there.
+    socket::send_with_descriptor(&ours, welcome, std::os::fd::AsFd::as_fd(&page_file))?;
+    let mark = mark_of(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
+
+    let own = own_program();
+    let mut command = Command::new(program.path.as_ref().unwrap_or(&own));
+    command
+        .args(&program.arguments)
+        .env(MARK, mark)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(if pipe_stdout { Stdio::piped() } else { Stdio::inherit() })
+        .stderr(Stdio::piped())
+        .process_group(0);
+    if program.path.is_none()
+        && let Some(name) = std::env::args_os().next()
+    {
+        command.arg0(name);
+    }
+    let mut child = command.spawn()?;
+    let stdout = child.stdout.take().map(OwnedFd::from);
+    let stderr = child.stderr.take().map(OwnedFd::from);
+    let process = Process::new(child)?;
+    Ok(Spawned { process, socket: ours.into(), page, stdout, stderr })
+}
+
+/// The program that runs, even if its file was replaced since.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn own_program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn own_program() -> PathBuf {
+    // An empty path is refused by the start, with the system's own reason.
+    std::env::current_exe().unwrap_or_default()
+}
+
+/// A child process, killed with its group and reaped at the latest when this is dropped.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// None once it is reaped, or left to a thread that waits for it.
+    child: Option<Child>,
+    pid: Pid,
+    death: death::Watch,
+}
+
+impl Process {
+    fn new(mut child: Child) -> io::Result<Self> {
+        let pid = Pid::from_child(&child);
+        match death::Watch::new(pid) {
+            Ok(death) => Ok(Self { child: Some(child), pid, death }),
+            Err(error) => {
+                // It cannot be watched, so it must not live.
+                let _ = kill_process_group(pid, Signal::KILL);
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Registers with the runtime, before the first [`died`](Self::died).
+    pub(super) fn watch(&mut self) -> io::Result<()> {
+        self.death.register()
+    }
+
+    /// Resolves when the process is dead. It is not reaped by that.
+    ///
+    /// # Cancel safety
+    /// Dropping this future loses nothing.
+    pub(super) async fn died(&mut self) {
+        self.death.wait().await;
+    }
+
+    /// Kills the process and all that is left of its group, waits for it at most this long, and reaps it.
+    pub(super) async fn bury(&mut self, limit: Duration) -> ExitStatus {
+        self.kill_group();
+        // On a timeout the kernel holds it in a call that nothing interrupts.
+        let _ = tokio::time::timeout(limit, self.died()).await;
+        self.reap()
+    }
+
+    fn kill_group(&self) {
+        if self.child.is_some() {
+            // An error means that nobody is left in the group.
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
+    }
+
+    fn reap(&mut self) -> ExitStatus {
+        let Some(child) = &mut self.child else { return ExitStatus::Unknown };
+        let status = match child.try_wait() {
+            Ok(Some(status)) => match (status.code(), status.signal()) {
+                (Some(code), _) => ExitStatus::Exited(code),
+                (None, Some(signal)) => ExitStatus::Signaled(signal),
+                (None, None) => ExitStatus::Unknown,
+            },
+            // Not dead yet.
+            Ok(None) => return ExitStatus::Unknown,
+            // Somebody else in this program reaped it.
+            Err(_) => ExitStatus::Unknown,
+        };
+        self.child = None;
+        status
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill_group();
+        self.reap();
+        if let Some(mut child) = self.child.take() {
+            // It was killed, and whoever waits for it to go must not hold up anybody.
+            let waiter = std::thread::Builder::new().name("workfleet-reap".into());
+            if let Err(error) = waiter.spawn(move || child.wait()) {
+                tracing::error!(pid = self.id(), %error, "a dead worker could not be waited for");
+            }
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod death {
+    //! A pidfd becomes readable when its process is dead.
+
+    use std::{io, os::fd::OwnedFd, sync::Arc};
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use tokio::io::Interest;
+
+    use crate::sys::watch::{Watched, watch};
+
+    #[derive(Debug)]
+    pub(super) enum Watch {
+        Open(Option<OwnedFd>),
+        Registered(Watched),
+    }
+
+    impl Watch {
+        pub(super) fn new(pid: Pid) -> io::Result<Self> {
+            Ok(Self::Open(Some(pidfd_open(pid, PidfdFlags::empty())?)))
+        }
+
+        pub(super) fn register(&mut self) -> io::Result<()> {
+            if let Self::Open(descriptor) = self
+                && let Some(descriptor) = descriptor.take()
+            {
+                *self = Self::Registered(watch(Arc::new(descriptor), Interest::READABLE)?);
+            }
+            Ok(())
+        }
+
+        pub(super) async fn wait(&self) {
+            match self {
+                Self::Registered(descriptor) => {
+                    // An error means that the runtime is going: then nobody waits any more.
+                    let _ = descriptor.readable().await;
+                }
+                Self::Open(_) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod death {
+    //! A thread waits for each process, without reaping it.
+
+    use std::{io, thread};
+
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    use tokio::sync::watch;
+
+    #[derive(Debug)]
+    pub(super) struct Watch {
+        dead: watch::Receiver<bool>,
+    }
+
+    impl Watch {
+        pub(super) fn new(pid: Pid) -> io::Result<Self> {
+            let (tell, dead) = watch::channel(false);
+            thread::Builder::new().name("workfleet-wait".into()).spawn(move || {
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+                while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+                tell.send_replace(true);
+            })?;
+            Ok(Self { dead })
+        }
+
+        pub(super) fn register(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        pub(super) async fn wait(&self) {
+            // An error means that the thread is gone, which ends only after the process.
+            let _ = self.dead.clone().wait_for(|dead| *dead).await;
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Which tasks a program knows, and what each of its workers sets up once.
+//!
+//! Invariants:
+//! - A name stands for one type. A second type of the same name is kept as an error, which `start` and `init` report.
+//! - The same registrations in any order make the same digest and the same indices.
+
+use std::{
+    any::{Any, TypeId, type_name},
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+};
+
+use workfleet_wire::{EncodeError, message};
+
+use crate::{
+    context::TaskContext,
+    error::TaskError,
+    failure::FailureCause,
+    task::{EncodedTask, SpecInfo, Task, TaskSpec},
+};
+
+/// The tasks that a program can run, by name, and the sessions that each worker makes for them.
+///
+/// Cloning is cheap: the clones share everything.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use workfleet_task_manager::{Registry, Task, TaskContext, TaskError, TaskSpec};
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct Lookup(String);
+/// impl TaskSpec for Lookup {
+///     const NAME: &'static str = "lookup";
+///     type Output = Option<u32>;
+/// }
+/// impl Task for Lookup {
+///     fn run(self, cx: &TaskContext) -> Result<Option<u32>, TaskError> {
+///         Ok(cx.session::<Table>()?.0.iter().position(|name| *name == self.0).map(|index| index as u32))
+///     }
+/// }
+/// struct Table(Vec<String>);
+///
+/// let registry = Registry::new().task::<Lookup>().session(|| Ok(Table(vec!["a".into(), "b".into()])));
+/// assert_eq!(registry.names().collect::<Vec<_>>(), ["lookup"]);
+/// ```
+#[derive(Clone, Default)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Clone, Default)]
+struct Inner {
+    /// Sorted by name: a task's index on the wire is its place here.
+    tasks: BTreeMap<&'static str, Entry>,
+    sessions: Vec<SessionMaker>,
+    conflict: Option<RegistryError>,
+}
+
+/// Decodes a task, runs it, and appends its encoded output if that is wanted.
+type RunFn = fn(&[u8], &TaskContext, Option<&mut Vec<u8>>) -> Result<(), FailureCause>;
+
+/// A type of task and its code.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    type_id: fn() -> TypeId,
+    pub(crate) spec: fn() -> &'static SpecInfo,
+    pub(crate) run: RunFn,
+}
+
+#[derive(Clone)]
+struct SessionMaker {
+    type_id: TypeId,
+    type_name: &'static str,
+    make: Arc<dyn Fn() -> Result<AnySession, TaskError> + Send + Sync>,
+}
+
+type AnySession = Box<dyn Any + Send + Sync>;
+
+/// Two registrations that cannot both stand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// Two types of task have one name.
+    #[error("the task name {name:?} is registered for {first} and for {second}")]
+    #[non_exhaustive]
+    DuplicateName {
+        /// The name.
+        name: &'static str,
+        /// The type that had it first.
+        first: &'static str,
+        /// The type that was registered under it again.
+        second: &'static str,
+    },
+    /// Two sessions are of one type, so that neither could be told from the other.
+    #[error("the session type {type_name} is registered twice")]
+    #[non_exhaustive]
+    DuplicateSession {
+        /// The type.
+        type_name: &'static str,
+    },
+}
+
+impl Registry {
+    /// A registry that knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a type of task. Adding the same type twice changes nothing; adding another under the same name makes
+    /// `start` and `init` fail with [`RegistryError::DuplicateName`].
+    #[must_use]
+    pub fn task<T: Task>(mut self) -> Self {
+        let inner = Arc::make_mut(&mut self.inner);
+        let entry = Entry { type_id: TypeId::of::<T>, spec: spec_of::<T>, run: run_encoded::<T> };
+        match inner.tasks.get(T::NAME) {
+            Some(first) if (first.type_id)() != TypeId::of::<T>() => {
+                inner.conflict.get_or_insert(RegistryError::DuplicateName {
+                    name: T::NAME,
+                    first: ((first.spec)().type_name)(),
+                    second: type_name::<T>(),
+                });
+            }
+            Some(_) => {}
+            None => {
+                inner.tasks.insert(T::NAME, entry);
+            }
+        }
+        self
+    }
+
+    /// Adds a session: a value that each worker makes once, before its first task, and lends to all of them through
+    /// [`TaskContext::session`]. An error or panic of `make` is a failed start of that worker.
+    #[must_use]
+    pub fn session<S, F>(mut self, make: F) -> Self
+    where
+        S: Any + Send + Sync,
+        F: Fn() -> Result<S, TaskError> + Send + Sync + 'static,
+    {
+        let inner = Arc::make_mut(&mut self.inner);
+        let (type_id, type_name) = (TypeId::of::<S>(), type_name::<S>());
+        if inner.sessions.iter().any(|session| session.type_id == type_id) {
+            inner.conflict.get_or_insert(RegistryError::DuplicateSession { type_name });
+        } else {
+            let make = Arc::new(move || Ok(Box::new(make()?) as AnySession));
+            inner.sessions.push(SessionMaker { type_id, type_name, make });
+        }
+        self
+    }
+
+    /// The names of the registered tasks, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.inner.tasks.keys().copied()
+    }
+
+    pub(crate) fn check(&self) -> Result<(), RegistryError> {
+        match &self.inner.conflict {
+            Some(conflict) => Err(conflict.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// What two processes compare to know that an index means the same task in both: FNV-1a over the sorted names.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in self.names().flat_map(|name| name.bytes().chain([0xff])) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        hash
+    }
+
+    /// The entries in the order of their indices on the wire.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.inner.tasks.values().copied().collect()
+    }
+
+    /// Makes every session, in the order of registration.
+    pub(crate) fn make_sessions(&self) -> Result<Sessions, String> {
+        let mut made = Vec::with_capacity(self.inner.sessions.len());
+        for session in &self.inner.sessions {
+            let value = (session.make)()
+                .map_err(|error| format!("session {}: {}", session.type_name, error.chain().join(": ")))?;
+            made.push((session.type_id, value));
+        }
+        Ok(Sessions { made })
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sessions: Vec<_> = self.inner.sessions.iter().map(|session| session.type_name).collect();
+        f.debug_struct("Registry")
+            .field("tasks", &self.names().collect::<Vec<_>>())
+            .field("sessions", &sessions)
+            .finish()
+    }
+}
+
+/// The sessions of one worker.
+pub(crate) struct Sessions {
+    made: Vec<(TypeId, AnySession)>,
+}
+
+impl Sessions {
+    pub(crate) fn get<S: Any>(&self) -> Option<&S> {
+        let wanted = TypeId::of::<S>();
+        self.made.iter().find(|(type_id, _)| *type_id == wanted).and_then(|(_, value)| value.downcast_ref())
+    }
+}
+
+/// Finds the index of a task's type on the wire.
+#[derive(Debug)]
+pub(crate) struct Index {
+    specs: Vec<&'static SpecInfo>,
+}
+
+impl Index {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self { specs: registry.entries().iter().map(|entry| (entry.spec)()).collect() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.specs.len()
+    }
+
+    pub(crate) fn spec(&self, index: u32) -> Option<&'static SpecInfo> {
+        self.specs.get(index as usize).copied()
+    }
+
+    pub(crate) fn of(&self, task: &EncodedTask) -> Option<u32> {
+        // One type's information usually stands at one address, and few types are registered: look there first.
+        let position = self
+            .specs
+            .iter()
+            .position(|spec| std::ptr::eq(*spec, task.spec))
+            .or_else(|| self.specs.binary_search_by_key(&task.spec.name, |spec| spec.name).ok());
+        position.map(|position| position as u32)
+    }
+}
+
+fn spec_of<T: TaskSpec>() -> &'static SpecInfo {
+    SpecInfo::of::<T>()
+}
+
+fn run_encoded<T: Task>(
+    payload: &[u8],
+    cx: &TaskContext,
+    output: Option<&mut Vec<u8>>,
+) -> Result<(), FailureCause> {
+    let task: T =
+        message::decode(payload).map_err(|error| FailureCause::Rejected { reason: with_sources(&error) })?;
+    let value = task.run(cx).map_err(|error| {
+        let (chain, backtrace) = error.into_parts();
+        FailureCause::Error { chain, backtrace }
+    })?;
+    match output {
+        Some(output) => message::encode_into(&value, output)
+            .map_err(|error: EncodeError| FailureCause::Output { reason: with_sources(&error) }),
+        None => Ok(()),
+    }
+}
+
+/// An error's text and those of its sources, in one line.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! task {
+        ($type:ident, $name:literal) => {
+            #[derive(Debug, serde::Serialize, serde::Deserialize)]
+            struct $type;
+            impl TaskSpec for $type {
+                const NAME: &'static str = $name;
+                type Output = ();
+            }
+            impl Task for $type {
+                fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
+                    Ok(())
+                }
+            }
+        };
+    }
+    task!(A, "a");
+    task!(B, "b");
+    task!(OtherA, "a");
+
+    #[test]
+    fn the_order_of_registration_does_not_matter() {
+        let ab = Registry::new().task::<A>().task::<B>();
+        let ba = Registry::new().task::<B>().task::<A>().task::<B>();
+        assert_eq!(ab.digest(), ba.digest());
+        assert_ne!(ab.digest(), Registry::new().task::<A>().digest());
+        let index = Index::new(&ba);
+        let task = EncodedTask::new(&B).expect("it encodes");
+        assert_eq!(index.of(&task), Some(1));
+        assert_eq!(Index::new(&Registry::new().task::<A>()).of(&task), None);
+        assert!(ba.check().is_ok());
+    }
+
+    #[test]
+    fn two_types_of_one_name_are_refused() {
+        let error = Registry::new().task::<A>().task::<OtherA>().check().expect_err("two types, one name");
+        assert!(matches!(error, RegistryError::DuplicateName { name: "a", .. }), "{error}");
+    }
+
+    #[test]
+    fn two_sessions_of_one_type_are_refused() {
+        let registry = Registry::new().session(|| Ok(1_u32)).session(|| Ok(2_u32));
+        assert_eq!(registry.check(), Err(RegistryError::DuplicateSession { type_name: "u32" }));
+    }
+}

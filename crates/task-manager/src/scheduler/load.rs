@@ -1,0 +1,128 @@
+//! How much work a worker has in hand, and how much more it may be given.
+//!
+//! Mini-queues are measured in estimated time, not in tasks: a worker should have enough in hand to stay busy for a
+//! round trip to its manager, and no more, or the tasks behind a slow one would wait for nothing.
+//!
+//! Invariant: an appetite is monotone. A worker that would take a task of some priority would take every more
+//! urgent one.
+
+use std::time::Duration;
+
+/// A worker is given tasks until it has this much in hand.
+pub(super) const BUDGET_NS: u64 = 1_000_000;
+/// Up to this estimate, a task may have a successor waiting behind it.
+pub(super) const LONG_NS: u64 = 10_000_000;
+/// The largest number of tasks in hand, however short they are.
+pub(super) const MAX_IN_FLIGHT: u32 = 1024;
+/// Below this average, a worker that has anything at all in hand can wait for the next batch: what it would gain
+/// does not pay for a system call.
+const BATCHED_NS: u64 = 50_000;
+/// Durations beyond this make no difference, and no sum of them overflows: they are what workers claim.
+const MAX_NS: u64 = 24 * 3600 * 1_000_000_000;
+/// What a type of task is taken to last before one has ended: two in hand, no more.
+const UNKNOWN_NS: u64 = LONG_NS / 2;
+
+/// The durations seen of each type of task, as a moving average.
+#[derive(Debug, Default)]
+pub(super) struct Estimates {
+    by_class_ns: Vec<u64>,
+}
+
+impl Estimates {
+    pub(super) fn of(&self, class: u16) -> u64 {
+        self.by_class_ns.get(usize::from(class)).copied().filter(|&ns| ns > 0).unwrap_or(UNKNOWN_NS)
+    }
+
+    /// Moves the average by a quarter of the difference: a change of pace is learnt within a few tasks.
+    pub(super) fn learn(&mut self, class: u16, took: Duration) {
+        let class = usize::from(class);
+        if self.by_class_ns.len() <= class {
+            self.by_class_ns.resize(class + 1, 0);
+        }
+        let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).clamp(1, MAX_NS);
+        let average_ns = &mut self.by_class_ns[class];
+        *average_ns = match *average_ns {
+            0 => took_ns,
+            old => old - old / 4 + took_ns / 4,
+        }
+        .max(1);
+    }
+}
+
+/// What a worker has in hand, by priority.
+#[derive(Debug)]
+pub(super) struct Load {
+    levels: Box<[Level]>,
+    /// The sum of the levels.
+    total: Level,
+    /// The task it runs has outlasted its estimate: it gets no successor until something ends.
+    pub(super) stalled: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    count: u32,
+    time_ns: u64,
+}
+
+impl Load {
+    pub(super) fn new(levels: u8) -> Self {
+        let levels = vec![Level::default(); usize::from(levels)].into_boxed_slice();
+        Self { levels, total: Level::default(), stalled: false }
+    }
+
+    pub(super) fn add(&mut self, priority: u8, cost_ns: u64) {
+        for level in [&mut self.levels[usize::from(priority)], &mut self.total] {
+            level.count += 1;
+            level.time_ns += cost_ns;
+        }
+    }
+
+    pub(super) fn remove(&mut self, priority: u8, cost_ns: u64) {
+        for level in [&mut self.levels[usize::from(priority)], &mut self.total] {
+            level.count -= 1;
+            level.time_ns -= cost_ns;
+        }
+    }
+
+    pub(super) fn time_ns(&self) -> u64 {
+        self.total.time_ns
+    }
+
+    /// How many tasks are less urgent than `priority`.
+    pub(super) fn beyond(&self, priority: u8) -> u32 {
+        self.levels[usize::from(priority) + 1..].iter().map(|level| level.count).sum()
+    }
+
+    /// Whether a task of `priority` may be added. Only what is at least as urgent counts: an urgent task is never
+    /// kept back by the less urgent ones that were handed out before it.
+    pub(super) fn takes(&self, priority: u8) -> bool {
+        self.up_to().nth(usize::from(priority)).is_some_and(|level| self.takes_beside(level))
+    }
+
+    /// The least urgent priority of which a task should be added at once, rather than with the next batch.
+    pub(super) fn hunger(&self) -> Option<u8> {
+        let hungers = |level: &Level| {
+            self.takes_beside(*level)
+                && (level.count == 0 || level.time_ns / u64::from(level.count) >= BATCHED_NS)
+        };
+        (0..).zip(self.up_to()).filter(|(_, level)| hungers(level)).map(|(priority, _)| priority).last()
+    }
+
+    fn takes_beside(&self, Level { count, time_ns }: Level) -> bool {
+        if self.stalled {
+            // Not even an urgent one: it would wait behind the one that stalls, while other workers get on.
+            return self.total.count == 0;
+        }
+        count == 0 || (count < MAX_IN_FLIGHT && (time_ns < BUDGET_NS || (count < 2 && time_ns < LONG_NS)))
+    }
+
+    /// For each priority, what is in hand at that level or more urgent.
+    fn up_to(&self) -> impl Iterator<Item = Level> {
+        self.levels.iter().scan(Level::default(), |sum, level| {
+            sum.count += level.count;
+            sum.time_ns += level.time_ns;
+            Some(*sum)
+        })
+    }
+}

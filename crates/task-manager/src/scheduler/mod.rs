@@ -1,0 +1,678 @@
+//! The scheduler: which task goes to which worker, and what becomes of it. A core: no IO, no clock, no thread.
+//!
+//! Workers sit on *seats*, numbered from 0; a seat is empty while its worker is dead or starting. The driver reports
+//! what happened (a worker is ready, an attempt ended, a worker died), then carries out [`Scheduler::next_dispatch`]
+//! and [`Scheduler::poll_effect`] until both yield nothing, and calls [`Scheduler::handle_timeout`] when
+//! [`Scheduler::poll_timeout`] is due.
+//!
+//! Invariants:
+//! - The books balance after every call: scheduled = done + failed + cancelled + returned + pending.
+//! - A task ends exactly once. What an attempt reports after its lease ended is ignored: the lease's fence is stale.
+//! - Only the attempt that ran when its worker died is charged with the death.
+//! - Nothing iterates in hash order: one sequence of calls gives one sequence of effects.
+
+mod load;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use load::{Estimates, Load};
+pub(crate) use queue::{MemoryQueue, Pending, TaskQueue};
+
+/// A worker that has not reported an ending for this long, while tasks wait behind the one it runs, gives them back.
+const STALL_LIMIT: Duration = Duration::from_millis(5);
+/// Prefetched work below this estimate is not worth taking back for an idle worker.
+const RECALL_MIN_NS: u64 = 200_000;
+
+/// One lease of one task to one worker: what fences its reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Lease {
+    /// Where the task stands in the table of tasks in flight.
+    slot: u32,
+    /// How many leases this scheduler had granted before, in 32 bits, and never 0.
+    fence: u32,
+}
+
+impl Lease {
+    /// The lease as it travels; never 0.
+    pub(crate) fn to_bits(self) -> u64 {
+        (u64::from(self.fence) << 32) | u64::from(self.slot)
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self { slot: bits as u32, fence: (bits >> 32) as u32 }
+    }
+}
+
+/// How often each thing has happened to a task: the books.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Books {
+    pub(crate) scheduled: u64,
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) returned: u64,
+}
+
+impl Books {
+    pub(crate) fn pending(&self) -> u64 {
+        self.scheduled - self.done - self.failed - self.cancelled - self.returned
+    }
+}
+
+/// How a task ended that did not report its own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It was cancelled, running or not.
+    Cancelled,
+    /// Its worker died while running it, as often as the crash limit allows.
+    Crashed,
+    /// The manager closed before it was begun. One that died with its worker before is `Cancelled` instead.
+    Returned,
+    /// No worker could be started.
+    NeverStarted,
+}
+
+/// What the driver has to do.
+#[derive(Debug)]
+pub(crate) enum Effect<B> {
+    /// Ask the worker on this seat to give back tasks that it has not begun, at most this many.
+    Recall { seat: usize, at_most: u32 },
+    /// Ask the worker to cancel the attempt under this lease.
+    Cancel { seat: usize, lease: Lease },
+    /// Ask the worker for a sign of life.
+    Ping { seat: usize },
+    /// Kill the worker: nothing was heard of it for the silence limit.
+    Kill { seat: usize },
+    /// Tell whoever waits for this task.
+    Ended { task: Pending<B>, ending: Ending, attempt: u32 },
+}
+
+impl<B> Effect<B> {
+    /// The worker that it is meant for.
+    fn seat(&self) -> Option<usize> {
+        match *self {
+            Self::Recall { seat, .. } | Self::Cancel { seat, .. } => Some(seat),
+            Self::Ping { seat } | Self::Kill { seat } => Some(seat),
+            Self::Ended { .. } => None,
+        }
+    }
+}
+
+/// A task on its way to a worker.
+#[derive(Debug)]
+pub(crate) struct Dispatch<'a, B> {
+    pub(crate) seat: usize,
+    pub(crate) lease: Lease,
+    /// Which attempt at the task this is, from 1.
+    pub(crate) attempt: u32,
+    pub(crate) task: &'a Pending<B>,
+}
+
+/// What a report of a task that is in flight may look at and change.
+#[derive(Debug)]
+pub(crate) struct Ended<B> {
+    pub(crate) task: Pending<B>,
+    pub(crate) attempt: u32,
+}
+
+/// Limits of a [`Scheduler`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) seats: usize,
+    pub(crate) levels: u8,
+    /// A task whose worker died this often while running it is not tried again.
+    pub(crate) crash_limit: u16,
+    /// A worker with tasks in hand that is not heard of for this long is killed.
+    pub(crate) silence_limit: Duration,
+}
+
+#[derive(Debug)]
+struct InFlight<B> {
+    task: Pending<B>,
+    seat: u32,
+    fence: u32,
+    /// Where the slot's number stands in its seat's list.
+    position: u32,
+    cost_ns: u64,
+    cancel_requested: bool,
+}
+
+/// One place for a worker.
+#[derive(Debug)]
+struct Seat {
+    /// A worker is here and takes tasks.
+    open: bool,
+    load: Load,
+    /// Slots of its tasks in flight, in no particular order.
+    slots: Vec<u32>,
+    /// When an attempt last ended here, or the first of its present tasks came.
+    progress_at: Option<Instant>,
+    heard_at: Option<Instant>,
+    /// A ping is unanswered.
+    pinged: bool,
+    /// A recall is unanswered.
+    recalling: bool,
+    /// Nothing that it brings back is more urgent than this.
+    recalled_from: u8,
+    /// Nothing that waits in its hand is less urgent than this.
+    least_urgent: u8,
+}
+
+impl Seat {
+    /// Whether its worker may be given a task of `priority`. Not while it is asked to give back tasks of that level:
+    /// those would come after what it was given meanwhile.
+    fn takes(&self, priority: u8) -> bool {
+        let in_order = !self.recalling || self.slots.is_empty() || priority < self.recalled_from;
+        in_order && self.load.takes(priority)
+    }
+
+    /// Is asked to give tasks back, none of them more urgent than `from`.
+    fn recall(&mut self, from: u8) {
+        self.recalling = true;
+        self.recalled_from = from;
+    }
+
+    /// The least urgent priority of which a task should not be overtaken by what waits in its worker's hand.
+    fn in_the_way_of(&self) -> Option<u8> {
+        if self.slots.len() < 2 || self.recalling { None } else { self.least_urgent.checked_sub(1) }
+    }
+}
+
+/// Whether new tasks are taken and begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Tasks in flight may end; nothing else is begun, and whatever waits is returned.
+    Halting,
+}
+
+#[derive(Debug)]
+pub(crate) struct Scheduler<B, Q = MemoryQueue<B>> {
+    queue: Q,
+    flights: Vec<Option<InFlight<B>>>,
+    free_slots: Vec<u32>,
+    next_fence: u32,
+    seats: Box<[Seat]>,
+    estimates: Estimates,
+    books: Books,
+    next_sequence: u64,
+    limits: Limits,
+    phase: Phase,
+    /// Nothing is dispatched meanwhile: the inbox is full.
+    paused: bool,
+    effects: VecDeque<Effect<B>>,
+    /// The seat that is being filled, and how many more tasks it gets before the next one's turn.
+    filling: Option<(usize, usize)>,
+}
+
+impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
+    pub(crate) fn new(queue: Q, limits: Limits) -> Self {
+        let seat = || Seat {
+            open: false,
+            load: Load::new(limits.levels),
+            slots: Vec::new(),
+            progress_at: None,
+            heard_at: None,
+            pinged: false,
+            recalling: false,
+            recalled_from: 0,
+            least_urgent: 0,
+        };
+        Self {
+            queue,
+            flights: Vec::new(),
+            free_slots: Vec::new(),
+            next_fence: 1,
+            seats: (0..limits.seats).map(|_| seat()).collect(),
+            estimates: Estimates::default(),
+            books: Books::default(),
+            next_sequence: 0,
+            limits,
+            phase: Phase::Open,
+            paused: false,
+            effects: VecDeque::new(),
+            filling: None,
+        }
+    }
+
+    pub(crate) fn books(&self) -> Books {
+        self.books
+    }
+
+    /// How many tasks wait for a worker.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many tasks the worker on `seat` has in hand.
+    pub(crate) fn in_flight(&self, seat: usize) -> usize {
+        self.seats[seat].slots.len()
+    }
+
+    /// The task under `lease`, if that lease still stands on `seat`, and the number of the attempt.
+    pub(crate) fn leased(&self, seat: usize, lease: Lease) -> Option<(&Pending<B>, u32)> {
+        let flight = self.flights.get(lease.slot as usize)?.as_ref()?;
+        (flight.fence == lease.fence && flight.seat as usize == seat)
+            .then_some((&flight.task, attempt_number(&flight.task)))
+    }
+
+    /// The least urgent priority of which some worker should get a task, or make way for it,
+    /// at once rather than with the next batch.
+    pub(crate) fn hunger(&self) -> Option<u8> {
+        if self.phase == Phase::Halting || self.paused {
+            return None;
+        }
+        let open = self.seats.iter().filter(|seat| seat.open);
+        open.filter_map(|seat| seat.load.hunger().max(seat.in_the_way_of())).max()
+    }
+
+    /// Takes a new task and returns its sequence number. While the manager halts, the task is returned at once.
+    pub(crate) fn schedule(&mut self, priority: u8, class: u16, body: B) -> u64 {
+        assert!(priority < self.limits.levels, "the caller checked the priority");
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.books.scheduled += 1;
+        let task = Pending { sequence, priority, class, crashes: 0, children: 0, body };
+        match self.phase {
+            Phase::Open => self.queue.enqueue(task),
+            Phase::Halting => self.end(task, Ending::Returned, 0),
+        }
+        sequence
+    }
+
+    /// Takes the child number `index` that the attempt under `lease` schedules. `None` if it is stale, or was taken
+    /// from an earlier attempt already.
+    pub(crate) fn schedule_child(
+        &mut self,
+        seat: usize,
+        lease: Lease,
+        index: u32,
+        priority: u8,
+        class: u16,
+        body: B,
+    ) -> Option<u64> {
+        let parent = &mut self.flight(seat, lease)?.task;
+        if index < parent.children {
+            return None;
+        }
+        parent.children = index.saturating_add(1);
+        Some(self.schedule(priority, class, body))
+    }
+
+    /// Cancels a task: at once if it waits; by a request to its worker if it is in flight; not if it has ended.
+    pub(crate) fn cancel(&mut self, sequence: u64) {
+        if let Some(task) = self.queue.withdraw(sequence) {
+            let attempts = u32::from(task.crashes);
+            return self.end(task, Ending::Cancelled, attempts);
+        }
+        let flight = self.flights.iter_mut().enumerate().find_map(|(slot, flight)| {
+            flight.as_mut().filter(|flight| flight.task.sequence == sequence).map(|flight| (slot, flight))
+        });
+        if let Some((slot, flight)) = flight
+            && !flight.cancel_requested
+        {
+            flight.cancel_requested = true;
+            let lease = Lease { slot: slot as u32, fence: flight.fence };
+            self.effects.push_back(Effect::Cancel { seat: flight.seat as usize, lease });
+        }
+    }
+
+    /// A worker sits down and takes tasks.
+    pub(crate) fn worker_ready(&mut self, now: Instant, seat: usize) {
+        let seat = &mut self.seats[seat];
+        assert!(seat.slots.is_empty(), "a seat is cleared before it is taken again");
+        seat.open = true;
+        seat.load.stalled = false;
+        seat.recalling = false;
+        seat.pinged = false;
+        seat.heard_at = Some(now);
+        seat.progress_at = None;
+    }
+
+    /// The worker on `seat` is gone. The attempt under `running`, if its end was not reported, is charged: `mark` may
+    /// note so in its body. Everything else that the worker had in hand goes back uncharged. Returns how many went
+    /// back or ended.
+    pub(crate) fn worker_gone(
+        &mut self,
+        seat: usize,
+        running: Option<Lease>,
+        mark: impl FnOnce(&mut Pending<B>),
+    ) -> usize {
+        self.seats[seat].open = false;
+        self.seats[seat].recalling = false;
+        self.filling = None;
+        // What was meant for this worker must not reach its successor.
+        self.effects.retain(|effect| effect.seat() != Some(seat));
+        let mut slots = std::mem::take(&mut self.seats[seat].slots);
+        slots.sort_unstable_by_key(|&slot| self.flights[slot as usize].as_ref().map(|f| f.task.sequence));
+        let count = slots.len();
+        let mut mark = Some(mark);
+        for slot in slots {
+            let Some(mut flight) = self.take_slot(slot) else { continue };
+            self.seats[seat].load.remove(flight.task.priority, flight.cost_ns);
+            let charged = running == Some(Lease { slot, fence: flight.fence });
+            if charged {
+                flight.task.crashes += 1;
+                if let Some(mark) = mark.take() {
+                    mark(&mut flight.task);
+                }
+            }
+            let attempts = u32::from(flight.task.crashes);
+            match (self.phase, charged) {
+                _ if flight.cancel_requested => self.end(flight.task, Ending::Cancelled, attempts),
+                (Phase::Halting, true) => self.end(flight.task, Ending::Cancelled, attempts),
+                (Phase::Halting, false) => self.end(flight.task, Ending::Returned, attempts),
+                (Phase::Open, true) if flight.task.crashes >= self.limits.crash_limit => {
+                    self.end(flight.task, Ending::Crashed, attempts);
+                }
+                (Phase::Open, _) => self.queue.give_back(flight.task),
+            }
+        }
+        count
+    }
+
+    /// The attempt under `lease` ended with an output. `None` if the lease is stale.
+    pub(crate) fn done(
+        &mut self,
+        now: Instant,
+        seat: usize,
+        lease: Lease,
+        took: Duration,
+    ) -> Option<Ended<B>> {
+        let ended = self.end_attempt(now, seat, lease, took)?;
+        self.books.done += 1;
+        Some(ended)
+    }
+
+    /// The attempt under `lease` ended without an output; if that is the answer to a cancellation, it counts as
+    /// cancelled. `None` if the lease is stale.
+    pub(crate) fn failed(
+        &mut self,
+        now: Instant,
+        seat: usize,
+        lease: Lease,
+        took: Duration,
+        by_cancellation: bool,
+    ) -> Option<Ended<B>> {
+        let ended = self.end_attempt(now, seat, lease, took)?;
+        if by_cancellation {
+            self.books.cancelled += 1;
+        } else {
+            self.books.failed += 1;
+        }
+        Some(ended)
+    }
+
+    fn end_attempt(&mut self, now: Instant, seat: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
+        let flight = self.take_flight(seat, lease)?;
+        let task = flight.task;
+        self.estimates.learn(task.class, took);
+        self.seats[seat].load.stalled = false;
+        self.seats[seat].progress_at = Some(now);
+        self.queue.complete(task.sequence);
+        let attempt = attempt_number(&task);
+        Some(Ended { task, attempt })
+    }
+
+    /// The worker gave back a task that it had not begun. False if the lease is stale.
+    pub(crate) fn given_back(&mut self, seat: usize, lease: Lease) -> bool {
+        let Some(flight) = self.take_flight(seat, lease) else { return false };
+        let attempts = u32::from(flight.task.crashes);
+        if flight.cancel_requested {
+            self.end(flight.task, Ending::Cancelled, attempts);
+        } else if self.phase == Phase::Halting {
+            self.end(flight.task, Ending::Returned, attempts);
+        } else {
+            self.queue.give_back(flight.task);
+        }
+        true
+    }
+
+    /// The worker has answered a recall, whatever it gave back.
+    pub(crate) fn recall_answered(&mut self, seat: usize) {
+        self.seats[seat].recalling = false;
+    }
+
+    /// Anything at all came from the worker.
+    pub(crate) fn heard(&mut self, now: Instant, seat: usize) {
+        self.seats[seat].heard_at = Some(now);
+        self.seats[seat].pinged = false;
+    }
+
+    /// Whether the worker was to be killed for its silence, and nothing was heard of it since.
+    pub(crate) fn is_silent(&self, seat: usize) -> bool {
+        self.seats[seat].open && self.seats[seat].heard_at.is_none()
+    }
+
+    /// Starts nothing more: what waits is returned now, what workers give back is returned then.
+    pub(crate) fn halt(&mut self) {
+        self.phase = Phase::Halting;
+        self.filling = None;
+        self.end_queued(Ending::Returned);
+    }
+
+    /// Ends every task that waits, as never started.
+    pub(crate) fn fail_queued(&mut self) {
+        self.end_queued(Ending::NeverStarted);
+    }
+
+    /// Stops or resumes dispatching.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// The next task to hand to a worker. The driver sends it before it calls again.
+    pub(crate) fn next_dispatch(&mut self, now: Instant) -> Option<Dispatch<'_, B>> {
+        if self.paused || self.phase == Phase::Halting {
+            return None;
+        }
+        let Some(priority) = self.queue.most_urgent() else {
+            self.filling = None;
+            return None;
+        };
+        let seat = self.seat_for(priority)?;
+        let task = self.queue.lease()?;
+        let cost_ns = self.estimates.of(task.class);
+        let fence = self.next_fence;
+        self.next_fence = fence.checked_add(1).unwrap_or(1);
+        let to = &mut self.seats[seat];
+        if to.slots.is_empty() {
+            to.progress_at = Some(now);
+            // A worker with nothing in hand owes no sign of life: its silence counts from here.
+            to.heard_at = Some(now);
+        }
+        let slot = self.free_slots.pop().unwrap_or_else(|| {
+            self.flights.push(None);
+            (self.flights.len() - 1) as u32
+        });
+        let position = to.slots.len() as u32;
+        to.slots.push(slot);
+        to.least_urgent = to.least_urgent.max(task.priority);
+        to.load.add(task.priority, cost_ns);
+        let attempt = attempt_number(&task);
+        let flight = self.flights[slot as usize].insert(InFlight {
+            task,
+            seat: seat as u32,
+            fence,
+            position,
+            cost_ns,
+            cancel_requested: false,
+        });
+        Some(Dispatch { seat, lease: Lease { slot, fence }, attempt, task: &flight.task })
+    }
+
+    /// The seat being filled while its turn lasts, then the one with the least in hand. A turn is a share of what
+    /// waits, so that a short queue is spread evenly and a long one goes out in large pieces.
+    fn seat_for(&mut self, priority: u8) -> Option<usize> {
+        if let Some((seat, left)) = self.filling
+            && left > 0
+            && self.seats[seat].takes(priority)
+        {
+            self.filling = Some((seat, left - 1));
+            return Some(seat);
+        }
+        let seat = (0..self.seats.len())
+            .filter(|&seat| self.seats[seat].open && self.seats[seat].takes(priority))
+            .min_by_key(|&seat| (self.seats[seat].slots.len().min(1), self.seats[seat].load.time_ns()));
+        let Some(seat) = seat else {
+            // The turn is over: what comes later goes to whoever has the least in hand then.
+            self.filling = None;
+            return None;
+        };
+        let turn = (self.queue.len() / (2 * self.seats.len())).max(1);
+        self.filling = Some((seat, turn - 1));
+        Some(seat)
+    }
+
+    /// What the driver has to do next.
+    pub(crate) fn poll_effect(&mut self) -> Option<Effect<B>> {
+        if self.effects.is_empty() {
+            self.balance();
+        }
+        self.effects.pop_front()
+    }
+
+    /// An idle worker with nothing left in the queue gets half of what waits behind the busiest one.
+    fn balance(&mut self) {
+        if self.phase == Phase::Halting || self.paused {
+            return;
+        }
+        if let Some(urgent) = self.queue.most_urgent() {
+            return self.make_way(urgent);
+        }
+        let idle = self.seats.iter().filter(|seat| seat.open && seat.slots.is_empty()).count();
+        let recalling = self.seats.iter().filter(|seat| seat.recalling).count();
+        for _ in recalling..idle {
+            let victim = (0..self.seats.len())
+                .filter(|&seat| {
+                    let seat = &self.seats[seat];
+                    seat.open
+                        && seat.slots.len() >= 2
+                        && !seat.recalling
+                        && seat.load.time_ns() / seat.slots.len() as u64 * (seat.slots.len() as u64 - 1)
+                            >= RECALL_MIN_NS
+                })
+                .max_by_key(|&seat| self.seats[seat].load.time_ns());
+            let Some(victim) = victim else { return };
+            self.seats[victim].recall(0);
+            let at_most = (self.seats[victim].slots.len() as u32).div_ceil(2);
+            self.effects.push_back(Effect::Recall { seat: victim, at_most });
+        }
+    }
+
+    /// Tasks that have to wait here are not overtaken by less urgent ones that wait in a worker's hand.
+    fn make_way(&mut self, urgent: u8) {
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            if seat.open && seat.in_the_way_of() >= Some(urgent) {
+                // What is left of those then is the one that runs.
+                seat.least_urgent = urgent;
+                let at_most = seat.load.beyond(urgent);
+                if at_most > 0 {
+                    seat.recall(urgent);
+                    self.effects.push_back(Effect::Recall { seat: index, at_most });
+                }
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if ever.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.seats.iter().filter_map(|seat| self.deadline(seat)).min()
+    }
+
+    fn deadline(&self, seat: &Seat) -> Option<Instant> {
+        if !seat.open || seat.slots.is_empty() {
+            return None;
+        }
+        let patience = if seat.pinged { self.limits.silence_limit } else { self.limits.silence_limit / 2 };
+        let silent = seat.heard_at.map(|at| at + patience);
+        let stalled = seat.progress_at.filter(|_| may_stall(seat)).map(|at| at + STALL_LIMIT);
+        silent.into_iter().chain(stalled).min()
+    }
+
+    /// Time has passed: workers may have stalled or fallen silent.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for index in 0..self.seats.len() {
+            let seat = &mut self.seats[index];
+            if !seat.open || seat.slots.is_empty() {
+                continue;
+            }
+            if may_stall(seat) && seat.progress_at.is_some_and(|at| now >= at + STALL_LIMIT) {
+                seat.load.stalled = true;
+                seat.recall(0);
+                self.effects.push_back(Effect::Recall { seat: index, at_most: u32::MAX });
+            }
+            let Some(heard_at) = seat.heard_at else { continue };
+            if seat.pinged && now >= heard_at + self.limits.silence_limit {
+                seat.heard_at = None;
+                self.effects.push_back(Effect::Kill { seat: index });
+            } else if !seat.pinged && now >= heard_at + self.limits.silence_limit / 2 {
+                seat.pinged = true;
+                // However late we are, the worker has the second half to answer.
+                seat.heard_at = Some(now - self.limits.silence_limit / 2);
+                self.effects.push_back(Effect::Ping { seat: index });
+            }
+        }
+    }
+
+    fn end_queued(&mut self, ending: Ending) {
+        while let Some(task) = self.queue.lease() {
+            let attempts = u32::from(task.crashes);
+            self.end(task, ending, attempts);
+        }
+    }
+
+    fn end(&mut self, task: Pending<B>, ending: Ending, attempt: u32) {
+        let begun = task.crashes > 0;
+        let ending = if ending == Ending::Returned && begun { Ending::Cancelled } else { ending };
+        match ending {
+            Ending::Cancelled => self.books.cancelled += 1,
+            Ending::Returned => self.books.returned += 1,
+            Ending::Crashed | Ending::NeverStarted => self.books.failed += 1,
+        }
+        self.queue.complete(task.sequence);
+        self.effects.push_back(Effect::Ended { task, ending, attempt });
+    }
+
+    fn flight(&mut self, seat: usize, lease: Lease) -> Option<&mut InFlight<B>> {
+        let flight = self.flights.get_mut(lease.slot as usize)?.as_mut()?;
+        (flight.fence == lease.fence && flight.seat as usize == seat).then_some(flight)
+    }
+
+    /// Takes a flight out of the table and off its seat.
+    fn take_flight(&mut self, seat: usize, lease: Lease) -> Option<InFlight<B>> {
+        self.flight(seat, lease)?;
+        let flight = self.take_slot(lease.slot)?;
+        let from = &mut self.seats[seat];
+        from.load.remove(flight.task.priority, flight.cost_ns);
+        from.slots.swap_remove(flight.position as usize);
+        if let Some(&moved) = from.slots.get(flight.position as usize)
+            && let Some(moved) = &mut self.flights[moved as usize]
+        {
+            moved.position = flight.position;
+        }
+        Some(flight)
+    }
+
+    fn take_slot(&mut self, slot: u32) -> Option<InFlight<B>> {
+        let flight = self.flights[slot as usize].take()?;
+        self.free_slots.push(slot);
+        Some(flight)
+    }
+}
+
+/// Tasks wait behind the one that runs, and nobody has asked for them yet.
+fn may_stall(seat: &Seat) -> bool {
+    seat.slots.len() >= 2 && !seat.recalling && !seat.load.stalled
+}
+
+/// Only attempts that died are followed by another, so their count numbers the attempts.
+fn attempt_number<B>(task: &Pending<B>) -> u32 {
+    u32::from(task.crashes) + 1
+}

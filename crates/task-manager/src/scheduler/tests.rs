@@ -1,0 +1,292 @@
+//! The scheduler's promises, one test each; what holds for every sequence of calls is in `model`.
+
+mod model;
+
+use super::*;
+
+const LEVELS: u8 = 3;
+const CRASH_LIMIT: u16 = 2;
+const SILENCE_LIMIT: Duration = Duration::from_millis(40);
+const MS: Duration = Duration::from_millis(1);
+const URGENT: u8 = 0;
+const NORMAL: u8 = 1;
+
+/// The body of a task counts how often it was marked with a worker's death.
+type Core = Scheduler<u32>;
+
+fn core(seats: usize) -> Core {
+    let limits = Limits { seats, levels: LEVELS, crash_limit: CRASH_LIMIT, silence_limit: SILENCE_LIMIT };
+    Scheduler::new(MemoryQueue::new(LEVELS), limits)
+}
+
+/// A scheduler with a worker on each of its seats.
+fn fleet(seats: usize) -> (Core, Instant) {
+    let (mut core, now) = (core(seats), Instant::now());
+    (0..seats).for_each(|seat| core.worker_ready(now, seat));
+    (core, now)
+}
+
+/// What went out: seat, sequence, lease.
+type Sent = (usize, u64, Lease);
+
+fn dispatches(core: &mut Core, now: Instant) -> Vec<Sent> {
+    let next = || core.next_dispatch(now).map(|sent| (sent.seat, sent.task.sequence, sent.lease));
+    std::iter::from_fn(next).collect()
+}
+
+fn schedule(core: &mut Core, now: Instant, priority: u8, class: u16, count: usize) -> Vec<Sent> {
+    for _ in 0..count {
+        core.schedule(priority, class, 0);
+    }
+    dispatches(core, now)
+}
+
+fn seats(sent: &[Sent]) -> Vec<usize> {
+    sent.iter().map(|&(seat, ..)| seat).collect()
+}
+
+fn effects(core: &mut Core) -> Vec<String> {
+    std::iter::from_fn(|| core.poll_effect().map(|effect| format!("{effect:?}"))).collect()
+}
+
+/// Lets a task of `class` end that took this long.
+fn teach(core: &mut Core, now: Instant, class: u16, took: Duration) {
+    let (seat, _, lease) = schedule(core, now, NORMAL, class, 1)[0];
+    core.done(now, seat, lease, took).expect("the lease stands");
+}
+
+#[test]
+fn the_first_task_goes_out_also_when_it_is_not_of_the_most_urgent_level() {
+    let (mut core, now) = fleet(1);
+    assert_eq!(schedule(&mut core, now, LEVELS - 1, 0, 1).len(), 1);
+}
+
+#[test]
+fn a_stalled_worker_gives_everything_back_and_gets_no_successor_until_it_makes_progress() {
+    let (mut core, now) = fleet(1);
+    let sent = schedule(&mut core, now, NORMAL, 0, 3);
+    assert_eq!(sent.len(), 2);
+    let at = now + STALL_LIMIT;
+    assert_eq!(core.poll_timeout(), Some(at));
+    core.handle_timeout(at - Duration::from_nanos(1));
+    assert!(effects(&mut core).is_empty());
+    core.handle_timeout(at);
+    assert_eq!(effects(&mut core), [format!("Recall {{ seat: 0, at_most: {} }}", u32::MAX)]);
+
+    core.recall_answered(0);
+    assert_eq!(core.poll_timeout(), Some(now + SILENCE_LIMIT / 2), "it is recalled once");
+    assert!(core.given_back(0, sent[1].2));
+    assert!(dispatches(&mut core, at).is_empty());
+    // Urgent ones above all: any other worker would begin them sooner.
+    assert!(schedule(&mut core, at, URGENT, 0, 1).is_empty());
+
+    core.done(at, 0, sent[0].2, 6 * MS).expect("the lease stands");
+    let order: Vec<u64> = dispatches(&mut core, at).iter().map(|sent| sent.1).collect();
+    assert_eq!(order, [3, 1]);
+    assert_eq!(core.poll_timeout(), Some(at + STALL_LIMIT));
+}
+
+#[test]
+fn an_idle_worker_gets_half_of_what_the_busiest_one_has_in_hand() {
+    let (mut core, now) = (core(4), Instant::now());
+    (0..2).for_each(|seat| core.worker_ready(now, seat));
+    teach(&mut core, now, 0, MS);
+    teach(&mut core, now, 1, 3 * MS);
+    let sent = [0, 1, 0, 1].map(|class| schedule(&mut core, now, NORMAL, class, 1)[0]);
+    assert_eq!(seats(&sent), [0, 1, 0, 1]);
+    assert!(effects(&mut core).is_empty());
+
+    core.worker_ready(now, 2);
+    assert_eq!(effects(&mut core), ["Recall { seat: 1, at_most: 1 }"]);
+    core.worker_ready(now, 3);
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1 }"]);
+    for (task, to) in [(3, 2), (2, 3)] {
+        let (from, _, lease) = sent[task];
+        assert!(core.given_back(from, lease));
+        core.recall_answered(from);
+        assert_eq!(seats(&dispatches(&mut core, now)), [to]);
+        assert!(effects(&mut core).is_empty());
+    }
+}
+
+#[test]
+fn a_worker_that_answered_a_recall_may_be_recalled_again() {
+    let (mut core, now) = (core(2), Instant::now());
+    core.worker_ready(now, 0);
+    let sent = schedule(&mut core, now, NORMAL, 0, 3);
+    core.handle_timeout(now + STALL_LIMIT);
+    assert_eq!(effects(&mut core).len(), 1);
+    core.recall_answered(0);
+    core.done(now + STALL_LIMIT, 0, sent[0].2, MS).expect("the lease stands");
+    assert_eq!(dispatches(&mut core, now + STALL_LIMIT).len(), 1);
+    assert_eq!(core.poll_timeout(), Some(now + 2 * STALL_LIMIT), "progress puts the next stall off");
+    core.worker_ready(now, 1);
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1 }"]);
+}
+
+#[test]
+fn a_worker_that_dies_with_a_recall_unanswered_does_not_keep_others_from_being_recalled() {
+    let (mut core, now) = (core(3), Instant::now());
+    core.worker_ready(now, 0);
+    assert_eq!(schedule(&mut core, now, NORMAL, 0, 2).len(), 2);
+    core.worker_ready(now, 1);
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1 }"]);
+    core.worker_gone(0, None, |_| {});
+    assert_eq!(seats(&dispatches(&mut core, now)), [1, 1]);
+    core.worker_ready(now, 2);
+    assert_eq!(effects(&mut core), ["Recall { seat: 1, at_most: 1 }"]);
+}
+
+#[test]
+fn a_dead_worker_leaves_its_successor_neither_its_effects_nor_its_stall() {
+    let (mut core, now) = fleet(1);
+    assert_eq!(schedule(&mut core, now, NORMAL, 0, 3).len(), 2);
+    core.handle_timeout(now + SILENCE_LIMIT / 2);
+    core.handle_timeout(now + SILENCE_LIMIT);
+    core.worker_gone(0, None, |_| {});
+    core.worker_ready(now + SILENCE_LIMIT, 0);
+    assert!(effects(&mut core).is_empty());
+    assert_eq!(dispatches(&mut core, now + SILENCE_LIMIT).len(), 2);
+}
+
+#[test]
+fn a_worker_that_dies_while_it_is_being_filled_gets_nothing_more() {
+    let (mut core, now) = fleet(2);
+    for _ in 0..40 {
+        core.schedule(NORMAL, 0, 0);
+    }
+    assert_eq!(core.next_dispatch(now).map(|sent| sent.seat), Some(0));
+    core.worker_gone(0, None, |_| {});
+    assert_eq!(seats(&dispatches(&mut core, now)), [1, 1]);
+}
+
+#[test]
+fn an_urgent_task_passes_the_less_urgent_ones_of_a_full_worker() {
+    let (mut core, now) = fleet(1);
+    assert_eq!(schedule(&mut core, now, NORMAL, 0, 9).len(), 2);
+    let sent = schedule(&mut core, now, URGENT, 0, 1);
+    assert_eq!((sent[0].1, core.queued()), (9, 7));
+}
+
+#[test]
+fn an_urgent_task_goes_to_an_idle_worker_rather_than_to_a_busy_one() {
+    let (mut core, now) = fleet(2);
+    let sent = schedule(&mut core, now, NORMAL, 0, 40);
+    assert_eq!(seats(&sent), [0, 0, 1, 1]);
+    for &(_, _, lease) in &sent[..2] {
+        core.done(now, 0, lease, MS).expect("the lease stands");
+    }
+    assert_eq!(schedule(&mut core, now, URGENT, 0, 1)[0].0, 0);
+}
+
+#[test]
+fn a_silent_worker_is_pinged_at_half_the_limit_and_killed_at_the_limit() {
+    let (mut core, now) = fleet(1);
+    schedule(&mut core, now, NORMAL, 0, 1);
+    assert_eq!(core.poll_timeout(), Some(now + SILENCE_LIMIT / 2));
+    core.handle_timeout(now + SILENCE_LIMIT / 2);
+    assert_eq!(effects(&mut core), ["Ping { seat: 0 }"]);
+    assert_eq!(core.poll_timeout(), Some(now + SILENCE_LIMIT));
+    core.handle_timeout(now + SILENCE_LIMIT - Duration::from_nanos(1));
+    assert!(effects(&mut core).is_empty());
+    core.handle_timeout(now + SILENCE_LIMIT);
+    assert_eq!(effects(&mut core), ["Kill { seat: 0 }"]);
+    assert_eq!(core.poll_timeout(), None, "once is enough");
+}
+
+#[test]
+fn a_sign_of_life_starts_the_silence_anew() {
+    let (mut core, now) = fleet(1);
+    schedule(&mut core, now, NORMAL, 0, 1);
+    core.handle_timeout(now + SILENCE_LIMIT / 2);
+    let heard_at = now + SILENCE_LIMIT - MS;
+    core.heard(heard_at, 0);
+    assert_eq!(core.poll_timeout(), Some(heard_at + SILENCE_LIMIT / 2));
+    core.handle_timeout(now + SILENCE_LIMIT);
+    assert_eq!(effects(&mut core), ["Ping { seat: 0 }"], "the first one only");
+}
+
+#[test]
+fn a_manager_that_was_held_up_itself_leaves_its_workers_time_to_answer() {
+    let (mut core, now) = fleet(1);
+    schedule(&mut core, now, NORMAL, 0, 1);
+    let late = now + 10 * SILENCE_LIMIT;
+    core.handle_timeout(late);
+    core.handle_timeout(late);
+    assert_eq!(effects(&mut core), ["Ping { seat: 0 }"]);
+    assert_eq!(core.poll_timeout(), Some(late + SILENCE_LIMIT / 2));
+}
+
+#[test]
+fn an_idle_fleet_makes_no_wake_ups_and_its_silence_counts_from_the_next_task() {
+    let (mut core, now) = fleet(2);
+    assert_eq!(core.poll_timeout(), None);
+    teach(&mut core, now, 0, MS);
+    assert_eq!(core.poll_timeout(), None);
+    let later = now + 10 * SILENCE_LIMIT;
+    core.handle_timeout(later);
+    assert!(effects(&mut core).is_empty());
+    schedule(&mut core, later, NORMAL, 0, 1);
+    assert_eq!(core.poll_timeout(), Some(later + SILENCE_LIMIT / 2));
+}
+
+#[test]
+fn a_worker_has_the_more_tasks_in_hand_the_shorter_they_are() {
+    for (took, in_hand) in [(MS / 1000, 1000), (MS, 2), (9 * MS, 2), (11 * MS, 1), (Duration::MAX, 1)] {
+        let (mut core, now) = fleet(1);
+        teach(&mut core, now, 0, took);
+        assert_eq!(schedule(&mut core, now, NORMAL, 0, 2000).len(), in_hand, "{took:?}");
+    }
+}
+
+#[test]
+fn an_absurd_duration_harms_no_other_class() {
+    let (mut core, now) = fleet(1);
+    teach(&mut core, now, 0, Duration::MAX);
+    for (priority, class, sent) in [(NORMAL, 0, 1), (URGENT, 0, 1), (NORMAL, 1, 0)] {
+        assert_eq!(schedule(&mut core, now, priority, class, 1).len(), sent);
+    }
+}
+
+#[test]
+fn less_urgent_tasks_in_hand_make_way_for_what_has_to_wait() {
+    let (mut core, now) = fleet(1);
+    teach(&mut core, now, 0, MS / 2);
+    let normal = schedule(&mut core, now, NORMAL, 0, 2);
+    assert_eq!(normal.len(), 2);
+    // As many as are taken at once do not wait: the worker itself puts them first.
+    let urgent = schedule(&mut core, now, URGENT, 0, 2);
+    assert_eq!(urgent.len(), 2);
+    assert!(effects(&mut core).is_empty());
+    assert!(schedule(&mut core, now, URGENT, 0, 1).is_empty());
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 2 }"]);
+    assert!(core.given_back(0, normal[1].2));
+    core.recall_answered(0);
+    // The other has begun; nobody asks for it again.
+    assert!(effects(&mut core).is_empty());
+    core.done(now, 0, urgent[0].2, MS / 2).expect("the lease stands");
+    core.done(now, 0, urgent[1].2, MS / 2).expect("the lease stands");
+    let next = dispatches(&mut core, now);
+    assert_eq!(next.iter().map(|sent| sent.1).collect::<Vec<_>>(), [5], "the urgent one first");
+    core.done(now, 0, next[0].2, MS / 2).expect("the lease stands");
+    assert_eq!(dispatches(&mut core, now).iter().map(|sent| sent.1).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_worker_that_is_asked_to_give_tasks_back_is_given_none_meanwhile() {
+    let (mut core, now) = fleet(1);
+    teach(&mut core, now, 0, MS / 4);
+    let sent = schedule(&mut core, now, NORMAL, 0, 5);
+    assert_eq!(sent.len(), 4);
+    core.handle_timeout(now + STALL_LIMIT);
+    assert_eq!(effects(&mut core).len(), 1);
+    // It ends two before it hears of that, and there is room in its hand: but the others are on their way back.
+    for done in &sent[..2] {
+        core.done(now, 0, done.2, MS / 4).expect("the lease stands");
+    }
+    assert!(dispatches(&mut core, now).is_empty());
+    assert!(core.given_back(0, sent[3].2));
+    core.recall_answered(0);
+    let sequences: Vec<_> = dispatches(&mut core, now).iter().map(|sent| sent.1).collect();
+    assert_eq!(sequences, [4, 5]);
+}

@@ -1,0 +1,527 @@
+//! The scheduler against a model that is too simple to be wrong.
+//!
+//! The model knows each task's state and nothing else: no queues, no slots, no loads, no estimates. It says what must
+//! be true of any scheduler; how well tasks are spread is not its concern.
+//! `WORKFLEET_PROPTEST_CASES=n` runs n sequences from fresh seeds instead of the few fixed ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{
+    prelude::*,
+    sample::select,
+    test_runner::{Config, RngSeed},
+};
+
+use super::*;
+
+const SEATS: usize = 3;
+const CLASSES: u16 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Waiting,
+    Leased { seat: usize, lease: Lease, cancelling: bool },
+    Ended,
+}
+
+#[derive(Debug)]
+struct Known {
+    priority: u8,
+    deaths: u16,
+    state: State,
+    /// The children that any of its attempts scheduled.
+    children: BTreeSet<u32>,
+    /// How many children its present attempt scheduled.
+    next_child: u32,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    /// By sequence number.
+    tasks: Vec<Known>,
+    books: Books,
+    open: [bool; SEATS],
+    paused: bool,
+    halting: bool,
+    /// Leases that ended, with their seats.
+    stale: Vec<(usize, Lease)>,
+    /// Seats that were asked to give tasks back and have not answered.
+    recalled: BTreeSet<usize>,
+    /// Effects that have to come before the scheduler is idle.
+    due_endings: BTreeMap<u64, (Ending, u32)>,
+    due_cancels: Vec<(usize, Lease)>,
+}
+
+impl Model {
+    fn task(&mut self, sequence: u64) -> &mut Known {
+        &mut self.tasks[sequence as usize]
+    }
+
+    /// Waiting tasks, in the order in which they have to leave.
+    fn waiting(&self) -> Vec<u64> {
+        let mut waiting: Vec<u64> = (0..self.tasks.len() as u64).collect();
+        waiting.retain(|&sequence| self.tasks[sequence as usize].state == State::Waiting);
+        waiting.sort_by_key(|&sequence| (self.tasks[sequence as usize].priority, sequence));
+        waiting
+    }
+
+    /// Tasks in flight: sequence, seat, lease.
+    fn leased(&self) -> Vec<(u64, usize, Lease)> {
+        let leased = |(sequence, task): (usize, &Known)| match task.state {
+            State::Leased { seat, lease, .. } => Some((sequence as u64, seat, lease)),
+            State::Waiting | State::Ended => None,
+        };
+        self.tasks.iter().enumerate().filter_map(leased).collect()
+    }
+
+    fn hand(&self, seat: usize) -> Vec<(u64, usize, Lease)> {
+        self.leased().into_iter().filter(|&(_, on, _)| on == seat).collect()
+    }
+
+    fn scheduled(&mut self, priority: u8) {
+        let sequence = self.tasks.len() as u64;
+        let state = State::Waiting;
+        self.tasks.push(Known { priority, deaths: 0, state, children: BTreeSet::new(), next_child: 0 });
+        self.books.scheduled += 1;
+        if self.halting {
+            self.end(sequence, Ending::Returned);
+        }
+    }
+
+    /// The task's end, which the scheduler has to announce. It counts the attempts that began: those that died.
+    fn end(&mut self, sequence: u64, ending: Ending) {
+        assert_ne!(self.task(sequence).state, State::Ended);
+        self.task(sequence).state = State::Ended;
+        // What was begun cannot be returned as if it had not been.
+        let begun = self.task(sequence).deaths > 0;
+        let ending = if begun && ending == Ending::Returned { Ending::Cancelled } else { ending };
+        match ending {
+            Ending::Cancelled => self.books.cancelled += 1,
+            Ending::Returned => self.books.returned += 1,
+            Ending::Crashed | Ending::NeverStarted => self.books.failed += 1,
+        }
+        let deaths = u32::from(self.task(sequence).deaths);
+        self.due_endings.insert(sequence, (ending, deaths));
+    }
+
+    /// Ends a lease: the task waits again. True if its cancellation was asked for.
+    fn release(&mut self, sequence: u64) -> bool {
+        let State::Leased { seat, lease, cancelling } = self.task(sequence).state else {
+            panic!("task {sequence} is not in flight")
+        };
+        self.task(sequence).state = State::Waiting;
+        self.stale.push((seat, lease));
+        cancelling
+    }
+
+    fn given_back(&mut self, sequence: u64) {
+        if self.release(sequence) {
+            self.end(sequence, Ending::Cancelled);
+        } else if self.halting {
+            self.end(sequence, Ending::Returned);
+        }
+    }
+
+    fn cancelled(&mut self, sequence: u64) {
+        match self.tasks.get_mut(sequence as usize).map(|task| &mut task.state) {
+            Some(State::Waiting) => self.end(sequence, Ending::Cancelled),
+            Some(State::Leased { seat, lease, cancelling }) if !*cancelling => {
+                *cancelling = true;
+                self.due_cancels.push((*seat, *lease));
+            }
+            _ => {}
+        }
+    }
+
+    fn gone(&mut self, seat: usize, running: Option<Lease>) {
+        self.open[seat] = false;
+        self.recalled.remove(&seat);
+        self.due_cancels.retain(|&(to, _)| to != seat);
+        for (sequence, _, lease) in self.hand(seat) {
+            if Some(lease) != running {
+                self.given_back(sequence);
+                continue;
+            }
+            let cancelling = self.release(sequence);
+            self.task(sequence).deaths += 1;
+            if cancelling || self.halting {
+                self.end(sequence, Ending::Cancelled);
+            } else if self.task(sequence).deaths == CRASH_LIMIT {
+                self.end(sequence, Ending::Crashed);
+            }
+        }
+    }
+
+    fn check_dispatch(&mut self, dispatch: &Dispatch<'_, u32>) {
+        let Dispatch { seat, lease, attempt, task } = *dispatch;
+        assert!(self.open[seat] && !self.paused && !self.halting);
+        assert_eq!(self.waiting().first(), Some(&task.sequence), "the oldest of the most urgent level");
+        assert!(self.stale.iter().all(|&(_, old)| old != lease), "a lease is never granted twice");
+        assert!(lease.to_bits() != 0 && Lease::from_bits(lease.to_bits()) == lease);
+        let known = self.task(task.sequence);
+        assert_eq!((task.priority, task.crashes), (known.priority, known.deaths));
+        assert_eq!((task.body, attempt), (u32::from(known.deaths), u32::from(known.deaths) + 1));
+        known.state = State::Leased { seat, lease, cancelling: false };
+        known.next_child = 0;
+    }
+
+    fn check_effect(&mut self, effect: &Effect<u32>) {
+        match *effect {
+            Effect::Ended { ref task, ending, attempt } => {
+                let due = self.due_endings.remove(&task.sequence);
+                assert_eq!(due, Some((ending, attempt)), "task {} ends as it must, once", task.sequence);
+            }
+            Effect::Cancel { seat, lease } => {
+                let due = self.due_cancels.iter().position(|&due| due == (seat, lease));
+                self.due_cancels.remove(due.expect("somebody asked for this cancellation"));
+            }
+            Effect::Recall { seat, at_most } => {
+                assert!(self.open[seat] && at_most > 0);
+                let stalled = at_most == u32::MAX;
+                assert!(stalled || !(self.paused || self.halting), "nobody else could begin these tasks");
+                assert!(self.recalled.insert(seat), "one recall at a time");
+            }
+            Effect::Ping { seat } | Effect::Kill { seat } => assert!(self.open[seat]),
+        }
+    }
+
+    /// The scheduler has nothing to do for now.
+    fn check_idle(&self) {
+        assert!(self.due_endings.is_empty(), "{:?}", self.due_endings);
+        assert!(self.due_cancels.is_empty(), "{:?}", self.due_cancels);
+        if !self.paused && !self.halting && !self.waiting().is_empty() {
+            let has_work = |seat: usize| !self.open[seat] || !self.hand(seat).is_empty();
+            assert!((0..SEATS).all(has_work), "a task waits although a worker has nothing to do");
+        }
+    }
+
+    /// What has to hold after every single call.
+    fn check(&self, core: &Core) {
+        let (waiting, leased) = (self.waiting(), self.leased());
+        assert_eq!(core.books(), self.books);
+        assert_eq!(self.books.pending(), (waiting.len() + leased.len()) as u64);
+        assert_eq!(core.queued(), waiting.len());
+        for seat in 0..SEATS {
+            assert_eq!(core.in_flight(seat), self.hand(seat).len());
+        }
+        for &(sequence, seat, lease) in &leased {
+            let (task, attempt) = core.leased(seat, lease).expect("the lease stands");
+            let deaths = self.tasks[sequence as usize].deaths;
+            assert_eq!((task.sequence, attempt), (sequence, u32::from(deaths) + 1));
+        }
+        if leased.is_empty() {
+            assert_eq!(core.poll_timeout(), None, "nothing in hand, nothing to wake up for");
+        }
+        if self.paused || self.halting {
+            assert_eq!(core.hunger(), None);
+            return;
+        }
+        for level in 0..LEVELS {
+            let urgent_enough = |&sequence: &u64| self.tasks[sequence as usize].priority <= level;
+            let busy = |seat| self.hand(seat).iter().map(|(sequence, ..)| sequence).any(urgent_enough);
+            // One that stalls takes nothing while anything is in its hand.
+            let busy = |seat| busy(seat) || (core.seats[seat].load.stalled && !self.hand(seat).is_empty());
+            if (0..SEATS).any(|seat| self.open[seat] && !busy(seat)) {
+                assert!(core.hunger() >= Some(level), "a worker is hungry at {level}");
+            }
+        }
+    }
+}
+
+// ---- Commands ----
+
+/// A `usize` that stands for one of many things picks it modulo their number.
+#[derive(Clone, Debug)]
+enum Command {
+    Schedule { priority: u8, class: u16, count: usize },
+    Child { parent: usize, priority: u8 },
+    Cancel { task: usize },
+    Ready { seat: usize },
+    Gone { seat: usize, running: Running },
+    DispatchOne,
+    Done { task: usize, took: Duration },
+    Failed { task: usize, took: Duration, by_cancellation: bool },
+    ReportStale { lease: usize },
+    ReportFromElsewhere { task: usize },
+    AnswerRecall { seat: usize, give_back: usize },
+    Heard { seat: usize },
+    Pause { paused: bool },
+    FailQueued,
+    Halt,
+    Advance { by: Duration },
+    Timeout { late: Duration },
+}
+
+/// Which attempt a dead worker seems to have been running.
+#[derive(Clone, Debug)]
+enum Running {
+    OneOfItsOwn(usize),
+    Unknown,
+    Stale(usize),
+    OnAnotherSeat(usize),
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let number = || 0..1000usize;
+    let took = || select(vec![1, 100, 1_000, 20_000]).prop_map(Duration::from_micros);
+    let time = || (0..30_000u64).prop_map(Duration::from_micros);
+    let running = prop_oneof![
+        4 => number().prop_map(Running::OneOfItsOwn),
+        1 => Just(Running::Unknown),
+        1 => number().prop_map(Running::Stale),
+        1 => number().prop_map(Running::OnAnotherSeat),
+    ];
+    prop_oneof![
+        60 => (0..LEVELS, 0..CLASSES, 1..6usize)
+            .prop_map(|(priority, class, count)| Command::Schedule { priority, class, count }),
+        20 => (number(), 0..LEVELS).prop_map(|(parent, priority)| Command::Child { parent, priority }),
+        25 => number().prop_map(|task| Command::Cancel { task }),
+        10 => Just(Command::DispatchOne),
+        40 => (0..SEATS).prop_map(|seat| Command::Ready { seat }),
+        20 => (0..SEATS, running).prop_map(|(seat, running)| Command::Gone { seat, running }),
+        40 => (number(), took()).prop_map(|(task, took)| Command::Done { task, took }),
+        15 => (number(), took(), any::<bool>())
+            .prop_map(|(task, took, by_cancellation)| Command::Failed { task, took, by_cancellation }),
+        15 => number().prop_map(|lease| Command::ReportStale { lease }),
+        5 => number().prop_map(|task| Command::ReportFromElsewhere { task }),
+        25 => (0..SEATS, 0..4usize).prop_map(|(seat, give_back)| Command::AnswerRecall { seat, give_back }),
+        10 => (0..SEATS).prop_map(|seat| Command::Heard { seat }),
+        10 => any::<bool>().prop_map(|paused| Command::Pause { paused }),
+        2 => Just(Command::FailQueued),
+        1 => Just(Command::Halt),
+        15 => time().prop_map(|by| Command::Advance { by }),
+        20 => time().prop_map(|late| Command::Timeout { late }),
+    ]
+}
+
+/// Commands, and after which of them the driver finds time to dispatch and to carry out effects.
+fn commands() -> impl Strategy<Value = Vec<(Command, bool)>> {
+    prop::collection::vec((command(), prop::bool::weighted(0.7)), 1..200)
+}
+
+fn pick<T: Copy>(from: &[T], number: usize) -> Option<T> {
+    from.get(number % from.len().max(1)).copied()
+}
+
+// ---- Both, side by side ----
+
+struct Pair {
+    core: Core,
+    model: Model,
+    start: Instant,
+    now: Instant,
+    trace: Vec<String>,
+}
+
+impl Pair {
+    fn run(commands: &[(Command, bool)]) -> Vec<String> {
+        let start = Instant::now();
+        let mut pair =
+            Self { core: core(SEATS), model: Model::default(), start, now: start, trace: Vec::new() };
+        for (command, settle) in commands {
+            pair.carry_out(command);
+            pair.model.check(&pair.core);
+            if *settle {
+                pair.settle();
+            }
+        }
+        pair.drain();
+        pair.trace
+    }
+
+    fn dispatch_one(&mut self) -> bool {
+        let Some(dispatch) = self.core.next_dispatch(self.now) else { return false };
+        self.trace.push(format!("{dispatch:?}"));
+        self.model.check_dispatch(&dispatch);
+        true
+    }
+
+    fn settle(&mut self) {
+        while self.dispatch_one() {}
+        while let Some(effect) = self.core.poll_effect() {
+            self.trace.push(format!("{effect:?}"));
+            self.model.check_effect(&effect);
+        }
+        self.trace.push(format!("{:?}", self.core.poll_timeout().map(|at| at - self.start)));
+        self.model.check_idle();
+        self.model.check(&self.core);
+    }
+
+    fn carry_out(&mut self, command: &Command) {
+        match *command {
+            Command::Schedule { priority, class, count } => {
+                for _ in 0..count {
+                    assert_eq!(self.core.schedule(priority, class, 0), self.model.tasks.len() as u64);
+                    self.model.scheduled(priority);
+                }
+            }
+            Command::Child { parent, priority } => {
+                let Some((sequence, seat, lease)) = pick(&self.model.leased(), parent) else { return };
+                let parent = self.model.task(sequence);
+                let index = parent.next_child;
+                parent.next_child += 1;
+                let new = parent.children.insert(index);
+                let child = self.core.schedule_child(seat, lease, index, priority, 0, 0);
+                assert_eq!(child, new.then_some(self.model.tasks.len() as u64));
+                if new {
+                    self.model.scheduled(priority);
+                }
+            }
+            Command::Cancel { task } => {
+                let waiting = pick(&self.model.waiting(), task / 3);
+                let leased = pick(&self.model.leased(), task / 3).map(|(sequence, ..)| sequence);
+                let ended_or_unknown = Some(task as u64 % (self.model.tasks.len() as u64 + 1));
+                let Some(sequence) = [waiting, leased, ended_or_unknown][task % 3] else { return };
+                self.core.cancel(sequence);
+                self.model.cancelled(sequence);
+            }
+            Command::Ready { seat } => {
+                if !std::mem::replace(&mut self.model.open[seat], true) {
+                    self.core.worker_ready(self.now, seat);
+                }
+            }
+            Command::Gone { seat, ref running } => self.worker_gone(seat, running),
+            Command::DispatchOne => {
+                self.dispatch_one();
+            }
+            Command::Done { task, took } => {
+                let Some((sequence, seat, lease)) = pick(&self.model.leased(), task) else { return };
+                let ended = self.core.done(self.now, seat, lease, took);
+                self.check_report(sequence, ended);
+                self.model.books.done += 1;
+            }
+            Command::Failed { task, took, by_cancellation } => {
+                let Some((sequence, seat, lease)) = pick(&self.model.leased(), task) else { return };
+                let ended = self.core.failed(self.now, seat, lease, took, by_cancellation);
+                self.check_report(sequence, ended);
+                let books = &mut self.model.books;
+                *(if by_cancellation { &mut books.cancelled } else { &mut books.failed }) += 1;
+            }
+            Command::ReportStale { lease } => {
+                let never_granted = (0, Lease { slot: 1 << 20, fence: 1 });
+                let (seat, lease) = pick(&self.model.stale, lease).unwrap_or(never_granted);
+                self.report_stale(seat, lease);
+            }
+            Command::ReportFromElsewhere { task } => {
+                let Some((_, seat, lease)) = pick(&self.model.leased(), task) else { return };
+                self.report_stale((seat + 1) % SEATS, lease);
+            }
+            Command::AnswerRecall { seat, give_back } => self.answer_recall(seat, give_back),
+            Command::Heard { seat } => self.core.heard(self.now, seat),
+            Command::Pause { paused } => {
+                self.core.pause(paused);
+                self.model.paused = paused;
+            }
+            Command::FailQueued => {
+                self.core.fail_queued();
+                self.model.waiting().into_iter().for_each(|task| self.model.end(task, Ending::NeverStarted));
+            }
+            Command::Halt => {
+                self.core.halt();
+                self.model.halting = true;
+                self.model.waiting().into_iter().for_each(|task| self.model.end(task, Ending::Returned));
+            }
+            Command::Advance { by } => self.now += by,
+            Command::Timeout { late } => {
+                if let Some(at) = self.core.poll_timeout() {
+                    self.now = self.now.max(at + late);
+                }
+                self.core.handle_timeout(self.now);
+                assert!(self.core.poll_timeout().is_none_or(|at| at > self.now), "time-outs do not spin");
+            }
+        }
+    }
+
+    fn check_report(&mut self, sequence: u64, ended: Option<Ended<u32>>) {
+        let ended = ended.expect("the lease stands");
+        self.model.release(sequence);
+        let task = self.model.task(sequence);
+        task.state = State::Ended;
+        assert_eq!((ended.task.sequence, ended.attempt), (sequence, u32::from(task.deaths) + 1));
+    }
+
+    /// Nobody listens to a lease that does not stand: `Model::check` then finds everything unchanged.
+    fn report_stale(&mut self, seat: usize, lease: Lease) {
+        let (core, took) = (&mut self.core, Duration::from_millis(1));
+        assert!(core.leased(seat, lease).is_none());
+        assert!(core.done(self.now, seat, lease, took).is_none());
+        assert!(core.failed(self.now, seat, lease, took, true).is_none());
+        assert!(!core.given_back(seat, lease));
+        assert_eq!(core.schedule_child(seat, lease, u32::MAX, 0, 0, 0), None);
+    }
+
+    fn worker_gone(&mut self, seat: usize, running: &Running) {
+        let hand = self.model.hand(seat);
+        let running = match *running {
+            Running::OneOfItsOwn(number) => pick(&hand, number).map(|(.., lease)| lease),
+            Running::Unknown => None,
+            Running::Stale(number) => pick(&self.model.stale, number).map(|(_, lease)| lease),
+            Running::OnAnotherSeat(number) => {
+                pick(&self.model.hand((seat + 1) % SEATS), number).map(|(.., lease)| lease)
+            }
+        };
+        let mut marked = None;
+        let count = self.core.worker_gone(seat, running, |task| {
+            task.body += 1;
+            marked = Some(task.sequence);
+        });
+        assert_eq!(count, hand.len());
+        let charged = hand.iter().find(|(.., lease)| Some(*lease) == running);
+        assert_eq!(marked, charged.map(|&(sequence, ..)| sequence));
+        self.model.gone(seat, running);
+    }
+
+    fn answer_recall(&mut self, seat: usize, give_back: usize) {
+        if !self.model.recalled.remove(&seat) {
+            return;
+        }
+        for (sequence, _, lease) in self.model.hand(seat).into_iter().rev().take(give_back) {
+            assert!(self.core.given_back(seat, lease));
+            self.model.given_back(sequence);
+        }
+        self.core.recall_answered(seat);
+    }
+
+    /// One willing worker is enough for everything to end, and each round of reports brings the end nearer.
+    fn drain(&mut self) {
+        self.carry_out(&Command::Pause { paused: false });
+        self.carry_out(&Command::Ready { seat: 0 });
+        self.settle();
+        while self.core.books().pending() > 0 {
+            let before = self.core.books().pending();
+            for seat in 0..SEATS {
+                self.answer_recall(seat, self.model.hand(seat).len().saturating_sub(1));
+            }
+            for _ in self.model.leased() {
+                self.carry_out(&Command::Done { task: 0, took: Duration::from_micros(10) });
+            }
+            self.settle();
+            assert!(self.core.books().pending() < before, "{:?}", self.core);
+        }
+    }
+}
+
+fn config() -> Config {
+    let cases = std::env::var("WORKFLEET_PROPTEST_CASES");
+    let cases = cases.ok().map(|cases| cases.parse().expect("WORKFLEET_PROPTEST_CASES is a number"));
+    Config {
+        cases: cases.unwrap_or(256),
+        rng_seed: if cases.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) },
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn whatever_happens_it_does_what_the_model_says(commands in commands()) {
+        Pair::run(&commands);
+    }
+
+    #[test]
+    fn one_sequence_of_calls_gives_one_trace(commands in commands()) {
+        prop_assert_eq!(Pair::run(&commands), Pair::run(&commands));
+    }
+}

@@ -1,0 +1,93 @@
+//! The manager's half of a service: what rides on the connections of its workers without being a task.
+//!
+//! The worker's half is [`Extension`](crate::Extension).
+//!
+//! Invariants:
+//! - A range of frame kinds belongs to at most one service of a manager.
+//! - No lock of the manager is held while a service runs.
+
+use std::{fmt, ops::RangeInclusive, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use workfleet_wire::Kind;
+
+use crate::{manager::SendError, process::Link};
+
+/// One life of one worker process: it fences everything that the worker held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Incarnation(pub(crate) u64);
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The manager's half of a service. Mount it with
+/// [`ProcessManagerBuilder::service`](crate::ProcessManagerBuilder::service).
+///
+/// Everything runs on the manager's thread: it must not block.
+pub trait Service: Send + Sync {
+    /// The frame kinds that are this service's own: within `0x20..=0x67`, see [`workfleet_wire::kinds`].
+    fn kinds(&self) -> RangeInclusive<u8>;
+
+    /// A worker's half sent a frame.
+    fn on_frame(&self, peer: &Peer, kind: Kind, payload: &[u8]);
+
+    /// A worker is dead: what it held under this incarnation can be released. Nothing comes of it any more.
+    fn on_worker_gone(&self, incarnation: Incarnation);
+}
+
+/// The worker at the other end.
+#[derive(Clone)]
+pub struct Peer {
+    pub(crate) link: Arc<Link>,
+    pub(crate) worker: Arc<str>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) frame_limit_bytes: u64,
+}
+
+impl Peer {
+    /// Which life of which worker this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The worker's name.
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// Sends a frame to the worker's half. `Ok` means buffered: it leaves at once unless the socket is full.
+    ///
+    /// # Errors
+    /// [`SendError::WorkerGone`], [`SendError::TooLarge`] if the payload exceeds the frame limit,
+    /// [`SendError::Full`] if more than 16 MiB, or than the frame limit if that is larger, were sent before and not
+    /// taken by the worker, and [`SendError::ForeignKind`] if `kind` is no service's.
+    pub fn send(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        let (len_bytes, limit_bytes) = (payload.len() as u64, self.frame_limit_bytes);
+        if !SERVICE_KINDS.contains(&kind.0) {
+            return Err(SendError::ForeignKind { kind });
+        }
+        if len_bytes > limit_bytes {
+            return Err(SendError::TooLarge { len_bytes, limit_bytes });
+        }
+        let (waiting_bytes, limit_bytes) = (self.link.waiting_bytes(), limit_bytes.max(WAITING_LIMIT_BYTES));
+        if waiting_bytes > limit_bytes {
+            return Err(SendError::Full { waiting_bytes, limit_bytes });
+        }
+        self.link.push(|out| workfleet_wire::encode_frame(kind, payload, out));
+        if self.link.flush() { Ok(()) } else { Err(SendError::WorkerGone) }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("worker", &self.worker).field("incarnation", &self.incarnation).finish()
+    }
+}
+
+/// The frame kinds that services may own.
+pub(crate) const SERVICE_KINDS: RangeInclusive<u8> = 0x20..=0x67;
+/// While more than this, or than one frame may have, waits for a worker's socket, its services' frames are refused.
+const WAITING_LIMIT_BYTES: u64 = 16 << 20;

@@ -1,0 +1,130 @@
+//! The page in which a worker publishes the attempt that it runs, for its manager to read after its death.
+//!
+//! Invariants:
+//! - The manager makes the page and seals its size, so that no worker can make reading it fail.
+//! - Publishing is one atomic store (release), reading one load (acquire): neither ever waits for the other.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// Enough for what is published, and what every supported system maps at least.
+const LEN_BYTES: usize = 4096;
+
+/// The shared page, mapped.
+#[derive(Debug)]
+pub(crate) struct Page {
+    base: NonNull<AtomicU64>,
+}
+
+// SAFETY: the mapping is shared memory that is only accessed through an atomic, and it is unmapped only on drop.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+impl Page {
+    /// A new page, with a descriptor that another process can map it from.
+    pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
+        let file = create_file()?;
+        Ok((Self::map(&file)?, file))
+    }
+
+    /// Maps a page that another process made.
+    pub(crate) fn map(file: impl AsFd) -> io::Result<Self> {
+        let len_bytes = rustix::fs::fstat(&file)?.st_size;
+        if len_bytes != LEN_BYTES as i64 {
+            let reason = format!("the shared page has {len_bytes} bytes, not {LEN_BYTES}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
+        // SAFETY: a fresh mapping at an address that the kernel chooses overlaps nothing of this process.
+        let base = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                LEN_BYTES,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                file,
+                0,
+            )?
+        };
+        let base =
+            NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the page was mapped at null"))?;
+        Ok(Self { base })
+    }
+
+    /// Worker: `lease` is what runs from now on. It stays published after its end, until the next begins: a death
+    /// in between is charged to it unless its result was received.
+    pub(crate) fn publish(&self, lease: u64) {
+        self.running().store(lease, Ordering::Release);
+    }
+
+    /// Manager: the last lease that was published, 0 if none was.
+    pub(crate) fn read(&self) -> u64 {
+        self.running().load(Ordering::Acquire)
+    }
+
+    fn running(&self) -> &AtomicU64 {
+        // SAFETY: the mapping is at least as large and as aligned as the atomic, lives as long as `self`, and every
+        // process accesses it atomically.
+        unsafe { self.base.as_ref() }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: `base` is what mmap returned for LEN_BYTES, and no reference into it outlives `self`.
+        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), LEN_BYTES) };
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn create_file() -> io::Result<OwnedFd> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+
+    let file = memfd_create("workfleet-page", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&file, LEN_BYTES as u64)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// Where there are no anonymous files: one that is unlinked at once. It cannot be sealed; a worker that truncates it
+/// could only harm the manager that trusts it with its own code.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn create_file() -> io::Result<OwnedFd> {
+    use std::sync::atomic::AtomicU32;
+
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("workfleet-page-{}-{count}", std::process::id()));
+    let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    file.set_len(LEN_BYTES as u64)?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_mapping_publishes_the_other_reads() {
+        let (manager, file) = Page::create().expect("a page");
+        let worker = Page::map(&file).expect("a second mapping");
+        assert_eq!(manager.read(), 0);
+        worker.publish(u64::MAX);
+        assert_eq!(manager.read(), u64::MAX);
+    }
+
+    #[test]
+    fn a_file_of_another_size_is_refused() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(1).expect("a length");
+        assert_eq!(Page::map(&file).expect_err("too small").kind(), io::ErrorKind::InvalidData);
+    }
+}

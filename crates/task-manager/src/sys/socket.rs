@@ -1,0 +1,103 @@
+//! Sending and receiving on a Unix socket without blocking and without SIGPIPE, whatever mode the socket is in.
+//!
+//! Invariant: nothing here waits but [`wait_writable`].
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+        SendFlags, recv, recvmsg, send, sendmsg,
+    },
+};
+
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT;
+
+/// Keeps a write to a closed connection from raising SIGPIPE where a flag of each send cannot say so.
+pub(crate) fn refuse_sigpipe(socket: impl AsFd) -> io::Result<()> {
+    #[cfg(target_vendor = "apple")]
+    rustix::net::sockopt::set_socket_nosigpipe(socket, true)?;
+    #[cfg(not(target_vendor = "apple"))]
+    let _ = socket;
+    Ok(())
+}
+
+/// Sends as much of `bytes` as the socket takes now; `WouldBlock` if that is nothing.
+pub(crate) fn send_now(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match send(&socket, bytes, SEND_FLAGS) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Receives what is there; `Ok(0)` at the end of the stream, `WouldBlock` if nothing is there.
+pub(crate) fn receive_now(socket: impl AsFd, space: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match recv(&socket, &mut *space, RecvFlags::DONTWAIT) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?.0),
+        }
+    }
+}
+
+/// Sends `bytes`, which a fresh socket has room for, together with a descriptor.
+pub(crate) fn send_with_descriptor(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)), "the space is for one descriptor");
+    let sent = sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SEND_FLAGS)?;
+    if sent < bytes.len() {
+        let reason = format!("a fresh socket took {sent} of {} bytes", bytes.len());
+        return Err(io::Error::new(io::ErrorKind::WriteZero, reason));
+    }
+    Ok(())
+}
+
+/// Receives bytes, waiting for the first, and a descriptor if one comes with them.
+pub(crate) fn receive_with_descriptor(
+    socket: impl AsFd,
+    space: &mut [u8],
+) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut ancillary_space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut ancillary_space);
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    #[cfg(target_vendor = "apple")]
+    let flags = RecvFlags::empty();
+    let received = loop {
+        match recvmsg(&socket, &mut [IoSliceMut::new(space)], &mut ancillary, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => break result?,
+        }
+    };
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((received.bytes, descriptor))
+}
+
+/// Waits until the socket takes bytes again, or has failed.
+pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], None) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result.map(drop)?),
+        }
+    }
+}

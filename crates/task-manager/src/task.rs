@@ -1,0 +1,231 @@
+//! What a task is: a registered name, data that travels, and code that stays where it was compiled.
+//!
+//! Invariants:
+//! - Only a task's [`NAME`](TaskSpec::NAME) and its encoded fields ever leave the process, never code.
+//! - [`TaskId`]s are unique across managers and machines and sort by their manager's start, then by arrival.
+
+use std::{
+    cell::Cell,
+    fmt::{self, Write as _},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use workfleet_wire::message;
+
+use crate::{context::TaskContext, error::TaskError, failure::floor_char_boundary};
+
+/// What travels of a task: its name, its fields, and the type of its output.
+///
+/// Scheduling needs only this; the process that runs the task needs [`Task`] as well.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use workfleet_task_manager::TaskSpec;
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct Square(u64);
+/// impl TaskSpec for Square {
+///     const NAME: &'static str = "square";
+///     type Output = u64;
+/// }
+/// ```
+pub trait TaskSpec: Serialize + DeserializeOwned + fmt::Debug + Send + 'static {
+    /// The name that stands for this type in every process of the fleet; unique within a [`Registry`](crate::Registry).
+    const NAME: &'static str;
+    /// What the task yields. It travels back to whoever holds the task's handle.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+}
+
+/// A task with its code.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use workfleet_task_manager::{Task, TaskContext, TaskError, TaskSpec};
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct Square(u64);
+/// impl TaskSpec for Square {
+///     const NAME: &'static str = "square";
+///     type Output = u64;
+/// }
+/// impl Task for Square {
+///     fn run(self, _cx: &TaskContext) -> Result<u64, TaskError> {
+///         Ok(self.0.checked_mul(self.0).ok_or("the square does not fit 64 bits")?)
+///     }
+/// }
+/// ```
+pub trait Task: TaskSpec {
+    /// Does the work. It runs on the worker's task thread and may block.
+    ///
+    /// A panic is caught: it fails this task alone and the worker lives on. Work is delivered *at least* once: a
+    /// task whose worker dies is run again, so what it does outside the fleet should bear being done twice.
+    ///
+    /// # Errors
+    /// Whatever the task fails with. [`TaskError`] is made from any error by `?`, and reaches the manager with its
+    /// chain of sources.
+    fn run(self, cx: &TaskContext) -> Result<Self::Output, TaskError>;
+}
+
+/// How urgent a task is: 0 is the most urgent. The default is 1.
+///
+/// Tasks of one priority are started in the order they were scheduled in. A running task is never preempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Priority(pub u8);
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Names one task in every log, message and failure: 128 bits, unique across machines, sortable by time.
+///
+/// The upper 44 bits are the milliseconds since 1970 at which its manager started, the next 36 are random, and the
+/// lower 48 count the manager's tasks. So ids sort by their manager's start and, within it, by arrival.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskId(pub(crate) u128);
+
+/// How many bits of a [`TaskId`] count the tasks of one manager.
+const SEQUENCE_BITS: u32 = 48;
+
+impl TaskId {
+    pub(crate) fn new(manager: ManagerId, sequence: u64) -> Self {
+        Self(manager.0 | u128::from(sequence & ((1 << SEQUENCE_BITS) - 1)))
+    }
+
+    /// The id's 128 bits, for a store or a log of one's own.
+    pub fn to_bits(self) -> u128 {
+        self.0
+    }
+
+    /// Where the task stands in its manager's order of arrival, from 0.
+    pub fn sequence(self) -> u64 {
+        (self.0 & ((1 << SEQUENCE_BITS) - 1)) as u64
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:020x}-{}", self.0 >> SEQUENCE_BITS, self.sequence())
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The upper 80 bits of every [`TaskId`] of one manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ManagerId(u128);
+
+impl ManagerId {
+    /// `start_ms` is the manager's start in milliseconds since 1970; of `random`, 36 bits are used.
+    pub(crate) fn new(start_ms: u64, random: u64) -> Self {
+        let upper = (u128::from(start_ms & ((1 << 44) - 1)) << 36) | u128::from(random & ((1 << 36) - 1));
+        Self(upper << SEQUENCE_BITS)
+    }
+}
+
+/// What the manager knows of a type of task without having its code.
+#[derive(Debug)]
+pub struct SpecInfo {
+    /// [`TaskSpec::NAME`].
+    pub(crate) name: &'static str,
+    /// The type's own name, for errors about it.
+    pub(crate) type_name: fn() -> &'static str,
+    /// The `Debug` form of an encoded task, made only when somebody has to read it.
+    pub(crate) debug: fn(&[u8]) -> String,
+}
+
+impl SpecInfo {
+    pub(crate) fn of<T: TaskSpec>() -> &'static Self {
+        const { &Self { name: T::NAME, type_name: std::any::type_name::<T>, debug: debug_form::<T> } }
+    }
+}
+
+/// A task's `Debug` form is cut here: a failure should be readable, and a million of them fit the memory.
+const DEBUG_FORM_BYTES: usize = 2048;
+
+fn debug_form<T: TaskSpec>(payload: &[u8]) -> String {
+    let mut form = Cut(String::new());
+    let written = match message::decode::<T>(payload) {
+        Ok(task) => write!(form, "{task:?}"),
+        Err(error) => write!(form, "<{} bytes: {error}>", payload.len()),
+    };
+    if written.is_err() {
+        form.0.push('…');
+    }
+    form.0
+}
+
+/// Takes text up to [`DEBUG_FORM_BYTES`], and refuses the rest.
+struct Cut(String);
+
+impl fmt::Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = floor_char_boundary(text, DEBUG_FORM_BYTES - self.0.len());
+        self.0.push_str(&text[..end]);
+        if end < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// A scratch buffer that has grown beyond this is given back.
+const KEPT_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A task as it travels: what [`Manager`](crate::Manager) is object-safe over.
+#[derive(Clone, Debug)]
+pub struct EncodedTask {
+    pub(crate) spec: &'static SpecInfo,
+    pub(crate) payload: Box<[u8]>,
+}
+
+impl EncodedTask {
+    /// Encodes `task`.
+    ///
+    /// # Errors
+    /// What `task`'s `Serialize` refused.
+    pub fn new<T: TaskSpec>(task: &T) -> Result<Self, workfleet_wire::EncodeError> {
+        // Encoded into a buffer that stays, then copied: one allocation of just the right size. It is taken out while in
+        // use, because a task's `Serialize` may encode another task.
+        let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        scratch.clear();
+        let encoded = message::encode_into(task, &mut scratch);
+        let payload = encoded.map(|()| Box::from(&*scratch));
+        if scratch.capacity() <= KEPT_BYTES {
+            // An error means that this thread ends.
+            let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+        }
+        Ok(Self { spec: SpecInfo::of::<T>(), payload: payload? })
+    }
+
+    /// [`TaskSpec::NAME`] of the task's type.
+    pub fn name(&self) -> &'static str {
+        self.spec.name
+    }
+
+    /// The task's `Debug` form.
+    pub(crate) fn debug_form(&self) -> String {
+        std::panic::catch_unwind(|| (self.spec.debug)(&self.payload)).unwrap_or_else(|payload| {
+            // Its destructor may panic too.
+            std::mem::forget(payload);
+            format!("{} <its Debug form panics>", self.spec.name)
+        })
+    }
+
+    /// The task's fields, encoded.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+}

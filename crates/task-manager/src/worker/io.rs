@@ -1,0 +1,217 @@
+//! Reading a worker's connection, and its I/O thread: one loop around `poll`.
+//!
+//! Invariants:
+//! - One thread at a time reads: the one that has the watch, see [`queue`](super::queue).
+//! - The I/O thread looks around after a tick while the outbox is being filled and while a task has just begun; that
+//!   of an idle worker sleeps until something comes.
+//! - When the connection ends, the process group ends: a worker never outlives its manager.
+
+use std::{
+    io::ErrorKind,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::PoisonError,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Signal, getpgrp, getpid, kill_process, kill_process_group},
+};
+use workfleet_wire::{Decoder, FrameRef, kinds, kinds::Direction};
+
+use super::{
+    GreetError, Worker,
+    outbox::TICK,
+    queue::{IoTurn, Queued},
+};
+use crate::{
+    protocol::{self, Cancel, Next, ReturnedFrame, Violation, Welcome},
+    sys::socket,
+};
+
+/// Frames that are handled before the outbox is looked after again.
+const READS_IN_A_ROW: usize = 8;
+
+/// Waits for the manager's first frame and the page that comes with it.
+pub(super) fn receive_welcome(
+    socket: &OwnedFd,
+    decoder: &mut Decoder,
+) -> Result<(Result<Welcome, u16>, OwnedFd), GreetError> {
+    let mut page = None;
+    loop {
+        let (received_bytes, descriptor) = socket::receive_with_descriptor(socket, decoder.spare())?;
+        page = page.or(descriptor);
+        if received_bytes == 0 {
+            return Err(GreetError::Ended);
+        }
+        decoder.advance(received_bytes);
+        if let Some(FrameRef { kind, payload }) = decoder.next_frame().map_err(Violation::from)? {
+            if kind != kinds::WELCOME {
+                return Err(Violation::OutOfTurn { kind }.into());
+            }
+            let welcome = protocol::decode_greeting(kind, payload)?;
+            return Ok((welcome, page.ok_or(GreetError::NoPage)?));
+        }
+    }
+}
+
+/// The I/O thread: runs until the process ends.
+pub(super) fn run(worker: &Worker, wakened: &UnixStream) {
+    while turn(worker, wakened) {}
+    end_group();
+}
+
+/// The task thread's watch: waits until something came and carries it out. Does not return if that is the end of the
+/// connection.
+pub(super) fn watch(worker: &Worker) {
+    let connection = worker.outbox.socket();
+    let alive = match poll(&mut [PollFd::new(&connection, PollFlags::IN)], None) {
+        Ok(_) => receive_or_tell(worker),
+        Err(rustix::io::Errno::INTR) => true,
+        Err(_) => false,
+    };
+    if !alive {
+        end_group();
+    }
+}
+
+/// Waits for something to do and does it. False: the connection has ended.
+fn turn(worker: &Worker, wakened: &UnixStream) -> bool {
+    let (left, blocked) = worker.outbox.tick();
+    if worker.outbox.is_broken() {
+        return false;
+    }
+    let IoTurn { watch, tick } = worker.queue.io_turn();
+    let mut interest = PollFlags::empty();
+    interest.set(PollFlags::IN, watch);
+    interest.set(PollFlags::OUT, blocked);
+    let time = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
+    let timeout = (tick || (left && !blocked)).then_some(&time);
+    let connection = worker.outbox.socket();
+    let mut watched = [PollFd::new(wakened, PollFlags::IN), PollFd::new(&connection, interest)];
+    // A connection that nobody asked about would still report its end, again and again, while another watches it.
+    let asked = if interest.is_empty() { 1 } else { 2 };
+    match poll(&mut watched[..asked], timeout) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(_) => return false,
+    }
+    if watched[0].revents().contains(PollFlags::IN) {
+        let mut bytes = [0; 64];
+        // However many wake-ups there were, one turn serves them all.
+        let _ = socket::receive_now(wakened.as_fd(), &mut bytes);
+    }
+    let events = watched[1].revents();
+    if watch { events.is_empty() || receive_or_tell(worker) } else { !events.contains(PollFlags::NVAL) }
+}
+
+/// False: the connection has ended, in order or not.
+fn receive_or_tell(worker: &Worker) -> bool {
+    receive(worker).unwrap_or_else(|violation| {
+        tracing::error!(worker = worker.name, error = %violation, "the manager violated the protocol");
+        false
+    })
+}
+
+/// Reads what is there and carries it out. False: the connection has ended.
+fn receive(worker: &Worker) -> Result<bool, Violation> {
+    // Free, but for the moment in which one thread hands the watch to the other.
+    let mut decoder = worker.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..READS_IN_A_ROW {
+        let space = decoder.spare();
+        let space_bytes = space.len();
+        let received_bytes = match socket::receive_now(worker.outbox.socket(), space) {
+            Ok(0) => return Ok(false),
+            Ok(received_bytes) => received_bytes,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            // Reset, or the task closed the socket.
+            Err(_) => return Ok(false),
+        };
+        decoder.advance(received_bytes);
+        let mut tasks = Vec::new();
+        while let Some(frame) = decoder.next_frame()? {
+            handle(worker, frame, &mut tasks)?;
+        }
+        if !tasks.is_empty() {
+            worker.queue.add(tasks.into_iter());
+        }
+        if received_bytes < space_bytes {
+            break;
+        }
+    }
+    Ok(true)
+}
+
+/// Carries out one frame; tasks are only gathered, to be queued together.
+fn handle(worker: &Worker, frame: FrameRef<'_>, tasks: &mut Vec<Queued>) -> Result<(), Violation> {
+    let FrameRef { kind, payload } = frame;
+    protocol::check(kind, Direction::ToWorker, payload)?;
+    if kind == kinds::TASK {
+        match protocol::decode(kind, payload)? {
+            Next::Task(task) => tasks.push(Queued {
+                lease: task.lease,
+                sequence: task.sequence,
+                attempt: task.attempt,
+                task_type: task.task_type,
+                priority: task.priority,
+                wants_output: task.wants_output,
+                payload: task.payload.into(),
+            }),
+            Next::Close => {
+                worker.queue.add(tasks.drain(..));
+                worker.queue.close();
+            }
+        }
+        return Ok(());
+    }
+    // Everything else is about tasks that came before it.
+    worker.queue.add(tasks.drain(..));
+    match kind {
+        kinds::RECALL => give_back(worker, true, worker.queue.take_back(protocol::decode(kind, payload)?)),
+        kinds::CANCEL => match protocol::decode(kind, payload)? {
+            Cancel::Lease(lease) => {
+                if worker.queue.cancel(lease) {
+                    give_back(worker, false, vec![lease]);
+                }
+            }
+            Cancel::All => {
+                give_back(worker, false, worker.queue.take_back(u32::MAX));
+                worker.queue.cancel_current();
+            }
+        },
+        kinds::PING => push(worker, kinds::PONG, |_| Ok(())),
+        kinds::FLUSHED => worker.flushed(protocol::decode(kind, payload)?),
+        _ if worker.extensions.on_frame(kind, payload) => {}
+        _ => return Err(Violation::NoService { kind }),
+    }
+    Ok(())
+}
+
+/// Gives tasks back; a recall is answered also with nothing.
+fn give_back(worker: &Worker, recalled: bool, leases: Vec<u64>) {
+    let returned = ReturnedFrame { recalled, leases };
+    push(worker, kinds::RETURNED, |out| workfleet_wire::message::encode_into(&returned, out));
+}
+
+fn push(
+    worker: &Worker,
+    kind: workfleet_wire::Kind,
+    fill: impl FnOnce(&mut Vec<u8>) -> Result<(), workfleet_wire::EncodeError>,
+) {
+    if let Err(error) = worker.outbox.push(kind, fill) {
+        // Numbers always encode.
+        tracing::error!(%error, %kind, "a frame was lost");
+    }
+}
+
+/// Ends this process and everything that its tasks started and left in its group.
+pub(super) fn end_group() -> ! {
+    let own = getpid();
+    if getpgrp() == own {
+        let _ = kill_process_group(own, Signal::KILL);
+    }
+    let _ = kill_process(own, Signal::KILL);
+    // Not reached: SIGKILL cannot be refused.
+    std::process::abort()
+}

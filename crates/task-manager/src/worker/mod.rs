@@ -1,0 +1,411 @@
+//! The worker's side: what a process does that a manager has started.
+//!
+//! It has two threads of its own. The *task thread* runs one task after the other, and watches the socket while it has
+//! none. The *I/O thread* watches the socket while a task runs: it queues tasks, gives them back, cancels, answers
+//! pings, sends what the outbox holds, and kills the process group when the manager is gone. Both start afresh in
+//! [`init`], so that whatever runtime the program's `main` is in stays out of it.
+//!
+//! Invariants:
+//! - A process is a worker only if its standard input is the very socket that its mark names. The mark that a
+//!   program started by a task inherits names a socket that the program does not have, so it is nothing there.
+//! - The I/O thread never runs a task's code, and nothing but a task's code keeps the task thread from its watch.
+
+mod io;
+mod outbox;
+mod queue;
+mod tasks;
+
+use std::{
+    env, fmt,
+    fs::File,
+    io as std_io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    process,
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use rustix::{
+    fs::{FileType, fstat},
+    stdio::{dup2_stdin, stdin},
+};
+use tokio_util::sync::CancellationToken;
+use workfleet_wire::{Decoder, EncodeError, Kind, kinds};
+
+use crate::{
+    extension::Extensions,
+    manager::{ScheduleErrorKind, SendError},
+    message::EncodedMessage,
+    protocol::{self, MessageFrame, ScheduleFrame},
+    registry::{Index, Registry, Sessions},
+    task::{EncodedTask, ManagerId, Priority},
+};
+use outbox::{Outbox, PushError};
+use queue::TaskQueue;
+
+/// The environment variable that marks a worker: the device and inode of the socket that is its standard input.
+pub(crate) const MARK: &str = "WORKFLEET_WORKER";
+
+/// The first argument of a worker process: for whoever lists processes, and for test harnesses, which take it as the
+/// name of the test that [`test_worker!`](crate::test_worker) makes.
+pub(crate) const ARGUMENT: &str = "workfleet_worker";
+
+/// Turns this process into a worker if a manager has started it as one; otherwise returns at once.
+///
+/// Call it first in `main`, with the registry that the manager has: a manager starts its workers by running its own
+/// program again. In a worker process it never returns. It may be called inside a runtime (`#[tokio::main]`): the
+/// worker runs on threads of its own.
+///
+/// ```
+/// use workfleet_task_manager::{Registry, init};
+///
+/// let registry = Registry::new();
+/// init(&registry);
+/// // From here on, this is the program itself.
+/// ```
+///
+/// A start that fails is said on standard error and by the exit code 70; the manager reports it as a
+/// [`StartFailure`](crate::StartFailure).
+pub fn init(registry: &Registry) {
+    let Some(mark) = env::var_os(MARK) else { return };
+    if stdin_mark().is_none_or(|actual| mark.to_str() != Some(&*actual)) {
+        return;
+    }
+    let error = match Worker::greet(registry) {
+        Ok(worker) => worker.work(),
+        Err(error) => error,
+    };
+    // Nobody else can report this: the manager sees the exit code and these lines.
+    use std_io::Write;
+    let _ = writeln!(std_io::stderr(), "workfleet worker: {error}");
+    process::exit(70);
+}
+
+/// Whether this process was started as a worker and has not reached [`init`].
+pub(crate) fn is_marked() -> bool {
+    env::var_os(MARK).is_some_and(|mark| stdin_mark().is_some_and(|actual| mark.to_str() == Some(&*actual)))
+}
+
+/// What the mark of a process with this standard input would be, if that is a socket.
+fn stdin_mark() -> Option<String> {
+    mark_of(stdin()).ok().flatten()
+}
+
+/// The mark of a process whose standard input is `socket`; none if it is no socket.
+pub(crate) fn mark_of(socket: impl AsFd) -> std_io::Result<Option<String>> {
+    let stat = fstat(socket)?;
+    let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    Ok(is_socket.then(|| format!("{}:{}", stat.st_dev, stat.st_ino)))
+}
+
+/// Gives a test binary the entry by which managers in its tests start their workers.
+///
+/// Put it once at the top level of the test binary, with the registry that its managers use. It makes a test of the
+/// name `workfleet_worker`, which does nothing when it is run as a test. Without it, a worker process of a test binary
+/// runs no test at all and is reported as a start that failed.
+///
+/// ```
+/// # use workfleet_task_manager as workfleet;
+/// use workfleet::Registry;
+///
+/// fn registry() -> Registry {
+///     Registry::new()
+/// }
+/// workfleet::test_worker!(registry());
+/// ```
+#[macro_export]
+macro_rules! test_worker {
+    ($registry:expr) => {
+        #[test]
+        fn workfleet_worker() {
+            $crate::init(&$registry);
+        }
+    };
+}
+
+/// What the threads of a worker process share.
+pub(crate) struct Worker {
+    pub(crate) name: String,
+    manager: ManagerId,
+    priority_levels: u8,
+    frame_limit_bytes: u64,
+    registry: Registry,
+    index: Index,
+    sessions: OnceLock<Sessions>,
+    queue: TaskQueue,
+    /// Of whoever has the watch.
+    decoder: Mutex<Decoder>,
+    outbox: Outbox,
+    page: crate::sys::page::Page,
+    flushes: Flushes,
+    pub(crate) extensions: Extensions,
+}
+
+/// Who waits for the manager to have read everything up to some point.
+#[derive(Default)]
+struct Flushes {
+    next: AtomicU64,
+    answered: Mutex<u64>,
+    changed: Condvar,
+}
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+enum GreetError {
+    #[error(transparent)]
+    Registry(#[from] crate::registry::RegistryError),
+    #[error("its connection failed: {0}")]
+    Connection(#[from] std_io::Error),
+    #[error("the manager violated the protocol: {0}")]
+    Violation(#[from] protocol::Violation),
+    #[error("the manager speaks protocol version {theirs}, this program {}", protocol::VERSION)]
+    Version { theirs: u16 },
+    #[error("the manager's registry has the digest {theirs:016x}, this program's {ours:016x}")]
+    Digest { theirs: u64, ours: u64 },
+    #[error("the manager ended the connection")]
+    Ended,
+    #[error("the manager's page did not come")]
+    NoPage,
+    #[error("its greeting could not be encoded: {0}")]
+    Encode(#[from] EncodeError),
+}
+
+impl Worker {
+    /// Takes the socket from standard input and shakes hands with the manager.
+    fn greet(registry: &Registry) -> Result<Starting, GreetError> {
+        registry.check()?;
+        // Away from 0, where anything that reads standard input would eat the frames.
+        let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(stdin(), 3).map_err(std_io::Error::from)?;
+        dup2_stdin(File::open("/dev/null")?).map_err(std_io::Error::from)?;
+        crate::sys::socket::refuse_sigpipe(&socket)?;
+        let mut decoder = Decoder::default();
+        let (welcome, page) = io::receive_welcome(&socket, &mut decoder)?;
+
+        let digest = registry.digest();
+        let mut hello = Vec::new();
+        protocol::push_greeting(
+            kinds::HELLO,
+            protocol::VERSION,
+            &protocol::Hello { registry_digest: digest },
+            &mut hello,
+        )?;
+        // Also to a manager that will not have us: it then knows why.
+        if crate::sys::socket::send_now(&socket, &hello)? < hello.len() {
+            return Err(GreetError::Ended);
+        }
+        let welcome = welcome.map_err(|theirs| GreetError::Version { theirs })?;
+        if welcome.registry_digest != digest {
+            return Err(GreetError::Digest { theirs: welcome.registry_digest, ours: digest });
+        }
+        let (waker, wakened) = UnixStream::pair()?;
+        let worker = Arc::new(Self {
+            name: welcome.worker,
+            manager: welcome.manager,
+            priority_levels: welcome.priority_levels,
+            frame_limit_bytes: welcome.frame_limit_bytes,
+            index: Index::new(registry),
+            registry: registry.clone(),
+            sessions: OnceLock::new(),
+            queue: TaskQueue::default(),
+            // The greeting is all that came: tasks are sent to a worker that is ready.
+            decoder: Mutex::new(Decoder::new(protocol::limit_bytes(welcome.frame_limit_bytes))),
+            outbox: Outbox::new(socket, waker),
+            page: crate::sys::page::Page::map(page)?,
+            flushes: Flushes::default(),
+            extensions: Extensions::default(),
+        });
+        Ok(Starting { worker, wakened })
+    }
+
+    pub(crate) fn priority_levels(&self) -> u8 {
+        self.priority_levels
+    }
+
+    pub(crate) fn manager(&self) -> ManagerId {
+        self.manager
+    }
+
+    pub(crate) fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.get()
+    }
+
+    pub(crate) fn is_cancelled(&self, lease: u64) -> bool {
+        self.queue.is_cancelled(lease)
+    }
+
+    pub(crate) fn cancellation_token(&self, lease: u64) -> CancellationToken {
+        self.queue.token(lease)
+    }
+
+    /// Sends a message of the attempt under `lease`.
+    pub(crate) fn send(&self, lease: u64, message: &EncodedMessage) -> Result<(), SendError> {
+        let frame = MessageFrame { lease, name: &message.name, payload: &message.payload };
+        let pushed = self.outbox.push_from(lease, kinds::MESSAGE, self.frame_limit_bytes, |out, _| {
+            workfleet_wire::message::encode_into(&frame, out)
+        });
+        pushed.map_err(|error| match error {
+            PushError::LeaseEnded => SendError::AttemptEnded,
+            PushError::Encode(source) => SendError::Encode(source),
+            PushError::TooLarge(len_bytes) => {
+                SendError::TooLarge { len_bytes, limit_bytes: self.frame_limit_bytes }
+            }
+        })
+    }
+
+    /// Schedules a child of the attempt under `lease`.
+    pub(crate) fn schedule(
+        &self,
+        lease: u64,
+        task: &EncodedTask,
+        priority: Priority,
+    ) -> Result<(), ScheduleErrorKind> {
+        let levels = self.priority_levels;
+        let kind = (priority.0 < levels)
+            .then(|| kinds::schedule(priority.0))
+            .flatten()
+            .ok_or(ScheduleErrorKind::Priority { priority, levels })?;
+        let task_type = self.index.of(task).ok_or(ScheduleErrorKind::Unregistered { name: task.name() })?;
+        // As it will travel to the worker that runs it.
+        let (len_bytes, limit_bytes) = (task.payload.len() as u64, self.frame_limit_bytes);
+        if len_bytes + protocol::TASK_HEAD_BYTES > limit_bytes {
+            return Err(ScheduleErrorKind::TooLarge { len_bytes, limit_bytes });
+        }
+        let pushed = self.outbox.push_from(lease, kind, self.frame_limit_bytes, |out, index| {
+            let frame = ScheduleFrame { lease, index, task_type, payload: &task.payload };
+            workfleet_wire::message::encode_into(&frame, out)
+        });
+        pushed.map_err(|error| match error {
+            PushError::LeaseEnded => ScheduleErrorKind::AttemptEnded,
+            PushError::Encode(source) => ScheduleErrorKind::Encode(source),
+            PushError::TooLarge(len_bytes) => {
+                ScheduleErrorKind::TooLarge { len_bytes, limit_bytes: self.frame_limit_bytes }
+            }
+        })
+    }
+
+    /// Sends everything and waits for the manager to have read it.
+    pub(crate) fn flush(&self) -> Result<(), SendError> {
+        let id = self.flushes.next.fetch_add(1, Ordering::Relaxed) + 1;
+        self.watch_for_answer();
+        self.outbox
+            .push(kinds::FLUSH, |out| workfleet_wire::message::encode_into(&id, out))
+            .map_err(SendError::Encode)?;
+        let mut answered = self.flushes.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        while *answered < id {
+            // Answered, or the manager is gone and the I/O thread ends this process.
+            answered = self.flushes.changed.wait(answered).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    /// Sends a service's frame.
+    pub(crate) fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        let (len_bytes, limit_bytes) = (payload.len() as u64, self.frame_limit_bytes);
+        if len_bytes > limit_bytes {
+            return Err(SendError::TooLarge { len_bytes, limit_bytes });
+        }
+        self.watch_for_answer();
+        self.outbox.push_for_service(kind, payload);
+        Ok(())
+    }
+
+    /// Somebody may wait for what comes back, so the I/O thread should not take its time.
+    fn watch_for_answer(&self) {
+        if self.queue.want_answer() {
+            self.outbox.wake();
+        }
+    }
+
+    fn flushed(&self, id: u64) {
+        let mut answered = self.flushes.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        *answered = (*answered).max(id);
+        drop(answered);
+        self.flushes.changed.notify_all();
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A worker that has shaken hands and has no threads yet.
+struct Starting {
+    worker: Arc<Worker>,
+    wakened: UnixStream,
+}
+
+impl Starting {
+    /// Starts both threads and leaves the calling one to sleep: the process ends through either of them.
+    fn work(self) -> GreetError {
+        let Self { worker, wakened } = self;
+        tasks::report_panics();
+        exit::flush_at_exit(&worker);
+        let task_thread =
+            thread::Builder::new().name("workfleet-task".into()).stack_size(tasks::STACK_BYTES).spawn({
+                let worker = Arc::clone(&worker);
+                move || {
+                    let _end = EndWithThread;
+                    tasks::run(&worker);
+                }
+            });
+        let io_thread = thread::Builder::new().name("workfleet-io".into()).spawn(move || {
+            let _end = EndWithThread;
+            io::run(&worker, &wakened);
+        });
+        match (task_thread, io_thread) {
+            (Ok(_), Ok(_)) => loop {
+                thread::park();
+            },
+            (Err(error), _) | (_, Err(error)) => GreetError::Connection(error),
+        }
+    }
+}
+
+/// Ends the process when its thread ends in whatever way: half a worker would be waited for.
+struct EndWithThread;
+
+impl Drop for EndWithThread {
+    fn drop(&mut self) {
+        process::abort();
+    }
+}
+
+mod exit {
+    //! What a task that calls `exit` leaves unsent is sent on the way out.
+
+    use std::{
+        process,
+        sync::{Arc, OnceLock},
+    };
+
+    use super::Worker;
+
+    /// With the id of its process: one that a task forks has inherited both, and has nothing to say.
+    static EXITING: OnceLock<(u32, Arc<Worker>)> = OnceLock::new();
+
+    pub(super) fn flush_at_exit(worker: &Arc<Worker>) {
+        if EXITING.set((process::id(), Arc::clone(worker))).is_ok() {
+            // SAFETY: `flush` neither unwinds nor runs a task's code, and it stays mapped as long as the process.
+            let registered = unsafe { libc::atexit(flush) };
+            if registered != 0 {
+                tracing::warn!("what a task has not flushed will be lost if it calls exit");
+            }
+        }
+    }
+
+    extern "C" fn flush() {
+        if let Some((process, worker)) = EXITING.get()
+            && *process == process::id()
+        {
+            worker.outbox.flush_fully();
+        }
+    }
+}

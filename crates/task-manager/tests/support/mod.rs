@@ -1,0 +1,109 @@
+//! What the tests of a pool share: each has the process for itself, leaves no child behind, and cannot hang.
+
+#![allow(dead_code, reason = "each test uses its part of this")]
+
+pub(crate) mod gate;
+pub(crate) mod process;
+pub(crate) mod tasks;
+pub(crate) mod watchdog;
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use watchdog::{Watchdog, watchdog};
+use workfleet_task_manager::{
+    ClosePolicy, CloseReport, ProcessManager, ProcessManagerBuilder, Registry, TaskCounts,
+};
+
+/// How often something that announces itself nowhere is looked at: a worker's place in the statistics.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// Holds the process for one test: see [`alone`].
+pub(crate) struct Alone {
+    _only: MutexGuard<'static, ()>,
+    _watchdog: Watchdog,
+}
+
+/// Waits for the process's other tests, so that its children, descriptors and threads are this test's own. When the
+/// test has ended well, no child is left, dead or alive. A test that hangs ends the process.
+pub(crate) fn alone() -> Alone {
+    static ONLY: Mutex<()> = Mutex::new(());
+    let only = ONLY.lock().unwrap_or_else(PoisonError::into_inner);
+    Alone { _only: only, _watchdog: watchdog() }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            assert_no_child_left();
+        }
+    }
+}
+
+/// Every child was reaped.
+pub(crate) fn assert_no_child_left() {
+    let left = process::children();
+    let states: Vec<_> =
+        left.iter().map(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default()).collect();
+    assert!(left.is_empty(), "children are left: {states:?}");
+}
+
+/// None of these processes is there any more, not even as a zombie.
+pub(crate) fn assert_reaped(pids: &[u32]) {
+    for pid in pids {
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "process {pid} was not reaped");
+    }
+}
+
+/// A manager of a few workers whose grace is far beyond the limit on hanging: whoever waits for it, hangs.
+pub(crate) fn builder(registry: Registry, workers: usize) -> ProcessManagerBuilder {
+    ProcessManager::builder(registry).workers(workers).grace(Duration::from_secs(3600))
+}
+
+/// The process ids of the workers that are ready.
+pub(crate) fn worker_pids(manager: &ProcessManager) -> Vec<u32> {
+    manager.stats().workers.iter().filter_map(|worker| worker.pid).collect()
+}
+
+/// Waits until all `workers` are ready.
+pub(crate) fn all_ready(manager: &ProcessManager, workers: usize) -> Vec<u32> {
+    until(|| worker_pids(manager).len() == workers);
+    worker_pids(manager)
+}
+
+/// Waits for something that nobody announces, by looking again and again. [`alone`] bounds it.
+pub(crate) fn until(mut it_is_so: impl FnMut() -> bool) {
+    while !it_is_so() {
+        thread::park_timeout(LOOK_AGAIN_AFTER);
+    }
+}
+
+/// Every task ended exactly once, and the report says how.
+pub(crate) fn assert_balanced(report: &CloseReport) {
+    let TaskCounts { scheduled, done, failed, cancelled, returned, pending, .. } = report.tasks;
+    assert_eq!(pending, 0, "{report}");
+    assert_eq!(scheduled, done + failed + cancelled + returned, "{report}");
+}
+
+/// The process of the only worker; none while it is replaced.
+pub(crate) fn only_worker(manager: &ProcessManager) -> Option<u32> {
+    let workers = manager.stats().workers;
+    assert_eq!(workers.len(), 1);
+    workers[0].pid
+}
+
+/// Closes by joining: the books balance, nothing is left, and no worker lives.
+pub(crate) fn close(manager: &ProcessManager) -> CloseReport {
+    let workers: Vec<u32> = manager.stats().workers.iter().filter_map(|worker| worker.pid).collect();
+    let report = manager.close(ClosePolicy::Join).expect("it closes");
+    assert_balanced(&report);
+    for pid in workers {
+        assert!(!process::is_child(pid), "worker {pid} was not reaped");
+    }
+    report
+}

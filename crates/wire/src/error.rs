@@ -1,0 +1,215 @@
+//! What can go wrong with a frame, and with sending and receiving one.
+//!
+//! - Each text is lowercase and names the value and the limit; the cause is kept as the `source`.
+//! - The end of a stream between two frames ([`ReceiveError::Ended`]) is never confused with one inside a frame
+//!   ([`FrameError::Truncated`]).
+//! - What would otherwise be lost is handed back ([`ReceiveError::Unexpected`] holds the frame that came).
+
+use std::{fmt, io};
+
+use crate::kinds::Direction;
+use crate::{DecodeError, EncodeError, Frame, Kind};
+
+/// A frame, or a stream of frames, that breaks the rules of the format.
+///
+/// It comes from the other side (or, where a frame is refused before it is sent, from this one). All but
+/// [`UnknownKind`](Self::UnknownKind) and [`Unexpected`](Self::Unexpected) mean that the stream cannot be read any further.
+///
+/// ```
+/// use workfleet_wire::{Decoder, FrameError, Kind, encode_header};
+///
+/// let mut decoder = Decoder::new(1024);
+/// decoder.extend(&encode_header(Kind(b'm'), u64::MAX));
+/// let error = decoder.next_frame().unwrap_err();
+/// assert!(matches!(error, FrameError::TooLarge { limit_bytes: 1024, .. }));
+/// assert_eq!(
+///     error.to_string(),
+///     "frame of kind 0x6d (MESSAGE) has a payload of 18446744073709551615 bytes, above the limit of 1024 bytes"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// A header announces, or a sender offers, a payload above the limit.
+    #[error(
+        "frame of kind {kind} has a payload of {len_bytes} bytes, above the limit of {limit_bytes} bytes"
+    )]
+    TooLarge {
+        /// The frame's kind.
+        kind: Kind,
+        /// The payload's length.
+        len_bytes: u64,
+        /// The longest payload that is accepted.
+        limit_bytes: u64,
+    },
+    /// The stream ended inside a frame.
+    #[error("stream ended inside a frame, after {have_bytes} of {need_bytes} bytes")]
+    Truncated {
+        /// How many of the frame's bytes have arrived, its header included.
+        have_bytes: u64,
+        /// How many there should be: those of the whole frame, or of the header while that is incomplete.
+        need_bytes: u64,
+    },
+    /// No frame of this kind is known in either direction.
+    #[error("unknown frame kind {kind}")]
+    UnknownKind {
+        /// The kind that came.
+        kind: Kind,
+    },
+    /// A known kind that goes the wrong way, has a payload where none may be, or none where one must be.
+    #[error("frame kind {kind} with {len_bytes} bytes {direction}: {violation}")]
+    Unexpected {
+        /// The kind that came.
+        kind: Kind,
+        /// The way it went.
+        direction: Direction,
+        /// The payload's length.
+        len_bytes: u64,
+        /// The rule it breaks.
+        violation: Violation,
+    },
+}
+
+/// The rule of the table of kinds that a frame breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Violation {
+    /// Frames of this kind go only the other way.
+    WrongDirection,
+    /// This kind has no payload this way.
+    MustBeEmpty,
+    /// This kind has a payload this way.
+    MustCarry,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongDirection => "goes only the other way",
+            Self::MustBeEmpty => "must be empty",
+            Self::MustCarry => "must carry a payload",
+        })
+    }
+}
+
+/// A frame that could not be sent.
+///
+/// After [`Io`](Self::Io) part of the frame may have been written: nothing more can be sent on that stream. After the
+/// others nothing was written, and the stream is as it was.
+///
+/// ```
+/// use workfleet_wire::{blocking, kinds};
+///
+/// let (manager, mut worker) = std::io::pipe()?;
+/// drop(manager);
+/// let error = blocking::send_type(&mut worker, kinds::IDLE).unwrap_err();
+/// assert!(error.is_disconnect());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The writer failed.
+    #[error("could not write a frame")]
+    Io(#[from] io::Error),
+    /// The frame breaks the rules of the format.
+    #[error("could not send a frame")]
+    Frame(#[from] FrameError),
+    /// The message could not be encoded.
+    #[error("could not encode a message to send")]
+    Encode(#[from] EncodeError),
+}
+
+impl SendError {
+    /// Whether the other side is gone: the connection was closed, reset or aborted.
+    #[must_use]
+    pub fn is_disconnect(&self) -> bool {
+        matches!(self, Self::Io(error) if is_disconnect(error))
+    }
+}
+
+/// A frame that could not be received.
+///
+/// ```
+/// use workfleet_wire::{FrameError, ReceiveError, blocking};
+///
+/// // The other side is done: it closed its end between two frames.
+/// let mut reader = blocking::Reader::new(&b""[..]);
+/// assert!(matches!(blocking::receive_bytes(&mut reader), Err(ReceiveError::Ended)));
+///
+/// // The other side died: its last frame is incomplete.
+/// let mut reader = blocking::Reader::new(&b"m\x05\0\0\0\0\0\0\0he"[..]);
+/// let error = blocking::receive_bytes(&mut reader).unwrap_err();
+/// assert!(matches!(error, ReceiveError::Frame(FrameError::Truncated { have_bytes: 11, need_bytes: 14, .. })));
+/// assert!(error.is_disconnect());
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The stream ended between two frames, as a connection does that is closed in good order.
+    #[error("stream ended")]
+    Ended,
+    /// The reader failed. What had been read before is kept: where the failure passes (an interrupted or timed out
+    /// read), receiving can be tried again.
+    #[error("could not read a frame")]
+    Io(#[from] io::Error),
+    /// What came is not a frame. Nothing more can be received from that stream.
+    #[error("could not receive a frame")]
+    Frame(#[from] FrameError),
+    /// A frame came, but its payload is not the message that was expected. The frame is consumed, the next can be received.
+    #[error("could not decode the payload of a frame of kind {kind}")]
+    Decode {
+        /// The frame's kind.
+        kind: Kind,
+        /// What is wrong with its payload.
+        source: DecodeError,
+    },
+    /// A frame came that is not the empty frame that was expected. It is handed back here, and the next can be received.
+    #[error("expected an empty frame of kind {expected}, received kind {} with {} bytes", .frame.kind, .frame.payload.len())]
+    Unexpected {
+        /// The kind that was waited for.
+        expected: Kind,
+        /// The frame that came.
+        frame: Frame,
+    },
+}
+
+impl ReceiveError {
+    /// Whether the other side is gone: the stream ended, between frames or inside one, or the connection was reset or aborted.
+    #[must_use]
+    pub fn is_disconnect(&self) -> bool {
+        match self {
+            Self::Ended | Self::Frame(FrameError::Truncated { .. }) => true,
+            Self::Io(error) => is_disconnect(error),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a system's error means that the other side is gone.
+fn is_disconnect(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_can_be_carried_across_threads_and_boxed() {
+        fn is<E: std::error::Error + Send + Sync + 'static>() {}
+        is::<FrameError>();
+        is::<SendError>();
+        is::<ReceiveError>();
+        is::<EncodeError>();
+        is::<DecodeError>();
+    }
+
+    #[test]
+    fn a_timed_out_read_is_no_disconnect() {
+        assert!(!ReceiveError::Io(io::ErrorKind::WouldBlock.into()).is_disconnect());
+        assert!(ReceiveError::Io(io::ErrorKind::ConnectionReset.into()).is_disconnect());
+        assert!(!SendError::Io(io::ErrorKind::TimedOut.into()).is_disconnect());
+    }
+}

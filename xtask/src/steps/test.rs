@@ -1,0 +1,17 @@
+//! `test`: every kind of test there is.
+//!
+//! Naming target kinds makes cargo build the examples as test programs *instead of* as programs, but integration
+//! tests start the examples: so they are built as programs first. Documentation tests are a kind that cannot be named
+//! together with the others.
+
+use crate::error::Result;
+use crate::process::{cargo, run as run_command};
+use crate::workspace::Workspace;
+
+const SCOPE: [&str; 3] = ["--workspace", "--all-features", "--locked"];
+
+pub(crate) fn run(ws: &Workspace) -> Result {
+    run_command(cargo(ws).arg("build").args(SCOPE).arg("--examples"))?;
+    run_command(cargo(ws).arg("test").args(SCOPE).args(["--lib", "--bins", "--tests", "--examples"]))?;
+    run_command(cargo(ws).arg("test").args(SCOPE).arg("--doc"))
+}

@@ -1,0 +1,137 @@
+//! `tidy`: what no lint can check.
+//!
+//! Each check is a function from data to the problems it finds, so that its tests can show it bad input; this file
+//! gathers the data. All checks run, whatever the others find, and every problem is reported.
+
+mod budgets;
+mod code_map;
+mod headers;
+mod layers;
+mod links;
+mod loom;
+mod manifests;
+mod sizes;
+mod texts;
+
+use std::fmt;
+use std::fs;
+
+use crate::error::{Error, Result};
+use crate::steps::STEPS;
+use crate::workspace::{Member, Workspace};
+
+/// Something that is not as it should be.
+#[derive(Debug, PartialEq)]
+struct Problem {
+    /// The file, or the line in it as `file:line`, or the package.
+    place: String,
+    message: String,
+}
+
+impl Problem {
+    fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { place: place.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// A text file that is tracked.
+#[derive(Debug)]
+struct Text {
+    /// Its path from the root.
+    path: String,
+    content: String,
+}
+
+impl Text {
+    /// The file's lines, with their numbers.
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.content.lines().enumerate().map(|(index, line)| (index + 1, line))
+    }
+}
+
+/// Runs all checks.
+///
+/// # Errors
+/// A check found a problem; or what it needs cannot be read.
+pub(crate) fn run(ws: &Workspace) -> Result {
+    let files = ws.files()?;
+    let mut texts = Vec::new();
+    let mut file_sizes = Vec::new();
+    for path in &files {
+        let (size, text) = read(ws, path)?;
+        file_sizes.push((path.as_str(), size));
+        texts.extend(text.map(|content| Text { path: path.clone(), content }));
+    }
+    let crates = ws.crates()?;
+    if crates.is_empty() {
+        return Err(Error::new("there is no crate in crates/"));
+    }
+    let xtask = ws.member("xtask", "xtask")?;
+    let members: Vec<&Member> = crates.iter().chain([&xtask]).collect();
+    let benches = ws.member("benches", "benches")?;
+    let root = ws.manifest("Cargo.toml")?;
+    let crate_names: Vec<&str> = crates.iter().map(|member| member.name.as_str()).collect();
+    let architecture = texts.iter().find(|text| text.path == code_map::FILE);
+
+    let mut problems = headers::check(&texts);
+    problems.extend(layers::check(&root, members.iter().copied().chain([&benches])));
+    problems.extend(manifests::check(members.iter().copied()));
+    problems.extend(code_map::check(architecture, &crate_names));
+    problems.extend(sizes::check(&file_sizes));
+    problems.extend(texts::check(&texts));
+    problems.extend(links::check(&texts, &files));
+    problems.extend(loom::check(&texts, STEPS.iter().map(|step| step.name)));
+    problems.extend(budgets::check(ws, &crates)?);
+
+    let found = match problems.len() {
+        0 => return Ok(()),
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
+    };
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    Err(Error::new(found))
+}
+
+/// The size of a file in bytes, and its content if that is text. A symbolic link has neither.
+fn read(ws: &Workspace, path: &str) -> Result<(u64, Option<String>)> {
+    let unreadable = |error| Error::new(format!("cannot read {path}: {error}"));
+    let full = ws.root.join(path);
+    let size_bytes = match full.symlink_metadata().map_err(unreadable)? {
+        meta if meta.is_symlink() => return Ok((0, None)),
+        meta => meta.len(),
+    };
+    // What is too large to be tracked is not worth reading: `sizes` reports it.
+    if size_bytes > sizes::LIMIT_BYTES {
+        return Ok((size_bytes, None));
+    }
+    let bytes = fs::read(&full).map_err(unreadable)?;
+    let text = (!bytes.contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned());
+    Ok((size_bytes, text))
+}
+
+/// Builds a [`Text`] for the tests of the checks.
+#[cfg(test)]
+fn text(path: &str, content: &str) -> Text {
+    Text { path: path.to_owned(), content: content.to_owned() }
+}
+
+/// Builds a [`Member`] for the tests of the checks.
+#[cfg(test)]
+fn member(name: &str, manifest: &str) -> Member {
+    let path = format!("crates/{name}/Cargo.toml");
+    Member { name: name.to_owned(), path, manifest: manifest.parse().unwrap() }
+}
+
+/// Problems as lines, for the tests of the checks.
+#[cfg(test)]
+fn shown(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(Problem::to_string).collect()
+}
