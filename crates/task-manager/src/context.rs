@@ -3,28 +3,75 @@
 //! Invariant: everything here belongs to one attempt. Once that attempt has ended, what is left of its context in
 //! other threads is refused with a typed error.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::Arc,
+};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    detached::Detached,
+    error::TaskError,
     extension::Extension,
     manager::{Manager, ManagerExt, ScheduleError, SendError},
     message::{EncodedMessage, TaskMessage},
+    registry::{Entry, Registry, Sessions},
+    run::{Attempt, host::Host},
     task::{EncodedTask, Priority, TaskId, TaskSpec},
-    worker::Worker,
 };
 
 /// The surroundings of a running task: its manager, its worker's sessions, and whether it should stop.
 pub struct TaskContext {
     proxy: Proxy,
-    attempt: u32,
-    sequence: u64,
 }
 
 impl TaskContext {
-    pub(crate) fn new(worker: Arc<Worker>, lease: u64, sequence: u64, attempt: u32) -> Self {
-        Self { proxy: Proxy { worker, lease }, attempt, sequence }
+    pub(crate) fn new(host: Arc<dyn Host>, attempt: Attempt) -> Self {
+        Self { proxy: Proxy { host, attempt } }
+    }
+
+    /// A context without a worker, to run one task in place: in a test, or where a pool would be too much.
+    ///
+    /// What the task schedules and sends goes to `manager`; [`NullManager`](crate::NullManager) is one that takes no
+    /// tasks and drops messages. `session` is what the task finds under its type; `()` if it needs none.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use workfleet_task_manager::{NullManager, Task, TaskContext, TaskError, TaskSpec};
+    /// # #[derive(Debug, Serialize, Deserialize)]
+    /// # struct Double(u64);
+    /// # impl TaskSpec for Double { const NAME: &'static str = "double"; type Output = u64; }
+    /// # impl Task for Double {
+    /// #     fn run(self, cx: &TaskContext) -> Result<u64, TaskError> { Ok(self.0 * cx.session::<u64>()?) }
+    /// # }
+    /// let doubled = Double(21).run(&TaskContext::detached(NullManager, 2_u64));
+    /// assert_eq!(doubled.unwrap(), 42);
+    /// ```
+    ///
+    /// It cannot be [cancelled](Self::is_cancelled) but through its own
+    /// [`cancellation_token`](Self::cancellation_token), and services have no other half here.
+    pub fn detached<S: Any + Send + Sync>(manager: impl Manager + 'static, session: S) -> Self {
+        let mut sessions = Sessions::default();
+        sessions.set(session);
+        Self::new(Arc::new(Detached::new(manager, Registry::new(), sessions)), Detached::ATTEMPT)
+    }
+
+    /// The same with every session that `registry` makes, and with the tasks in it as links of a
+    /// [`Chain`](crate::Chain).
+    ///
+    /// # Errors
+    /// What the making of a session failed with.
+    pub fn detached_with(manager: impl Manager + 'static, registry: &Registry) -> Result<Self, TaskError> {
+        let sessions = registry.make_sessions().map_err(TaskError::message)?;
+        let host = Detached::new(manager, registry.clone(), sessions);
+        Ok(Self::new(Arc::new(host), Detached::ATTEMPT))
+    }
+
+    /// The code of a type of task.
+    pub(crate) fn entry(&self, name: &str) -> Option<Entry> {
+        self.proxy.host.entry(name)
     }
 
     /// The manager as seen from here, to be kept by a thread that the task starts.
@@ -34,17 +81,17 @@ impl TaskContext {
 
     /// This task's id.
     pub fn task_id(&self) -> TaskId {
-        TaskId::new(self.proxy.worker.manager(), self.sequence)
+        TaskId::new(self.proxy.host.manager(), self.proxy.attempt.sequence)
     }
 
     /// Which attempt at the task this is, from 1. It grows only when a worker died while running the task.
     pub fn attempt(&self) -> u32 {
-        self.attempt
+        self.proxy.attempt.number
     }
 
     /// The name of this worker, as it stands in failures and log files: `worker-3`.
     pub fn worker(&self) -> &str {
-        &self.proxy.worker.name
+        self.proxy.host.name()
     }
 
     /// The worker's session of this type: made by [`Registry::session`](crate::Registry::session) before the
@@ -53,10 +100,9 @@ impl TaskContext {
     /// # Errors
     /// [`NoSession`] if the registry makes none of this type.
     pub fn session<S: Any>(&self) -> Result<&S, NoSession> {
-        self.proxy
-            .worker
-            .sessions()
-            .and_then(|sessions| sessions.get())
+        let session = self.proxy.host.session(TypeId::of::<S>());
+        session
+            .and_then(|session| session.downcast_ref())
             .ok_or(NoSession { type_name: std::any::type_name::<S>() })
     }
 
@@ -94,7 +140,7 @@ impl TaskContext {
 
     /// Whether this task should stop: somebody cancelled it, or its manager closes. Cheap enough for a loop.
     pub fn is_cancelled(&self) -> bool {
-        self.proxy.worker.is_cancelled(self.proxy.lease)
+        self.proxy.host.is_cancelled(self.proxy.attempt.lease)
     }
 
     /// Fails with an error if this task [should stop](Self::is_cancelled): `cx.check_cancelled()?`.
@@ -107,7 +153,7 @@ impl TaskContext {
 
     /// A token that is cancelled when this task should stop, for what waits asynchronously.
     pub fn cancellation_token(&self) -> CancellationToken {
-        self.proxy.worker.cancellation_token(self.proxy.lease)
+        self.proxy.host.cancellation_token(self.proxy.attempt.lease)
     }
 
     /// This worker's half of a service; made when it is first asked for.
@@ -115,7 +161,7 @@ impl TaskContext {
     /// # Panics
     /// If its [`KINDS`](Extension::KINDS) overlap those of another that was asked for before.
     pub fn extension<E: Extension>(&self) -> Arc<E> {
-        self.proxy.worker.extensions.get(&self.proxy.worker)
+        self.proxy.host.extensions().get(&self.proxy.host)
     }
 }
 
@@ -123,7 +169,7 @@ impl fmt::Debug for TaskContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskContext")
             .field("task", &self.task_id())
-            .field("attempt", &self.attempt)
+            .field("attempt", &self.attempt())
             .field("worker", &self.worker())
             .finish_non_exhaustive()
     }
@@ -133,8 +179,8 @@ impl fmt::Debug for TaskContext {
 /// refuses what it is given.
 #[derive(Clone)]
 pub struct Proxy {
-    worker: Arc<Worker>,
-    lease: u64,
+    host: Arc<dyn Host>,
+    attempt: Attempt,
 }
 
 impl Proxy {
@@ -143,13 +189,13 @@ impl Proxy {
     /// # Errors
     /// [`SendError`] if the request could not be sent.
     pub fn flush(&self) -> Result<(), SendError> {
-        self.worker.flush()
+        self.host.flush()
     }
 }
 
 impl Manager for Proxy {
     fn priority_levels(&self) -> u8 {
-        self.worker.priority_levels()
+        self.host.priority_levels()
     }
 
     fn schedule_encoded(
@@ -157,20 +203,19 @@ impl Manager for Proxy {
         task: EncodedTask,
         priority: Priority,
     ) -> Result<(), ScheduleError<EncodedTask>> {
-        match self.worker.schedule(self.lease, &task, priority) {
-            Ok(()) => Ok(()),
-            Err(kind) => Err(ScheduleError::<EncodedTask>::new(task, kind)),
-        }
+        self.host
+            .schedule(self.attempt, task, priority)
+            .map_err(|(task, kind)| ScheduleError::<EncodedTask>::new(task, kind))
     }
 
     fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError> {
-        self.worker.send(self.lease, &message)
+        self.host.send(self.attempt, message)
     }
 }
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy").field("worker", &self.worker.name).finish_non_exhaustive()
+        f.debug_struct("Proxy").field("worker", &self.host.name()).finish_non_exhaustive()
     }
 }
 

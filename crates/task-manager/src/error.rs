@@ -5,6 +5,8 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::{error::Error, fmt};
 
+use crate::failure::{Failed, FailureCause};
+
 /// The error of a task: made by `?` from any error, or from a text.
 ///
 /// It does not itself implement [`Error`]: that is what lets `?` convert everything that does.
@@ -26,12 +28,19 @@ pub struct TaskError {
     /// The error's text first, then those of its sources.
     chain: Vec<String>,
     backtrace: Backtrace,
+    /// Where a task fails with what another failed with.
+    failed: Option<Box<Failed>>,
 }
 
 impl TaskError {
     /// An error that says `message` and has no source.
     pub fn message(message: impl Into<String>) -> Self {
-        Self { chain: vec![message.into()], backtrace: Backtrace::capture() }
+        Self { chain: vec![message.into()], backtrace: Backtrace::capture(), failed: None }
+    }
+
+    pub(crate) fn caused_by(failed: Failed) -> Self {
+        let chain = vec![failed.cause.to_string()];
+        Self { chain, backtrace: Backtrace::disabled(), failed: Some(Box::new(failed)) }
     }
 
     /// The error's text first, then those of its sources, outermost first.
@@ -39,9 +48,16 @@ impl TaskError {
         &self.chain
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<String>, Option<String>) {
+    /// How a task that returned this has failed.
+    pub(crate) fn into_failed(self) -> Failed {
         let captured = self.backtrace.status() == BacktraceStatus::Captured;
-        (self.chain, captured.then(|| self.backtrace.to_string()))
+        match self.failed {
+            Some(failed) => *failed,
+            None => {
+                let backtrace = captured.then(|| self.backtrace.to_string());
+                FailureCause::Error { chain: self.chain, backtrace }.into()
+            }
+        }
     }
 }
 
@@ -54,7 +70,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for TaskError {
             chain.push(error.to_string());
             source = error.source();
         }
-        Self { chain, backtrace: Backtrace::capture() }
+        Self { chain, backtrace: Backtrace::capture(), failed: None }
     }
 }
 

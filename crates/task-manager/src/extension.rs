@@ -14,7 +14,7 @@ use std::{
 
 use workfleet_wire::Kind;
 
-use crate::{manager::SendError, service::SERVICE_KINDS, worker::Worker};
+use crate::{manager::SendError, run::host::Host, service::SERVICE_KINDS};
 
 /// A service's half in a worker process; made when a task first asks for it by
 /// [`TaskContext::extension`](crate::TaskContext::extension).
@@ -31,10 +31,16 @@ pub trait Extension: Any + Send + Sync {
 }
 
 /// The line from an [`Extension`] to the [`Service`](crate::Service) in the manager.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServiceLine {
-    worker: Weak<Worker>,
+    host: Weak<dyn Host>,
     kinds: RangeInclusive<u8>,
+}
+
+impl fmt::Debug for ServiceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceLine").field("kinds", &self.kinds).finish_non_exhaustive()
+    }
 }
 
 impl ServiceLine {
@@ -47,7 +53,7 @@ impl ServiceLine {
         if !self.kinds.contains(&kind.0) || !SERVICE_KINDS.contains(&kind.0) {
             return Err(SendError::ForeignKind { kind });
         }
-        self.worker.upgrade().ok_or(SendError::AttemptEnded)?.send_frame(kind, payload)
+        self.host.upgrade().ok_or(SendError::AttemptEnded)?.send_frame(kind, payload)
     }
 }
 
@@ -64,7 +70,7 @@ struct Attached {
 }
 
 impl Extensions {
-    pub(crate) fn get<E: Extension>(&self, worker: &Arc<Worker>) -> Arc<E> {
+    pub(crate) fn get<E: Extension>(&self, host: &Arc<dyn Host>) -> Arc<E> {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = attached.iter().find_map(|a| Arc::downcast(Arc::clone(&a.extension)).ok()) {
             return found;
@@ -77,7 +83,7 @@ impl Extensions {
             drop(attached);
             panic!("an extension claims the frame kinds {:?}, of which another has {kinds:?}", E::KINDS);
         }
-        let line = ServiceLine { worker: Arc::downgrade(worker), kinds: E::KINDS };
+        let line = ServiceLine { host: Arc::downgrade(host), kinds: E::KINDS };
         let extension = Arc::new(E::attach(line));
         attached.push(Attached {
             kinds: E::KINDS,

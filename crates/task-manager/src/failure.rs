@@ -63,8 +63,59 @@ pub struct FailureReport {
     pub worker: Option<String>,
     /// What went wrong.
     pub cause: FailureCause,
+    /// Of a [`Chain`](crate::Chain): the link that went wrong, and if that is a chain too, the link in there, and so on.
+    pub links: Vec<FailedLink>,
     /// One certificate for each worker that died while running this task, oldest first.
     pub deaths: Vec<DeathCertificate>,
+}
+
+/// The link of a [`Chain`](crate::Chain) that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FailedLink {
+    /// Which, from 0.
+    pub index: u32,
+    /// [`TaskSpec::NAME`](crate::TaskSpec::NAME) of its type.
+    pub name: String,
+    /// Its `Debug` form.
+    pub debug: String,
+}
+
+/// How an attempt has failed, where it ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    pub(crate) cause: FailureCause,
+    /// Outermost first.
+    pub(crate) links: Vec<FailedLink>,
+}
+
+impl From<FailureCause> for Failed {
+    fn from(cause: FailureCause) -> Self {
+        Self { cause, links: Vec::new() }
+    }
+}
+
+impl Failed {
+    /// The same failure, with texts short enough to travel in a frame of at most `limit_bytes`: it must reach its
+    /// manager.
+    pub(crate) fn shortened(mut self, limit_bytes: u64) -> Self {
+        let mut budget = usize::try_from(limit_bytes / 2).unwrap_or(usize::MAX);
+        let mut shorten = |text: &mut String| {
+            let room = budget > 0;
+            let end = floor_char_boundary(text, budget);
+            text.truncate(end);
+            budget = budget.saturating_sub(end + TEXT_HEAD_BYTES);
+            room
+        };
+        self.cause.shorten(&mut shorten);
+        let kept = self.links.iter_mut().map(|link| {
+            shorten(&mut link.name);
+            shorten(&mut link.debug)
+        });
+        let kept = kept.take_while(|room| *room).count();
+        self.links.truncate(kept);
+        self
+    }
 }
 
 /// What went wrong with a task.
@@ -129,6 +180,11 @@ impl FailureReport {
             + self.name.len()
             + self.debug.len()
             + self.cause.text_bytes()
+            + self
+                .links
+                .iter()
+                .map(|link| size_of_val(link) + link.name.len() + link.debug.len())
+                .sum::<usize>()
             + certificates.sum::<usize>()
     }
 }
@@ -147,19 +203,9 @@ impl FailureCause {
         }
     }
 
-    /// The same cause, with texts short enough to travel in a frame of at most `limit_bytes`: a failure must reach
-    /// its manager.
-    pub(crate) fn shortened(mut self, limit_bytes: u64) -> Self {
-        let mut budget = usize::try_from(limit_bytes / 2).unwrap_or(usize::MAX);
-        // False: there was no room for even a part of it.
-        let mut shorten = |text: &mut String| {
-            let room = budget > 0;
-            let end = floor_char_boundary(text, budget);
-            text.truncate(end);
-            budget = budget.saturating_sub(end + TEXT_HEAD_BYTES);
-            room
-        };
-        match &mut self {
+    /// Cuts its texts by `shorten`, which says whether there was room for even a part.
+    fn shorten(&mut self, mut shorten: impl FnMut(&mut String) -> bool) {
+        match self {
             Self::Error { chain, backtrace } => {
                 let kept = chain.iter_mut().map(&mut shorten).take_while(|room| *room).count();
                 chain.truncate(kept);
@@ -175,7 +221,6 @@ impl FailureCause {
             }
             Self::WorkerDied | Self::Cancelled => {}
         }
-        self
     }
 }
 
@@ -187,6 +232,9 @@ impl fmt::Display for TaskFailure {
         }
         if let Some(worker) = &self.worker {
             write!(f, " on {worker}")?;
+        }
+        for FailedLink { index, debug, .. } in &self.links {
+            write!(f, ", link {index} {debug}")?;
         }
         write!(f, ": {}", self.cause)?;
         for death in &self.deaths {

@@ -19,7 +19,7 @@ use workfleet_wire::message;
 
 use crate::{
     failure::{FailureCause, FailureReport, TaskFailure},
-    process::Shared,
+    pool::Shared,
     registry::with_sources,
     task::{SpecInfo, TaskId},
 };
@@ -171,6 +171,7 @@ impl<O: DeserializeOwned> TaskHandle<O> {
             attempt: 0,
             worker: None,
             cause,
+            links: Vec::new(),
             deaths: Vec::new(),
         }
         .into()

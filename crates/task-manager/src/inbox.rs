@@ -104,17 +104,36 @@ impl Inbox {
         state.pending -= ended;
         let became_full = state.len_bytes > self.limit_bytes && !self.full.swap(true, Ordering::AcqRel);
         if state.items.len() > before || state.pending == 0 {
-            self.announce(state);
+            self.wake(state);
         } else {
             drop(state);
         }
         if became_full {
-            // Not under the lock: a subscriber may look at the manager.
-            tracing::warn!(
-                limit_bytes = self.limit_bytes,
-                "the inbox is full: no task is begun until it is read"
-            );
+            self.warn_of_fullness();
         }
+    }
+
+    /// Not under the lock: a subscriber may look at the manager.
+    fn warn_of_fullness(&self) {
+        let limit_bytes = self.limit_bytes;
+        tracing::warn!(limit_bytes, "the inbox is full: no task is begun until it is read");
+    }
+
+    /// Puts in one item, without telling the readers: [`announce`](Self::announce) does.
+    pub(crate) fn put(&self, item: Item) {
+        let mut state = self.lock();
+        state.len_bytes += item.len_bytes();
+        state.items.push_back(item);
+        let became_full = state.len_bytes > self.limit_bytes && !self.full.swap(true, Ordering::AcqRel);
+        drop(state);
+        if became_full {
+            self.warn_of_fullness();
+        }
+    }
+
+    /// Tells the readers that something has come.
+    pub(crate) fn announce(&self) {
+        self.wake(self.lock());
     }
 
     /// Nothing should be dispatched until a reader has made room.
@@ -221,7 +240,7 @@ impl Inbox {
         }
     }
 
-    fn announce(&self, mut state: MutexGuard<'_, State>) {
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
         let wakers = std::mem::take(&mut state.wakers);
         let threads_wait = state.threads_waiting > 0;
         drop(state);
@@ -255,6 +274,7 @@ mod tests {
                 attempt: 1,
                 worker: None,
                 cause: FailureCause::Error { chain: vec![text], backtrace: None },
+                links: Vec::new(),
                 deaths: Vec::new(),
             }
             .into(),

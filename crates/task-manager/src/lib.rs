@@ -92,7 +92,9 @@
 #[cfg(not(unix))]
 compile_error!("workfleet needs Unix sockets and process groups");
 
+mod chain;
 mod context;
+mod detached;
 mod error;
 mod extension;
 mod failure;
@@ -100,30 +102,38 @@ mod handle;
 mod inbox;
 mod manager;
 mod message;
+mod pool;
 mod process;
 mod protocol;
 mod registry;
+mod run;
 mod scheduler;
 mod service;
 mod stats;
 mod sync;
 mod sys;
 mod task;
+mod thread;
 mod worker;
 
+pub use chain::{Chain, ChainOutputs, NoOutput};
 pub use context::{Cancelled, NoSession, Proxy, TaskContext};
 pub use error::TaskError;
 pub use extension::{Extension, ServiceLine};
-pub use failure::{DeathCertificate, ExitStatus, FailureCause, FailureReport, KillReason, TaskFailure};
-pub use handle::TaskHandle;
-pub use manager::{Manager, ManagerExt, ScheduleError, ScheduleErrorKind, SendError};
-pub use message::{EncodedMessage, Message, MessageError, NoMessage, TaskMessage};
-pub use process::{
-    CloseError, ClosePolicy, CloseReport, MessageStream, Messages, ProcessManager, ProcessManagerBuilder,
-    ScopeError, StartError, StartFailure,
+pub use failure::{
+    DeathCertificate, ExitStatus, FailedLink, FailureCause, FailureReport, KillReason, TaskFailure,
 };
+pub use handle::TaskHandle;
+pub use manager::{Manager, ManagerExt, NullManager, ScheduleError, ScheduleErrorKind, SendError};
+pub use message::{EncodedMessage, Message, MessageError, NoMessage, TaskMessage};
+pub use pool::{
+    Abandoned, CloseError, ClosePolicy, CloseReport, MessageStream, Messages, Pool, ScopeError, StartError,
+    StartFailure,
+};
+pub use process::{ProcessManager, ProcessManagerBuilder};
 pub use registry::{Registry, RegistryError};
 pub use service::{Incarnation, Peer, Service};
 pub use stats::{Stats, TaskCounts, WorkerStats};
-pub use task::{EncodedTask, Priority, SpecInfo, Task, TaskId, TaskSpec};
-pub use worker::init;
+pub use task::{AsyncTask, EncodedTask, Priority, SpecInfo, Task, TaskId, TaskSpec};
+pub use thread::{ThreadManager, ThreadManagerBuilder};
+pub use worker::{CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerError, WorkerLoop, init};

@@ -4,7 +4,7 @@
 //!
 //! Invariant: a task that is not taken is handed back, with the reason.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use workfleet_wire::{EncodeError, Kind};
 
@@ -13,7 +13,7 @@ use crate::{
     task::{EncodedTask, Priority, TaskSpec},
 };
 
-/// What can schedule tasks and take messages: a pool, or the view of one that its workers have.
+/// What can schedule tasks and take messages: a pool, the view of one that its workers have, or a [`NullManager`].
 pub trait Manager: Send + Sync {
     /// How many priority levels there are; the least urgent is one less.
     fn priority_levels(&self) -> u8;
@@ -33,6 +33,56 @@ pub trait Manager: Send + Sync {
     /// # Errors
     /// [`SendError`].
     fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError>;
+}
+
+impl<M: Manager + ?Sized> Manager for Arc<M> {
+    fn priority_levels(&self) -> u8 {
+        (**self).priority_levels()
+    }
+
+    fn schedule_encoded(
+        &self,
+        task: EncodedTask,
+        priority: Priority,
+    ) -> Result<(), ScheduleError<EncodedTask>> {
+        (**self).schedule_encoded(task, priority)
+    }
+
+    fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError> {
+        (**self).send_encoded(message)
+    }
+}
+
+/// A manager that runs nothing: messages are dropped, tasks are handed back.
+///
+/// For running one task in place: see [`TaskContext::detached`](crate::TaskContext::detached).
+///
+/// ```
+/// use workfleet_task_manager::{Chain, ManagerExt, NullManager, Priority, ScheduleErrorKind};
+///
+/// let error = NullManager.schedule(Chain::new(), Priority(0)).unwrap_err();
+/// assert!(matches!(error.kind(), ScheduleErrorKind::NoWorkers));
+/// assert!(error.into_task().is_empty());
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NullManager;
+
+impl Manager for NullManager {
+    fn priority_levels(&self) -> u8 {
+        128
+    }
+
+    fn schedule_encoded(
+        &self,
+        task: EncodedTask,
+        _priority: Priority,
+    ) -> Result<(), ScheduleError<EncodedTask>> {
+        Err(ScheduleError::new(task, ScheduleErrorKind::NoWorkers))
+    }
+
+    fn send_encoded(&self, _message: EncodedMessage) -> Result<(), SendError> {
+        Ok(())
+    }
 }
 
 /// The typed face of every [`Manager`].
@@ -74,6 +124,9 @@ pub enum ScheduleErrorKind {
     /// The manager is closed, or closing.
     #[error("the manager is closed")]
     Closed,
+    /// It is a [`NullManager`], which runs nothing.
+    #[error("this manager has no workers")]
+    NoWorkers,
     /// The attempt on whose behalf it was to be scheduled has ended.
     #[error("the attempt that schedules it has ended")]
     AttemptEnded,
@@ -115,6 +168,10 @@ impl<T> ScheduleError<T> {
     pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> ScheduleError<U> {
         let (task, kind) = *self.inner;
         ScheduleError::new(f(task), kind)
+    }
+
+    pub(crate) fn into_parts(self) -> (T, ScheduleErrorKind) {
+        *self.inner
     }
 
     /// Why.
@@ -176,6 +233,13 @@ pub enum SendError {
         waiting_bytes: u64,
         /// What may wait.
         limit_bytes: u64,
+    },
+    /// This task's manager has no service for the frame.
+    #[error("the frame kind {kind} belongs to no service of this manager")]
+    #[non_exhaustive]
+    NoService {
+        /// The kind.
+        kind: Kind,
     },
     /// A service used a frame kind that is not its own.
     #[error("the frame kind {kind} is outside the service's range")]

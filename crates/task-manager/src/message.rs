@@ -101,6 +101,11 @@ impl EncodedMessage {
         })
     }
 
+    /// How long it is, encoded.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        (self.name.len() + self.payload.len()) as u64
+    }
+
     /// [`TaskMessage::NAME`] of the message's type.
     pub fn name(&self) -> &str {
         &self.name

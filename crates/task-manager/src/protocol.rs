@@ -9,10 +9,10 @@
 use serde::{Deserialize, Serialize};
 use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::Direction, message};
 
-use crate::{failure::FailureCause, task::ManagerId};
+use crate::{failure::Failed, task::ManagerId};
 
 /// Raised whenever a frame changes its meaning or layout.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// Manager → worker, first: who the worker is. The page that it publishes its running attempt in comes with the
 /// frame's first byte.
@@ -23,6 +23,8 @@ pub(crate) struct Welcome {
     pub(crate) manager: ManagerId,
     pub(crate) priority_levels: u8,
     pub(crate) frame_limit_bytes: u64,
+    /// How many asynchronous tasks it runs at once.
+    pub(crate) async_tasks: u32,
 }
 
 /// Worker → manager, first: what it is.
@@ -47,7 +49,7 @@ pub(crate) enum Next<'a> {
     Close,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TaskFrame<'a> {
     pub(crate) lease: u64,
     pub(crate) sequence: u64,
@@ -61,6 +63,14 @@ pub(crate) struct TaskFrame<'a> {
 
 /// No more than this comes beside a task's payload.
 pub(crate) const TASK_HEAD_BYTES: u64 = 64;
+
+/// Manager → worker: give tasks back that have not begun, those that would begin last first.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recall {
+    pub(crate) at_most: u32,
+    /// None that is more urgent than this.
+    pub(crate) from: u8,
+}
 
 /// Manager → worker: cancel.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +99,7 @@ impl ResultFrame<'_> {
 pub(crate) struct FailureFrame {
     pub(crate) lease: u64,
     pub(crate) took_ns: u64,
-    pub(crate) cause: FailureCause,
+    pub(crate) failed: Failed,
 }
 
 /// Worker → manager: tasks that had not begun, back.

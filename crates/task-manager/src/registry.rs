@@ -6,18 +6,25 @@
 
 use std::{
     any::{Any, TypeId, type_name},
+    cell::OnceCell,
     collections::BTreeMap,
     fmt,
+    future::Future,
+    pin::Pin,
     sync::Arc,
 };
+
+use tokio::runtime::{Builder, Runtime};
 
 use workfleet_wire::{EncodeError, message};
 
 use crate::{
+    chain::Chain,
     context::TaskContext,
     error::TaskError,
-    failure::FailureCause,
-    task::{EncodedTask, SpecInfo, Task, TaskSpec},
+    failure::{Failed, FailureCause},
+    scheduler::Class,
+    task::{AsyncTask, EncodedTask, SpecInfo, Task, TaskSpec},
 };
 
 /// The tasks that a program can run, by name, and the sessions that each worker makes for them.
@@ -43,7 +50,9 @@ use crate::{
 /// let registry = Registry::new().task::<Lookup>().session(|| Ok(Table(vec!["a".into(), "b".into()])));
 /// assert_eq!(registry.names().collect::<Vec<_>>(), ["lookup"]);
 /// ```
-#[derive(Clone, Default)]
+///
+/// A [`Chain`] of registered tasks needs no registration. Names that begin with `workfleet.` are reserved.
+#[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
 }
@@ -57,14 +66,36 @@ struct Inner {
 }
 
 /// Decodes a task, runs it, and appends its encoded output if that is wanted.
-type RunFn = fn(&[u8], &TaskContext, Option<&mut Vec<u8>>) -> Result<(), FailureCause>;
+type RunFn = fn(&[u8], &TaskContext, Option<&mut Vec<u8>>) -> Result<(), Failed>;
+
+/// The same for a task that runs beside others; the flag says whether the output is wanted.
+pub(crate) type AsyncRunFn = for<'a> fn(
+    &'a [u8],
+    &'a TaskContext,
+    bool,
+) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Failed>> + 'a>>;
 
 /// A type of task and its code.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     type_id: fn() -> TypeId,
     pub(crate) spec: fn() -> &'static SpecInfo,
+    /// Runs it on this thread, to its end.
     pub(crate) run: RunFn,
+    /// Of an asynchronous task.
+    pub(crate) run_async: Option<AsyncRunFn>,
+}
+
+impl Entry {
+    pub(crate) fn is_async(&self) -> bool {
+        self.run_async.is_some()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Entry").field(&(self.spec)().name).finish()
+    }
 }
 
 #[derive(Clone)]
@@ -103,15 +134,25 @@ pub enum RegistryError {
 impl Registry {
     /// A registry that knows nothing yet.
     pub fn new() -> Self {
-        Self::default()
+        Self { inner: Arc::default() }.task::<Chain>()
     }
 
     /// Adds a type of task. Adding the same type twice changes nothing; adding another under the same name makes
     /// `start` and `init` fail with [`RegistryError::DuplicateName`].
     #[must_use]
-    pub fn task<T: Task>(mut self) -> Self {
+    pub fn task<T: Task>(self) -> Self {
+        self.add::<T>(run_encoded::<T>, None)
+    }
+
+    /// Adds a type of asynchronous task, as [`task`](Self::task) does.
+    #[must_use]
+    pub fn async_task<T: AsyncTask>(self) -> Self {
+        self.add::<T>(block_on_encoded::<T>, Some(run_encoded_async::<T>))
+    }
+
+    fn add<T: TaskSpec>(mut self, run: RunFn, run_async: Option<AsyncRunFn>) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
-        let entry = Entry { type_id: TypeId::of::<T>, spec: spec_of::<T>, run: run_encoded::<T> };
+        let entry = Entry { type_id: TypeId::of::<T>, spec: spec_of::<T>, run, run_async };
         match inner.tasks.get(T::NAME) {
             Some(first) if (first.type_id)() != TypeId::of::<T>() => {
                 inner.conflict.get_or_insert(RegistryError::DuplicateName {
@@ -149,7 +190,12 @@ impl Registry {
 
     /// The names of the registered tasks, sorted.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.inner.tasks.keys().copied()
+        self.inner.tasks.keys().copied().filter(|name| *name != Chain::NAME)
+    }
+
+    /// The code of the tasks of this name.
+    pub(crate) fn entry(&self, name: &str) -> Option<Entry> {
+        self.inner.tasks.get(name).copied()
     }
 
     pub(crate) fn check(&self) -> Result<(), RegistryError> {
@@ -162,7 +208,7 @@ impl Registry {
     /// What two processes compare to know that an index means the same task in both: FNV-1a over the sorted names.
     pub(crate) fn digest(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for byte in self.names().flat_map(|name| name.bytes().chain([0xff])) {
+        for byte in self.inner.tasks.keys().flat_map(|name| name.bytes().chain([0xff])) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         hash
@@ -185,6 +231,12 @@ impl Registry {
     }
 }
 
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sessions: Vec<_> = self.inner.sessions.iter().map(|session| session.type_name).collect();
@@ -196,14 +248,20 @@ impl fmt::Debug for Registry {
 }
 
 /// The sessions of one worker.
+#[derive(Default)]
 pub(crate) struct Sessions {
     made: Vec<(TypeId, AnySession)>,
 }
 
 impl Sessions {
-    pub(crate) fn get<S: Any>(&self) -> Option<&S> {
-        let wanted = TypeId::of::<S>();
-        self.made.iter().find(|(type_id, _)| *type_id == wanted).and_then(|(_, value)| value.downcast_ref())
+    pub(crate) fn get(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)> {
+        self.made.iter().find(|(type_id, _)| *type_id == wanted).map(|(_, value)| &**value)
+    }
+
+    /// Adds a session, or replaces the one of its type.
+    pub(crate) fn set<S: Any + Send + Sync>(&mut self, session: S) {
+        self.made.retain(|(type_id, _)| *type_id != TypeId::of::<S>());
+        self.made.push((TypeId::of::<S>(), Box::new(session)));
     }
 }
 
@@ -211,11 +269,26 @@ impl Sessions {
 #[derive(Debug)]
 pub(crate) struct Index {
     specs: Vec<&'static SpecInfo>,
+    classes: Vec<Class>,
 }
 
 impl Index {
-    pub(crate) fn new(registry: &Registry) -> Self {
-        Self { specs: registry.entries().iter().map(|entry| (entry.spec)()).collect() }
+    /// `concurrent` says whether a worker runs several asynchronous tasks at once.
+    pub(crate) fn new(registry: &Registry, concurrent: bool) -> Self {
+        let entries = registry.entries();
+        let class = |(number, entry): (usize, &Entry)| Class {
+            number: u16::try_from(number).unwrap_or(u16::MAX),
+            concurrent: concurrent && entry.is_async(),
+        };
+        Self {
+            specs: entries.iter().map(|entry| (entry.spec)()).collect(),
+            classes: entries.iter().enumerate().map(class).collect(),
+        }
+    }
+
+    /// The class of a type that is registered.
+    pub(crate) fn class(&self, index: u32) -> Class {
+        self.classes[index as usize]
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -245,18 +318,60 @@ fn run_encoded<T: Task>(
     payload: &[u8],
     cx: &TaskContext,
     output: Option<&mut Vec<u8>>,
-) -> Result<(), FailureCause> {
-    let task: T =
-        message::decode(payload).map_err(|error| FailureCause::Rejected { reason: with_sources(&error) })?;
-    let value = task.run(cx).map_err(|error| {
-        let (chain, backtrace) = error.into_parts();
-        FailureCause::Error { chain, backtrace }
-    })?;
-    match output {
-        Some(output) => message::encode_into(&value, output)
-            .map_err(|error: EncodeError| FailureCause::Output { reason: with_sources(&error) }),
-        None => Ok(()),
+) -> Result<(), Failed> {
+    let value = decode::<T>(payload)?.run(cx).map_err(TaskError::into_failed)?;
+    output.map_or(Ok(()), |output| encode_output::<T>(&value, output))
+}
+
+fn run_encoded_async<'a, T: AsyncTask>(
+    payload: &'a [u8],
+    cx: &'a TaskContext,
+    wants_output: bool,
+) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Failed>> + 'a>> {
+    Box::pin(async move {
+        let value = decode::<T>(payload)?.run(cx).await.map_err(TaskError::into_failed)?;
+        let mut output = Vec::new();
+        if wants_output {
+            encode_output::<T>(&value, &mut output)?;
+        }
+        Ok(output)
+    })
+}
+
+fn block_on_encoded<T: AsyncTask>(
+    payload: &[u8],
+    cx: &TaskContext,
+    output: Option<&mut Vec<u8>>,
+) -> Result<(), Failed> {
+    let task = decode::<T>(payload)?;
+    let ended = on_own_runtime(|runtime| runtime.block_on(task.run(cx)));
+    let ended = ended.map_err(|error| TaskError::from(error).into_failed())?;
+    let value = ended.map_err(TaskError::into_failed)?;
+    output.map_or(Ok(()), |output| encode_output::<T>(&value, output))
+}
+
+/// Lends the runtime on which this thread runs asynchronous tasks. It is made when the first of them comes.
+pub(crate) fn on_own_runtime<R>(run: impl FnOnce(&Runtime) -> R) -> std::io::Result<R> {
+    thread_local! {
+        static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
     }
+    RUNTIME.with(|own| {
+        if own.get().is_none() {
+            let made = Builder::new_current_thread().enable_all().build()?;
+            let first = own.set(made).is_ok();
+            debug_assert!(first, "making a runtime runs no task");
+        }
+        Ok(run(own.get().unwrap_or_else(|| unreachable!("it was made above"))))
+    })
+}
+
+fn decode<T: TaskSpec>(payload: &[u8]) -> Result<T, Failed> {
+    message::decode(payload).map_err(|error| FailureCause::Rejected { reason: with_sources(&error) }.into())
+}
+
+fn encode_output<T: TaskSpec>(value: &T::Output, output: &mut Vec<u8>) -> Result<(), Failed> {
+    message::encode_into(value, output)
+        .map_err(|error: EncodeError| FailureCause::Output { reason: with_sources(&error) }.into())
 }
 
 /// An error's text and those of its sources, in one line.
@@ -300,10 +415,10 @@ mod tests {
         let ba = Registry::new().task::<B>().task::<A>().task::<B>();
         assert_eq!(ab.digest(), ba.digest());
         assert_ne!(ab.digest(), Registry::new().task::<A>().digest());
-        let index = Index::new(&ba);
+        let index = Index::new(&ba, false);
         let task = EncodedTask::new(&B).expect("it encodes");
         assert_eq!(index.of(&task), Some(1));
-        assert_eq!(Index::new(&Registry::new().task::<A>()).of(&task), None);
+        assert_eq!(Index::new(&Registry::new().task::<A>(), false).of(&task), None);
         assert!(ba.check().is_ok());
     }
 

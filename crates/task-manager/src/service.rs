@@ -11,7 +11,7 @@ use std::{fmt, ops::RangeInclusive, sync::Arc};
 use serde::{Deserialize, Serialize};
 use workfleet_wire::Kind;
 
-use crate::{manager::SendError, process::Link};
+use crate::{manager::SendError, pool::Line};
 
 /// One life of one worker process: it fences everything that the worker held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub trait Service: Send + Sync {
 /// The worker at the other end.
 #[derive(Clone)]
 pub struct Peer {
-    pub(crate) link: Arc<Link>,
+    pub(crate) line: Arc<dyn Line>,
     pub(crate) worker: Arc<str>,
     pub(crate) incarnation: Incarnation,
     pub(crate) frame_limit_bytes: u64,
@@ -72,12 +72,7 @@ impl Peer {
         if len_bytes > limit_bytes {
             return Err(SendError::TooLarge { len_bytes, limit_bytes });
         }
-        let (waiting_bytes, limit_bytes) = (self.link.waiting_bytes(), limit_bytes.max(WAITING_LIMIT_BYTES));
-        if waiting_bytes > limit_bytes {
-            return Err(SendError::Full { waiting_bytes, limit_bytes });
-        }
-        self.link.push(|out| workfleet_wire::encode_frame(kind, payload, out));
-        if self.link.flush() { Ok(()) } else { Err(SendError::WorkerGone) }
+        self.line.send_frame(kind, payload, limit_bytes)
     }
 }
 
@@ -89,5 +84,3 @@ impl fmt::Debug for Peer {
 
 /// The frame kinds that services may own.
 pub(crate) const SERVICE_KINDS: RangeInclusive<u8> = 0x20..=0x67;
-/// While more than this, or than one frame may have, waits for a worker's socket, its services' frames are refused.
-const WAITING_LIMIT_BYTES: u64 = 16 << 20;

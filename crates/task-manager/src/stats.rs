@@ -69,8 +69,10 @@ pub struct Stats {
 pub struct WorkerStats {
     /// Its name.
     pub name: String,
-    /// Its process id; none while it is being started or replaced.
+    /// Its process id; none while it is being started or replaced, and for a thread.
     pub pid: Option<u32>,
+    /// Whether it takes tasks: it is neither being started nor being replaced.
+    pub ready: bool,
     /// How many tasks it has in hand: the one that runs, and those behind it.
     pub in_flight: usize,
 }

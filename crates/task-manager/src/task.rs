@@ -66,6 +66,40 @@ pub trait Task: TaskSpec {
     fn run(self, cx: &TaskContext) -> Result<Self::Output, TaskError>;
 }
 
+/// A task whose code is asynchronous.
+///
+/// It runs on its worker's thread, in a single-threaded tokio runtime, alone by default. Where the manager allows
+/// [several at once](crate::ProcessManagerBuilder::async_tasks), a worker runs that many of them beside one another.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use workfleet_task_manager::{AsyncTask, Registry, TaskContext, TaskError, TaskSpec};
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct Resolve(String);
+/// impl TaskSpec for Resolve {
+///     const NAME: &'static str = "resolve";
+///     type Output = Vec<std::net::SocketAddr>;
+/// }
+/// impl AsyncTask for Resolve {
+///     async fn run(self, _cx: &TaskContext) -> Result<Self::Output, TaskError> {
+///         Ok(tokio::net::lookup_host(self.0).await?.collect())
+///     }
+/// }
+/// let registry = Registry::new().async_task::<Resolve>();
+/// ```
+pub trait AsyncTask: TaskSpec {
+    /// Does the work. It should not block: whatever else its worker runs would have to wait.
+    ///
+    /// When the task is cancelled, the future is not dropped: it is told, by
+    /// [`TaskContext::cancellation_token`](crate::TaskContext::cancellation_token), and ends by itself. Everything
+    /// else is as for [`Task::run`].
+    ///
+    /// # Errors
+    /// As for [`Task::run`].
+    fn run(self, cx: &TaskContext) -> impl Future<Output = Result<Self::Output, TaskError>> + Send;
+}
+
 /// How urgent a task is: 0 is the most urgent. The default is 1.
 ///
 /// Tasks of one priority are started in the order they were scheduled in. A running task is never preempted.
@@ -142,12 +176,21 @@ pub struct SpecInfo {
     /// The type's own name, for errors about it.
     pub(crate) type_name: fn() -> &'static str,
     /// The `Debug` form of an encoded task, made only when somebody has to read it.
-    pub(crate) debug: fn(&[u8]) -> String,
+    debug: fn(&[u8]) -> String,
 }
 
 impl SpecInfo {
     pub(crate) fn of<T: TaskSpec>() -> &'static Self {
         const { &Self { name: T::NAME, type_name: std::any::type_name::<T>, debug: debug_form::<T> } }
+    }
+
+    /// The `Debug` form of an encoded task.
+    pub(crate) fn debug_form(&self, payload: &[u8]) -> String {
+        std::panic::catch_unwind(|| (self.debug)(payload)).unwrap_or_else(|panic| {
+            // Its destructor may panic too.
+            std::mem::forget(panic);
+            format!("{} <its Debug form panics>", self.name)
+        })
     }
 }
 
@@ -217,11 +260,7 @@ impl EncodedTask {
 
     /// The task's `Debug` form.
     pub(crate) fn debug_form(&self) -> String {
-        std::panic::catch_unwind(|| (self.spec.debug)(&self.payload)).unwrap_or_else(|payload| {
-            // Its destructor may panic too.
-            std::mem::forget(payload);
-            format!("{} <its Debug form panics>", self.spec.name)
-        })
+        self.spec.debug_form(&self.payload)
     }
 
     /// The task's fields, encoded.

@@ -14,12 +14,18 @@ use std::{
 };
 
 use tokio::{io::Interest, sync::Notify, time::sleep};
+use workfleet_wire::{EncodeError, Kind, kinds};
 
-use crate::sys::{outgoing::Outgoing, watch::watch};
+use crate::{
+    manager::SendError,
+    pool::Line,
+    protocol::{self, Cancel, Next, Recall, TaskFrame},
+    sys::{outgoing::Outgoing, watch::watch},
+};
 
 /// What a worker's connection needs besides being read.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(super) struct Link {
     socket: Arc<OwnedFd>,
     out: Mutex<Outgoing>,
     /// Set by [`close`](Self::close): the worker is gone or given up.
@@ -47,18 +53,18 @@ impl Link {
         }
     }
 
-    /// Appends frames; [`flush`](Self::flush) sends them.
-    pub(crate) fn push<R>(&self, append: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        append(self.lock().buffer())
+    /// Nothing comes any more.
+    pub(super) fn finish(&self) {
+        self.push(|out| protocol::push(kinds::TASK, &Next::Close, out));
+        self.send();
     }
 
-    /// How much the socket has not taken yet.
-    pub(crate) fn waiting_bytes(&self) -> u64 {
-        self.lock().waiting_bytes() as u64
+    fn push(&self, append: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>) {
+        append(self.lock().buffer()).expect("numbers and bytes always encode");
     }
 
     /// Sends what the socket takes. False if the worker is gone.
-    pub(crate) fn flush(&self) -> bool {
+    pub(super) fn send(&self) -> bool {
         let mut out = self.lock();
         self.full.store(false, Ordering::Release);
         if !self.closed.load(Ordering::Relaxed) {
@@ -102,5 +108,52 @@ impl Link {
 
     fn lock(&self) -> MutexGuard<'_, Outgoing> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While more than this, or than one frame may have, waits for a worker's socket, its services' frames are refused.
+const WAITING_LIMIT_BYTES: u64 = 16 << 20;
+
+impl Line for Link {
+    fn dispatch(&self, task: &TaskFrame<'_>) {
+        self.push(|out| protocol::push(kinds::TASK, &Next::Task(*task), out));
+    }
+
+    fn recall(&self, recall: &Recall) {
+        self.push(|out| protocol::push(kinds::RECALL, recall, out));
+    }
+
+    fn cancel(&self, cancel: &Cancel) {
+        self.push(|out| protocol::push(kinds::CANCEL, cancel, out));
+        self.send();
+    }
+
+    fn ping(&self) {
+        self.push(|out| {
+            workfleet_wire::encode_frame(kinds::PING, &[], out);
+            Ok(())
+        });
+    }
+
+    fn flushed(&self, request: u64) {
+        self.push(|out| protocol::push(kinds::FLUSHED, &request, out));
+    }
+
+    fn flush(&self) {
+        self.send();
+    }
+
+    fn give_up(&self) {
+        self.silent.notify_one();
+    }
+
+    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
+        let waiting_bytes = self.lock().waiting_bytes() as u64;
+        let limit_bytes = limit_bytes.max(WAITING_LIMIT_BYTES);
+        if waiting_bytes > limit_bytes {
+            return Err(SendError::Full { waiting_bytes, limit_bytes });
+        }
+        workfleet_wire::encode_frame(kind, payload, self.lock().buffer());
+        if self.send() { Ok(()) } else { Err(SendError::WorkerGone) }
     }
 }

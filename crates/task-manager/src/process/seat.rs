@@ -22,13 +22,12 @@ use workfleet_wire::{Decoder, FrameRef, kinds};
 use super::{
     link::Link,
     logs::{Logs, Taps},
-    shared::{Mode, Seated, Shared, guarded},
     spawn::{Process, Program, Spawned, spawn},
-    start::{Limits, StartFailure},
 };
 use crate::{
     failure::{DeathCertificate, ExitStatus, KillReason},
-    protocol::{self, Hello, Next, StartFailed, Violation, Welcome},
+    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, guarded, worker_name},
+    protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::with_sources,
     service::{Incarnation, Peer},
     sys::{
@@ -52,7 +51,9 @@ pub(super) struct Plan {
     pub(super) shared: Arc<Shared>,
     pub(super) program: Program,
     pub(super) registry_digest: u64,
+    pub(super) async_tasks: u32,
     pub(super) limits: Limits,
+    pub(super) silence_limit: Duration,
     pub(super) logs: Logs,
     /// Each first try of a seat reports here.
     pub(super) first_tries: std::sync::mpsc::Sender<Result<(), StartFailure>>,
@@ -68,6 +69,7 @@ struct Worker {
     decoder: Decoder,
     page: Page,
     taps: Taps,
+    link: Arc<Link>,
     peer: Peer,
 }
 
@@ -82,7 +84,7 @@ pub(super) async fn run(plan: Arc<Plan>, seat: usize) {
                 if let Some(first_try) = first_try.take() {
                     let _ = first_try.send(Ok(()));
                 }
-                let killed_because = worker.serve(&shared, seat, &mut mode, plan.limits.exit).await;
+                let killed_because = worker.serve(&plan, seat, &mut mode).await;
                 worker.bury(&shared, seat, killed_because).await
             }
             Err(StartFailure::Closing) => break,
@@ -108,13 +110,14 @@ pub(super) async fn run(plan: Arc<Plan>, seat: usize) {
 /// Starts a worker up to the point where it takes tasks.
 async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Worker, StartFailure> {
     let shared = &plan.shared;
-    let name: Arc<str> = format!("worker-{seat}").into();
+    let name: Arc<str> = worker_name(seat).into();
     let welcome = Welcome {
         registry_digest: plan.registry_digest,
         worker: name.to_string(),
         manager: shared.id,
         priority_levels: shared.levels,
         frame_limit_bytes: shared.frame_limit_bytes,
+        async_tasks: plan.async_tasks,
     };
     let mut greeting = Vec::new();
     protocol::push_greeting(kinds::WELCOME, protocol::VERSION, &welcome, &mut greeting)
@@ -146,10 +149,12 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     match greeted {
         Ok(()) => {
             let link = Arc::new(Link::new(socket));
-            let seated = Seated { link: Arc::clone(&link), name: Arc::clone(&name), pid: process.id() };
-            let peer = Peer { link, worker: name, incarnation, frame_limit_bytes: shared.frame_limit_bytes };
+            let pid = Some(process.id());
+            let seated = Seated { line: link.clone(), name: Arc::clone(&name), pid };
+            let frame_limit_bytes = shared.frame_limit_bytes;
+            let peer = Peer { line: link.clone(), worker: name, incarnation, frame_limit_bytes };
             shared.worker_ready(seat, seated);
-            Ok(Worker { process, connection, decoder, page, taps, peer })
+            Ok(Worker { process, connection, decoder, page, taps, link, peer })
         }
         Err(failed) => {
             let exited = matches!(failed, GreetFailed::Ended)
@@ -263,12 +268,6 @@ async fn greet(connection: &Watched, decoder: &mut Decoder, plan: &Plan) -> Resu
     }
 }
 
-/// Waits for the manager to close, or to close more harshly.
-async fn changed(mode: &mut Receiver<Mode>, from: Mode) {
-    // An error means that the manager is gone, which waits for its seats.
-    let _ = mode.wait_for(|mode| *mode > from).await;
-}
-
 /// Waits for bytes and takes what is there. False: the connection has ended.
 ///
 /// # Cancel safety
@@ -297,18 +296,13 @@ async fn receive(connection: &Watched, decoder: &mut Decoder) -> bool {
 
 impl Worker {
     /// Serves the worker until it is dead or has to die; why, if it is for us to kill it.
-    async fn serve(
-        &mut self,
-        shared: &Shared,
-        seat: usize,
-        mode: &mut Receiver<Mode>,
-        exit_limit: Duration,
-    ) -> Option<KillReason> {
+    async fn serve(&mut self, plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Option<KillReason> {
+        let shared = &plan.shared;
         // It may have sent more behind its greeting.
         if let Err(violation) = shared.handle_frames(seat, &mut self.decoder, &self.peer) {
             return Some(self.violated(&violation));
         }
-        let link = Arc::clone(&self.peer.link);
+        let link = Arc::clone(&self.link);
         let mut last_mode = Mode::Running;
         let mut exit_deadline = None;
         loop {
@@ -319,9 +313,8 @@ impl Worker {
                     match last_mode {
                         Mode::Killing => return Some(KillReason::Closing),
                         Mode::Finishing => {
-                            link.push(|out| protocol::push(kinds::TASK, &Next::Close, out)).ok();
-                            link.flush();
-                            exit_deadline = Some(Instant::now() + exit_limit);
+                            link.finish();
+                            exit_deadline = Some(Instant::now() + plan.limits.exit);
                         }
                         Mode::Running => {}
                     }
@@ -336,7 +329,7 @@ impl Worker {
                     }
                 }
                 () = link.writable_again() => {
-                    link.flush();
+                    link.send();
                 }
                 () = self.process.died() => {
                     self.drain(shared, seat);
@@ -346,7 +339,7 @@ impl Worker {
                     // We may be the one who was late: what it has sent counts.
                     self.drain(shared, seat);
                     if shared.is_silent(seat) {
-                        return Some(KillReason::Silent(shared.silence_limit));
+                        return Some(KillReason::Silent(plan.silence_limit));
                     }
                 }
                 () = sleep_until(exit_deadline.unwrap_or_else(Instant::now)), if exit_deadline.is_some() => {
@@ -378,7 +371,7 @@ impl Worker {
 
     /// Kills what is left, reaps it, and gives its tasks to others. Returns how long to wait before the next start.
     async fn bury(mut self, shared: &Shared, seat: usize, killed_because: Option<KillReason>) -> Duration {
-        self.peer.link.close();
+        self.link.close();
         let status = self.process.bury(BURIAL_LIMIT).await;
         if killed_because.is_some() {
             // What it sent up to its end counts.
@@ -392,7 +385,7 @@ impl Worker {
             stderr_tail: self.taps.last_words().await,
             charged: None,
         };
-        let (certificate, delay) = shared.worker_gone(seat, self.page.read(), certificate);
+        let (certificate, delay) = shared.worker_gone(seat, &self.page.read(), certificate);
         for service in &shared.services.0 {
             guarded(|| service.on_worker_gone(self.peer.incarnation()));
         }

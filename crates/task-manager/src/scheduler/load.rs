@@ -3,10 +3,15 @@
 //! Mini-queues are measured in estimated time, not in tasks: a worker should have enough in hand to stay busy for a
 //! round trip to its manager, and no more, or the tasks behind a slow one would wait for nothing.
 //!
+//! Tasks of which a worker runs several at once are counted instead: they do not wait for one another, so none is
+//! handed out before it can begin.
+//!
 //! Invariant: an appetite is monotone. A worker that would take a task of some priority would take every more
-//! urgent one.
+//! urgent one of the same kind.
 
 use std::time::Duration;
+
+use super::queue::Class;
 
 /// A worker is given tasks until it has this much in hand.
 pub(super) const BUDGET_NS: u64 = 1_000_000;
@@ -29,13 +34,13 @@ pub(super) struct Estimates {
 }
 
 impl Estimates {
-    pub(super) fn of(&self, class: u16) -> u64 {
-        self.by_class_ns.get(usize::from(class)).copied().filter(|&ns| ns > 0).unwrap_or(UNKNOWN_NS)
+    pub(super) fn of(&self, class: Class) -> u64 {
+        self.by_class_ns.get(usize::from(class.number)).copied().filter(|&ns| ns > 0).unwrap_or(UNKNOWN_NS)
     }
 
     /// Moves the average by a quarter of the difference: a change of pace is learnt within a few tasks.
-    pub(super) fn learn(&mut self, class: u16, took: Duration) {
-        let class = usize::from(class);
+    pub(super) fn learn(&mut self, class: Class, took: Duration) {
+        let class = usize::from(class.number);
         if self.by_class_ns.len() <= class {
             self.by_class_ns.resize(class + 1, 0);
         }
@@ -49,10 +54,43 @@ impl Estimates {
     }
 }
 
+/// How much a worker may have in hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Appetite {
+    /// It may have tasks waiting behind the one it runs.
+    pub(crate) prefetch: bool,
+    /// How many tasks of a concurrent class it runs at once.
+    pub(crate) concurrent: u32,
+}
+
+/// What of a new task could be handed to a worker at once, rather than with the next batch: of each kind, the least
+/// urgent priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hunger {
+    pub(crate) single: Option<u8>,
+    pub(crate) concurrent: Option<u8>,
+}
+
+impl Hunger {
+    /// Whether a task of this priority is among it.
+    pub(crate) fn is_for(self, class: Class, priority: u8) -> bool {
+        let hunger = if class.concurrent { self.concurrent } else { self.single };
+        hunger.is_some_and(|hunger| priority <= hunger)
+    }
+
+    /// What either of two workers hungers for.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { single: self.single.max(other.single), concurrent: self.concurrent.max(other.concurrent) }
+    }
+}
+
 /// What a worker has in hand, by priority.
 #[derive(Debug)]
 pub(super) struct Load {
+    appetite: Appetite,
     levels: Box<[Level]>,
+    /// Tasks of concurrent classes, which count in none of the levels.
+    concurrent: u32,
     /// The sum of the levels.
     total: Level,
     /// The task it runs has outlasted its estimate: it gets no successor until something ends.
@@ -66,19 +104,27 @@ struct Level {
 }
 
 impl Load {
-    pub(super) fn new(levels: u8) -> Self {
+    pub(super) fn new(levels: u8, appetite: Appetite) -> Self {
         let levels = vec![Level::default(); usize::from(levels)].into_boxed_slice();
-        Self { levels, total: Level::default(), stalled: false }
+        Self { appetite, levels, concurrent: 0, total: Level::default(), stalled: false }
     }
 
-    pub(super) fn add(&mut self, priority: u8, cost_ns: u64) {
+    pub(super) fn add(&mut self, class: Class, priority: u8, cost_ns: u64) {
+        if class.concurrent {
+            self.concurrent += 1;
+            return;
+        }
         for level in [&mut self.levels[usize::from(priority)], &mut self.total] {
             level.count += 1;
             level.time_ns += cost_ns;
         }
     }
 
-    pub(super) fn remove(&mut self, priority: u8, cost_ns: u64) {
+    pub(super) fn remove(&mut self, class: Class, priority: u8, cost_ns: u64) {
+        if class.concurrent {
+            self.concurrent -= 1;
+            return;
+        }
         for level in [&mut self.levels[usize::from(priority)], &mut self.total] {
             level.count -= 1;
             level.time_ns -= cost_ns;
@@ -89,6 +135,16 @@ impl Load {
         self.total.time_ns
     }
 
+    /// How many tasks there are that run one after the other.
+    pub(super) fn queue_len(&self) -> u32 {
+        self.total.count
+    }
+
+    /// For comparing workers: who has less in hand.
+    pub(super) fn weight(&self) -> (u32, u64) {
+        (self.concurrent, self.total.time_ns)
+    }
+
     /// How many tasks are less urgent than `priority`.
     pub(super) fn beyond(&self, priority: u8) -> u32 {
         self.levels[usize::from(priority) + 1..].iter().map(|level| level.count).sum()
@@ -96,12 +152,26 @@ impl Load {
 
     /// Whether a task of `priority` may be added. Only what is at least as urgent counts: an urgent task is never
     /// kept back by the less urgent ones that were handed out before it.
-    pub(super) fn takes(&self, priority: u8) -> bool {
+    pub(super) fn takes(&self, class: Class, priority: u8) -> bool {
+        if class.concurrent {
+            return self.takes_concurrent();
+        }
         self.up_to().nth(usize::from(priority)).is_some_and(|level| self.takes_beside(level))
     }
 
-    /// The least urgent priority of which a task should be added at once, rather than with the next batch.
-    pub(super) fn hunger(&self) -> Option<u8> {
+    /// What should be added at once, rather than with the next batch.
+    pub(super) fn hunger(&self) -> Hunger {
+        let concurrent = self.takes_concurrent().then_some(u8::MAX);
+        Hunger { single: self.hunger_for_single(), concurrent }
+    }
+
+    fn takes_concurrent(&self) -> bool {
+        // What stalls blocks their thread too.
+        let blocked = self.stalled && self.total.count > 0;
+        !blocked && self.concurrent < self.appetite.concurrent
+    }
+
+    fn hunger_for_single(&self) -> Option<u8> {
         let hungers = |level: &Level| {
             self.takes_beside(*level)
                 && (level.count == 0 || level.time_ns / u64::from(level.count) >= BATCHED_NS)
@@ -110,11 +180,12 @@ impl Load {
     }
 
     fn takes_beside(&self, Level { count, time_ns }: Level) -> bool {
-        if self.stalled {
-            // Not even an urgent one: it would wait behind the one that stalls, while other workers get on.
+        if self.stalled || !self.appetite.prefetch {
+            // Not even an urgent one: it would wait behind the one that runs, while other workers get on.
             return self.total.count == 0;
         }
-        count == 0 || (count < MAX_IN_FLIGHT && (time_ns < BUDGET_NS || (count < 2 && time_ns < LONG_NS)))
+        let in_time = time_ns < BUDGET_NS || (count < 2 && time_ns < LONG_NS);
+        count == 0 || (count < MAX_IN_FLIGHT && in_time)
     }
 
     /// For each priority, what is in hand at that level or more urgent.

@@ -21,8 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use load::{Appetite, Hunger};
 use load::{Estimates, Load};
-pub(crate) use queue::{MemoryQueue, Pending, TaskQueue};
+use queue::Lane;
+pub(crate) use queue::{Class, MemoryQueue, Pending, TaskQueue};
 
 /// A worker that has not reported an ending for this long, while tasks wait behind the one it runs, gives them back.
 const STALL_LIMIT: Duration = Duration::from_millis(5);
@@ -81,8 +83,9 @@ pub(crate) enum Ending {
 /// What the driver has to do.
 #[derive(Debug)]
 pub(crate) enum Effect<B> {
-    /// Ask the worker on this seat to give back tasks that it has not begun, at most this many.
-    Recall { seat: usize, at_most: u32 },
+    /// Ask the worker on this seat to give back tasks that it has not begun: at most this many, the last first, and
+    /// none that is more urgent than `from`.
+    Recall { seat: usize, at_most: u32, from: u8 },
     /// Ask the worker to cancel the attempt under this lease.
     Cancel { seat: usize, lease: Lease },
     /// Ask the worker for a sign of life.
@@ -128,8 +131,9 @@ pub(crate) struct Limits {
     pub(crate) levels: u8,
     /// A task whose worker died this often while running it is not tried again.
     pub(crate) crash_limit: u16,
-    /// A worker with tasks in hand that is not heard of for this long is killed.
-    pub(crate) silence_limit: Duration,
+    /// A worker with tasks in hand that is not heard of for this long is killed. None: it is always heard.
+    pub(crate) silence_limit: Option<Duration>,
+    pub(crate) appetite: Appetite,
 }
 
 #[derive(Debug)]
@@ -162,14 +166,24 @@ struct Seat {
     recalled_from: u8,
     /// Nothing that waits in its hand is less urgent than this.
     least_urgent: u8,
+    /// It runs a suspect, and gets nothing else until that has ended.
+    alone: bool,
 }
 
 impl Seat {
-    /// Whether its worker may be given a task of `priority`. Not while it is asked to give back tasks of that level:
-    /// those would come after what it was given meanwhile.
-    fn takes(&self, priority: u8) -> bool {
-        let in_order = !self.recalling || self.slots.is_empty() || priority < self.recalled_from;
-        in_order && self.load.takes(priority)
+    /// Whether its worker may be given this task. Not while it is asked to give back tasks of that level: those would
+    /// come after what it was given meanwhile.
+    fn takes<B>(&self, task: &Pending<B>) -> bool {
+        let in_order = !self.recalling || self.slots.is_empty() || task.priority < self.recalled_from;
+        self.open && !self.alone && in_order && self.load.takes(task.class, task.priority)
+    }
+
+    /// What it should get, or make way for, at once.
+    fn hunger(&self) -> Hunger {
+        if !self.open || self.alone {
+            return Hunger::default();
+        }
+        self.load.hunger().or(Hunger { single: self.in_the_way_of(), concurrent: None })
     }
 
     /// Is asked to give tasks back, none of them more urgent than `from`.
@@ -180,7 +194,7 @@ impl Seat {
 
     /// The least urgent priority of which a task should not be overtaken by what waits in its worker's hand.
     fn in_the_way_of(&self) -> Option<u8> {
-        if self.slots.len() < 2 || self.recalling { None } else { self.least_urgent.checked_sub(1) }
+        if self.load.queue_len() < 2 || self.recalling { None } else { self.least_urgent.checked_sub(1) }
     }
 }
 
@@ -209,13 +223,15 @@ pub(crate) struct Scheduler<B, Q = MemoryQueue<B>> {
     effects: VecDeque<Effect<B>>,
     /// The seat that is being filled, and how many more tasks it gets before the next one's turn.
     filling: Option<(usize, usize)>,
+    /// The seat that gets nothing until it is empty and runs the suspect that waits.
+    reserved: Option<usize>,
 }
 
 impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
     pub(crate) fn new(queue: Q, limits: Limits) -> Self {
         let seat = || Seat {
             open: false,
-            load: Load::new(limits.levels),
+            load: Load::new(limits.levels, limits.appetite),
             slots: Vec::new(),
             progress_at: None,
             heard_at: None,
@@ -223,6 +239,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             recalling: false,
             recalled_from: 0,
             least_urgent: 0,
+            alone: false,
         };
         Self {
             queue,
@@ -238,6 +255,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             paused: false,
             effects: VecDeque::new(),
             filling: None,
+            reserved: None,
         }
     }
 
@@ -262,23 +280,22 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             .then_some((&flight.task, attempt_number(&flight.task)))
     }
 
-    /// The least urgent priority of which some worker should get a task, or make way for it,
-    /// at once rather than with the next batch.
-    pub(crate) fn hunger(&self) -> Option<u8> {
+    /// What some worker should get, or make way for, at once rather than with the next batch.
+    pub(crate) fn hunger(&self) -> Hunger {
         if self.phase == Phase::Halting || self.paused {
-            return None;
+            return Hunger::default();
         }
-        let open = self.seats.iter().filter(|seat| seat.open);
-        open.filter_map(|seat| seat.load.hunger().max(seat.in_the_way_of())).max()
+        let seats = self.seats.iter().enumerate().filter(|(seat, _)| self.reserved != Some(*seat));
+        seats.map(|(_, seat)| seat.hunger()).fold(Hunger::default(), Hunger::or)
     }
 
     /// Takes a new task and returns its sequence number. While the manager halts, the task is returned at once.
-    pub(crate) fn schedule(&mut self, priority: u8, class: u16, body: B) -> u64 {
+    pub(crate) fn schedule(&mut self, priority: u8, class: Class, body: B) -> u64 {
         assert!(priority < self.limits.levels, "the caller checked the priority");
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.books.scheduled += 1;
-        let task = Pending { sequence, priority, class, crashes: 0, children: 0, body };
+        let task = Pending { sequence, priority, class, suspect: false, crashes: 0, children: 0, body };
         match self.phase {
             Phase::Open => self.queue.enqueue(task),
             Phase::Halting => self.end(task, Ending::Returned, 0),
@@ -294,7 +311,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         lease: Lease,
         index: u32,
         priority: u8,
-        class: u16,
+        class: Class,
         body: B,
     ) -> Option<u64> {
         let parent = &mut self.flight(seat, lease)?.task;
@@ -308,7 +325,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
     /// Cancels a task: at once if it waits; by a request to its worker if it is in flight; not if it has ended.
     pub(crate) fn cancel(&mut self, sequence: u64) {
         if let Some(task) = self.queue.withdraw(sequence) {
-            let attempts = u32::from(task.crashes);
+            let attempts = attempts_begun(&task);
             return self.end(task, Ending::Cancelled, attempts);
         }
         let flight = self.flights.iter_mut().enumerate().find_map(|(slot, flight)| {
@@ -335,17 +352,21 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         seat.progress_at = None;
     }
 
-    /// The worker on `seat` is gone. The attempt under `running`, if its end was not reported, is charged: `mark` may
-    /// note so in its body. Everything else that the worker had in hand goes back uncharged. Returns how many went
-    /// back or ended.
+    /// The worker on `seat` is gone. If one of the attempts that it was `running` has not reported its end, that
+    /// attempt is charged: `mark` may note so in its body. If several have not, any of them may have been the cause:
+    /// none is charged, and each is a suspect from now on. Everything else that the worker had in hand goes back as it
+    /// was. Returns how many went back or ended.
     pub(crate) fn worker_gone(
         &mut self,
         seat: usize,
-        running: Option<Lease>,
+        running: &[Lease],
         mark: impl FnOnce(&mut Pending<B>),
     ) -> usize {
+        let unended = running.iter().filter(|lease| self.leased(seat, **lease).is_some()).count();
         self.seats[seat].open = false;
         self.seats[seat].recalling = false;
+        self.seats[seat].alone = false;
+        self.reserved = self.reserved.filter(|&reserved| reserved != seat);
         self.filling = None;
         // What was meant for this worker must not reach its successor.
         self.effects.retain(|effect| effect.seat() != Some(seat));
@@ -355,23 +376,25 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         let mut mark = Some(mark);
         for slot in slots {
             let Some(mut flight) = self.take_slot(slot) else { continue };
-            self.seats[seat].load.remove(flight.task.priority, flight.cost_ns);
-            let charged = running == Some(Lease { slot, fence: flight.fence });
+            self.seats[seat].load.remove(flight.task.class, flight.task.priority, flight.cost_ns);
+            let ran = running.contains(&Lease { slot, fence: flight.fence });
+            let charged = ran && unended == 1;
             if charged {
                 flight.task.crashes += 1;
                 if let Some(mark) = mark.take() {
                     mark(&mut flight.task);
                 }
+            } else if ran {
+                flight.task.suspect = true;
             }
-            let attempts = u32::from(flight.task.crashes);
-            match (self.phase, charged) {
+            let attempts = attempts_begun(&flight.task);
+            match self.phase {
                 _ if flight.cancel_requested => self.end(flight.task, Ending::Cancelled, attempts),
-                (Phase::Halting, true) => self.end(flight.task, Ending::Cancelled, attempts),
-                (Phase::Halting, false) => self.end(flight.task, Ending::Returned, attempts),
-                (Phase::Open, true) if flight.task.crashes >= self.limits.crash_limit => {
+                Phase::Halting => self.end(flight.task, Ending::Returned, attempts),
+                Phase::Open if charged && flight.task.crashes >= self.limits.crash_limit => {
                     self.end(flight.task, Ending::Crashed, attempts);
                 }
-                (Phase::Open, _) => self.queue.give_back(flight.task),
+                Phase::Open => self.queue.give_back(flight.task),
             }
         }
         count
@@ -423,7 +446,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
     /// The worker gave back a task that it had not begun. False if the lease is stale.
     pub(crate) fn given_back(&mut self, seat: usize, lease: Lease) -> bool {
         let Some(flight) = self.take_flight(seat, lease) else { return false };
-        let attempts = u32::from(flight.task.crashes);
+        let attempts = attempts_begun(&flight.task);
         if flight.cancel_requested {
             self.end(flight.task, Ending::Cancelled, attempts);
         } else if self.phase == Phase::Halting {
@@ -472,12 +495,16 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         if self.paused || self.phase == Phase::Halting {
             return None;
         }
-        let Some(priority) = self.queue.most_urgent() else {
-            self.filling = None;
-            return None;
-        };
-        let seat = self.seat_for(priority)?;
-        let task = self.queue.lease()?;
+        if self.queue.first(Lane::Suspect).is_none() {
+            // The one that waited may have been cancelled.
+            self.reserved = None;
+        }
+        let (lane, seat) = self.lanes().into_iter().find_map(|lane| Some((lane, self.seat_for(lane)?)))?;
+        let task = self.queue.lease(lane)?;
+        if lane == Lane::Suspect {
+            self.reserved = None;
+            self.seats[seat].alone = true;
+        }
         let cost_ns = self.estimates.of(task.class);
         let fence = self.next_fence;
         self.next_fence = fence.checked_add(1).unwrap_or(1);
@@ -494,7 +521,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         let position = to.slots.len() as u32;
         to.slots.push(slot);
         to.least_urgent = to.least_urgent.max(task.priority);
-        to.load.add(task.priority, cost_ns);
+        to.load.add(task.class, task.priority, cost_ns);
         let attempt = attempt_number(&task);
         let flight = self.flights[slot as usize].insert(InFlight {
             task,
@@ -507,20 +534,57 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         Some(Dispatch { seat, lease: Lease { slot, fence }, attempt, task: &flight.task })
     }
 
+    /// The lanes, the one whose first task is the most urgent and oldest at the front, and those without a task last.
+    fn lanes(&self) -> [Lane; Lane::ALL.len()] {
+        let mut lanes = Lane::ALL;
+        lanes.sort_by_key(|&lane| {
+            self.queue.first(lane).map_or((u8::MAX, u64::MAX), |task| (task.priority, task.sequence))
+        });
+        lanes
+    }
+
+    /// Where the first task of a lane may go.
+    fn seat_for(&mut self, lane: Lane) -> Option<usize> {
+        match lane {
+            Lane::Single => self.seat_in_turn(),
+            Lane::Concurrent => self.least_laden(self.queue.first(lane)?),
+            Lane::Suspect => self.queue.first(lane).is_some().then(|| self.reserve())?,
+        }
+    }
+
+    /// A seat whose worker has nothing in hand; if there is none, one is reserved, so that there will be.
+    fn reserve(&mut self) -> Option<usize> {
+        let open = (0..self.seats.len()).filter(|&seat| self.seats[seat].open && !self.seats[seat].alone);
+        let least_laden = open.min_by_key(|&seat| self.seats[seat].slots.len())?;
+        if self.seats[least_laden].slots.is_empty() {
+            return Some(least_laden);
+        }
+        self.reserved.get_or_insert(least_laden);
+        None
+    }
+
+    fn least_laden(&self, task: &Pending<B>) -> Option<usize> {
+        (0..self.seats.len())
+            .filter(|&seat| self.reserved != Some(seat) && self.seats[seat].takes(task))
+            .min_by_key(|&seat| (self.seats[seat].slots.len().min(1), self.seats[seat].load.weight()))
+    }
+
     /// The seat being filled while its turn lasts, then the one with the least in hand. A turn is a share of what
     /// waits, so that a short queue is spread evenly and a long one goes out in large pieces.
-    fn seat_for(&mut self, priority: u8) -> Option<usize> {
+    fn seat_in_turn(&mut self) -> Option<usize> {
+        let Some(task) = self.queue.first(Lane::Single) else {
+            self.filling = None;
+            return None;
+        };
         if let Some((seat, left)) = self.filling
             && left > 0
-            && self.seats[seat].takes(priority)
+            && self.reserved != Some(seat)
+            && self.seats[seat].takes(task)
         {
             self.filling = Some((seat, left - 1));
             return Some(seat);
         }
-        let seat = (0..self.seats.len())
-            .filter(|&seat| self.seats[seat].open && self.seats[seat].takes(priority))
-            .min_by_key(|&seat| (self.seats[seat].slots.len().min(1), self.seats[seat].load.time_ns()));
-        let Some(seat) = seat else {
+        let Some(seat) = self.least_laden(task) else {
             // The turn is over: what comes later goes to whoever has the least in hand then.
             self.filling = None;
             return None;
@@ -543,7 +607,8 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         if self.phase == Phase::Halting || self.paused {
             return;
         }
-        if let Some(urgent) = self.queue.most_urgent() {
+        if let Some(first) = self.queue.first(Lane::Single) {
+            let urgent = first.priority;
             return self.make_way(urgent);
         }
         let idle = self.seats.iter().filter(|seat| seat.open && seat.slots.is_empty()).count();
@@ -552,17 +617,17 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             let victim = (0..self.seats.len())
                 .filter(|&seat| {
                     let seat = &self.seats[seat];
+                    let queue_len = u64::from(seat.load.queue_len());
                     seat.open
-                        && seat.slots.len() >= 2
+                        && queue_len >= 2
                         && !seat.recalling
-                        && seat.load.time_ns() / seat.slots.len() as u64 * (seat.slots.len() as u64 - 1)
-                            >= RECALL_MIN_NS
+                        && seat.load.time_ns() / queue_len * (queue_len - 1) >= RECALL_MIN_NS
                 })
                 .max_by_key(|&seat| self.seats[seat].load.time_ns());
             let Some(victim) = victim else { return };
             self.seats[victim].recall(0);
-            let at_most = (self.seats[victim].slots.len() as u32).div_ceil(2);
-            self.effects.push_back(Effect::Recall { seat: victim, at_most });
+            let at_most = self.seats[victim].load.queue_len().div_ceil(2);
+            self.effects.push_back(Effect::Recall { seat: victim, at_most, from: 0 });
         }
     }
 
@@ -574,8 +639,9 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
                 seat.least_urgent = urgent;
                 let at_most = seat.load.beyond(urgent);
                 if at_most > 0 {
-                    seat.recall(urgent);
-                    self.effects.push_back(Effect::Recall { seat: index, at_most });
+                    let from = urgent + 1;
+                    seat.recall(from);
+                    self.effects.push_back(Effect::Recall { seat: index, at_most, from });
                 }
             }
         }
@@ -590,8 +656,10 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         if !seat.open || seat.slots.is_empty() {
             return None;
         }
-        let patience = if seat.pinged { self.limits.silence_limit } else { self.limits.silence_limit / 2 };
-        let silent = seat.heard_at.map(|at| at + patience);
+        let silent = self.limits.silence_limit.and_then(|limit| {
+            let patience = if seat.pinged { limit } else { limit / 2 };
+            seat.heard_at.map(|at| at + patience)
+        });
         let stalled = seat.progress_at.filter(|_| may_stall(seat)).map(|at| at + STALL_LIMIT);
         silent.into_iter().chain(stalled).min()
     }
@@ -606,30 +674,32 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             if may_stall(seat) && seat.progress_at.is_some_and(|at| now >= at + STALL_LIMIT) {
                 seat.load.stalled = true;
                 seat.recall(0);
-                self.effects.push_back(Effect::Recall { seat: index, at_most: u32::MAX });
+                self.effects.push_back(Effect::Recall { seat: index, at_most: u32::MAX, from: 0 });
             }
-            let Some(heard_at) = seat.heard_at else { continue };
-            if seat.pinged && now >= heard_at + self.limits.silence_limit {
+            let (Some(heard_at), Some(silence_limit)) = (seat.heard_at, self.limits.silence_limit) else {
+                continue;
+            };
+            if seat.pinged && now >= heard_at + silence_limit {
                 seat.heard_at = None;
                 self.effects.push_back(Effect::Kill { seat: index });
-            } else if !seat.pinged && now >= heard_at + self.limits.silence_limit / 2 {
+            } else if !seat.pinged && now >= heard_at + silence_limit / 2 {
                 seat.pinged = true;
                 // However late we are, the worker has the second half to answer.
-                seat.heard_at = Some(now - self.limits.silence_limit / 2);
+                seat.heard_at = Some(now - silence_limit / 2);
                 self.effects.push_back(Effect::Ping { seat: index });
             }
         }
     }
 
     fn end_queued(&mut self, ending: Ending) {
-        while let Some(task) = self.queue.lease() {
-            let attempts = u32::from(task.crashes);
+        while let Some(task) = self.lanes().into_iter().find_map(|lane| self.queue.lease(lane)) {
+            let attempts = attempts_begun(&task);
             self.end(task, ending, attempts);
         }
     }
 
     fn end(&mut self, task: Pending<B>, ending: Ending, attempt: u32) {
-        let begun = task.crashes > 0;
+        let begun = attempts_begun(&task) > 0;
         let ending = if ending == Ending::Returned && begun { Ending::Cancelled } else { ending };
         match ending {
             Ending::Cancelled => self.books.cancelled += 1,
@@ -650,7 +720,10 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         self.flight(seat, lease)?;
         let flight = self.take_slot(lease.slot)?;
         let from = &mut self.seats[seat];
-        from.load.remove(flight.task.priority, flight.cost_ns);
+        from.load.remove(flight.task.class, flight.task.priority, flight.cost_ns);
+        if flight.task.suspect {
+            from.alone = false;
+        }
         from.slots.swap_remove(flight.position as usize);
         if let Some(&moved) = from.slots.get(flight.position as usize)
             && let Some(moved) = &mut self.flights[moved as usize]
@@ -667,12 +740,17 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
     }
 }
 
-/// Tasks wait behind the one that runs, and nobody has asked for them yet.
+/// Tasks may wait behind the one that runs, and nobody has asked for them yet.
 fn may_stall(seat: &Seat) -> bool {
-    seat.slots.len() >= 2 && !seat.recalling && !seat.load.stalled
+    seat.load.queue_len() >= 1 && seat.slots.len() >= 2 && !seat.recalling && !seat.load.stalled
 }
 
-/// Only attempts that died are followed by another, so their count numbers the attempts.
+/// How many attempts at a task that is not running were begun. Only those that died are followed by another.
+fn attempts_begun<B>(task: &Pending<B>) -> u32 {
+    u32::from(task.crashes) + u32::from(task.suspect)
+}
+
+/// The number of a running attempt.
 fn attempt_number<B>(task: &Pending<B>) -> u32 {
-    u32::from(task.crashes) + 1
+    attempts_begun(task) + 1
 }

@@ -15,8 +15,26 @@ const NORMAL: u8 = 1;
 type Core = Scheduler<u32>;
 
 fn core(seats: usize) -> Core {
-    let limits = Limits { seats, levels: LEVELS, crash_limit: CRASH_LIMIT, silence_limit: SILENCE_LIMIT };
+    core_with(seats, Appetite { prefetch: true, concurrent: 1 })
+}
+
+fn core_with(seats: usize, appetite: Appetite) -> Core {
+    let limits = Limits {
+        seats,
+        levels: LEVELS,
+        crash_limit: CRASH_LIMIT,
+        silence_limit: Some(SILENCE_LIMIT),
+        appetite,
+    };
     Scheduler::new(MemoryQueue::new(LEVELS), limits)
+}
+
+fn single(number: u16) -> Class {
+    Class { number, concurrent: false }
+}
+
+fn concurrent(number: u16) -> Class {
+    Class { number, concurrent: true }
 }
 
 /// A scheduler with a worker on each of its seats.
@@ -36,7 +54,7 @@ fn dispatches(core: &mut Core, now: Instant) -> Vec<Sent> {
 
 fn schedule(core: &mut Core, now: Instant, priority: u8, class: u16, count: usize) -> Vec<Sent> {
     for _ in 0..count {
-        core.schedule(priority, class, 0);
+        core.schedule(priority, single(class), 0);
     }
     dispatches(core, now)
 }
@@ -71,7 +89,7 @@ fn a_stalled_worker_gives_everything_back_and_gets_no_successor_until_it_makes_p
     core.handle_timeout(at - Duration::from_nanos(1));
     assert!(effects(&mut core).is_empty());
     core.handle_timeout(at);
-    assert_eq!(effects(&mut core), [format!("Recall {{ seat: 0, at_most: {} }}", u32::MAX)]);
+    assert_eq!(effects(&mut core), [format!("Recall {{ seat: 0, at_most: {}, from: 0 }}", u32::MAX)]);
 
     core.recall_answered(0);
     assert_eq!(core.poll_timeout(), Some(now + SILENCE_LIMIT / 2), "it is recalled once");
@@ -97,9 +115,9 @@ fn an_idle_worker_gets_half_of_what_the_busiest_one_has_in_hand() {
     assert!(effects(&mut core).is_empty());
 
     core.worker_ready(now, 2);
-    assert_eq!(effects(&mut core), ["Recall { seat: 1, at_most: 1 }"]);
+    assert_eq!(effects(&mut core), ["Recall { seat: 1, at_most: 1, from: 0 }"]);
     core.worker_ready(now, 3);
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1 }"]);
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1, from: 0 }"]);
     for (task, to) in [(3, 2), (2, 3)] {
         let (from, _, lease) = sent[task];
         assert!(core.given_back(from, lease));
@@ -121,7 +139,7 @@ fn a_worker_that_answered_a_recall_may_be_recalled_again() {
     assert_eq!(dispatches(&mut core, now + STALL_LIMIT).len(), 1);
     assert_eq!(core.poll_timeout(), Some(now + 2 * STALL_LIMIT), "progress puts the next stall off");
     core.worker_ready(now, 1);
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1 }"]);
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1, from: 0 }"]);
 }
 
 #[test]
@@ -130,11 +148,11 @@ fn a_worker_that_dies_with_a_recall_unanswered_does_not_keep_others_from_being_r
     core.worker_ready(now, 0);
     assert_eq!(schedule(&mut core, now, NORMAL, 0, 2).len(), 2);
     core.worker_ready(now, 1);
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1 }"]);
-    core.worker_gone(0, None, |_| {});
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1, from: 0 }"]);
+    core.worker_gone(0, &[], |_| {});
     assert_eq!(seats(&dispatches(&mut core, now)), [1, 1]);
     core.worker_ready(now, 2);
-    assert_eq!(effects(&mut core), ["Recall { seat: 1, at_most: 1 }"]);
+    assert_eq!(effects(&mut core), ["Recall { seat: 1, at_most: 1, from: 0 }"]);
 }
 
 #[test]
@@ -143,7 +161,7 @@ fn a_dead_worker_leaves_its_successor_neither_its_effects_nor_its_stall() {
     assert_eq!(schedule(&mut core, now, NORMAL, 0, 3).len(), 2);
     core.handle_timeout(now + SILENCE_LIMIT / 2);
     core.handle_timeout(now + SILENCE_LIMIT);
-    core.worker_gone(0, None, |_| {});
+    core.worker_gone(0, &[], |_| {});
     core.worker_ready(now + SILENCE_LIMIT, 0);
     assert!(effects(&mut core).is_empty());
     assert_eq!(dispatches(&mut core, now + SILENCE_LIMIT).len(), 2);
@@ -153,10 +171,10 @@ fn a_dead_worker_leaves_its_successor_neither_its_effects_nor_its_stall() {
 fn a_worker_that_dies_while_it_is_being_filled_gets_nothing_more() {
     let (mut core, now) = fleet(2);
     for _ in 0..40 {
-        core.schedule(NORMAL, 0, 0);
+        core.schedule(NORMAL, single(0), 0);
     }
     assert_eq!(core.next_dispatch(now).map(|sent| sent.seat), Some(0));
-    core.worker_gone(0, None, |_| {});
+    core.worker_gone(0, &[], |_| {});
     assert_eq!(seats(&dispatches(&mut core, now)), [1, 1]);
 }
 
@@ -259,7 +277,7 @@ fn less_urgent_tasks_in_hand_make_way_for_what_has_to_wait() {
     assert_eq!(urgent.len(), 2);
     assert!(effects(&mut core).is_empty());
     assert!(schedule(&mut core, now, URGENT, 0, 1).is_empty());
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 2 }"]);
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 2, from: 1 }"]);
     assert!(core.given_back(0, normal[1].2));
     core.recall_answered(0);
     // The other has begun; nobody asks for it again.
@@ -289,4 +307,100 @@ fn a_worker_that_is_asked_to_give_tasks_back_is_given_none_meanwhile() {
     core.recall_answered(0);
     let sequences: Vec<_> = dispatches(&mut core, now).iter().map(|sent| sent.1).collect();
     assert_eq!(sequences, [4, 5]);
+}
+
+#[test]
+fn a_recall_for_an_urgent_task_leaves_those_that_are_as_urgent() {
+    let (mut core, now) = fleet(1);
+    teach(&mut core, now, 0, 9 * MS);
+    let least = schedule(&mut core, now, LEVELS - 1, 0, 2);
+    assert_eq!(least.len(), 2);
+    assert_eq!(schedule(&mut core, now, NORMAL, 0, 3).len(), 2);
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 2, from: 2 }"]);
+    // Its answer is still under way: what is as urgent as the reason for the recall needs not wait for it, what is
+    // less urgent would overtake what comes back.
+    core.done(now, 0, least[0].2, 9 * MS).expect("the lease stands");
+    assert!(schedule(&mut core, now, LEVELS - 1, 0, 1).is_empty());
+    assert_eq!(schedule(&mut core, now, URGENT, 0, 1).len(), 1);
+}
+
+#[test]
+fn without_prefetch_a_worker_has_one_task_in_hand() {
+    let now = Instant::now();
+    let mut core = core_with(2, Appetite { prefetch: false, concurrent: 1 });
+    (0..2).for_each(|seat| core.worker_ready(now, seat));
+    let sent = schedule(&mut core, now, NORMAL, 0, 5);
+    assert_eq!(seats(&sent), [0, 1]);
+    assert_eq!(core.hunger().single, None);
+    assert!(schedule(&mut core, now, URGENT, 0, 1).is_empty());
+    assert!(effects(&mut core).is_empty());
+    core.done(now, 1, sent[1].2, MS).expect("the lease stands");
+    assert_eq!(dispatches(&mut core, now).iter().map(|sent| (sent.0, sent.1)).collect::<Vec<_>>(), [(1, 5)]);
+}
+
+/// A fleet whose workers run three tasks of a concurrent class at once.
+fn wide_fleet(seats: usize) -> (Core, Instant) {
+    let (mut core, now) = (core_with(seats, Appetite { prefetch: true, concurrent: 3 }), Instant::now());
+    (0..seats).for_each(|seat| core.worker_ready(now, seat));
+    (core, now)
+}
+
+fn schedule_concurrent(core: &mut Core, now: Instant, count: usize) -> Vec<Sent> {
+    for _ in 0..count {
+        core.schedule(NORMAL, concurrent(1), 0);
+    }
+    dispatches(core, now)
+}
+
+#[test]
+fn concurrent_tasks_are_spread_and_never_handed_out_before_they_can_begin() {
+    let (mut core, now) = wide_fleet(2);
+    let sent = schedule_concurrent(&mut core, now, 10);
+    assert_eq!(seats(&sent), [0, 1, 0, 1, 0, 1]);
+    core.done(now, 1, sent[1].2, MS).expect("the lease stands");
+    assert_eq!(seats(&dispatches(&mut core, now)), [1]);
+}
+
+#[test]
+fn tasks_of_one_kind_do_not_wait_for_those_of_the_other() {
+    let (mut core, now) = wide_fleet(1);
+    assert_eq!(schedule_concurrent(&mut core, now, 5).len(), 3);
+    assert_eq!(schedule(&mut core, now, LEVELS - 1, 0, 3).len(), 2, "as if the others were not there");
+    assert_eq!(core.queued(), 3);
+}
+
+#[test]
+fn those_that_ran_together_when_their_worker_died_run_alone_and_only_the_next_death_is_charged() {
+    let (mut core, now) = wide_fleet(2);
+    let sent = schedule_concurrent(&mut core, now, 6);
+    let first: Vec<Lease> = sent.iter().filter(|sent| sent.0 == 0).map(|sent| sent.2).collect();
+    core.worker_gone(0, &first, |_| panic!("any of the three may have been the cause"));
+    // The other worker's hands are full; it is emptied for them rather than filled for ever.
+    assert!(dispatches(&mut core, now).is_empty());
+    core.worker_ready(now, 0);
+    let alone = dispatches(&mut core, now);
+    assert_eq!(alone.len(), 1);
+    assert_eq!((alone[0].0, alone[0].1), (0, sent[0].1));
+    assert!(
+        schedule(&mut core, now, URGENT, 0, 2).iter().all(|sent| sent.0 == 1),
+        "nothing beside a suspect"
+    );
+    let mut charged = None;
+    core.worker_gone(0, &[alone[0].2], |task| charged = Some(task.sequence));
+    assert_eq!(charged, Some(0));
+}
+
+#[test]
+fn a_suspect_that_is_cancelled_leaves_no_seat_reserved() {
+    let (mut core, now) = wide_fleet(1);
+    let sent = schedule_concurrent(&mut core, now, 2);
+    core.worker_gone(0, &[sent[0].2, sent[1].2], |_| panic!("neither is charged"));
+    core.worker_ready(now, 0);
+    assert_eq!(dispatches(&mut core, now).len(), 1);
+    core.cancel(0);
+    core.cancel(1);
+    core.worker_gone(0, &[], |_| ());
+    core.worker_ready(now, 0);
+    assert_eq!(schedule(&mut core, now, NORMAL, 0, 1).len(), 1);
+    assert_eq!(core.books().cancelled, 2);
 }

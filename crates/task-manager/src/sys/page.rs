@@ -1,8 +1,8 @@
-//! The page in which a worker publishes the attempt that it runs, for its manager to read after its death.
+//! The page in which a worker publishes the attempts that it runs, for its manager to read after its death.
 //!
 //! Invariants:
 //! - The manager makes the page and seals its size, so that no worker can make reading it fail.
-//! - Publishing is one atomic store (release), reading one load (acquire): neither ever waits for the other.
+//! - Publishing is one atomic store (release), reading one load (acquire) a place: neither ever waits for the other.
 
 use std::{
     io,
@@ -16,10 +16,14 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 /// Enough for what is published, and what every supported system maps at least.
 const LEN_BYTES: usize = 4096;
 
+/// How many attempts a worker can publish: one in each place.
+pub(crate) const PLACES: usize = 256;
+const _: () = assert!(PLACES * size_of::<AtomicU64>() <= LEN_BYTES);
+
 /// The shared page, mapped.
 #[derive(Debug)]
 pub(crate) struct Page {
-    base: NonNull<AtomicU64>,
+    base: NonNull<[AtomicU64; PLACES]>,
 }
 
 // SAFETY: the mapping is shared memory that is only accessed through an atomic, and it is unmapped only on drop.
@@ -57,20 +61,24 @@ impl Page {
         Ok(Self { base })
     }
 
-    /// Worker: `lease` is what runs from now on. It stays published after its end, until the next begins: a death
-    /// in between is charged to it unless its result was received.
-    pub(crate) fn publish(&self, lease: u64) {
-        self.running().store(lease, Ordering::Release);
+    /// Worker: `lease` is what runs in this place from now on. It stays published after its end, until the next
+    /// begins there: a death in between is charged to it unless its result was received.
+    ///
+    /// # Panics
+    /// If `place` is not below [`PLACES`].
+    pub(crate) fn publish(&self, place: usize, lease: u64) {
+        self.places()[place].store(lease, Ordering::Release);
     }
 
-    /// Manager: the last lease that was published, 0 if none was.
-    pub(crate) fn read(&self) -> u64 {
-        self.running().load(Ordering::Acquire)
+    /// Manager: the last lease that was published in each place where any was.
+    pub(crate) fn read(&self) -> Vec<u64> {
+        let leases = self.places().iter().map(|place| place.load(Ordering::Acquire));
+        leases.filter(|&lease| lease != 0).collect()
     }
 
-    fn running(&self) -> &AtomicU64 {
-        // SAFETY: the mapping is at least as large and as aligned as the atomic, lives as long as `self`, and every
-        // process accesses it atomically.
+    fn places(&self) -> &[AtomicU64; PLACES] {
+        // SAFETY: the mapping is at least as large and as aligned as the atomics, lives as long as `self`, and every
+        // process accesses them atomically.
         unsafe { self.base.as_ref() }
     }
 }
@@ -116,9 +124,10 @@ mod tests {
     fn what_one_mapping_publishes_the_other_reads() {
         let (manager, file) = Page::create().expect("a page");
         let worker = Page::map(&file).expect("a second mapping");
-        assert_eq!(manager.read(), 0);
-        worker.publish(u64::MAX);
-        assert_eq!(manager.read(), u64::MAX);
+        assert_eq!(manager.read(), []);
+        worker.publish(PLACES - 1, u64::MAX);
+        worker.publish(0, 7);
+        assert_eq!(manager.read(), [7, u64::MAX]);
     }
 
     #[test]

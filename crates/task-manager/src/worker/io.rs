@@ -13,6 +13,7 @@ use std::{
         unix::net::UnixStream,
     },
     sync::PoisonError,
+    time::Duration,
 };
 
 use rustix::{
@@ -21,13 +22,10 @@ use rustix::{
 };
 use workfleet_wire::{Decoder, FrameRef, kinds, kinds::Direction};
 
-use super::{
-    GreetError, Worker,
-    outbox::TICK,
-    queue::{IoTurn, Queued},
-};
+use super::{GreetError, Worker, outbox::TICK};
 use crate::{
-    protocol::{self, Cancel, Next, ReturnedFrame, Violation, Welcome},
+    protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
+    run::queue::{IoTurn, Queued},
     sys::socket,
 };
 
@@ -63,11 +61,14 @@ pub(super) fn run(worker: &Worker, wakened: &UnixStream) {
     end_group();
 }
 
-/// The task thread's watch: waits until something came and carries it out. Does not return if that is the end of the
-/// connection.
-pub(super) fn watch(worker: &Worker) {
+/// The task thread's watch: waits until something came, at most this long, and carries it out. Does not return if that
+/// is the end of the connection.
+pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
     let connection = worker.outbox.socket();
-    let alive = match poll(&mut [PollFd::new(&connection, PollFlags::IN)], None) {
+    // What no timer can tell is as good as for ever.
+    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+    let alive = match poll(&mut [PollFd::new(&connection, PollFlags::IN)], patience.as_ref()) {
+        Ok(0) => true,
         Ok(_) => receive_or_tell(worker),
         Err(rustix::io::Errno::INTR) => true,
         Err(_) => false,
@@ -149,15 +150,7 @@ fn handle(worker: &Worker, frame: FrameRef<'_>, tasks: &mut Vec<Queued>) -> Resu
     protocol::check(kind, Direction::ToWorker, payload)?;
     if kind == kinds::TASK {
         match protocol::decode(kind, payload)? {
-            Next::Task(task) => tasks.push(Queued {
-                lease: task.lease,
-                sequence: task.sequence,
-                attempt: task.attempt,
-                task_type: task.task_type,
-                priority: task.priority,
-                wants_output: task.wants_output,
-                payload: task.payload.into(),
-            }),
+            Next::Task(task) => tasks.push(Queued::new(&task, &worker.entries, worker.together)),
             Next::Close => {
                 worker.queue.add(tasks.drain(..));
                 worker.queue.close();
@@ -168,7 +161,10 @@ fn handle(worker: &Worker, frame: FrameRef<'_>, tasks: &mut Vec<Queued>) -> Resu
     // Everything else is about tasks that came before it.
     worker.queue.add(tasks.drain(..));
     match kind {
-        kinds::RECALL => give_back(worker, true, worker.queue.take_back(protocol::decode(kind, payload)?)),
+        kinds::RECALL => {
+            let Recall { at_most, from } = protocol::decode(kind, payload)?;
+            give_back(worker, true, worker.queue.take_back(at_most, from));
+        }
         kinds::CANCEL => match protocol::decode(kind, payload)? {
             Cancel::Lease(lease) => {
                 if worker.queue.cancel(lease) {
@@ -176,7 +172,7 @@ fn handle(worker: &Worker, frame: FrameRef<'_>, tasks: &mut Vec<Queued>) -> Resu
                 }
             }
             Cancel::All => {
-                give_back(worker, false, worker.queue.take_back(u32::MAX));
+                give_back(worker, false, worker.queue.take_back(u32::MAX, 0));
                 worker.queue.cancel_current();
             }
         },

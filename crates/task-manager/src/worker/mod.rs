@@ -5,17 +5,19 @@
 //! pings, sends what the outbox holds, and kills the process group when the manager is gone. Both start afresh in
 //! [`init`], so that whatever runtime the program's `main` is in stays out of it.
 //!
+//! [`WorkerLoop`] is the same with a task thread that the program provides.
+//!
 //! Invariants:
 //! - A process is a worker only if its standard input is the very socket that its mark names. The mark that a
 //!   program started by a task inherits names a socket that the program does not have, so it is nothing there.
 //! - The I/O thread never runs a task's code, and nothing but a task's code keeps the task thread from its watch.
 
 mod io;
-mod outbox;
-mod queue;
+pub(crate) mod outbox;
 mod tasks;
 
 use std::{
+    any::{Any, TypeId},
     env, fmt,
     fs::File,
     io as std_io,
@@ -43,11 +45,13 @@ use crate::{
     manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
     protocol::{self, MessageFrame, ScheduleFrame},
-    registry::{Index, Registry, Sessions},
+    registry::{Entry, Index, Registry, Sessions},
+    run::{Attempt, STACK_BYTES, host::Host, queue::TaskQueue},
     task::{EncodedTask, ManagerId, Priority},
 };
 use outbox::{Outbox, PushError};
-use queue::TaskQueue;
+use tasks::Places;
+pub use tasks::{CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerLoop};
 
 /// The environment variable that marks a worker: the device and inode of the socket that is its standard input.
 pub(crate) const MARK: &str = "WORKFLEET_WORKER";
@@ -73,19 +77,21 @@ pub(crate) const ARGUMENT: &str = "workfleet_worker";
 /// A start that fails is said on standard error and by the exit code 70; the manager reports it as a
 /// [`StartFailure`](crate::StartFailure).
 pub fn init(registry: &Registry) {
-    let Some(mark) = env::var_os(MARK) else { return };
-    if stdin_mark().is_none_or(|actual| mark.to_str() != Some(&*actual)) {
+    if !is_marked() {
         return;
     }
-    let error = match Worker::greet(registry) {
+    let error = match Worker::start(registry, true) {
         Ok(worker) => worker.work(),
         Err(error) => error,
     };
     // Nobody else can report this: the manager sees the exit code and these lines.
     use std_io::Write;
     let _ = writeln!(std_io::stderr(), "workfleet worker: {error}");
-    process::exit(70);
+    process::exit(EXIT_CODE);
 }
+
+/// What a worker exits with that could not start.
+const EXIT_CODE: i32 = 70;
 
 /// Whether this process was started as a worker and has not reached [`init`].
 pub(crate) fn is_marked() -> bool {
@@ -130,21 +136,26 @@ macro_rules! test_worker {
 }
 
 /// What the threads of a worker process share.
-pub(crate) struct Worker {
-    pub(crate) name: String,
+struct Worker {
+    name: String,
     manager: ManagerId,
     priority_levels: u8,
     frame_limit_bytes: u64,
     registry: Registry,
     index: Index,
+    /// In the order of their indices on the wire.
+    entries: Vec<Entry>,
+    /// Asynchronous tasks share the task thread.
+    together: bool,
     sessions: OnceLock<Sessions>,
     queue: TaskQueue,
     /// Of whoever has the watch.
     decoder: Mutex<Decoder>,
     outbox: Outbox,
     page: crate::sys::page::Page,
+    places: Places,
     flushes: Flushes,
-    pub(crate) extensions: Extensions,
+    extensions: Extensions,
 }
 
 /// Who waits for the manager to have read everything up to some point.
@@ -155,7 +166,17 @@ struct Flushes {
     changed: Condvar,
 }
 
-/// Why a worker could not start.
+/// A process that was started as a worker could not become one.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct WorkerError(#[from] GreetError);
+
+impl WorkerError {
+    fn session(reason: String) -> Self {
+        Self(GreetError::Session(reason))
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum GreetError {
     #[error(transparent)]
@@ -174,11 +195,28 @@ enum GreetError {
     NoPage,
     #[error("its greeting could not be encoded: {0}")]
     Encode(#[from] EncodeError),
+    #[error("{0}")]
+    Session(String),
 }
 
 impl Worker {
-    /// Takes the socket from standard input and shakes hands with the manager.
-    fn greet(registry: &Registry) -> Result<Starting, GreetError> {
+    /// Shakes hands with the manager and starts the I/O thread. `together` allows asynchronous tasks to share the
+    /// thread that runs tasks.
+    fn start(registry: &Registry, together: bool) -> Result<Arc<Self>, WorkerError> {
+        let (worker, wakened) = Self::greet(registry, together)?;
+        exit::flush_at_exit(&worker);
+        let io = Arc::clone(&worker);
+        let started = thread::Builder::new().name("workfleet-io".into()).spawn(move || {
+            let _end = EndWithThread;
+            io::run(&io, &wakened);
+        });
+        started.map_err(GreetError::Connection)?;
+        Ok(worker)
+    }
+
+    /// Takes the socket from standard input and shakes hands with the manager. Returns the other end of what wakes the
+    /// I/O thread as well.
+    fn greet(registry: &Registry, together: bool) -> Result<(Arc<Self>, UnixStream), GreetError> {
         registry.check()?;
         // Away from 0, where anything that reads standard input would eat the frames.
         let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(stdin(), 3).map_err(std_io::Error::from)?;
@@ -209,7 +247,9 @@ impl Worker {
             manager: welcome.manager,
             priority_levels: welcome.priority_levels,
             frame_limit_bytes: welcome.frame_limit_bytes,
-            index: Index::new(registry),
+            index: Index::new(registry, false),
+            entries: registry.entries(),
+            together: together && welcome.async_tasks > 1,
             registry: registry.clone(),
             sessions: OnceLock::new(),
             queue: TaskQueue::default(),
@@ -217,34 +257,33 @@ impl Worker {
             decoder: Mutex::new(Decoder::new(protocol::limit_bytes(welcome.frame_limit_bytes))),
             outbox: Outbox::new(socket, waker),
             page: crate::sys::page::Page::map(page)?,
+            places: Places::default(),
             flushes: Flushes::default(),
             extensions: Extensions::default(),
         });
-        Ok(Starting { worker, wakened })
+        Ok((worker, wakened))
     }
 
-    pub(crate) fn priority_levels(&self) -> u8 {
-        self.priority_levels
+    /// Starts the task thread and leaves the calling one to sleep: the process ends through the others.
+    fn work(self: Arc<Self>) -> WorkerError {
+        let task_thread = thread::Builder::new().name("workfleet-task".into()).stack_size(STACK_BYTES);
+        let started = task_thread.spawn(move || {
+            let _end = EndWithThread;
+            match WorkerLoop::ready(self) {
+                Ok(worker) => worker.run(),
+                // The manager was told why.
+                Err(_) => process::exit(EXIT_CODE),
+            }
+        });
+        match started {
+            Ok(_) => loop {
+                thread::park();
+            },
+            Err(error) => GreetError::Connection(error).into(),
+        }
     }
 
-    pub(crate) fn manager(&self) -> ManagerId {
-        self.manager
-    }
-
-    pub(crate) fn sessions(&self) -> Option<&Sessions> {
-        self.sessions.get()
-    }
-
-    pub(crate) fn is_cancelled(&self, lease: u64) -> bool {
-        self.queue.is_cancelled(lease)
-    }
-
-    pub(crate) fn cancellation_token(&self, lease: u64) -> CancellationToken {
-        self.queue.token(lease)
-    }
-
-    /// Sends a message of the attempt under `lease`.
-    pub(crate) fn send(&self, lease: u64, message: &EncodedMessage) -> Result<(), SendError> {
+    fn send_message(&self, lease: u64, message: &EncodedMessage) -> Result<(), SendError> {
         let frame = MessageFrame { lease, name: &message.name, payload: &message.payload };
         let pushed = self.outbox.push_from(lease, kinds::MESSAGE, self.frame_limit_bytes, |out, _| {
             workfleet_wire::message::encode_into(&frame, out)
@@ -258,8 +297,7 @@ impl Worker {
         })
     }
 
-    /// Schedules a child of the attempt under `lease`.
-    pub(crate) fn schedule(
+    fn schedule_child(
         &self,
         lease: u64,
         task: &EncodedTask,
@@ -289,32 +327,6 @@ impl Worker {
         })
     }
 
-    /// Sends everything and waits for the manager to have read it.
-    pub(crate) fn flush(&self) -> Result<(), SendError> {
-        let id = self.flushes.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.watch_for_answer();
-        self.outbox
-            .push(kinds::FLUSH, |out| workfleet_wire::message::encode_into(&id, out))
-            .map_err(SendError::Encode)?;
-        let mut answered = self.flushes.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        while *answered < id {
-            // Answered, or the manager is gone and the I/O thread ends this process.
-            answered = self.flushes.changed.wait(answered).unwrap_or_else(PoisonError::into_inner);
-        }
-        Ok(())
-    }
-
-    /// Sends a service's frame.
-    pub(crate) fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
-        let (len_bytes, limit_bytes) = (payload.len() as u64, self.frame_limit_bytes);
-        if len_bytes > limit_bytes {
-            return Err(SendError::TooLarge { len_bytes, limit_bytes });
-        }
-        self.watch_for_answer();
-        self.outbox.push_for_service(kind, payload);
-        Ok(())
-    }
-
     /// Somebody may wait for what comes back, so the I/O thread should not take its time.
     fn watch_for_answer(&self) {
         if self.queue.want_answer() {
@@ -330,42 +342,81 @@ impl Worker {
     }
 }
 
-impl fmt::Debug for Worker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("name", &self.name).finish_non_exhaustive()
+impl Host for Worker {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn manager(&self) -> ManagerId {
+        self.manager
+    }
+
+    fn priority_levels(&self) -> u8 {
+        self.priority_levels
+    }
+
+    fn entry(&self, name: &str) -> Option<Entry> {
+        self.registry.entry(name)
+    }
+
+    fn session(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)> {
+        self.sessions.get()?.get(wanted)
+    }
+
+    fn is_cancelled(&self, lease: u64) -> bool {
+        self.queue.is_cancelled(lease)
+    }
+
+    fn cancellation_token(&self, lease: u64) -> CancellationToken {
+        self.queue.token(lease)
+    }
+
+    fn schedule(
+        &self,
+        attempt: Attempt,
+        task: EncodedTask,
+        priority: Priority,
+    ) -> Result<(), (EncodedTask, ScheduleErrorKind)> {
+        self.schedule_child(attempt.lease, &task, priority).map_err(|kind| (task, kind))
+    }
+
+    fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {
+        self.send_message(attempt.lease, &message)
+    }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// Sends everything and waits for the manager to have read it.
+    fn flush(&self) -> Result<(), SendError> {
+        let id = self.flushes.next.fetch_add(1, Ordering::Relaxed) + 1;
+        self.watch_for_answer();
+        self.outbox
+            .push(kinds::FLUSH, |out| workfleet_wire::message::encode_into(&id, out))
+            .map_err(SendError::Encode)?;
+        let mut answered = self.flushes.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        while *answered < id {
+            // Answered, or the manager is gone and the I/O thread ends this process.
+            answered = self.flushes.changed.wait(answered).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        let (len_bytes, limit_bytes) = (payload.len() as u64, self.frame_limit_bytes);
+        if len_bytes > limit_bytes {
+            return Err(SendError::TooLarge { len_bytes, limit_bytes });
+        }
+        self.watch_for_answer();
+        self.outbox.push_for_service(kind, payload);
+        Ok(())
     }
 }
 
-/// A worker that has shaken hands and has no threads yet.
-struct Starting {
-    worker: Arc<Worker>,
-    wakened: UnixStream,
-}
-
-impl Starting {
-    /// Starts both threads and leaves the calling one to sleep: the process ends through either of them.
-    fn work(self) -> GreetError {
-        let Self { worker, wakened } = self;
-        tasks::report_panics();
-        exit::flush_at_exit(&worker);
-        let task_thread =
-            thread::Builder::new().name("workfleet-task".into()).stack_size(tasks::STACK_BYTES).spawn({
-                let worker = Arc::clone(&worker);
-                move || {
-                    let _end = EndWithThread;
-                    tasks::run(&worker);
-                }
-            });
-        let io_thread = thread::Builder::new().name("workfleet-io".into()).spawn(move || {
-            let _end = EndWithThread;
-            io::run(&worker, &wakened);
-        });
-        match (task_thread, io_thread) {
-            (Ok(_), Ok(_)) => loop {
-                thread::park();
-            },
-            (Err(error), _) | (_, Err(error)) => GreetError::Connection(error),
-        }
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

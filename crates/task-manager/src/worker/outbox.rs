@@ -25,10 +25,13 @@ use std::{
 
 use workfleet_wire::{EncodeError, Kind};
 
-use crate::sys::{outgoing::Outgoing, socket};
+use crate::{
+    run::open::OpenAttempts,
+    sys::{outgoing::Outgoing, socket},
+};
 
 /// How long a frame may wait for company while a task runs.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// More than this is not gathered.
 const FLUSH_AT_BYTES: usize = 32 * 1024;
 /// Whoever finds more than this waits until the socket has taken it.
@@ -49,10 +52,8 @@ pub(super) struct State {
     outgoing: Outgoing,
     /// The I/O thread will look again without being woken.
     armed: bool,
-    /// The attempt whose frames are accepted.
-    open_lease: Option<u64>,
-    /// The index of the next child that it schedules.
-    next_child: u32,
+    /// The attempts whose frames are accepted.
+    open: OpenAttempts,
 }
 
 /// Why a frame was not taken.
@@ -66,7 +67,7 @@ pub(super) enum PushError {
 
 impl Outbox {
     pub(super) fn new(socket: OwnedFd, waker: UnixStream) -> Self {
-        let state = State { outgoing: Outgoing::default(), armed: false, open_lease: None, next_child: 0 };
+        let state = State { outgoing: Outgoing::default(), armed: false, open: OpenAttempts::default() };
         Self { socket, waker, state: Mutex::new(state), broken: AtomicBool::new(false) }
     }
 
@@ -76,9 +77,7 @@ impl Outbox {
 
     /// From now on, frames of the attempt under `lease` are accepted.
     pub(super) fn open(&self, lease: u64) {
-        let mut state = self.lock();
-        state.open_lease = Some(lease);
-        state.next_child = 0;
+        self.lock().open.open(lease);
     }
 
     /// Appends a frame that belongs to no attempt, and sends it.
@@ -111,21 +110,19 @@ impl Outbox {
         fill: impl FnOnce(&mut Vec<u8>, u32) -> Result<(), EncodeError>,
     ) -> Result<(), PushError> {
         let mut state = self.lock();
-        if state.open_lease != Some(lease) {
-            return Err(PushError::LeaseEnded);
-        }
-        let before_bytes = state.outgoing.buffer().len();
-        let index = state.next_child;
-        workfleet_wire::encode_frame_with(kind, state.outgoing.buffer(), |out| fill(out, index))
+        let State { outgoing, open, .. } = &mut *state;
+        let next_child = open.next_child(lease).ok_or(PushError::LeaseEnded)?;
+        let before_bytes = outgoing.buffer().len();
+        let index = *next_child;
+        workfleet_wire::encode_frame_with(kind, outgoing.buffer(), |out| fill(out, index))
             .map_err(PushError::Encode)?;
-        let len_bytes =
-            (state.outgoing.buffer().len() - before_bytes - workfleet_wire::HEADER_LEN_BYTES) as u64;
+        let len_bytes = (outgoing.buffer().len() - before_bytes - workfleet_wire::HEADER_LEN_BYTES) as u64;
         if len_bytes > limit_bytes {
-            state.outgoing.buffer().truncate(before_bytes);
+            outgoing.buffer().truncate(before_bytes);
             return Err(PushError::TooLarge(len_bytes));
         }
         if kind.schedule_priority().is_some() {
-            state.next_child += 1;
+            *next_child += 1;
         }
         self.settle(state, false);
         Ok(())
@@ -142,8 +139,8 @@ impl Outbox {
     ) -> Result<(), EncodeError> {
         let mut state = self.lock();
         workfleet_wire::encode_frame_with(kind, state.outgoing.buffer(), fill)?;
-        debug_assert_eq!(state.open_lease, Some(lease));
-        state.open_lease = None;
+        debug_assert!(state.open.is_open(lease));
+        state.open.close(lease);
         self.settle(state, send);
         Ok(())
     }

@@ -1,219 +1,481 @@
-//! The worker's task thread: makes the sessions, then runs one task after the other.
+//! The thread of a worker process that runs its tasks: by [`init`](crate::init) a thread of its own, by
+//! [`WorkerLoop`] whichever the program likes.
 //!
 //! Invariants:
 //! - The page names a task before the first line of its code runs.
 //! - Before the thread waits for work, everything it has to say is on its way.
 //! - A task that panics, or cannot be decoded, ends as a failure of that task; the thread goes on.
+//! - A task that was received ends, whatever the program does with it: dropping it is a failure.
 
 use std::{
-    any::Any,
-    backtrace::{Backtrace, BacktraceStatus},
-    cell::RefCell,
-    panic::{self, AssertUnwindSafe},
-    process,
-    sync::Arc,
+    fmt, process,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use workfleet_wire::{kinds, message};
+use workfleet_wire::{Kind, kinds, message};
 
-use super::{
-    Worker, io,
-    queue::{Queued, Turn},
-};
+use super::{Worker, WorkerError, io};
 use crate::{
     context::TaskContext,
-    failure::FailureCause,
+    failure::{Failed, FailureCause},
     protocol::{FailureFrame, ResultFrame, StartFailed},
-    registry::Entry,
+    registry::{AsyncRunFn, Registry, on_own_runtime},
+    run::{
+        self, caught, panics,
+        queue::{Queued, Turn},
+        together::{self, Desk},
+    },
+    task::TaskId,
 };
 
-/// As much as a main thread has by default.
-pub(super) const STACK_BYTES: usize = 8 * 1024 * 1024;
 /// A task that took less has not closed the worker's socket.
 const CLOSING_TAKES: Duration = Duration::from_micros(1);
 /// Results are gathered for at most this long while tasks wait.
 const GATHER: Duration = Duration::from_micros(200);
-
 /// A longer reason for not starting is cut.
 const REASON_CHARS: usize = 8 * 1024;
 /// An output that has grown beyond this does not keep its memory.
 const KEPT_BYTES: usize = 1024 * 1024;
 
-thread_local! {
-    /// What the panic hook saw on this thread.
-    static LAST_PANIC: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
+/// A worker process that runs its tasks where and when the program wants: on the main thread, between the events of a
+/// graphical interface, inside an interpreter.
+///
+/// [`init`](crate::init) is the simple way, and better where it will do. This is what is under it: the worker's own side
+/// of its connection. The I/O thread that cancels, flushes and watches the manager runs in the background either way.
+/// Asynchronous tasks run one at a time here.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use workfleet_task_manager::{NextTask, Registry, WorkerLoop};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let registry = Registry::new(); // .task::<…>()
+///     if let Some(mut worker) = WorkerLoop::setup(&registry)? {
+///         let mut next = worker.next_task(Duration::from_millis(100));
+///         loop {
+///             next = match next {
+///                 NextTask::Task(task) => {
+///                     println!("{} for the {}. time", task.name(), task.attempt());
+///                     task.run().acknowledge_and_next_task(Duration::from_millis(100))
+///                 }
+///                 NextTask::None(worker) => worker.next_task(Duration::from_millis(100)), // time for other things
+///                 NextTask::Close(request) => request.exit(),
+///             }
+///         }
+///     }
+///     // From here on, this is the program itself.
+///     Ok(())
+/// }
+/// ```
+///
+/// Dropping it ends the process: half a worker would be waited for.
+pub struct WorkerLoop {
+    worker: Arc<Worker>,
+    output: Vec<u8>,
+    /// When results were sent last.
+    sent_at: Instant,
+    /// When something last ended.
+    now: Instant,
 }
 
-struct PanicReport {
-    location: Option<String>,
-    backtrace: Option<String>,
+/// What a worker is to do next.
+#[derive(Debug)]
+pub enum NextTask<'a> {
+    /// Nothing has come in time.
+    None(&'a mut WorkerLoop),
+    /// A task.
+    Task(ReceivedTask<'a>),
+    /// Nothing comes any more.
+    Close(CloseRequest<'a>),
 }
 
-/// Keeps what a panic's payload does not tell: where it was.
-pub(super) fn report_panics() {
-    let earlier = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        let backtrace = Backtrace::capture();
-        let report = PanicReport {
-            location: info.location().map(ToString::to_string),
-            backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
-        };
-        LAST_PANIC.with(|last| *last.borrow_mut() = Some(report));
-        earlier(info);
-    }));
+/// The manager wants its worker to exit: every task has ended.
+#[derive(Debug)]
+pub struct CloseRequest<'a> {
+    worker: &'a Worker,
 }
 
-/// Runs tasks until the queue ends; then ends the process.
-pub(super) fn run(worker: &Arc<Worker>) {
-    if let Err(reason) = make_sessions(worker) {
-        let failed = StartFailed { reason: reason.chars().take(REASON_CHARS).collect() };
-        push_greeting(worker, kinds::START_FAILED, |out| message::encode_into(&failed, out));
-        worker.outbox.flush_fully();
-        process::exit(70);
+impl CloseRequest<'_> {
+    /// Sends what is left to be sent and exits with code 0.
+    pub fn exit(self) -> ! {
+        self.worker.outbox.flush_fully();
+        process::exit(0);
     }
-    push_greeting(worker, kinds::IDLE, |_| Ok(()));
+}
 
-    let entries = worker.registry.entries();
-    let mut output = Vec::new();
-    let mut sent_at = Instant::now();
-    let mut now = sent_at;
-    let mut next = wait(worker);
-    while let Some(task) = next {
-        let ended = run_one(worker, &entries, &task, &mut output);
-        let began = std::mem::replace(&mut now, Instant::now());
-        if now - began >= CLOSING_TAKES && !worker.outbox.is_open() {
+/// A task that a worker was given. Dropping it fails the task.
+#[must_use = "dropping a task fails it"]
+pub struct ReceivedTask<'a> {
+    /// None once it was taken out.
+    inner: Option<(&'a mut WorkerLoop, Queued)>,
+}
+
+/// A task that has been run. Its end is reported by
+/// [`acknowledge_and_next_task`](Self::acknowledge_and_next_task), or when this is dropped.
+#[must_use = "the manager waits for the report"]
+pub struct FinishedTask<'a> {
+    /// None once it was taken out.
+    inner: Option<(&'a mut WorkerLoop, Report)>,
+}
+
+/// How an attempt ended; its output is in the loop's buffer.
+struct Report {
+    task: Queued,
+    ended: Result<(), Failed>,
+    took: Duration,
+}
+
+impl WorkerLoop {
+    /// Makes a worker of this process if a manager has started it as one, on this thread: its sessions are made here,
+    /// and what is received is run here. `None` in every other process.
+    ///
+    /// # Errors
+    /// [`WorkerError`]: the manager cannot be shaken hands with, or a session cannot be made. The process should exit;
+    /// its manager is told why and reports it as a [`StartFailure`](crate::StartFailure).
+    #[doc(alias = "Proxy")]
+    pub fn setup(registry: &Registry) -> Result<Option<Self>, WorkerError> {
+        if !super::is_marked() {
+            return Ok(None);
+        }
+        let worker = Worker::start(registry, false)?;
+        Self::ready(worker).map(Some)
+    }
+
+    /// Makes the sessions and tells the manager that tasks are welcome.
+    pub(super) fn ready(worker: Arc<Worker>) -> Result<Self, WorkerError> {
+        panics::keep();
+        match run::make_sessions(&worker.registry) {
+            Ok(sessions) => {
+                let first = worker.sessions.set(sessions).is_ok();
+                debug_assert!(first, "sessions are made once");
+            }
+            Err(reason) => {
+                let reason: String = reason.chars().take(REASON_CHARS).collect();
+                let failed = StartFailed { reason: reason.clone() };
+                push_greeting(&worker, kinds::START_FAILED, |out| message::encode_into(&failed, out));
+                worker.outbox.flush_fully();
+                return Err(WorkerError::session(reason));
+            }
+        }
+        push_greeting(&worker, kinds::IDLE, |_| Ok(()));
+        let now = Instant::now();
+        Ok(Self { worker, output: Vec::new(), sent_at: now, now })
+    }
+
+    /// Waits for the next task, at most this long: `Duration::ZERO` only looks, `Duration::MAX` waits for ever.
+    pub fn next_task(&mut self, patience: Duration) -> NextTask<'_> {
+        match self.worker.queue.try_next() {
+            Some(task) => NextTask::Task(ReceivedTask { inner: Some((self, task)) }),
+            None => self.wait(patience),
+        }
+    }
+
+    fn wait(&mut self, patience: Duration) -> NextTask<'_> {
+        let worker = &*self.worker;
+        let deadline = Instant::now().checked_add(patience);
+        loop {
+            match worker.queue.next(deadline, || worker.outbox.wake()) {
+                Turn::Run(task, wake_io) => {
+                    if wake_io {
+                        worker.outbox.wake();
+                    }
+                    self.now = Instant::now();
+                    return NextTask::Task(ReceivedTask { inner: Some((self, task)) });
+                }
+                Turn::Watch => {
+                    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                    io::watch(worker, left);
+                }
+                Turn::Nothing => {
+                    // This thread goes elsewhere: the other has to watch.
+                    worker.watch_for_answer();
+                    return NextTask::None(self);
+                }
+                Turn::End => return NextTask::Close(CloseRequest { worker: &self.worker }),
+            }
+        }
+    }
+
+    /// Runs tasks until there are none any more, then exits.
+    pub(super) fn run(mut self) -> ! {
+        let mut next = self.next_task(Duration::MAX);
+        loop {
+            next = match next {
+                NextTask::Task(task) if task.is_concurrent() => task.run_together().next_task(Duration::MAX),
+                NextTask::Task(task) => task.run().acknowledge_and_next_task(Duration::MAX),
+                NextTask::None(worker) => worker.next_task(Duration::MAX),
+                NextTask::Close(request) => request.exit(),
+            };
+        }
+    }
+
+    /// Sends how an attempt ended, or leaves that for later.
+    fn report(&mut self, report: Report, send: bool) {
+        self.worker.report(report.task.lease(), report.ended.map(|()| &*self.output), report.took, send);
+        if send {
+            self.sent_at = self.now;
+        }
+        if self.output.capacity() > KEPT_BYTES {
+            self.output = Vec::new();
+        }
+    }
+}
+
+impl Drop for WorkerLoop {
+    fn drop(&mut self) {
+        self.worker.outbox.flush_fully();
+        process::exit(0);
+    }
+}
+
+/// What is taken out of a task is taken by a method that consumes it.
+fn used_up() -> ! {
+    unreachable!("a task that was consumed is used")
+}
+
+impl<'a> ReceivedTask<'a> {
+    fn task(&self) -> &Queued {
+        &self.inner.as_ref().unwrap_or_else(|| used_up()).1
+    }
+
+    fn into_inner(mut self) -> (&'a mut WorkerLoop, Queued) {
+        self.inner.take().unwrap_or_else(|| used_up())
+    }
+
+    fn worker(&self) -> &Arc<Worker> {
+        &self.inner.as_ref().unwrap_or_else(|| used_up()).0.worker
+    }
+
+    /// The name of the task's type.
+    pub fn name(&self) -> &'static str {
+        let entry = self.worker().entries.get(self.task().task_type as usize);
+        entry.map_or("unknown", |entry| (entry.spec)().name)
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> TaskId {
+        TaskId::new(self.worker().manager, self.task().attempt.sequence)
+    }
+
+    /// Which attempt at it this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.task().attempt.number
+    }
+
+    fn is_concurrent(&self) -> bool {
+        self.task().concurrent
+    }
+
+    /// Runs it on this thread. Its panic is its failure.
+    pub fn run(self) -> FinishedTask<'a> {
+        let (own, task) = self.into_inner();
+        let ended = own.worker.run_one(&task, &mut own.output);
+        let began = std::mem::replace(&mut own.now, Instant::now());
+        let took = own.now - began;
+        if took >= CLOSING_TAKES && !own.worker.outbox.is_open() {
             // The page still names the task that closed the socket: it is charged, not the next.
             io::end_group();
         }
-        next = worker.queue.try_next();
-        let send = next.is_none() || now - sent_at >= GATHER;
-        report(worker, &task, ended, &output, now - began, send);
-        if send {
-            sent_at = now;
-        }
-        if output.capacity() > KEPT_BYTES {
-            output = Vec::new();
-        }
-        if next.is_none() {
-            next = wait(worker);
-            now = Instant::now();
-        }
+        FinishedTask { inner: Some((own, Report { task, ended, took })) }
     }
-    worker.outbox.flush_fully();
-    process::exit(0);
+
+    /// Runs it, and whatever comes meanwhile, beside one another.
+    fn run_together(self) -> &'a mut WorkerLoop {
+        let (own, task) = self.into_inner();
+        let lease = task.lease();
+        // Nobody watches the socket but the I/O thread, until all of them have ended.
+        own.worker.watch_for_answer();
+        if let Err(error) = on_own_runtime(|runtime| together::run(&own.worker, runtime, task)) {
+            // Without a runtime there is nothing to run it on.
+            let ended = Err(FailureCause::Rejected { reason: format!("no runtime: {error}") }.into());
+            own.worker.outbox.open(lease);
+            own.worker.queue.end_concurrent(lease);
+            own.worker.report(lease, ended, Duration::ZERO, true);
+        }
+        own.now = Instant::now();
+        own.sent_at = own.now;
+        own
+    }
 }
 
-/// Waits for the next task; `None` once nothing comes any more.
-fn wait(worker: &Worker) -> Option<Queued> {
-    loop {
-        match worker.queue.next(|| worker.outbox.wake()) {
-            Turn::Run(task, wake_io) => {
-                if wake_io {
-                    worker.outbox.wake();
-                }
-                return Some(task);
+impl Drop for ReceivedTask<'_> {
+    fn drop(&mut self) {
+        if let Some((own, task)) = self.inner.take() {
+            own.worker.outbox.open(task.lease());
+            let reason = "the worker's loop dropped it".to_owned();
+            let ended = Err(FailureCause::Rejected { reason }.into());
+            own.report(Report { task, ended, took: Duration::ZERO }, true);
+        }
+    }
+}
+
+impl<'a> FinishedTask<'a> {
+    /// Whether it ended with its output.
+    pub fn is_done(&self) -> bool {
+        self.inner.as_ref().is_some_and(|(_, report)| report.ended.is_ok())
+    }
+
+    /// Reports how the task ended, and [waits](WorkerLoop::next_task) for the next.
+    pub fn acknowledge_and_next_task(mut self, patience: Duration) -> NextTask<'a> {
+        let (own, report) = self.inner.take().unwrap_or_else(|| used_up());
+        let next = own.worker.queue.try_next();
+        let send = next.is_none() || own.now - own.sent_at >= GATHER;
+        own.report(report, send);
+        match next {
+            Some(task) => NextTask::Task(ReceivedTask { inner: Some((own, task)) }),
+            None => own.wait(patience),
+        }
+    }
+}
+
+impl Drop for FinishedTask<'_> {
+    fn drop(&mut self) {
+        if let Some((own, report)) = self.inner.take() {
+            own.report(report, true);
+        }
+    }
+}
+
+impl fmt::Debug for WorkerLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerLoop").field("worker", &self.worker.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ReceivedTask<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedTask").field("name", &self.name()).field("id", &self.id()).finish()
+    }
+}
+
+impl fmt::Debug for FinishedTask<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FinishedTask").field("is_done", &self.is_done()).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// Runs a task up to its encoded output.
+    fn run_one(self: &Arc<Self>, task: &Queued, output: &mut Vec<u8>) -> Result<(), Failed> {
+        let lease = task.lease();
+        self.page.publish(SINGLE, lease);
+        self.outbox.open(lease);
+        output.clear();
+        let Some(entry) = self.entries.get(task.task_type as usize) else {
+            return Err(task.unknown().into());
+        };
+        let cx = TaskContext::new(self.clone(), task.attempt);
+        let wanted = task.wants_output.then_some(&mut *output);
+        let ended = caught(|| (entry.run)(&task.payload, &cx, wanted));
+        self.judge(lease, ended, output.len())
+    }
+
+    /// What the manager is told: an output may be too large to travel, and who was told to stop, and then fails, was
+    /// stopped.
+    fn judge(&self, lease: u64, ended: Result<(), Failed>, output_bytes: usize) -> Result<(), Failed> {
+        let limit_bytes = self.frame_limit_bytes;
+        match ended {
+            Ok(()) if output_bytes as u64 + ResultFrame::HEAD_BYTES > limit_bytes => {
+                let reason = format!("it has {output_bytes} bytes, of {limit_bytes} that fit a frame");
+                Err(FailureCause::Output { reason }.into())
             }
-            Turn::Watch => io::watch(worker),
-            Turn::End => return None,
+            Err(Failed { cause: FailureCause::Error { .. }, .. }) if self.queue.is_cancelled(lease) => {
+                Err(FailureCause::Cancelled.into())
+            }
+            ended => ended,
+        }
+    }
+
+    /// Sends how an attempt ended.
+    fn report(&self, lease: u64, ended: Result<&[u8], Failed>, took: Duration, send: bool) {
+        let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let pushed = match ended {
+            Ok(output) => self.outbox.close(lease, send, kinds::RESULT, |out| {
+                message::encode_into(&ResultFrame { lease, took_ns, output }, out)
+            }),
+            Err(failed) => {
+                let failed = failed.shortened(self.frame_limit_bytes);
+                self.outbox.close(lease, send, kinds::FAILURE, |out| {
+                    message::encode_into(&FailureFrame { lease, took_ns, failed }, out)
+                })
+            }
+        };
+        if let Err(error) = pushed {
+            // Numbers, texts and bytes always encode.
+            tracing::error!(%error, "the end of a task was lost");
         }
     }
 }
 
-fn make_sessions(worker: &Worker) -> Result<(), String> {
-    let made = panic::catch_unwind(AssertUnwindSafe(|| worker.registry.make_sessions()))
-        .unwrap_or_else(|payload| Err(format!("a session panicked: {}", panic_message(payload))))?;
-    let first = worker.sessions.set(made).is_ok();
-    debug_assert!(first, "sessions are made once");
-    Ok(())
+/// The place of the page for the task that has the thread to itself; those that share it have the others.
+const SINGLE: usize = 0;
+
+/// The places of the page in which a task that shares the thread stands.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// The lease at each place after [`SINGLE`]; 0 where none is.
+    leases: Mutex<Vec<u64>>,
 }
 
-/// Runs a task up to its encoded output.
-fn run_one(
-    worker: &Arc<Worker>,
-    entries: &[Entry],
-    task: &Queued,
-    output: &mut Vec<u8>,
-) -> Result<(), FailureCause> {
-    worker.page.publish(task.lease);
-    worker.outbox.open(task.lease);
-    output.clear();
-    // A panic that an earlier task caught, or that was resumed, is none of this one's.
-    LAST_PANIC.with(|last| *last.borrow_mut() = None);
-    let Some(entry) = entries.get(task.task_type as usize) else {
-        let reason = format!("task type {} of {} that are registered", task.task_type, entries.len());
-        return Err(FailureCause::Rejected { reason });
-    };
-    let cx = TaskContext::new(Arc::clone(worker), task.lease, task.sequence, task.attempt);
-    let wanted = task.wants_output.then_some(&mut *output);
-    let ended = panic::catch_unwind(AssertUnwindSafe(|| (entry.run)(&task.payload, &cx, wanted)))
-        .unwrap_or_else(|payload| {
-            let report = LAST_PANIC.with(|last| last.borrow_mut().take());
-            let (location, backtrace) =
-                report.map_or((None, None), |report| (report.location, report.backtrace));
-            Err(FailureCause::Panicked { message: panic_message(payload), location, backtrace })
+impl Places {
+    /// Finds a place for an attempt.
+    fn take(&self, lease: u64) -> usize {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = leases.iter().position(|&taken| taken == 0).unwrap_or_else(|| {
+            leases.push(0);
+            leases.len() - 1
         });
-    let limit_bytes = worker.frame_limit_bytes;
-    match ended {
-        Ok(()) if output.len() as u64 + ResultFrame::HEAD_BYTES > limit_bytes => {
-            let reason = format!("it has {} bytes, of {limit_bytes} that fit a frame", output.len());
-            Err(FailureCause::Output { reason })
-        }
-        Err(FailureCause::Error { .. }) if worker.is_cancelled(task.lease) => Err(FailureCause::Cancelled),
-        ended => ended,
+        leases[free] = lease;
+        SINGLE + 1 + free
+    }
+
+    fn give_back(&self, lease: u64) {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.iter_mut().filter(|taken| **taken == lease).for_each(|taken| *taken = 0);
     }
 }
 
-/// Sends how an attempt ended.
-fn report(
-    worker: &Worker,
-    task: &Queued,
-    ended: Result<(), FailureCause>,
-    output: &[u8],
-    took: Duration,
-    send: bool,
-) {
-    let lease = task.lease;
-    let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-    let pushed = match ended {
-        Ok(()) => worker.outbox.close(lease, send, kinds::RESULT, |out| {
-            message::encode_into(&ResultFrame { lease, took_ns, output }, out)
-        }),
-        Err(cause) => {
-            let cause = cause.shortened(worker.frame_limit_bytes);
-            worker.outbox.close(lease, send, kinds::FAILURE, |out| {
-                message::encode_into(&FailureFrame { lease, took_ns, cause }, out)
-            })
-        }
-    };
-    if let Err(error) = pushed {
-        // Numbers, texts and bytes always encode.
-        tracing::error!(%error, "the end of a task was lost");
+impl Desk for Worker {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Queued>> {
+        self.queue.poll_next(cx)
+    }
+
+    fn run_single(self: &Arc<Self>, task: Queued) {
+        let began = Instant::now();
+        let mut output = Vec::new();
+        let ended = self.run_one(&task, &mut output);
+        self.report(task.lease(), ended.map(|()| &*output), began.elapsed(), true);
+    }
+
+    fn begin(self: &Arc<Self>, task: &Queued) -> (TaskContext, Option<AsyncRunFn>) {
+        let lease = task.lease();
+        self.page.publish(self.places.take(lease), lease);
+        self.outbox.open(lease);
+        let entry = self.entries.get(task.task_type as usize);
+        (TaskContext::new(self.clone(), task.attempt), entry.and_then(|entry| entry.run_async))
+    }
+
+    fn end(&self, task: Queued, ended: Result<Vec<u8>, Failed>, took: Duration) {
+        let lease = task.lease();
+        let (ended, output) = match ended {
+            Ok(output) => (Ok(()), output),
+            Err(failed) => (Err(failed), Vec::new()),
+        };
+        let ended = self.judge(lease, ended, output.len());
+        self.report(lease, ended.map(|()| &*output), took, true);
+        self.queue.end_concurrent(lease);
+        self.places.give_back(lease);
     }
 }
 
 fn push_greeting(
     worker: &Worker,
-    kind: workfleet_wire::Kind,
+    kind: Kind,
     fill: impl FnOnce(&mut Vec<u8>) -> Result<(), workfleet_wire::EncodeError>,
 ) {
     if let Err(error) = worker.outbox.push(kind, fill) {
         tracing::error!(%error, %kind, "a frame was lost");
     }
-}
-
-/// The text that a panic carries, as the standard hook prints it.
-fn panic_message(payload: Box<dyn Any + Send>) -> String {
-    let message = if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a value that is no text".to_owned()
-    };
-    // Its destructor is a task's code too, and so is that of what it may panic with, which is not worth a third try.
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(payload);
-    }
-    message
 }

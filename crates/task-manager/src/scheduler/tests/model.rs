@@ -15,7 +15,13 @@ use proptest::{
 use super::*;
 
 const SEATS: usize = 3;
+/// The last of them is concurrent.
 const CLASSES: u16 = 3;
+const CONCURRENT: u32 = 2;
+
+fn class(number: u16) -> Class {
+    Class { number, concurrent: number == CLASSES - 1 }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
@@ -27,6 +33,9 @@ enum State {
 #[derive(Debug)]
 struct Known {
     priority: u8,
+    concurrent: bool,
+    /// It ran beside others when their worker died.
+    suspect: bool,
     deaths: u16,
     state: State,
     /// The children that any of its attempts scheduled.
@@ -50,6 +59,18 @@ struct Model {
     /// Effects that have to come before the scheduler is idle.
     due_endings: BTreeMap<u64, (Ending, u32)>,
     due_cancels: Vec<(usize, Lease)>,
+}
+
+impl Known {
+    /// How many attempts at it have died.
+    fn begun(&self) -> u32 {
+        u32::from(self.deaths) + u32::from(self.suspect)
+    }
+
+    /// Those that wait for the same thing.
+    fn lane(&self) -> (bool, bool) {
+        (self.suspect, self.concurrent && !self.suspect)
+    }
 }
 
 impl Model {
@@ -78,10 +99,17 @@ impl Model {
         self.leased().into_iter().filter(|&(_, on, _)| on == seat).collect()
     }
 
-    fn scheduled(&mut self, priority: u8) {
+    fn scheduled(&mut self, priority: u8, class: Class) {
         let sequence = self.tasks.len() as u64;
-        let state = State::Waiting;
-        self.tasks.push(Known { priority, deaths: 0, state, children: BTreeSet::new(), next_child: 0 });
+        self.tasks.push(Known {
+            priority,
+            concurrent: class.concurrent,
+            suspect: false,
+            deaths: 0,
+            state: State::Waiting,
+            children: BTreeSet::new(),
+            next_child: 0,
+        });
         self.books.scheduled += 1;
         if self.halting {
             self.end(sequence, Ending::Returned);
@@ -93,15 +121,15 @@ impl Model {
         assert_ne!(self.task(sequence).state, State::Ended);
         self.task(sequence).state = State::Ended;
         // What was begun cannot be returned as if it had not been.
-        let begun = self.task(sequence).deaths > 0;
+        let begun = self.task(sequence).begun() > 0;
         let ending = if begun && ending == Ending::Returned { Ending::Cancelled } else { ending };
         match ending {
             Ending::Cancelled => self.books.cancelled += 1,
             Ending::Returned => self.books.returned += 1,
             Ending::Crashed | Ending::NeverStarted => self.books.failed += 1,
         }
-        let deaths = u32::from(self.task(sequence).deaths);
-        self.due_endings.insert(sequence, (ending, deaths));
+        let begun = self.task(sequence).begun();
+        self.due_endings.insert(sequence, (ending, begun));
     }
 
     /// Ends a lease: the task waits again. True if its cancellation was asked for.
@@ -133,12 +161,18 @@ impl Model {
         }
     }
 
-    fn gone(&mut self, seat: usize, running: Option<Lease>) {
+    fn gone(&mut self, seat: usize, running: &[Lease]) {
+        let suspects = self.hand(seat).iter().filter(|(.., lease)| running.contains(lease)).count();
         self.open[seat] = false;
         self.recalled.remove(&seat);
         self.due_cancels.retain(|&(to, _)| to != seat);
         for (sequence, _, lease) in self.hand(seat) {
-            if Some(lease) != running {
+            if !running.contains(&lease) {
+                self.given_back(sequence);
+                continue;
+            }
+            if suspects > 1 {
+                self.task(sequence).suspect = true;
                 self.given_back(sequence);
                 continue;
             }
@@ -155,12 +189,22 @@ impl Model {
     fn check_dispatch(&mut self, dispatch: &Dispatch<'_, u32>) {
         let Dispatch { seat, lease, attempt, task } = *dispatch;
         assert!(self.open[seat] && !self.paused && !self.halting);
-        assert_eq!(self.waiting().first(), Some(&task.sequence), "the oldest of the most urgent level");
+        let lane = self.task(task.sequence).lane();
+        let first = self.waiting().into_iter().find(|&waiting| self.task(waiting).lane() == lane);
+        assert_eq!(first, Some(task.sequence), "the oldest of the most urgent level of those like it");
+        let hand = self.hand(seat);
+        assert!(!task.suspect || hand.is_empty(), "a suspect gets a worker to itself");
+        assert!(hand.iter().all(|&(other, ..)| !self.task(other).suspect), "and shares it with none");
+        let beside = hand.iter().filter(|&&(other, ..)| self.task(other).concurrent).count();
+        assert!(!task.class.concurrent || task.suspect || beside < CONCURRENT as usize, "{beside} at once");
         assert!(self.stale.iter().all(|&(_, old)| old != lease), "a lease is never granted twice");
         assert!(lease.to_bits() != 0 && Lease::from_bits(lease.to_bits()) == lease);
         let known = self.task(task.sequence);
-        assert_eq!((task.priority, task.crashes), (known.priority, known.deaths));
-        assert_eq!((task.body, attempt), (u32::from(known.deaths), u32::from(known.deaths) + 1));
+        assert_eq!(
+            (task.priority, task.crashes, task.suspect),
+            (known.priority, known.deaths, known.suspect)
+        );
+        assert_eq!((task.body, attempt), (u32::from(known.deaths), known.begun() + 1));
         known.state = State::Leased { seat, lease, cancelling: false };
         known.next_child = 0;
     }
@@ -175,7 +219,8 @@ impl Model {
                 let due = self.due_cancels.iter().position(|&due| due == (seat, lease));
                 self.due_cancels.remove(due.expect("somebody asked for this cancellation"));
             }
-            Effect::Recall { seat, at_most } => {
+            Effect::Recall { seat, at_most, from } => {
+                assert!(from <= LEVELS);
                 assert!(self.open[seat] && at_most > 0);
                 let stalled = at_most == u32::MAX;
                 assert!(stalled || !(self.paused || self.halting), "nobody else could begin these tasks");
@@ -206,24 +251,33 @@ impl Model {
         }
         for &(sequence, seat, lease) in &leased {
             let (task, attempt) = core.leased(seat, lease).expect("the lease stands");
-            let deaths = self.tasks[sequence as usize].deaths;
-            assert_eq!((task.sequence, attempt), (sequence, u32::from(deaths) + 1));
+            let begun = self.tasks[sequence as usize].begun();
+            assert_eq!((task.sequence, attempt), (sequence, begun + 1));
         }
         if leased.is_empty() {
             assert_eq!(core.poll_timeout(), None, "nothing in hand, nothing to wake up for");
         }
         if self.paused || self.halting {
-            assert_eq!(core.hunger(), None);
+            assert_eq!(core.hunger(), Hunger::default());
             return;
         }
+        // One that is kept for a suspect, or has one, hungers for nothing.
+        let open: Vec<usize> = (0..SEATS)
+            .filter(|&seat| self.open[seat] && core.reserved != Some(seat) && !core.seats[seat].alone)
+            .collect();
+        let known = |sequence: u64| &self.tasks[sequence as usize];
+        let singles = |seat| self.hand(seat).into_iter().filter(move |&(task, ..)| !known(task).concurrent);
+        // One that stalls takes nothing while what stalls it is in its hand.
+        let stalled = |seat: usize| core.seats[seat].load.stalled && singles(seat).count() > 0;
         for level in 0..LEVELS {
-            let urgent_enough = |&sequence: &u64| self.tasks[sequence as usize].priority <= level;
-            let busy = |seat| self.hand(seat).iter().map(|(sequence, ..)| sequence).any(urgent_enough);
-            // One that stalls takes nothing while anything is in its hand.
-            let busy = |seat| busy(seat) || (core.seats[seat].load.stalled && !self.hand(seat).is_empty());
-            if (0..SEATS).any(|seat| self.open[seat] && !busy(seat)) {
-                assert!(core.hunger() >= Some(level), "a worker is hungry at {level}");
+            let busy = |seat| stalled(seat) || singles(seat).any(|(task, ..)| known(task).priority <= level);
+            if open.iter().any(|&seat| !busy(seat)) {
+                assert!(core.hunger().is_for(class(0), level), "a worker is hungry at {level}");
             }
+        }
+        let full = |seat| self.hand(seat).len() - singles(seat).count() >= CONCURRENT as usize;
+        if open.iter().any(|&seat| !stalled(seat) && !full(seat)) {
+            assert!(core.hunger().is_for(class(CLASSES - 1), LEVELS - 1), "a worker has room");
         }
     }
 }
@@ -234,7 +288,7 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Command {
     Schedule { priority: u8, class: u16, count: usize },
-    Child { parent: usize, priority: u8 },
+    Child { parent: usize, priority: u8, class: u16 },
     Cancel { task: usize },
     Ready { seat: usize },
     Gone { seat: usize, running: Running },
@@ -256,6 +310,7 @@ enum Command {
 #[derive(Clone, Debug)]
 enum Running {
     OneOfItsOwn(usize),
+    TwoOfItsOwn(usize, usize),
     Unknown,
     Stale(usize),
     OnAnotherSeat(usize),
@@ -267,6 +322,7 @@ fn command() -> impl Strategy<Value = Command> {
     let time = || (0..30_000u64).prop_map(Duration::from_micros);
     let running = prop_oneof![
         4 => number().prop_map(Running::OneOfItsOwn),
+        4 => (number(), number()).prop_map(|(one, other)| Running::TwoOfItsOwn(one, other)),
         1 => Just(Running::Unknown),
         1 => number().prop_map(Running::Stale),
         1 => number().prop_map(Running::OnAnotherSeat),
@@ -274,7 +330,8 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         60 => (0..LEVELS, 0..CLASSES, 1..6usize)
             .prop_map(|(priority, class, count)| Command::Schedule { priority, class, count }),
-        20 => (number(), 0..LEVELS).prop_map(|(parent, priority)| Command::Child { parent, priority }),
+        20 => (number(), 0..LEVELS, 0..CLASSES)
+            .prop_map(|(parent, priority, class)| Command::Child { parent, priority, class }),
         25 => number().prop_map(|task| Command::Cancel { task }),
         10 => Just(Command::DispatchOne),
         40 => (0..SEATS).prop_map(|seat| Command::Ready { seat }),
@@ -316,8 +373,8 @@ struct Pair {
 impl Pair {
     fn run(commands: &[(Command, bool)]) -> Vec<String> {
         let start = Instant::now();
-        let mut pair =
-            Self { core: core(SEATS), model: Model::default(), start, now: start, trace: Vec::new() };
+        let core = core_with(SEATS, Appetite { prefetch: true, concurrent: CONCURRENT });
+        let mut pair = Self { core, model: Model::default(), start, now: start, trace: Vec::new() };
         for (command, settle) in commands {
             pair.carry_out(command);
             pair.model.check(&pair.core);
@@ -349,22 +406,23 @@ impl Pair {
 
     fn carry_out(&mut self, command: &Command) {
         match *command {
-            Command::Schedule { priority, class, count } => {
+            Command::Schedule { priority, class: number, count } => {
                 for _ in 0..count {
-                    assert_eq!(self.core.schedule(priority, class, 0), self.model.tasks.len() as u64);
-                    self.model.scheduled(priority);
+                    let sequence = self.core.schedule(priority, class(number), 0);
+                    assert_eq!(sequence, self.model.tasks.len() as u64);
+                    self.model.scheduled(priority, class(number));
                 }
             }
-            Command::Child { parent, priority } => {
+            Command::Child { parent, priority, class: number } => {
                 let Some((sequence, seat, lease)) = pick(&self.model.leased(), parent) else { return };
                 let parent = self.model.task(sequence);
                 let index = parent.next_child;
                 parent.next_child += 1;
                 let new = parent.children.insert(index);
-                let child = self.core.schedule_child(seat, lease, index, priority, 0, 0);
+                let child = self.core.schedule_child(seat, lease, index, priority, class(number), 0);
                 assert_eq!(child, new.then_some(self.model.tasks.len() as u64));
                 if new {
-                    self.model.scheduled(priority);
+                    self.model.scheduled(priority, class(number));
                 }
             }
             Command::Cancel { task } => {
@@ -437,7 +495,7 @@ impl Pair {
         self.model.release(sequence);
         let task = self.model.task(sequence);
         task.state = State::Ended;
-        assert_eq!((ended.task.sequence, ended.attempt), (sequence, u32::from(task.deaths) + 1));
+        assert_eq!((ended.task.sequence, ended.attempt), (sequence, task.begun() + 1));
     }
 
     /// Nobody listens to a lease that does not stand: `Model::check` then finds everything unchanged.
@@ -447,28 +505,40 @@ impl Pair {
         assert!(core.done(self.now, seat, lease, took).is_none());
         assert!(core.failed(self.now, seat, lease, took, true).is_none());
         assert!(!core.given_back(seat, lease));
-        assert_eq!(core.schedule_child(seat, lease, u32::MAX, 0, 0, 0), None);
+        assert_eq!(core.schedule_child(seat, lease, u32::MAX, 0, class(0), 0), None);
     }
 
     fn worker_gone(&mut self, seat: usize, running: &Running) {
         let hand = self.model.hand(seat);
-        let running = match *running {
-            Running::OneOfItsOwn(number) => pick(&hand, number).map(|(.., lease)| lease),
-            Running::Unknown => None,
-            Running::Stale(number) => pick(&self.model.stale, number).map(|(_, lease)| lease),
+        let of_its_own = |number| pick(&hand, number).map(|(.., lease)| lease);
+        let mut running: Vec<Lease> = match *running {
+            Running::OneOfItsOwn(number) => of_its_own(number).into_iter().collect(),
+            Running::TwoOfItsOwn(one, other) => {
+                of_its_own(one).into_iter().chain(of_its_own(other)).collect()
+            }
+            Running::Unknown => Vec::new(),
+            Running::Stale(number) => {
+                pick(&self.model.stale, number).map(|(_, lease)| lease).into_iter().collect()
+            }
             Running::OnAnotherSeat(number) => {
-                pick(&self.model.hand((seat + 1) % SEATS), number).map(|(.., lease)| lease)
+                let elsewhere = self.model.hand((seat + 1) % SEATS);
+                pick(&elsewhere, number).map(|(.., lease)| lease).into_iter().collect()
             }
         };
+        running.dedup();
         let mut marked = None;
-        let count = self.core.worker_gone(seat, running, |task| {
+        let count = self.core.worker_gone(seat, &running, |task| {
             task.body += 1;
             marked = Some(task.sequence);
         });
         assert_eq!(count, hand.len());
-        let charged = hand.iter().find(|(.., lease)| Some(*lease) == running);
-        assert_eq!(marked, charged.map(|&(sequence, ..)| sequence));
-        self.model.gone(seat, running);
+        let ran: Vec<u64> = hand
+            .iter()
+            .filter(|(.., lease)| running.contains(lease))
+            .map(|&(sequence, ..)| sequence)
+            .collect();
+        assert_eq!(marked, if let [only] = ran[..] { Some(only) } else { None });
+        self.model.gone(seat, &running);
     }
 
     fn answer_recall(&mut self, seat: usize, give_back: usize) {

@@ -1,6 +1,10 @@
 //! Why a manager or a worker does not start, and how long a worker may take.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use crate::{
     failure::{DeathCertificate, ExitStatus},
@@ -9,13 +13,13 @@ use crate::{
 
 /// How long a worker may take for what.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// To reach [`init`](crate::init).
-    pub(super) init: Duration,
+    pub(crate) init: Duration,
     /// To make its sessions.
-    pub(super) session: Duration,
+    pub(crate) session: Duration,
     /// To exit when nothing is left to do, and the tasks that run to end when they are cancelled.
-    pub(super) exit: Duration,
+    pub(crate) exit: Duration,
 }
 
 /// A manager could not be started.
@@ -136,12 +140,27 @@ pub enum StartFailure {
 
 impl StartFailure {
     /// A signal ended the process that we did not send.
-    pub(super) fn was_killed(&self) -> bool {
+    pub(crate) fn was_killed(&self) -> bool {
         let Self::Died { certificate } = self else { return false };
         matches!(certificate.status, ExitStatus::Signaled(_)) && certificate.killed_because.is_none()
     }
 
-    pub(super) fn spawn(error: io::Error) -> Self {
+    /// Waits until the first worker is ready. If there will be none, this is what became of the first that failed.
+    pub(crate) fn unless_one_starts(
+        first_tries: mpsc::Receiver<Result<(), Self>>,
+        workers: usize,
+    ) -> Result<(), Self> {
+        let mut first_failure = None;
+        for tried in first_tries.iter().take(workers) {
+            match tried {
+                Ok(()) => return Ok(()),
+                Err(failure) => first_failure.get_or_insert(failure),
+            };
+        }
+        Err(first_failure.unwrap_or(Self::Closing))
+    }
+
+    pub(crate) fn spawn(error: io::Error) -> Self {
         Self::Spawn { source: Arc::new(error) }
     }
 }

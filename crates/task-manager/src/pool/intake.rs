@@ -15,21 +15,23 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// Something for the core to see to.
 pub(super) trait Command {
-    /// Whether a core that hungers so far down has to see to it at once.
-    fn is_urgent(&self, hunger: Option<u8>) -> bool;
+    /// What a core can want at once.
+    type Hunger: Copy + Default + std::fmt::Debug;
+
+    /// Whether a core with this hunger has to see to it at once.
+    fn is_urgent(&self, hunger: Self::Hunger) -> bool;
 }
 
 #[derive(Debug)]
-pub(super) struct Intake<C> {
+pub(super) struct Intake<C: Command> {
     state: Mutex<State<C>>,
 }
 
 #[derive(Debug)]
-struct State<C> {
+struct State<C: Command> {
     commands: Vec<C>,
     next_sequence: u64,
-    /// The least urgent priority of which some worker wants a task at once.
-    hunger: Option<u8>,
+    hunger: C::Hunger,
     closed: bool,
 }
 
@@ -46,9 +48,8 @@ const KEPT_COMMANDS: usize = 4096;
 
 impl<C: Command> Intake<C> {
     pub(super) fn new() -> Self {
-        Self {
-            state: Mutex::new(State { commands: Vec::new(), next_sequence: 0, hunger: None, closed: false }),
-        }
+        let hunger = C::Hunger::default();
+        Self { state: Mutex::new(State { commands: Vec::new(), next_sequence: 0, hunger, closed: false }) }
     }
 
     /// Takes in a new task and gives it a number; `taken` is called before anybody else sees it. If newcomers are
@@ -97,7 +98,7 @@ impl<C: Command> Intake<C> {
 
     /// For the core, which has carried out what it took: notes its hunger, unless something came that it hungers for;
     /// that is moved into `commands`, and has to be seen to first. True if so.
-    pub(super) fn settle(&self, hunger: Option<u8>, commands: &mut Vec<C>) -> bool {
+    pub(super) fn settle(&self, hunger: C::Hunger, commands: &mut Vec<C>) -> bool {
         let mut state = self.lock();
         let more = state.commands.iter().any(|command| command.is_urgent(hunger));
         if more {
@@ -133,6 +134,8 @@ mod models {
     struct Task;
 
     impl Command for Task {
+        type Hunger = Option<u8>;
+
         fn is_urgent(&self, hunger: Option<u8>) -> bool {
             hunger.is_some()
         }

@@ -1,30 +1,44 @@
-//! The manager's thread: every seat, and the core's timer.
+//! The manager's thread: the life on every seat, and the core's timer.
 //!
 //! Invariant: however the thread ends, every task has ended by then, so that nobody waits for it.
 
 use std::{
+    convert::Infallible,
+    future::Future,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use tokio::{runtime::Runtime, task::JoinSet, time::sleep_until};
-
-use super::{
-    logs::Writer,
-    seat::{self, Plan},
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+    time::sleep_until,
 };
 
-/// How long the log thread may take to write what workers printed last.
-const LOG_LIMIT: Duration = Duration::from_secs(1);
+use super::{OwnThread, Shared};
 
-/// Starts the thread; it ends when every seat has.
-pub(super) fn start(runtime: Runtime, plan: Arc<Plan>, log_writer: Writer) -> io::Result<JoinHandle<()>> {
+/// The runtime of a manager's thread.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Starts the thread. It ends when every one of the `lives` has, serves what stands `aside` until then, and calls
+/// `at_end` at its end.
+pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
+    runtime: Runtime,
+    shared: Arc<Shared>,
+    lives: impl FnOnce() -> Vec<L> + Send + 'static,
+    aside: impl Future<Output = Infallible> + Send + 'static,
+    at_end: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("workfleet".into()).spawn(move || {
-        let shared = Arc::clone(&plan.shared);
-        let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(drive(plan))));
+        let _own = OwnThread::of(&shared);
+        let drive = async { drive(&shared, lives(), aside).await };
+        let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(drive)));
         // What a blocked writer keeps must not keep us: the rest ends with the process.
         runtime.shutdown_background();
         if let Err(panic) = driven {
@@ -33,18 +47,17 @@ pub(super) fn start(runtime: Runtime, plan: Arc<Plan>, log_writer: Writer) -> io
             tracing::error!("the manager's thread has failed: its tasks end as not run");
             shared.abandon();
         }
-        log_writer.finish(LOG_LIMIT);
+        at_end();
     })
 }
 
-async fn drive(plan: Arc<Plan>) {
-    let shared = Arc::clone(&plan.shared);
-    let seats = shared.look(|_, _, seats| seats.len());
-    let mut lives = JoinSet::new();
-    for seat in 0..seats {
-        lives.spawn(seat::run(Arc::clone(&plan), seat));
-    }
-    drop(plan);
+async fn drive<L: Future<Output = ()> + Send + 'static>(
+    shared: &Shared,
+    lives: Vec<L>,
+    aside: impl Future<Output = Infallible>,
+) {
+    let mut lives: JoinSet<()> = lives.into_iter().collect();
+    let mut aside = pin!(aside);
     let mut deadline: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -59,6 +72,7 @@ async fn drive(plan: Arc<Plan>) {
             () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
                 deadline = shared.handle_timeout();
             }
+            never = &mut aside => match never {},
         }
     }
 }

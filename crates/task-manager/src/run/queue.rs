@@ -1,60 +1,95 @@
-//! The tasks that a worker has in hand, and which of its two threads watches the socket for more.
+//! The tasks that a worker has in hand, and, in a worker process, which of its two threads watches the socket for more.
 //!
 //! An idle task thread watches by itself: a task that comes to an idle worker then starts without passing from one
 //! thread to another. While a task runs, nobody watches at first; the I/O thread looks after a [`TICK`], and takes
 //! the watch if it finds the same task running still, or at once if somebody waits for an answer. An idle task thread
-//! asks for the watch back.
+//! asks for the watch back. (A worker that is a thread has no socket: there the watch stays with an I/O thread that is
+//! not there, and the task thread waits to be told.)
 //!
 //! Invariants:
 //! - Whoever watches adds, takes back and cancels; the task thread takes the next. What was taken back was not begun.
 //! - Which lease runs changes under the lock, so a cancellation reaches the attempt it was meant for, or none.
 //! - While a task runs, the I/O thread watches or will look within a tick.
 //!
-//! [`TICK`]: super::outbox::TICK
+//! [`TICK`]: crate::worker::outbox::TICK
 
 use std::{
     collections::VecDeque,
     sync::{
         PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use tokio_util::sync::CancellationToken;
 
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use super::{Attempt, running::Running};
+use crate::{
+    failure::FailureCause,
+    protocol::TaskFrame,
+    registry::Entry,
+    sync::{Condvar, Mutex, MutexGuard},
+};
 
-/// A task that has not begun.
+/// A task in a worker's hand.
 #[derive(Debug)]
-pub(super) struct Queued {
-    pub(super) lease: u64,
-    pub(super) sequence: u64,
-    pub(super) attempt: u32,
-    pub(super) task_type: u32,
-    pub(super) priority: u8,
-    pub(super) wants_output: bool,
-    pub(super) payload: Box<[u8]>,
+pub(crate) struct Queued {
+    pub(crate) attempt: Attempt,
+    pub(crate) task_type: u32,
+    pub(crate) priority: u8,
+    pub(crate) wants_output: bool,
+    /// It shares the thread with others.
+    pub(crate) concurrent: bool,
+    /// It was asked back before it began: for a worker that is a thread, which finds it here.
+    pub(crate) revoked: bool,
+    pub(crate) payload: Box<[u8]>,
+}
+
+impl Queued {
+    /// `entries` are the types that are registered, and `together` says that asynchronous tasks share the thread.
+    pub(crate) fn new(frame: &TaskFrame<'_>, entries: &[Entry], together: bool) -> Self {
+        let entry = entries.get(frame.task_type as usize);
+        Self {
+            attempt: Attempt { lease: frame.lease, sequence: frame.sequence, number: frame.attempt },
+            task_type: frame.task_type,
+            priority: frame.priority,
+            wants_output: frame.wants_output,
+            concurrent: together && entry.is_some_and(Entry::is_async),
+            revoked: false,
+            payload: frame.payload.into(),
+        }
+    }
+
+    pub(crate) fn lease(&self) -> u64 {
+        self.attempt.lease
+    }
+
+    /// The failure of a task whose type is not registered here.
+    pub(crate) fn unknown(&self) -> FailureCause {
+        FailureCause::Rejected { reason: format!("task type {} is not registered", self.task_type) }
+    }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct TaskQueue {
+pub(crate) struct TaskQueue {
     state: Mutex<State>,
     /// A task came, or the end, or the watch is free.
     changed: Condvar,
-    /// The lease that was cancelled last, for a task that asks often.
-    cancelled_lease: AtomicU64,
+    /// How many of the running attempts should stop, for a task that asks often. Changed under the lock.
+    cancelled: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// By priority, then by arrival.
     waiting: VecDeque<Queued>,
-    /// 0: none.
-    running_lease: u64,
-    /// Made when a task asks for it.
-    token: Option<CancellationToken>,
+    running: Running,
     /// The task thread waits for `changed`.
     thread_waits: bool,
+    /// The task thread runs several tasks at once, and is to be woken by this.
+    waker: Option<Waker>,
     closing: bool,
     watcher: Watcher,
     /// The task thread is idle and wants to watch.
@@ -80,29 +115,31 @@ enum Watcher {
 
 /// What the task thread is to do.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// Run this. With the flag, the I/O thread has to be woken up first: it will watch if this takes long.
     Run(Queued, bool),
     /// Watch the socket until something came, then call again.
     Watch,
+    /// Nothing has come by the deadline.
+    Nothing,
     /// Nothing comes any more.
     End,
 }
 
 /// What the I/O thread is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct IoTurn {
+pub(crate) struct IoTurn {
     /// Watch the socket.
-    pub(super) watch: bool,
+    pub(crate) watch: bool,
     /// Look again after a tick.
-    pub(super) tick: bool,
+    pub(crate) tick: bool,
 }
 
 impl TaskQueue {
-    pub(super) fn add(&self, tasks: impl Iterator<Item = Queued>) {
+    pub(crate) fn add(&self, tasks: impl Iterator<Item = Queued>) {
         let mut state = self.lock();
         for task in tasks {
-            let order = |task: &Queued| (task.priority, task.sequence);
+            let order = |task: &Queued| (task.priority, task.attempt.sequence);
             if state.waiting.back().is_none_or(|last| order(last) <= order(&task)) {
                 state.waiting.push_back(task);
             } else {
@@ -114,26 +151,49 @@ impl TaskQueue {
     }
 
     /// Nothing comes any more.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closing = true;
         self.announce(state);
     }
 
-    /// The next task, if there is one.
-    pub(super) fn try_next(&self) -> Option<Queued> {
-        Self::begin(&mut self.lock())
+    /// The next task, if there is one. The one that had the thread has ended.
+    pub(crate) fn try_next(&self) -> Option<Queued> {
+        self.begin(&mut self.lock())
     }
 
-    /// What comes next for the task thread; waits while the I/O thread watches. `wake_io` is called, without the lock,
-    /// to ask it for the watch.
-    pub(super) fn next(&self, wake_io: impl Fn()) -> Turn {
+    /// The next task for a thread that runs several at once; `None` once nothing comes any more.
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Queued>> {
+        let mut state = self.lock();
+        if let Some(task) = self.begin(&mut state) {
+            return Poll::Ready(Some(task));
+        }
+        if state.closing {
+            return Poll::Ready(None);
+        }
+        let replaced = state.waker.replace(cx.waker().clone());
+        drop(state);
+        // A waker's destructor may run anything: not under the lock.
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// A task that shared the thread has ended.
+    pub(crate) fn end_concurrent(&self, lease: u64) {
+        let mut state = self.lock();
+        state.running.end_concurrent(lease);
+        self.count_cancelled(&state);
+    }
+
+    /// What comes next for the task thread; waits while the I/O thread watches, but not beyond the deadline. `wake_io` is
+    /// called, without the lock, to ask it for the watch.
+    pub(crate) fn next(&self, deadline: Option<Instant>, wake_io: impl Fn()) -> Turn {
         let mut state = self.lock();
         if state.watcher == Watcher::Task {
             state.watcher = Watcher::Nobody;
         }
         loop {
-            if let Some(task) = Self::begin(&mut state) {
+            if let Some(task) = self.begin(&mut state) {
                 let wake = state.watcher == Watcher::Nobody && !state.armed;
                 state.armed |= wake;
                 state.watch_wanted = false;
@@ -141,6 +201,10 @@ impl TaskQueue {
             }
             if state.closing {
                 return Turn::End;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Turn::Nothing;
             }
             if state.watcher == Watcher::Nobody {
                 state.watcher = Watcher::Task;
@@ -154,13 +218,18 @@ impl TaskQueue {
                 continue;
             }
             state.thread_waits = true;
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match left {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
             state.thread_waits = false;
         }
     }
 
     /// What comes next for the I/O thread.
-    pub(super) fn io_turn(&self) -> IoTurn {
+    pub(crate) fn io_turn(&self) -> IoTurn {
         let mut state = self.lock();
         let turn = match state.watcher {
             Watcher::Task => IoTurn { watch: false, tick: false },
@@ -172,15 +241,15 @@ impl TaskQueue {
             }
             Watcher::Io => IoTurn { watch: true, tick: false },
             Watcher::Nobody => {
-                let long = state.running_lease != 0 && state.running_lease == state.seen_lease;
-                let watch = long || state.answer_wanted;
+                let long = state.running.single() != 0 && state.running.single() == state.seen_lease;
+                let watch = long || state.answer_wanted || state.running.has_concurrent();
                 if watch {
                     state.watcher = Watcher::Io;
                 }
                 IoTurn { watch, tick: !watch }
             }
         };
-        state.seen_lease = state.running_lease;
+        state.seen_lease = state.running.single();
         state.answer_wanted = false;
         state.armed = turn.tick;
         if state.watcher == Watcher::Nobody {
@@ -190,78 +259,94 @@ impl TaskQueue {
     }
 
     /// Somebody is about to wait for an answer. True if the I/O thread has to be woken up to watch for it.
-    pub(super) fn want_answer(&self) -> bool {
+    pub(crate) fn want_answer(&self) -> bool {
         let mut state = self.lock();
         let wake = state.watcher == Watcher::Nobody;
         state.answer_wanted |= wake;
         wake
     }
 
-    fn begin(state: &mut State) -> Option<Queued> {
+    fn begin(&self, state: &mut State) -> Option<Queued> {
         let next = state.waiting.pop_front();
-        state.running_lease = next.as_ref().map_or(0, |task| task.lease);
-        state.token = None;
+        let single = next.as_ref().filter(|task| !task.concurrent);
+        state.running.set_single(single.map(Queued::lease));
+        if let Some(task) = &next
+            && task.concurrent
+        {
+            state.running.add_concurrent(task.lease());
+        }
+        self.count_cancelled(state);
         next
     }
 
-    /// Takes back up to `at_most` tasks that have not begun, those that would begin last first.
-    pub(super) fn take_back(&self, at_most: u32) -> Vec<u64> {
+    /// Takes back up to `at_most` tasks that have not begun and are not more urgent than `from`, those that would begin
+    /// last first.
+    pub(crate) fn take_back(&self, at_most: u32, from: u8) -> Vec<u64> {
         let mut state = self.lock();
-        let keep = state.waiting.len().saturating_sub(at_most as usize);
-        state.waiting.split_off(keep).into_iter().map(|task| task.lease).collect()
+        let first = state.waiting.partition_point(|task| task.priority < from);
+        let keep = first.max(state.waiting.len().saturating_sub(at_most as usize));
+        state.waiting.split_off(keep).iter().map(Queued::lease).collect()
+    }
+
+    /// Cancels what runs, and marks what has not begun as asked back: the attempt under `lease`, or all.
+    pub(crate) fn revoke(&self, lease: Option<u64>) {
+        let mut state = self.lock();
+        let meant = state.waiting.iter_mut().filter(|task| lease.is_none_or(|lease| task.lease() == lease));
+        meant.for_each(|task| task.revoked = true);
+        self.cancel_running(state, lease);
     }
 
     /// Cancels the attempt under `lease` if it runs. True if it had not begun and was taken back instead.
-    pub(super) fn cancel(&self, lease: u64) -> bool {
+    pub(crate) fn cancel(&self, lease: u64) -> bool {
         let mut state = self.lock();
-        if let Some(place) = state.waiting.iter().position(|task| task.lease == lease) {
+        if let Some(place) = state.waiting.iter().position(|task| task.lease() == lease) {
             state.waiting.remove(place);
             return true;
         }
-        if state.running_lease == lease {
-            self.cancel_running(state);
-        }
+        self.cancel_running(state, Some(lease));
         false
     }
 
     /// Cancels whatever runs.
-    pub(super) fn cancel_current(&self) {
-        let state = self.lock();
-        if state.running_lease != 0 {
-            self.cancel_running(state);
-        }
+    pub(crate) fn cancel_current(&self) {
+        self.cancel_running(self.lock(), None);
     }
 
-    fn cancel_running(&self, mut state: MutexGuard<'_, State>) {
-        self.cancelled_lease.store(state.running_lease, Ordering::Release);
-        let token = state.token.take();
+    fn cancel_running(&self, mut state: MutexGuard<'_, State>, lease: Option<u64>) {
+        let tokens = state.running.cancel(lease);
+        self.count_cancelled(&state);
         drop(state);
-        // Outside the lock: cancelling a token wakes whoever waits for it.
-        if let Some(token) = token {
-            token.cancel();
-        }
+        tokens.cancel();
     }
 
-    pub(super) fn is_cancelled(&self, lease: u64) -> bool {
-        self.cancelled_lease.load(Ordering::Acquire) == lease
+    fn count_cancelled(&self, state: &State) {
+        self.cancelled.store(state.running.cancelled(), Ordering::Release);
+    }
+
+    /// Whether the running attempt under `lease` should stop.
+    pub(crate) fn is_cancelled(&self, lease: u64) -> bool {
+        self.cancelled.load(Ordering::Acquire) > 0 && self.lock().running.is_cancelled(lease)
     }
 
     /// The token that is cancelled when the attempt under `lease` is.
-    pub(super) fn token(&self, lease: u64) -> CancellationToken {
-        let mut state = self.lock();
-        if state.running_lease == lease && !self.is_cancelled(lease) {
-            return state.token.get_or_insert_default().clone();
-        }
-        let token = CancellationToken::new();
-        token.cancel();
-        token
+    pub(crate) fn token(&self, lease: u64) -> CancellationToken {
+        self.lock().running.token(lease)
     }
 
-    fn announce(&self, state: MutexGuard<'_, State>) {
+    /// What runs.
+    pub(crate) fn running(&self) -> Vec<u64> {
+        self.lock().running.leases()
+    }
+
+    fn announce(&self, mut state: MutexGuard<'_, State>) {
         let wake = state.thread_waits;
+        let waker = state.waker.take();
         drop(state);
         if wake {
             self.changed.notify_one();
+        }
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -276,12 +361,12 @@ mod tests {
 
     fn task(lease: u64, priority: u8) -> Queued {
         Queued {
-            lease,
-            sequence: lease,
-            attempt: 1,
+            attempt: Attempt { lease, sequence: lease, number: 1 },
             task_type: 0,
             priority,
             wants_output: false,
+            concurrent: false,
+            revoked: false,
             payload: Box::default(),
         }
     }
@@ -290,9 +375,9 @@ mod tests {
     fn the_most_urgent_begins_first_and_the_latest_is_taken_back_first() {
         let queue = TaskQueue::default();
         queue.add([task(1, 1), task(2, 1), task(3, 0), task(4, 1)].into_iter());
-        assert_eq!(queue.try_next().map(|task| task.lease), Some(3));
-        assert_eq!(queue.take_back(1), [4]);
-        assert_eq!(queue.take_back(9), [1, 2]);
+        assert_eq!(queue.try_next().map(|task| task.lease()), Some(3));
+        assert_eq!(queue.take_back(1, 0), [4]);
+        assert_eq!(queue.take_back(9, 0), [1, 2]);
         assert!(queue.try_next().is_none());
     }
 
@@ -314,8 +399,8 @@ mod tests {
         let queue = TaskQueue::default();
         queue.add([task(1, 1)].into_iter());
         queue.close();
-        assert!(matches!(queue.next(|| ()), Turn::Run(..)));
-        assert!(matches!(queue.next(|| ()), Turn::End));
+        assert!(matches!(queue.next(None, || ()), Turn::Run(..)));
+        assert!(matches!(queue.next(None, || ()), Turn::End));
     }
 
     /// An idle task thread that has got the watch from the I/O thread.
@@ -323,7 +408,7 @@ mod tests {
         let queue = TaskQueue::default();
         assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
         let asked = std::cell::Cell::new(false);
-        let turn = queue.next(|| {
+        let turn = queue.next(None, || {
             asked.set(true);
             assert_eq!(queue.io_turn(), IoTurn { watch: false, tick: true });
         });
@@ -336,9 +421,12 @@ mod tests {
     fn a_long_task_is_watched_by_the_io_thread_and_a_short_one_by_nobody() {
         let queue = watched_by_the_task_thread();
         queue.add([task(1, 1), task(2, 1)].into_iter());
-        assert!(matches!(queue.next(|| ()), Turn::Run(_, true)), "the I/O thread sleeps and has to look");
+        assert!(
+            matches!(queue.next(None, || ()), Turn::Run(_, true)),
+            "the I/O thread sleeps and has to look"
+        );
         assert_eq!(queue.io_turn(), IoTurn { watch: false, tick: true });
-        assert!(matches!(queue.next(|| ()), Turn::Run(_, false)), "it looks anyway");
+        assert!(matches!(queue.next(None, || ()), Turn::Run(_, false)), "it looks anyway");
         assert_eq!(queue.io_turn(), IoTurn { watch: false, tick: true }, "another task runs by now");
         assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false }, "still the same: it is a long one");
     }
@@ -348,7 +436,7 @@ mod tests {
         let queue = watched_by_the_task_thread();
         assert!(!queue.want_answer(), "the task thread watches");
         queue.add([task(1, 1)].into_iter());
-        assert!(matches!(queue.next(|| ()), Turn::Run(..)));
+        assert!(matches!(queue.next(None, || ()), Turn::Run(..)));
         assert!(queue.want_answer());
         assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
         assert!(!queue.want_answer(), "the I/O thread watches");
@@ -365,7 +453,7 @@ mod models {
         thread,
     };
 
-    use super::{Queued, TaskQueue, Turn};
+    use super::{Attempt, Queued, TaskQueue, Turn};
 
     /// The socket and the I/O thread's waker.
     #[derive(Default)]
@@ -420,12 +508,12 @@ mod models {
 
     fn task() -> Queued {
         Queued {
-            lease: 1,
-            sequence: 1,
-            attempt: 1,
+            attempt: Attempt { lease: 1, sequence: 1, number: 1 },
             task_type: 0,
             priority: 0,
             wants_output: false,
+            concurrent: false,
+            revoked: false,
             payload: Box::default(),
         }
     }
@@ -463,7 +551,7 @@ mod models {
             let wake_io = || events.change(|state| state.woken = true);
             let mut ran = 0;
             loop {
-                match queue.next(wake_io) {
+                match queue.next(None, wake_io) {
                     Turn::Run(_, wake) => {
                         ran += 1;
                         if wake {
@@ -478,6 +566,7 @@ mod models {
                     Turn::Watch => {
                         events.poll(queue, true, false, false);
                     }
+                    Turn::Nothing => unreachable!("there is no deadline"),
                     Turn::End => break,
                 }
             }

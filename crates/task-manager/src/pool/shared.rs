@@ -16,35 +16,39 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
-use workfleet_wire::{Decoder, EncodeError, FrameError, FrameRef, Kind, kinds, kinds::Direction};
+use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds, kinds::Direction};
 
 use super::{
     intake::{self, Intake},
-    link::Link,
-    report::Returned,
+    line::Line,
+    report::{Abandoned, Left},
     restart::{Life, Restarts},
     start::StartFailure,
+    worker_name,
 };
 use crate::{
-    failure::{DeathCertificate, FailureCause, FailureReport},
+    failure::{DeathCertificate, Failed, FailureCause, FailureReport},
     handle::Slot,
     inbox::{Inbox, Item},
     manager::ScheduleErrorKind,
     message::EncodedMessage,
     protocol::{
-        self, FailureFrame, MessageFrame, Next, ResultFrame, ReturnedFrame, ScheduleFrame, TaskFrame,
-        Violation,
+        self, Cancel, FailureFrame, MessageFrame, Recall, ResultFrame, ReturnedFrame, ScheduleFrame,
+        TaskFrame, Violation,
     },
     registry::{Index, with_sources},
-    scheduler::{Books, Effect, Ended, Ending, Lease, Limits, MemoryQueue, Pending, Scheduler},
+    run::Attempt,
+    scheduler::{
+        Books, Class, Effect, Ended, Ending, Hunger, Lease, Limits, MemoryQueue, Pending, Scheduler,
+    },
     service::{Peer, Service},
     task::{EncodedTask, ManagerId, Priority, TaskId},
 };
 
 /// A task as the manager keeps it.
 #[derive(Debug)]
-pub(super) struct Body {
-    pub(super) task: EncodedTask,
+struct Body {
+    task: EncodedTask,
     task_type: u32,
     /// Who waits for the outcome; nobody if it was scheduled.
     slot: Option<Arc<Slot>>,
@@ -55,7 +59,7 @@ pub(super) struct Body {
 
 /// What the manager's workers are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Running,
     /// Nothing is in hand any more: exit.
     Finishing,
@@ -65,22 +69,21 @@ pub(super) enum Mode {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(super) id: ManagerId,
-    pub(super) levels: u8,
-    pub(super) frame_limit_bytes: u64,
+    pub(crate) id: ManagerId,
+    pub(crate) levels: u8,
+    pub(crate) frame_limit_bytes: u64,
     index: Index,
     intake: Intake<Order>,
     core: Mutex<Core>,
-    pub(super) inbox: Inbox,
-    pub(super) mode: watch::Sender<Mode>,
-    pub(super) services: Services,
-    pub(super) returned: Mutex<Returned>,
-    pub(super) silence_limit: Duration,
+    pub(crate) inbox: Inbox,
+    pub(crate) mode: watch::Sender<Mode>,
+    pub(crate) services: Services,
+    pub(super) left: Mutex<Left>,
     /// The core's next deadline came nearer.
     pub(super) timer: Notify,
 }
 
-pub(super) struct Services(pub(super) Vec<Arc<dyn Service>>);
+pub(crate) struct Services(pub(crate) Vec<Arc<dyn Service>>);
 
 impl std::fmt::Debug for Services {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -91,14 +94,16 @@ impl std::fmt::Debug for Services {
 /// What callers want of the core.
 #[derive(Debug)]
 enum Order {
-    Schedule { priority: u8, body: Body },
+    Schedule { priority: u8, class: Class, body: Body },
     Cancel { sequence: u64 },
 }
 
 impl intake::Command for Order {
-    fn is_urgent(&self, hunger: Option<u8>) -> bool {
+    type Hunger = Hunger;
+
+    fn is_urgent(&self, hunger: Hunger) -> bool {
         match self {
-            Self::Schedule { priority, .. } => hunger.is_some_and(|hunger| *priority <= hunger),
+            Self::Schedule { priority, class, .. } => hunger.is_for(*class, *priority),
             Self::Cancel { .. } => true,
         }
     }
@@ -114,16 +119,19 @@ struct Core {
     touched: Vec<usize>,
     /// What was taken from the intake; empty between turns, kept for its memory.
     orders: Vec<Order>,
+    /// What is to be cancelled by whoever holds the lock, once that is free; empty between turns.
+    cancels: Vec<(Arc<dyn Line>, Cancel)>,
     /// When the timer will next look; none: not before it is told.
     armed: Option<Instant>,
 }
 
 /// A worker on its seat.
 #[derive(Clone, Debug)]
-pub(super) struct Seated {
-    pub(super) link: Arc<Link>,
-    pub(super) name: Arc<str>,
-    pub(super) pid: u32,
+pub(crate) struct Seated {
+    pub(crate) line: Arc<dyn Line>,
+    pub(crate) name: Arc<str>,
+    /// None for a thread.
+    pub(crate) pid: Option<u32>,
 }
 
 /// What must be told to others once the core's lock is free.
@@ -138,19 +146,19 @@ struct Deliveries {
 }
 
 /// Settings that [`Shared`] needs of a manager.
-pub(super) struct Setup {
-    pub(super) id: ManagerId,
-    pub(super) index: Index,
-    pub(super) limits: Limits,
-    pub(super) frame_limit_bytes: u64,
-    pub(super) inbox_limit_bytes: usize,
-    pub(super) start_failure_limit: u32,
-    pub(super) returned_limit: usize,
-    pub(super) services: Vec<Arc<dyn Service>>,
+pub(crate) struct Setup {
+    pub(crate) id: ManagerId,
+    pub(crate) index: Index,
+    pub(crate) limits: Limits,
+    pub(crate) frame_limit_bytes: u64,
+    pub(crate) inbox_limit_bytes: usize,
+    pub(crate) start_failure_limit: u32,
+    pub(crate) return_limit: usize,
+    pub(crate) services: Vec<Arc<dyn Service>>,
 }
 
 impl Shared {
-    pub(super) fn new(setup: Setup) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         let Setup { id, index, limits, frame_limit_bytes, .. } = setup;
         Self {
             id,
@@ -165,38 +173,30 @@ impl Shared {
                 seats: (0..limits.seats).map(|_| None).collect(),
                 touched: Vec::new(),
                 orders: Vec::new(),
+                cancels: Vec::new(),
                 armed: None,
             }),
             inbox: Inbox::new(setup.inbox_limit_bytes),
             mode: watch::Sender::new(Mode::Running),
             services: Services(setup.services),
-            returned: Mutex::new(Returned::new(setup.returned_limit)),
-            silence_limit: limits.silence_limit,
+            left: Mutex::new(Left::new(setup.return_limit)),
             timer: Notify::new(),
         }
     }
 
     /// Takes a task from outside.
-    pub(super) fn schedule(
+    pub(crate) fn schedule(
         &self,
         task: EncodedTask,
         priority: Priority,
         slot: Option<Arc<Slot>>,
     ) -> Result<TaskId, (EncodedTask, ScheduleErrorKind)> {
-        let levels = self.levels;
-        let (len_bytes, limit_bytes) = (task.payload.len() as u64, self.frame_limit_bytes);
-        if priority.0 >= levels {
-            return Err((task, ScheduleErrorKind::Priority { priority, levels }));
-        }
-        let Some(task_type) = self.index.of(&task) else {
-            let name = task.name();
-            return Err((task, ScheduleErrorKind::Unregistered { name }));
+        let (task_type, class) = match self.check(&task, priority) {
+            Ok(checked) => checked,
+            Err(kind) => return Err((task, kind)),
         };
-        if len_bytes + protocol::TASK_HEAD_BYTES > limit_bytes {
-            return Err((task, ScheduleErrorKind::TooLarge { len_bytes, limit_bytes }));
-        }
         let body = Body { task, task_type, slot, deaths: None };
-        let order = Order::Schedule { priority: priority.0, body };
+        let order = Order::Schedule { priority: priority.0, class, body };
         match self.intake.push_new(order, || self.inbox.task_added()) {
             Ok(pushed) => {
                 if pushed.turn {
@@ -209,13 +209,97 @@ impl Shared {
         }
     }
 
+    /// Whether a task can be taken, and of which type it is.
+    fn check(&self, task: &EncodedTask, priority: Priority) -> Result<(u32, Class), ScheduleErrorKind> {
+        let levels = self.levels;
+        let (len_bytes, limit_bytes) = (task.payload.len() as u64, self.frame_limit_bytes);
+        if priority.0 >= levels {
+            return Err(ScheduleErrorKind::Priority { priority, levels });
+        }
+        let Some(task_type) = self.index.of(task) else {
+            return Err(ScheduleErrorKind::Unregistered { name: task.name() });
+        };
+        if len_bytes + protocol::TASK_HEAD_BYTES > limit_bytes {
+            return Err(ScheduleErrorKind::TooLarge { len_bytes, limit_bytes });
+        }
+        Ok((task_type, self.index.class(task_type)))
+    }
+
+    /// Takes the child number `index` of an attempt that runs in this process.
+    pub(crate) fn schedule_child(
+        &self,
+        seat: usize,
+        lease: u64,
+        index: u32,
+        task: EncodedTask,
+        priority: Priority,
+    ) -> Result<(), (EncodedTask, ScheduleErrorKind)> {
+        let (task_type, class) = match self.check(&task, priority) {
+            Ok(checked) => checked,
+            Err(kind) => return Err((task, kind)),
+        };
+        self.turn(|core, _| {
+            if core.scheduler.leased(seat, Lease::from_bits(lease)).is_none() {
+                return Err((task, ScheduleErrorKind::AttemptEnded));
+            }
+            let body = Body { task, task_type, slot: None, deaths: None };
+            core.add_child(self, seat, lease, index, priority.0, class, body);
+            Ok(())
+        })
+    }
+
+    /// Puts a message of an attempt that runs in this process into the inbox;
+    /// [`announce`](Inbox::announce) tells its readers.
+    pub(crate) fn put_message(&self, attempt: Attempt, message: EncodedMessage) {
+        let task = Some(TaskId::new(self.id, attempt.sequence));
+        self.inbox.put(Item::Message { task, attempt: attempt.number, message });
+    }
+
+    /// A worker thread has not begun a task that was asked back.
+    pub(crate) fn given_back(&self, seat: usize, lease: u64) {
+        self.turn(|core, _| core.scheduler.given_back(seat, Lease::from_bits(lease)));
+    }
+
+    /// A worker thread has ended, or is left alone with what it still runs.
+    pub(crate) fn thread_gone(&self, seat: usize, running: &[u64]) {
+        self.turn(|core, _| {
+            core.seats[seat] = None;
+            let running: Vec<Lease> = running.iter().map(|&lease| Lease::from_bits(lease)).collect();
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            for &lease in &running {
+                if let Some((task, _)) = core.scheduler.leased(seat, lease) {
+                    left.abandoned.push(Abandoned {
+                        worker: worker_name(seat),
+                        task: TaskId::new(self.id, task.sequence),
+                        name: task.body.task.name().to_owned(),
+                    });
+                }
+            }
+            drop(left);
+            core.scheduler.worker_gone(seat, &running, |_| ());
+        });
+    }
+
+    /// An attempt that ran in this process has ended.
+    pub(crate) fn attempt_ended(
+        &self,
+        seat: usize,
+        lease: u64,
+        took: Duration,
+        outcome: Result<&[u8], Failed>,
+    ) {
+        self.turn(|core, deliveries| {
+            core.ended(self, Instant::now(), seat, lease, took, outcome, deliveries);
+        });
+    }
+
     pub(crate) fn cancel(&self, sequence: u64) {
         self.intake.push(Order::Cancel { sequence });
         self.turn(|_core, _deliveries| ());
     }
 
     /// A message from the manager's own side.
-    pub(super) fn send(&self, message: EncodedMessage) -> Result<(), crate::SendError> {
+    pub(crate) fn send(&self, message: EncodedMessage) -> Result<(), crate::SendError> {
         if self.intake.is_closed() {
             return Err(crate::SendError::Closed);
         }
@@ -228,16 +312,16 @@ impl Shared {
     }
 
     /// Takes nothing more from outside.
-    pub(super) fn refuse_newcomers(&self) {
+    pub(crate) fn refuse_newcomers(&self) {
         self.intake.close();
     }
 
     /// Starts nothing more, cancels what runs.
-    pub(super) fn halt(&self) {
+    pub(crate) fn halt(&self) {
         self.turn(|core, _| {
             core.scheduler.halt();
             for seat in 0..core.seats.len() {
-                core.push(seat, |out| protocol::push(kinds::CANCEL, &protocol::Cancel::All, out));
+                core.cancel(seat, Cancel::All);
             }
         });
     }
@@ -261,7 +345,7 @@ impl Shared {
     }
 
     /// A worker sits down.
-    pub(super) fn worker_ready(&self, seat: usize, seated: Seated) {
+    pub(crate) fn worker_ready(&self, seat: usize, seated: Seated) {
         self.turn(|core, _| {
             core.seats[seat] = Some(seated);
             core.scheduler.worker_ready(Instant::now(), seat);
@@ -269,30 +353,30 @@ impl Shared {
     }
 
     /// A worker did not start. Returns how long to wait before the next try.
-    pub(super) fn start_failed(&self, failure: &StartFailure) -> Duration {
+    pub(crate) fn start_failed(&self, failure: &StartFailure) -> Duration {
         let life = if failure.was_killed() { Life::Killed } else { Life::NotStarted };
         self.turn(|core, _| core.buried(life, with_sources(failure)))
     }
 
     /// A worker is dead and everything it had sent was handled. Returns how long to wait before the next one.
-    pub(super) fn worker_gone(
+    pub(crate) fn worker_gone(
         &self,
         seat: usize,
-        running: u64,
+        running: &[u64],
         certificate: DeathCertificate,
     ) -> (DeathCertificate, Duration) {
         self.turn(|core, _| {
             core.seats[seat] = None;
             let mut certificate = certificate;
-            let running = (running != 0).then(|| Lease::from_bits(running));
-            let had = core.scheduler.worker_gone(seat, running, |task| {
+            let running: Vec<Lease> = running.iter().map(|&lease| Lease::from_bits(lease)).collect();
+            let had = core.scheduler.worker_gone(seat, &running, |task| {
                 certificate.charged = Some(TaskId::new(self.id, task.sequence));
                 task.body.deaths.get_or_insert_default().push(certificate.clone());
             });
-            let life = match (running, had) {
-                (Some(_), _) => Life::Ran,
-                (None, 0) => Life::DiedIdle,
-                (None, _) => Life::Killed,
+            let life = match (running.is_empty(), had) {
+                (false, _) => Life::Ran,
+                (true, 0) => Life::DiedIdle,
+                (true, _) => Life::Killed,
             };
             let delay = core.buried(life, certificate.to_string());
             (certificate, delay)
@@ -300,7 +384,7 @@ impl Shared {
     }
 
     /// Handles every frame that the decoder holds.
-    pub(super) fn handle_frames(
+    pub(crate) fn handle_frames(
         &self,
         seat: usize,
         decoder: &mut Decoder,
@@ -330,24 +414,24 @@ impl Shared {
     }
 
     /// The manager's thread has failed: ends every task, so that nobody waits for it.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.refuse_newcomers();
         self.turn(|core, _| {
             core.scheduler.halt();
             for seat in 0..core.seats.len() {
                 core.seats[seat] = None;
-                core.scheduler.worker_gone(seat, None, |_| ());
+                core.scheduler.worker_gone(seat, &[], |_| ());
             }
         });
     }
 
     /// Whether still nothing was heard of the worker that has to be killed for that.
-    pub(super) fn is_silent(&self, seat: usize) -> bool {
+    pub(crate) fn is_silent(&self, seat: usize) -> bool {
         self.turn(|core, _| core.scheduler.is_silent(seat))
     }
 
     /// What the books, the queue and the seats say, all at one time.
-    pub(super) fn look<R>(&self, look: impl FnOnce(Books, usize, &[(Option<Seated>, usize)]) -> R) -> R {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(Books, usize, &[(Option<Seated>, usize)]) -> R) -> R {
         self.turn(|core, _| {
             let seats: Vec<_> = (0..core.seats.len())
                 .map(|seat| (core.seats[seat].clone(), core.scheduler.in_flight(seat)))
@@ -374,7 +458,11 @@ impl Shared {
         }
         core.flush();
         let nearer = core.arm();
+        let cancels = std::mem::take(&mut core.cancels);
         drop(core);
+        for (line, cancel) in cancels {
+            line.cancel(&cancel);
+        }
         if nearer {
             self.timer.notify_one();
         }
@@ -388,12 +476,19 @@ impl Shared {
 }
 
 impl Core {
-    /// Appends to the link of the worker on `seat`, if one is there.
-    fn push(&mut self, seat: usize, append: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>) {
+    /// Says something to the worker on `seat`, if one is there.
+    fn tell(&mut self, seat: usize, say: impl FnOnce(&dyn Line)) {
         let Some(seated) = &self.seats[seat] else { return };
-        seated.link.push(append).expect("numbers and bytes always encode");
+        say(&*seated.line);
         if !self.touched.contains(&seat) {
             self.touched.push(seat);
+        }
+    }
+
+    /// Notes that something is to be cancelled, once the core's lock is free.
+    fn cancel(&mut self, seat: usize, cancel: Cancel) {
+        if let Some(seated) = &self.seats[seat] {
+            self.cancels.push((Arc::clone(&seated.line), cancel));
         }
     }
 
@@ -408,7 +503,7 @@ impl Core {
                 break;
             };
             let task = dispatch.task;
-            let frame = Next::Task(TaskFrame {
+            let frame = TaskFrame {
                 lease: dispatch.lease.to_bits(),
                 sequence: task.sequence,
                 attempt: dispatch.attempt,
@@ -416,31 +511,20 @@ impl Core {
                 priority: task.priority,
                 wants_output: task.body.slot.is_some(),
                 payload: &task.body.task.payload,
-            });
-            let pushed = seated.link.push(|out| protocol::push(kinds::TASK, &frame, out));
-            pushed.expect("numbers and bytes always encode");
+            };
+            seated.line.dispatch(&frame);
             if !self.touched.contains(&seat) {
                 self.touched.push(seat);
             }
         }
         while let Some(effect) = self.scheduler.poll_effect() {
             match effect {
-                Effect::Recall { seat, at_most } => {
-                    self.push(seat, |out| protocol::push(kinds::RECALL, &at_most, out));
+                Effect::Recall { seat, at_most, from } => {
+                    self.tell(seat, |line| line.recall(&Recall { at_most, from }));
                 }
-                Effect::Cancel { seat, lease } => {
-                    let cancel = protocol::Cancel::Lease(lease.to_bits());
-                    self.push(seat, |out| protocol::push(kinds::CANCEL, &cancel, out));
-                }
-                Effect::Ping { seat } => self.push(seat, |out| {
-                    workfleet_wire::encode_frame(kinds::PING, &[], out);
-                    Ok(())
-                }),
-                Effect::Kill { seat } => {
-                    if let Some(seated) = &self.seats[seat] {
-                        seated.link.silent.notify_one();
-                    }
-                }
+                Effect::Cancel { seat, lease } => self.cancel(seat, Cancel::Lease(lease.to_bits())),
+                Effect::Ping { seat } => self.tell(seat, |line| line.ping()),
+                Effect::Kill { seat } => self.tell(seat, |line| line.give_up()),
                 Effect::Ended { task, ending, attempt } => {
                     deliveries.ended(shared, task, ending, attempt, &self.last_start_failure);
                 }
@@ -476,21 +560,12 @@ impl Core {
             kinds::RESULT => {
                 let result: ResultFrame<'_> = protocol::decode(kind, payload)?;
                 let took = Duration::from_nanos(result.took_ns);
-                self.restarts.progress();
-                if let Some(ended) = self.scheduler.done(now, seat, Lease::from_bits(result.lease), took) {
-                    deliveries.done(ended, result.output);
-                }
+                self.ended(shared, now, seat, result.lease, took, Ok(result.output), deliveries);
             }
             kinds::FAILURE => {
                 let failure: FailureFrame = protocol::decode(kind, payload)?;
                 let took = Duration::from_nanos(failure.took_ns);
-                let cancelled = failure.cause == FailureCause::Cancelled;
-                self.restarts.progress();
-                let lease = Lease::from_bits(failure.lease);
-                if let Some(ended) = self.scheduler.failed(now, seat, lease, took, cancelled) {
-                    let worker = self.seats[seat].as_ref().map(|seated| seated.name.to_string());
-                    deliveries.failed(shared, ended.task, ended.attempt, worker, failure.cause);
-                }
+                self.ended(shared, now, seat, failure.lease, took, Err(failure.failed), deliveries);
             }
             kinds::MESSAGE => {
                 let message: MessageFrame<'_> = protocol::decode(kind, payload)?;
@@ -517,7 +592,7 @@ impl Core {
             }
             kinds::FLUSH => {
                 let id: u64 = protocol::decode(kind, payload)?;
-                self.push(seat, |out| protocol::push(kinds::FLUSHED, &id, out));
+                self.tell(seat, |line| line.flushed(id));
             }
             kinds::PONG => {}
             _ => match kind.schedule_priority() {
@@ -555,27 +630,71 @@ impl Core {
         }
         let task = EncodedTask { spec, payload: child.payload.into() };
         let body = Body { task, task_type: child.task_type, slot: None, deaths: None };
-        let class = u16::try_from(child.task_type).unwrap_or(u16::MAX);
-        let lease = Lease::from_bits(child.lease);
+        let class = shared.index.class(child.task_type);
+        self.add_child(shared, seat, child.lease, child.index, priority, class, body);
+        Ok(())
+    }
+
+    /// Takes a child of the attempt under `lease`, unless it is a repetition.
+    #[expect(clippy::too_many_arguments, reason = "what a frame would carry")]
+    fn add_child(
+        &mut self,
+        shared: &Shared,
+        seat: usize,
+        lease: u64,
+        index: u32,
+        priority: u8,
+        class: Class,
+        body: Body,
+    ) {
         let Self { scheduler, orders, .. } = self;
         // What came from outside before has the smaller numbers.
         shared.intake.take_and_add(orders, |orders| {
             obey(scheduler, orders);
-            let taken = scheduler.schedule_child(seat, lease, child.index, priority, class, body).is_some();
+            let lease = Lease::from_bits(lease);
+            let taken = scheduler.schedule_child(seat, lease, index, priority, class, body).is_some();
             if taken {
                 shared.inbox.task_added();
             }
             taken
         });
-        Ok(())
+    }
+
+    /// An attempt has ended, as its worker says.
+    #[expect(clippy::too_many_arguments, reason = "what a frame would carry")]
+    fn ended(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        seat: usize,
+        lease: u64,
+        took: Duration,
+        outcome: Result<&[u8], Failed>,
+        deliveries: &mut Deliveries,
+    ) {
+        let lease = Lease::from_bits(lease);
+        self.restarts.progress();
+        match outcome {
+            Ok(output) => {
+                if let Some(ended) = self.scheduler.done(now, seat, lease, took) {
+                    deliveries.done(ended, output);
+                }
+            }
+            Err(failed) => {
+                let cancelled = failed.cause == FailureCause::Cancelled;
+                if let Some(ended) = self.scheduler.failed(now, seat, lease, took, cancelled) {
+                    let worker = self.seats[seat].as_ref().map(|seated| seated.name.to_string());
+                    deliveries.failed(shared, ended.task, ended.attempt, worker, failed);
+                }
+            }
+        }
     }
 
     /// Sends what [`push`](Self::push) and dispatching appended.
     fn flush(&mut self) {
         for seat in self.touched.drain(..) {
             if let Some(seated) = &self.seats[seat] {
-                // A worker that is gone is noticed by whoever reads its connection.
-                seated.link.flush();
+                seated.line.flush();
             }
         }
     }
@@ -595,8 +714,7 @@ impl Core {
 fn obey(scheduler: &mut Scheduler<Body>, orders: &mut Vec<Order>) {
     for order in orders.drain(..) {
         match order {
-            Order::Schedule { priority, body } => {
-                let class = u16::try_from(body.task_type).unwrap_or(u16::MAX);
+            Order::Schedule { priority, class, body } => {
                 scheduler.schedule(priority, class, body);
             }
             Order::Cancel { sequence } => scheduler.cancel(sequence),
@@ -630,14 +748,14 @@ impl Deliveries {
             }
         };
         if ending == Ending::Returned {
-            shared.returned.lock().unwrap_or_else(PoisonError::into_inner).add(&task.body.task);
+            shared.left.lock().unwrap_or_else(PoisonError::into_inner).unstarted(&task.body.task);
             if task.body.slot.is_none() {
                 // It stands in the closing report; as a failure it would stand there twice.
                 self.ended += 1;
                 return;
             }
         }
-        self.failed(shared, task, attempt, None, cause);
+        self.failed(shared, task, attempt, None, cause.into());
     }
 
     fn failed(
@@ -646,7 +764,7 @@ impl Deliveries {
         task: Pending<Body>,
         attempt: u32,
         worker: Option<String>,
-        cause: FailureCause,
+        failed: Failed,
     ) {
         let Body { task: encoded, slot, deaths, .. } = task.body;
         let deaths = deaths.map(|deaths| *deaths).unwrap_or_default();
@@ -656,7 +774,8 @@ impl Deliveries {
             debug: String::new(),
             attempt,
             worker: worker.or_else(|| deaths.last().map(|death| death.worker.clone())),
-            cause,
+            cause: failed.cause,
+            links: failed.links,
             deaths,
         };
         self.ended += 1;
@@ -692,7 +811,7 @@ impl Deliveries {
 }
 
 /// Calls a service: its panic is its own, and the manager's thread goes on.
-pub(super) fn guarded(call: impl FnOnce()) {
+pub(crate) fn guarded(call: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
         // Its destructor may panic too.
         std::mem::forget(payload);

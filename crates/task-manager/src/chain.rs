@@ -1,0 +1,202 @@
+//! Tasks one after the other, as one task.
+//!
+//! Invariant: a chain runs on one worker and is tried again as a whole; its first failure ends it and names the link.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use workfleet_wire::{DecodeError, EncodeError, message};
+
+use crate::{
+    context::TaskContext,
+    error::TaskError,
+    failure::{Failed, FailedLink, FailureCause},
+    run::caught,
+    task::{Task, TaskSpec},
+};
+
+/// Tasks of any types that are run one after the other, on one worker, as one task: of one priority, and tried again
+/// as a whole if its worker dies.
+///
+/// The first link that fails skips the rest, and is [named](crate::FailureReport::links) in the chain's failure. A chain is
+/// itself a task, so it can be a link. It needs no registration, only its links do. Cancelling it ends it before its
+/// next link, and tells the running one.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use workfleet_task_manager::{Chain, Registry, Task, TaskContext, TaskError, TaskSpec, ThreadManager};
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct Fetch(String);
+/// impl TaskSpec for Fetch {
+///     const NAME: &'static str = "fetch";
+///     type Output = ();
+/// }
+/// # impl Task for Fetch {
+/// #     fn run(self, _cx: &TaskContext) -> Result<(), TaskError> { Ok(()) }
+/// # }
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct Count(String);
+/// impl TaskSpec for Count {
+///     const NAME: &'static str = "count";
+///     type Output = usize;
+/// }
+/// # impl Task for Count {
+/// #     fn run(self, _cx: &TaskContext) -> Result<usize, TaskError> { Ok(self.0.len()) }
+/// # }
+///
+/// let manager = ThreadManager::builder(Registry::new().task::<Fetch>().task::<Count>()).start()?;
+/// let chain = Chain::new().then(&Fetch("page".into()))?.then(&Count("page".into()))?;
+/// let outputs = manager.submit(chain)?.wait()?;
+/// assert_eq!(outputs.get::<Count>(1)?, 4);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    links: Vec<Link>,
+}
+
+/// A task of a chain, encoded.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Link {
+    name: String,
+    payload: Box<[u8]>,
+}
+
+impl Chain {
+    /// A chain without links, which does nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a task to the end.
+    ///
+    /// # Errors
+    /// What the task's `Serialize` refused.
+    pub fn then<T: TaskSpec>(mut self, task: &T) -> Result<Self, EncodeError> {
+        let payload = message::encode(task)?.into_boxed_slice();
+        self.links.push(Link { name: T::NAME.to_owned(), payload });
+        Ok(self)
+    }
+
+    /// How many links it has; a chain within counts as one.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether it has no links.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+}
+
+/// The names of its links.
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.links.iter().map(|link| &*link.name).collect();
+        write!(f, "Chain[{}]", names.join(", "))
+    }
+}
+
+impl TaskSpec for Chain {
+    const NAME: &'static str = "workfleet.chain";
+    type Output = ChainOutputs;
+}
+
+impl Task for Chain {
+    fn run(self, cx: &TaskContext) -> Result<ChainOutputs, TaskError> {
+        let mut entries = Vec::with_capacity(self.links.len());
+        // Before any of them is run: half a chain is worse than none.
+        for (index, link) in self.links.iter().enumerate() {
+            let entry = cx.entry(&link.name).ok_or_else(|| {
+                let reason = format!("no task {:?} is registered", link.name);
+                link.failed(index, link.name.clone(), FailureCause::Rejected { reason }.into())
+            })?;
+            entries.push(entry);
+        }
+        let mut outputs = Vec::with_capacity(self.links.len());
+        for (index, (link, entry)) in self.links.iter().zip(entries).enumerate() {
+            let mut output = Vec::new();
+            let ended = if cx.is_cancelled() {
+                Err(FailureCause::Cancelled.into())
+            } else {
+                caught(|| (entry.run)(&link.payload, cx, Some(&mut output)))
+            };
+            match ended {
+                Ok(()) => outputs.push(output.into_boxed_slice()),
+                Err(failed) => {
+                    return Err(link.failed(index, (entry.spec)().debug_form(&link.payload), failed));
+                }
+            }
+        }
+        Ok(ChainOutputs { outputs })
+    }
+}
+
+impl Link {
+    fn failed(&self, index: usize, debug: String, mut failed: Failed) -> TaskError {
+        failed.links.insert(0, FailedLink { index: index as u32, name: self.name.clone(), debug });
+        TaskError::caused_by(failed)
+    }
+}
+
+/// What the links of a [`Chain`] yielded.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainOutputs {
+    /// Encoded, in the order of the links.
+    outputs: Vec<Box<[u8]>>,
+}
+
+/// There is no such output.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoOutput {
+    /// The chain has no such link.
+    #[error("the chain has no link {index}, but {len}")]
+    #[non_exhaustive]
+    NoLink {
+        /// The link that was asked for, from 0.
+        index: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// The link's output is of another type.
+    #[error("the output of link {index} does not decode")]
+    #[non_exhaustive]
+    Decode {
+        /// The link, from 0.
+        index: usize,
+        /// What was wrong.
+        source: DecodeError,
+    },
+}
+
+impl ChainOutputs {
+    /// What link `index`, counted from 0, yielded.
+    ///
+    /// # Errors
+    /// [`NoOutput`]: there is no such link, or its output does not decode as that of a `T`.
+    pub fn get<T: TaskSpec>(&self, index: usize) -> Result<T::Output, NoOutput>
+    where
+        T::Output: DeserializeOwned,
+    {
+        let len = self.outputs.len();
+        let output = self.outputs.get(index).ok_or(NoOutput::NoLink { index, len })?;
+        message::decode(output).map_err(|source| NoOutput::Decode { index, source })
+    }
+
+    /// How many links there were.
+    pub fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Whether there were no links.
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+}
+
+impl fmt::Debug for ChainOutputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChainOutputs").field("len", &self.outputs.len()).finish()
+    }
+}

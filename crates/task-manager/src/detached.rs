@@ -1,0 +1,94 @@
+//! A context without a worker: one task, run in place.
+
+use std::any::{Any, TypeId};
+
+use tokio_util::sync::CancellationToken;
+use workfleet_wire::Kind;
+
+use crate::{
+    extension::Extensions,
+    manager::{Manager, ScheduleErrorKind, SendError},
+    message::EncodedMessage,
+    registry::{Entry, Registry, Sessions},
+    run::{Attempt, host::Host},
+    task::{EncodedTask, ManagerId, Priority},
+};
+
+pub(crate) struct Detached {
+    manager: Box<dyn Manager>,
+    registry: Registry,
+    sessions: Sessions,
+    token: CancellationToken,
+    extensions: Extensions,
+}
+
+impl Detached {
+    /// The only attempt there is.
+    pub(crate) const ATTEMPT: Attempt = Attempt { lease: 1, sequence: 0, number: 1 };
+
+    pub(crate) fn new(manager: impl Manager + 'static, registry: Registry, sessions: Sessions) -> Self {
+        Self {
+            manager: Box::new(manager),
+            registry,
+            sessions,
+            token: CancellationToken::new(),
+            extensions: Extensions::default(),
+        }
+    }
+}
+
+impl Host for Detached {
+    fn name(&self) -> &str {
+        "detached"
+    }
+
+    fn manager(&self) -> ManagerId {
+        ManagerId::new(0, 0)
+    }
+
+    fn priority_levels(&self) -> u8 {
+        self.manager.priority_levels()
+    }
+
+    fn entry(&self, name: &str) -> Option<Entry> {
+        self.registry.entry(name)
+    }
+
+    fn session(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)> {
+        self.sessions.get(wanted)
+    }
+
+    fn is_cancelled(&self, _lease: u64) -> bool {
+        self.token.is_cancelled()
+    }
+
+    fn cancellation_token(&self, _lease: u64) -> CancellationToken {
+        self.token.clone()
+    }
+
+    fn schedule(
+        &self,
+        _attempt: Attempt,
+        task: EncodedTask,
+        priority: Priority,
+    ) -> Result<(), (EncodedTask, ScheduleErrorKind)> {
+        self.manager.schedule_encoded(task, priority).map_err(|error| error.into_parts())
+    }
+
+    fn send(&self, _attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {
+        self.manager.send_encoded(message)
+    }
+
+    fn flush(&self) -> Result<(), SendError> {
+        // A manager has what it was sent when it has taken it.
+        Ok(())
+    }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn send_frame(&self, kind: Kind, _payload: &[u8]) -> Result<(), SendError> {
+        Err(SendError::NoService { kind })
+    }
+}

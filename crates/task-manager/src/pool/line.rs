@@ -1,0 +1,30 @@
+//! The manager's end of what connects it with a worker, whatever that is.
+
+use std::fmt;
+
+use workfleet_wire::Kind;
+
+use crate::{
+    manager::SendError,
+    protocol::{Cancel, Recall, TaskFrame},
+};
+
+/// What a worker is told. Nothing here waits for the worker.
+pub(crate) trait Line: fmt::Debug + Send + Sync {
+    /// Hands a task over. [`flush`](Self::flush) sends it, and so it is for everything that follows.
+    fn dispatch(&self, task: &TaskFrame<'_>);
+    /// Asks for tasks that have not begun.
+    fn recall(&self, recall: &Recall);
+    /// Cancels, at once. Called with no lock held: it may run a task's wakers.
+    fn cancel(&self, cancel: &Cancel);
+    /// Asks for a sign of life.
+    fn ping(&self);
+    /// Everything that was sent before this request to flush has been handled.
+    fn flushed(&self, request: u64);
+    /// Sends what was said. A worker that is gone is noticed elsewhere.
+    fn flush(&self);
+    /// Nothing was heard of the worker for too long.
+    fn give_up(&self);
+    /// Sends a service's frame; a frame has at most `limit_bytes`.
+    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError>;
+}

@@ -1,0 +1,83 @@
+//! What a manager leaves behind when it closes.
+//!
+//! Invariant: a task that was never begun and a failure that nobody read stand here, or were handed to somebody
+//! before; nothing is dropped silently.
+
+use std::fmt;
+
+use crate::{
+    failure::TaskFailure,
+    inbox::Item,
+    stats::TaskCounts,
+    task::{EncodedTask, TaskId},
+};
+
+/// What was left when a manager closed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// The books: every task that was ever scheduled, by how it ended.
+    pub tasks: TaskCounts,
+    /// Tasks that were never begun, in the order in which they would have been; at most as many as the builder's
+    /// `return_limit` says, 100 by default. [`tasks.returned`](TaskCounts::returned) counts all of them.
+    pub unstarted: Vec<EncodedTask>,
+    /// Messages that nobody read.
+    pub unread_messages: u64,
+    /// Failures that nobody read, of tasks without a handle.
+    pub failures: Vec<TaskFailure>,
+    /// Tasks that ran in threads, which cannot be killed, and did not stop when they were told to. They ended as
+    /// cancelled; what they still do is lost. Always empty for worker processes.
+    pub abandoned: Vec<Abandoned>,
+}
+
+/// A task that was left running in a thread of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Abandoned {
+    /// The worker that runs it.
+    pub worker: String,
+    /// The task.
+    pub task: TaskId,
+    /// [`TaskSpec::NAME`](crate::TaskSpec::NAME) of its type.
+    pub name: String,
+}
+
+impl CloseReport {
+    pub(super) fn add(&mut self, item: Item) {
+        match item {
+            Item::Message { .. } => self.unread_messages += 1,
+            Item::Failure(failure) => self.failures.push(failure),
+        }
+    }
+}
+
+impl fmt::Display for CloseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tasks, unread_messages, failures, abandoned, .. } = self;
+        write!(f, "{tasks}; {unread_messages} messages and {} failures unread", failures.len())?;
+        for Abandoned { worker, task, name } in abandoned {
+            write!(f, "; {worker} still runs {name} {task}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is gathered for the report while a manager closes.
+#[derive(Debug)]
+pub(super) struct Left {
+    return_limit: usize,
+    pub(super) unstarted: Vec<EncodedTask>,
+    pub(super) abandoned: Vec<Abandoned>,
+}
+
+impl Left {
+    pub(super) fn new(return_limit: usize) -> Self {
+        Self { return_limit, unstarted: Vec::new(), abandoned: Vec::new() }
+    }
+
+    pub(super) fn unstarted(&mut self, task: &EncodedTask) {
+        if self.unstarted.len() < self.return_limit {
+            self.unstarted.push(task.clone());
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The settings that every pool has, and how a pool is started for the duration of a closure.
+//!
+//! Invariant: what is not acceptable is an error that names the setting, before any worker is started.
+
+use std::{
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::{ClosePolicy, CloseReport, Pool, Setup, StartError};
+use crate::{
+    registry::{Index, Registry},
+    scheduler::{Appetite, Limits},
+    service::{SERVICE_KINDS, Service},
+    sys::page,
+    task::ManagerId,
+};
+
+/// As good as for ever, and still a time that a clock can tell: longer limits mean this one.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) registry: Registry,
+    pub(crate) workers: usize,
+    pub(crate) priority_levels: u8,
+    pub(crate) async_tasks: u32,
+    pub(crate) start_failure_limit: u32,
+    pub(crate) return_limit: usize,
+    pub(crate) inbox_limit_bytes: usize,
+    pub(crate) frame_limit_bytes: u64,
+    pub(crate) limits: super::Limits,
+    pub(crate) services: Vec<Arc<dyn Service>>,
+}
+
+impl Settings {
+    pub(crate) fn new(registry: Registry) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            registry,
+            workers: 2 * cores,
+            priority_levels: 2,
+            async_tasks: 1,
+            start_failure_limit: 5,
+            return_limit: 100,
+            inbox_limit_bytes: 256 << 20,
+            frame_limit_bytes: workfleet_wire::DEFAULT_FRAME_LIMIT_BYTES,
+            limits: super::Limits {
+                init: Duration::from_secs(10),
+                session: Duration::from_secs(60),
+                exit: Duration::from_secs(10),
+            },
+            services: Vec::new(),
+        }
+    }
+
+    /// `more` are settings of one kind of pool: name, value, least, most.
+    pub(crate) fn check(&self, more: &[(&'static str, u64, u64, u64)]) -> Result<(), StartError> {
+        self.registry.check()?;
+        let settings = [
+            ("workers", self.workers as u64, 1, 4096),
+            ("priority_levels", u64::from(self.priority_levels), 1, 128),
+            ("async_tasks", u64::from(self.async_tasks), 1, page::PLACES as u64),
+            ("start_failure_limit", u64::from(self.start_failure_limit), 1, u64::from(u32::MAX)),
+            ("frame_limit", self.frame_limit_bytes, 4096, 4 << 30),
+        ];
+        for &(setting, value, least, most) in settings.iter().chain(more) {
+            if !(least..=most).contains(&value) {
+                return Err(StartError::Setting { setting, value, least, most });
+            }
+        }
+        let mut taken = Vec::new();
+        for service in &self.services {
+            let kinds = service.kinds();
+            let (first, last) = (*kinds.start(), *kinds.end());
+            let foreign = !SERVICE_KINDS.contains(&first) || !SERVICE_KINDS.contains(&last) || first > last;
+            if foreign || taken.iter().any(|&(from, to)| first <= to && from <= last) {
+                return Err(StartError::ServiceKinds { first, last });
+            }
+            taken.push((first, last));
+        }
+        Ok(())
+    }
+
+    /// What the pool's core is made from.
+    pub(crate) fn setup(&self, crash_limit: u16, silence_limit: Option<Duration>, prefetch: bool) -> Setup {
+        Setup {
+            id: new_id(),
+            index: Index::new(&self.registry, self.async_tasks > 1),
+            limits: Limits {
+                seats: self.workers,
+                levels: self.priority_levels,
+                crash_limit,
+                silence_limit,
+                appetite: Appetite { prefetch, concurrent: self.async_tasks },
+            },
+            frame_limit_bytes: self.frame_limit_bytes,
+            inbox_limit_bytes: self.inbox_limit_bytes,
+            start_failure_limit: self.start_failure_limit,
+            return_limit: self.return_limit,
+            services: self.services.clone(),
+        }
+    }
+}
+
+/// Runs `scope` with a manager that was just started, and closes it as its end asks for.
+pub(crate) fn scope<M: Deref<Target = Pool>, R, E>(
+    started: Result<M, StartError>,
+    scope: impl FnOnce(&M) -> Result<R, E>,
+) -> Result<(R, CloseReport), ScopeError<E>> {
+    let manager = started.map_err(ScopeError::Start)?;
+    let ended = catch_unwind(AssertUnwindSafe(|| scope(&manager)));
+    let policy = if matches!(ended, Ok(Ok(_))) { ClosePolicy::Cancel } else { ClosePolicy::Kill };
+    let report = manager.close_by(policy);
+    if report.tasks.returned > 0 {
+        tracing::warn!(unstarted = report.tasks.returned, "a scope ended before all its tasks had begun");
+    }
+    match ended {
+        Ok(Ok(value)) => Ok((value, report)),
+        Ok(Err(error)) => Err(ScopeError::Scope { error, report: Box::new(report) }),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// A scope did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScopeError<E> {
+    /// The manager did not start.
+    #[error("the manager did not start")]
+    Start(#[source] StartError),
+    /// The closure ended with an error; every worker was ended by [`ClosePolicy::Kill`].
+    #[error("{error}")]
+    #[non_exhaustive]
+    Scope {
+        /// The closure's error.
+        error: E,
+        /// What was left.
+        report: Box<CloseReport>,
+    },
+}
+
+fn new_id() -> ManagerId {
+    use std::hash::{BuildHasher, RandomState};
+    // A clock before 1970 sorts first, and the random part still tells managers apart.
+    let start_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    ManagerId::new(start_ms, RandomState::new().hash_one(std::process::id()))
+}
+
+/// The methods that the builder of every pool has, with a field `settings`.
+macro_rules! settings_of_every_pool {
+    () => {
+        /// How many workers: from 1 to 4096; twice the processor's cores by default.
+        pub fn workers(mut self, workers: usize) -> Self {
+            self.settings.workers = workers;
+            self
+        }
+
+        /// How many priority levels, from 1 to 128; 2 by default. 0 is the most urgent.
+        pub fn priority_levels(mut self, levels: u8) -> Self {
+            self.settings.priority_levels = levels;
+            self
+        }
+
+        /// How many [asynchronous tasks](crate::AsyncTask) one worker runs at once: from 1 to 256; 1 by default.
+        ///
+        /// They share the worker's thread: one that blocks, or any [`Task`](crate::Task) that the worker runs beside
+        /// them, holds up the others.
+        pub fn async_tasks(mut self, at_once: u32) -> Self {
+            self.settings.async_tasks = at_once;
+            self
+        }
+
+        /// After how many failed starts in a row, with no worker left, the waiting tasks fail as never started; at
+        /// least 1, 5 by default. Workers that are killed before they are ready count only if it has gone on for
+        /// 10 s.
+        pub fn start_failure_limit(mut self, failures: u32) -> Self {
+            self.settings.start_failure_limit = failures;
+            self
+        }
+
+        /// How many tasks that were never begun the [`CloseReport`](crate::CloseReport) hands back; 100 by default,
+        /// `usize::MAX` for all.
+        pub fn return_limit(mut self, tasks: usize) -> Self {
+            self.settings.return_limit = tasks;
+            self
+        }
+
+        /// Beyond how many bytes of unread messages no task is begun; 256 MiB by default. What runs goes on.
+        ///
+        /// A program whose tasks send messages has to read them, or, beyond this limit, waits for tasks that wait
+        /// for it.
+        pub fn inbox_limit(mut self, bytes: usize) -> Self {
+            self.settings.inbox_limit_bytes = bytes;
+            self
+        }
+
+        /// The largest task, output or message, encoded; from 4 KiB to 4 GiB, 64 MiB by default.
+        pub fn frame_limit(mut self, bytes: u64) -> Self {
+            self.settings.frame_limit_bytes = bytes;
+            self
+        }
+
+        /// How long a worker may take to make its [sessions](crate::Registry::session); 60 s by default.
+        pub fn session_limit(mut self, limit: std::time::Duration) -> Self {
+            self.settings.limits.session = limit.min($crate::pool::settings::FOR_EVER);
+            self
+        }
+
+        /// How long cancelled tasks may take to end, and workers to exit, when the manager closes; 10 s by default.
+        pub fn grace(mut self, grace: std::time::Duration) -> Self {
+            self.settings.limits.exit = grace.min($crate::pool::settings::FOR_EVER);
+            self
+        }
+
+        /// Mounts a service on the connections of the workers.
+        pub fn service(mut self, service: std::sync::Arc<dyn crate::Service>) -> Self {
+            self.settings.services.push(service);
+            self
+        }
+    };
+}
+pub(crate) use settings_of_every_pool;

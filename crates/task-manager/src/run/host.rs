@@ -1,0 +1,42 @@
+//! Where an attempt runs: in a worker process, on a thread of the manager's process, or in place. What
+//! [`TaskContext`](crate::TaskContext) and [`Proxy`](crate::Proxy) are the faces of.
+
+use std::any::{Any, TypeId};
+
+use tokio_util::sync::CancellationToken;
+use workfleet_wire::Kind;
+
+use super::Attempt;
+use crate::{
+    extension::Extensions,
+    manager::{ScheduleErrorKind, SendError},
+    message::EncodedMessage,
+    registry::Entry,
+    task::{EncodedTask, ManagerId, Priority},
+};
+
+pub(crate) trait Host: Send + Sync {
+    /// The worker's name.
+    fn name(&self) -> &str;
+    fn manager(&self) -> ManagerId;
+    fn priority_levels(&self) -> u8;
+    /// The code of a type of task.
+    fn entry(&self, name: &str) -> Option<Entry>;
+    fn session(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)>;
+    fn is_cancelled(&self, lease: u64) -> bool;
+    fn cancellation_token(&self, lease: u64) -> CancellationToken;
+    /// Schedules a child of an attempt.
+    fn schedule(
+        &self,
+        attempt: Attempt,
+        task: EncodedTask,
+        priority: Priority,
+    ) -> Result<(), (EncodedTask, ScheduleErrorKind)>;
+    /// Sends a message of an attempt.
+    fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError>;
+    /// Returns when the manager has everything that was sent before.
+    fn flush(&self) -> Result<(), SendError>;
+    fn extensions(&self) -> &Extensions;
+    /// Sends a service's frame.
+    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
+}

@@ -1,0 +1,69 @@
+//! How a worker runs what it is given: the same in a process of its own, on a thread of the manager's, and in place.
+//!
+//! Invariant: whatever a task's code does, short of ending its process, its attempt ends as a value.
+
+pub(crate) mod host;
+pub(crate) mod open;
+pub(crate) mod panics;
+pub(crate) mod queue;
+mod running;
+pub(crate) mod together;
+
+use std::{
+    any::Any,
+    panic::{self, AssertUnwindSafe},
+};
+
+use crate::{
+    failure::{Failed, FailureCause},
+    registry::Sessions,
+};
+
+/// One attempt at a task, as whoever runs it knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// What fences its reports.
+    pub(crate) lease: u64,
+    /// The task's place in its manager's order of arrival.
+    pub(crate) sequence: u64,
+    /// From 1.
+    pub(crate) number: u32,
+}
+
+/// A task's thread has as much stack as a main thread has by default.
+pub(crate) const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// Runs a task's code: its panic is a failure.
+pub(crate) fn caught<R>(run: impl FnOnce() -> Result<R, Failed>) -> Result<R, Failed> {
+    // A panic that an earlier task caught, or that was resumed, is none of this one's.
+    panics::forget();
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(panicked(payload).into()))
+}
+
+/// The failure of an attempt that ended in this panic, on this thread, just now.
+fn panicked(payload: Box<dyn Any + Send>) -> FailureCause {
+    let (location, backtrace) = panics::last();
+    FailureCause::Panicked { message: panic_message(payload), location, backtrace }
+}
+
+/// Makes a worker's sessions.
+pub(crate) fn make_sessions(registry: &crate::Registry) -> Result<Sessions, String> {
+    panic::catch_unwind(AssertUnwindSafe(|| registry.make_sessions()))
+        .unwrap_or_else(|payload| Err(format!("a session panicked: {}", panic_message(payload))))
+}
+
+/// The text that a panic carries, as the standard hook prints it.
+fn panic_message(payload: Box<dyn Any + Send>) -> String {
+    let message = if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a value that is no text".to_owned()
+    };
+    // Its destructor is a task's code too, and so is that of what it may panic with, which is not worth a third try.
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(payload);
+    }
+    message
+}

@@ -1,0 +1,185 @@
+//! The frames between services and the extensions of worker threads. There is no socket between them, but the same
+//! rule: whoever sends is never called back before it has returned.
+//!
+//! Invariants:
+//! - Frames are handed over in the order in which they were sent, on the manager's thread, with no lock held.
+//! - What waits for a service is bounded: beyond [`HIGH_WATER_BYTES`] a task that sends waits for the manager's thread.
+//!   What waits for an extension is bounded by refusing more.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use tokio::sync::Notify;
+use workfleet_wire::Kind;
+
+use super::worker::ThreadWorker;
+use crate::{
+    manager::SendError,
+    pool::guarded,
+    run::host::Host,
+    service::{Incarnation, Peer, Service},
+};
+
+/// Whoever finds more than this on its way to services waits until they have taken it.
+const HIGH_WATER_BYTES: usize = 1024 * 1024;
+/// While more than this, or than one frame may have, is on its way to extensions, more is refused.
+const WAITING_LIMIT_BYTES: u64 = 16 << 20;
+
+pub(super) struct Exchange {
+    services: Vec<Arc<dyn Service>>,
+    state: Mutex<State>,
+    /// A frame has come.
+    arrived: Notify,
+    /// Services have taken what waited, or nothing is handed over any more.
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    frames: VecDeque<Frame>,
+    to_services_bytes: usize,
+    to_extensions_bytes: usize,
+    closed: bool,
+}
+
+struct Frame {
+    to: To,
+    kind: Kind,
+    payload: Box<[u8]>,
+}
+
+enum To {
+    Service(Peer),
+    Extension(Weak<ThreadWorker>),
+}
+
+impl Exchange {
+    pub(super) fn new(services: Vec<Arc<dyn Service>>) -> Self {
+        Self { services, state: Mutex::default(), arrived: Notify::new(), room: Condvar::new() }
+    }
+
+    /// Sends a frame to the service whose it is; waits while too much waits for them.
+    pub(super) fn to_service(&self, peer: Peer, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        if self.service(kind).is_none() {
+            return Err(SendError::NoService { kind });
+        }
+        let mut state = self.lock();
+        while state.to_services_bytes > HIGH_WATER_BYTES && !state.closed {
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.closed {
+            return Err(SendError::AttemptEnded);
+        }
+        state.to_services_bytes += payload.len();
+        self.push(state, Frame { to: To::Service(peer), kind, payload: payload.into() });
+        Ok(())
+    }
+
+    /// Sends a frame to the extension whose it is; never waits.
+    pub(super) fn to_extension(
+        &self,
+        worker: Weak<ThreadWorker>,
+        kind: Kind,
+        payload: &[u8],
+        limit_bytes: u64,
+    ) -> Result<(), SendError> {
+        let mut state = self.lock();
+        let limit_bytes = limit_bytes.max(WAITING_LIMIT_BYTES);
+        let waiting_bytes = state.to_extensions_bytes as u64;
+        if state.closed || worker.strong_count() == 0 {
+            return Err(SendError::WorkerGone);
+        }
+        if waiting_bytes > limit_bytes {
+            return Err(SendError::Full { waiting_bytes, limit_bytes });
+        }
+        state.to_extensions_bytes += payload.len();
+        self.push(state, Frame { to: To::Extension(worker), kind, payload: payload.into() });
+        Ok(())
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, frame: Frame) {
+        state.frames.push_back(frame);
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Hands frames over, for as long as it is polled.
+    pub(super) async fn serve(self: Arc<Self>) -> Infallible {
+        loop {
+            while let Some(frame) = self.take() {
+                self.hand_over(&frame);
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Frame> {
+        let mut state = self.lock();
+        let frame = state.frames.pop_front()?;
+        match frame.to {
+            To::Service(_) => {
+                let before_bytes = state.to_services_bytes;
+                state.to_services_bytes -= frame.payload.len();
+                if before_bytes > HIGH_WATER_BYTES && state.to_services_bytes <= HIGH_WATER_BYTES {
+                    self.room.notify_all();
+                }
+            }
+            To::Extension(_) => state.to_extensions_bytes -= frame.payload.len(),
+        }
+        Some(frame)
+    }
+
+    fn hand_over(&self, Frame { to, kind, payload }: &Frame) {
+        match to {
+            To::Service(peer) => {
+                if let Some(service) = self.service(*kind) {
+                    guarded(|| service.on_frame(peer, *kind, payload));
+                }
+            }
+            To::Extension(worker) => {
+                let Some(worker) = worker.upgrade() else { return };
+                guarded(|| {
+                    if !worker.extensions().on_frame(*kind, payload) {
+                        tracing::error!(worker = worker.name(), %kind, "a frame came that no extension expects");
+                    }
+                });
+            }
+        }
+    }
+
+    /// A worker is gone.
+    pub(super) fn worker_gone(&self, incarnation: Incarnation) {
+        for service in &self.services {
+            guarded(|| service.on_worker_gone(incarnation));
+        }
+    }
+
+    /// Nothing is handed over any more.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let left = std::mem::take(&mut state.frames);
+        drop(state);
+        self.room.notify_all();
+        // A frame holds its peer, whose destructors are not run under the lock.
+        drop(left);
+    }
+
+    fn service(&self, kind: Kind) -> Option<&Arc<dyn Service>> {
+        self.services.iter().find(|service| service.kinds().contains(&kind.0))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! The manager's end of a worker thread: its queue, which it hands tasks to directly.
+
+use std::{
+    iter::once,
+    sync::{Arc, Weak},
+};
+
+use workfleet_wire::Kind;
+
+use super::{exchange::Exchange, worker::ThreadWorker};
+use crate::{
+    manager::SendError,
+    pool::Line,
+    protocol::{Cancel, Recall, TaskFrame},
+    registry::Entry,
+    run::queue::{Queued, TaskQueue},
+};
+
+#[derive(Debug)]
+pub(super) struct ThreadLine {
+    pub(super) queue: Arc<TaskQueue>,
+    pub(super) entries: Arc<[Entry]>,
+    pub(super) together: bool,
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) worker: Weak<ThreadWorker>,
+}
+
+impl Line for ThreadLine {
+    fn dispatch(&self, task: &TaskFrame<'_>) {
+        self.queue.add(once(Queued::new(task, &self.entries, self.together)));
+    }
+
+    fn recall(&self, _recall: &Recall) {
+        debug_assert!(false, "a thread is given nothing that it cannot begin");
+    }
+
+    fn cancel(&self, cancel: &Cancel) {
+        let lease = match *cancel {
+            Cancel::Lease(lease) => Some(lease),
+            Cancel::All => None,
+        };
+        self.queue.revoke(lease);
+    }
+
+    fn ping(&self) {
+        debug_assert!(false, "a thread has no limit on its silence");
+    }
+
+    fn flushed(&self, _request: u64) {
+        debug_assert!(false, "what a thread sends has arrived");
+    }
+
+    fn flush(&self) {}
+
+    fn give_up(&self) {
+        debug_assert!(false, "a thread has no limit on its silence");
+    }
+
+    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
+        self.exchange.to_extension(Weak::clone(&self.worker), kind, payload, limit_bytes)
+    }
+}

@@ -1,0 +1,106 @@
+//! Tasks on threads of this process.
+//!
+//! The scheduler, the inbox, the handles and the ways to close are those of every pool; here a worker is a thread.
+//! [`seat`] is the life of one, [`worker`] what runs on it, and [`exchange`] carries the frames of services.
+
+mod builder;
+mod exchange;
+mod line;
+mod seat;
+mod worker;
+
+use std::{fmt, ops::Deref};
+
+pub use builder::ThreadManagerBuilder;
+
+use crate::{
+    manager::{Manager, ScheduleError, SendError},
+    message::EncodedMessage,
+    pool::Pool,
+    registry::Registry,
+    task::{EncodedTask, Priority},
+};
+
+/// A [`Pool`] of threads: the same tasks, unchanged, in this process.
+///
+/// Tasks travel as they do to another process, by name and data, so what works here works there. What differs is what a
+/// thread cannot do:
+///
+/// - It cannot be killed. A task that does not stop when it is told to is abandoned by
+///   [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel) after the grace period, and by
+///   [`ClosePolicy::Kill`](crate::ClosePolicy::Kill) at once; the [report](crate::CloseReport::abandoned) names it.
+/// - It cannot die alone: what ends a worker process (an abort, a signal, `exit`) ends this one. A panic is a failure of
+///   its task here too, unless the program is built with `panic = "abort"`.
+/// - It has no silence to be noticed by, no log of its own, and no attempt but the first.
+///
+/// A task that waits for another of the same pool holds up the thread that the other may need: see
+/// [`TaskContext::schedule`](crate::TaskContext::schedule) for what does not wait.
+///
+/// To tell where a task panicked, the first start of a thread manager puts a panic hook before the program's own, which
+/// it calls.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use workfleet_task_manager::{
+///     ClosePolicy, Registry, Task, TaskContext, TaskError, TaskSpec, ThreadManager,
+/// };
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct Square(u64);
+/// impl TaskSpec for Square {
+///     const NAME: &'static str = "square";
+///     type Output = u64;
+/// }
+/// impl Task for Square {
+///     fn run(self, _cx: &TaskContext) -> Result<u64, TaskError> {
+///         Ok(self.0 * self.0)
+///     }
+/// }
+///
+/// let manager = ThreadManager::builder(Registry::new().task::<Square>()).workers(2).start()?;
+/// assert_eq!(manager.submit(Square(7))?.wait()?, 49);
+/// assert_eq!(manager.close(ClosePolicy::Join)?.tasks.done, 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct ThreadManager {
+    pool: Pool,
+}
+
+impl ThreadManager {
+    /// A manager of tasks in `registry`, to be [started](ThreadManagerBuilder::start).
+    pub fn builder(registry: Registry) -> ThreadManagerBuilder {
+        ThreadManagerBuilder::new(registry)
+    }
+}
+
+impl Deref for ThreadManager {
+    type Target = Pool;
+
+    fn deref(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+impl Manager for ThreadManager {
+    fn priority_levels(&self) -> u8 {
+        self.pool.priority_levels()
+    }
+
+    fn schedule_encoded(
+        &self,
+        task: EncodedTask,
+        priority: Priority,
+    ) -> Result<(), ScheduleError<EncodedTask>> {
+        self.pool.schedule_encoded(task, priority)
+    }
+
+    fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError> {
+        self.pool.send_encoded(message)
+    }
+}
+
+impl fmt::Debug for ThreadManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadManager").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,230 @@
+//! What runs on a worker thread.
+//!
+//! Invariants:
+//! - What an attempt says is taken between its begin and its end, and by then it is where it belongs: there is nothing
+//!   to flush.
+//! - A worker that was abandoned says nothing any more.
+
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+use workfleet_wire::Kind;
+
+use super::exchange::Exchange;
+use crate::{
+    context::TaskContext,
+    extension::Extensions,
+    failure::{Failed, FailureCause},
+    manager::{ScheduleErrorKind, SendError},
+    message::EncodedMessage,
+    pool::{OwnThread, Shared},
+    protocol::ResultFrame,
+    registry::{AsyncRunFn, Entry, Registry, Sessions, on_own_runtime},
+    run::{
+        Attempt, caught,
+        host::Host,
+        open::OpenAttempts,
+        panics,
+        queue::{Queued, TaskQueue, Turn},
+        together::{self, Desk},
+    },
+    service::Peer,
+    task::{EncodedTask, ManagerId, Priority},
+};
+
+/// A worker thread.
+pub(super) struct ThreadWorker {
+    pub(super) name: Arc<str>,
+    pub(super) seat: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) registry: Registry,
+    pub(super) entries: Arc<[Entry]>,
+    pub(super) queue: Arc<TaskQueue>,
+    pub(super) sessions: OnceLock<Sessions>,
+    pub(super) open: Mutex<OpenAttempts>,
+    pub(super) extensions: Extensions,
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) peer: Peer,
+}
+
+impl ThreadWorker {
+    /// Runs tasks until there are none any more.
+    pub(super) fn run(self: &Arc<Self>) {
+        let _own = OwnThread::of(&self.shared);
+        panics::keep();
+        while let Turn::Run(task, _) = self.queue.next(None, || ()) {
+            if task.revoked {
+                self.give_back(&task);
+            } else if task.concurrent {
+                let lease = task.lease();
+                if let Err(error) = on_own_runtime(|runtime| together::run(self, runtime, task)) {
+                    let reason = format!("no runtime: {error}");
+                    self.queue.end_concurrent(lease);
+                    let failed = FailureCause::Rejected { reason }.into();
+                    self.shared.attempt_ended(self.seat, lease, Duration::ZERO, Err(failed));
+                }
+            } else {
+                self.run_single(task);
+            }
+        }
+    }
+
+    /// Takes nothing more from what runs here.
+    pub(super) fn abandon(&self) {
+        *self.lock_open() = OpenAttempts::default();
+    }
+
+    fn give_back(&self, task: &Queued) {
+        self.queue.end_concurrent(task.lease());
+        self.shared.given_back(self.seat, task.lease());
+    }
+
+    fn report(&self, lease: u64, ended: Result<Vec<u8>, Failed>, took: Duration) {
+        let limit_bytes = self.shared.frame_limit_bytes;
+        let ended = match ended {
+            Ok(output) if output.len() as u64 + ResultFrame::HEAD_BYTES > limit_bytes => {
+                let reason = format!("it has {} bytes, of {limit_bytes} that fit a frame", output.len());
+                Err(FailureCause::Output { reason }.into())
+            }
+            // Who was told to stop, and then fails, was stopped.
+            Err(Failed { cause: FailureCause::Error { .. }, .. }) if self.queue.is_cancelled(lease) => {
+                Err(FailureCause::Cancelled.into())
+            }
+            ended => ended,
+        };
+        self.lock_open().close(lease);
+        self.shared.attempt_ended(self.seat, lease, took, ended.as_deref().map_err(Clone::clone));
+    }
+
+    fn lock_open(&self) -> MutexGuard<'_, OpenAttempts> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk for ThreadWorker {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Queued>> {
+        loop {
+            match self.queue.poll_next(cx) {
+                Poll::Ready(Some(task)) if task.revoked => self.give_back(&task),
+                polled => return polled,
+            }
+        }
+    }
+
+    fn run_single(self: &Arc<Self>, task: Queued) {
+        let lease = task.lease();
+        let began = Instant::now();
+        self.lock_open().open(lease);
+        let mut output = Vec::new();
+        let ended = match self.entries.get(task.task_type as usize) {
+            None => Err(task.unknown().into()),
+            Some(entry) => {
+                let cx = TaskContext::new(self.clone(), task.attempt);
+                let wanted = task.wants_output.then_some(&mut output);
+                caught(|| (entry.run)(&task.payload, &cx, wanted))
+            }
+        };
+        self.report(lease, ended.map(|()| output), began.elapsed());
+    }
+
+    fn begin(self: &Arc<Self>, task: &Queued) -> (TaskContext, Option<AsyncRunFn>) {
+        self.lock_open().open(task.lease());
+        let entry = self.entries.get(task.task_type as usize);
+        (TaskContext::new(self.clone(), task.attempt), entry.and_then(|entry| entry.run_async))
+    }
+
+    fn end(&self, task: Queued, ended: Result<Vec<u8>, Failed>, took: Duration) {
+        self.report(task.lease(), ended, took);
+        self.queue.end_concurrent(task.lease());
+    }
+}
+
+impl Host for ThreadWorker {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn manager(&self) -> ManagerId {
+        self.shared.id
+    }
+
+    fn priority_levels(&self) -> u8 {
+        self.shared.levels
+    }
+
+    fn entry(&self, name: &str) -> Option<Entry> {
+        self.registry.entry(name)
+    }
+
+    fn session(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)> {
+        self.sessions.get()?.get(wanted)
+    }
+
+    fn is_cancelled(&self, lease: u64) -> bool {
+        self.queue.is_cancelled(lease)
+    }
+
+    fn cancellation_token(&self, lease: u64) -> CancellationToken {
+        self.queue.token(lease)
+    }
+
+    fn schedule(
+        &self,
+        attempt: Attempt,
+        task: EncodedTask,
+        priority: Priority,
+    ) -> Result<(), (EncodedTask, ScheduleErrorKind)> {
+        let index = match self.lock_open().next_child(attempt.lease) {
+            None => return Err((task, ScheduleErrorKind::AttemptEnded)),
+            Some(next) => {
+                let index = *next;
+                *next += 1;
+                index
+            }
+        };
+        self.shared.schedule_child(self.seat, attempt.lease, index, task, priority)
+    }
+
+    fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {
+        let (len_bytes, limit_bytes) = (message.len_bytes(), self.shared.frame_limit_bytes);
+        if len_bytes > limit_bytes {
+            return Err(SendError::TooLarge { len_bytes, limit_bytes });
+        }
+        let open = self.lock_open();
+        if !open.is_open(attempt.lease) {
+            return Err(SendError::AttemptEnded);
+        }
+        self.shared.put_message(attempt, message);
+        drop(open);
+        self.shared.inbox.announce();
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), SendError> {
+        Ok(())
+    }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        let (len_bytes, limit_bytes) = (payload.len() as u64, self.shared.frame_limit_bytes);
+        if len_bytes > limit_bytes {
+            return Err(SendError::TooLarge { len_bytes, limit_bytes });
+        }
+        self.exchange.to_service(self.peer.clone(), kind, payload)
+    }
+}
+
+impl fmt::Debug for ThreadWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadWorker").field("name", &self.name).finish_non_exhaustive()
+    }
+}
