@@ -133,7 +133,7 @@ impl Task for Chain {
 }
 
 impl Link {
-    fn failed(&self, index: usize, debug: String, mut failed: Failed) -> TaskError {
+    fn failed(&self, index: usize, debug: String, mut failed: Box<Failed>) -> TaskError {
         failed.links.insert(0, FailedLink { index: index as u32, name: self.name.clone(), debug });
         TaskError::caused_by(failed)
     }

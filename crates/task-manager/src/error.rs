@@ -38,9 +38,9 @@ impl TaskError {
         Self { chain: vec![message.into()], backtrace: Backtrace::capture(), failed: None }
     }
 
-    pub(crate) fn caused_by(failed: Failed) -> Self {
+    pub(crate) fn caused_by(failed: Box<Failed>) -> Self {
         let chain = vec![failed.cause.to_string()];
-        Self { chain, backtrace: Backtrace::disabled(), failed: Some(Box::new(failed)) }
+        Self { chain, backtrace: Backtrace::disabled(), failed: Some(failed) }
     }
 
     /// The error's text first, then those of its sources, outermost first.
@@ -49,10 +49,10 @@ impl TaskError {
     }
 
     /// How a task that returned this has failed.
-    pub(crate) fn into_failed(self) -> Failed {
+    pub(crate) fn into_failed(self) -> Box<Failed> {
         let captured = self.backtrace.status() == BacktraceStatus::Captured;
         match self.failed {
-            Some(failed) => *failed,
+            Some(failed) => failed,
             None => {
                 let backtrace = captured.then(|| self.backtrace.to_string());
                 FailureCause::Error { chain: self.chain, backtrace }.into()

@@ -89,16 +89,15 @@ pub(crate) struct Failed {
     pub(crate) links: Vec<FailedLink>,
 }
 
-impl From<FailureCause> for Failed {
+impl From<FailureCause> for Box<Failed> {
     fn from(cause: FailureCause) -> Self {
-        Self { cause, links: Vec::new() }
+        Box::new(Failed { cause, links: Vec::new() })
     }
 }
 
 impl Failed {
-    /// The same failure, with texts short enough to travel in a frame of at most `limit_bytes`: it must reach its
-    /// manager.
-    pub(crate) fn shortened(mut self, limit_bytes: u64) -> Self {
+    /// Cuts its texts, so that it travels in a frame of at most `limit_bytes`: it must reach its manager.
+    pub(crate) fn shorten(&mut self, limit_bytes: u64) {
         let mut budget = usize::try_from(limit_bytes / 2).unwrap_or(usize::MAX);
         let mut shorten = |text: &mut String| {
             let room = budget > 0;
@@ -114,7 +113,6 @@ impl Failed {
         });
         let kept = kept.take_while(|room| *room).count();
         self.links.truncate(kept);
-        self
     }
 }
 

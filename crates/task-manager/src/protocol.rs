@@ -99,7 +99,7 @@ impl ResultFrame<'_> {
 pub(crate) struct FailureFrame {
     pub(crate) lease: u64,
     pub(crate) took_ns: u64,
-    pub(crate) failed: Failed,
+    pub(crate) failed: Box<Failed>,
 }
 
 /// Worker → manager: tasks that had not begun, back.

@@ -66,14 +66,14 @@ struct Inner {
 }
 
 /// Decodes a task, runs it, and appends its encoded output if that is wanted.
-type RunFn = fn(&[u8], &TaskContext, Option<&mut Vec<u8>>) -> Result<(), Failed>;
+type RunFn = fn(&[u8], &TaskContext, Option<&mut Vec<u8>>) -> Result<(), Box<Failed>>;
 
 /// The same for a task that runs beside others; the flag says whether the output is wanted.
 pub(crate) type AsyncRunFn = for<'a> fn(
     &'a [u8],
     &'a TaskContext,
     bool,
-) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Failed>> + 'a>>;
+) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Box<Failed>>> + 'a>>;
 
 /// A type of task and its code.
 #[derive(Clone, Copy)]
@@ -318,7 +318,7 @@ fn run_encoded<T: Task>(
     payload: &[u8],
     cx: &TaskContext,
     output: Option<&mut Vec<u8>>,
-) -> Result<(), Failed> {
+) -> Result<(), Box<Failed>> {
     let value = decode::<T>(payload)?.run(cx).map_err(TaskError::into_failed)?;
     output.map_or(Ok(()), |output| encode_output::<T>(&value, output))
 }
@@ -327,7 +327,7 @@ fn run_encoded_async<'a, T: AsyncTask>(
     payload: &'a [u8],
     cx: &'a TaskContext,
     wants_output: bool,
-) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Failed>> + 'a>> {
+) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Box<Failed>>> + 'a>> {
     Box::pin(async move {
         let value = decode::<T>(payload)?.run(cx).await.map_err(TaskError::into_failed)?;
         let mut output = Vec::new();
@@ -342,7 +342,7 @@ fn block_on_encoded<T: AsyncTask>(
     payload: &[u8],
     cx: &TaskContext,
     output: Option<&mut Vec<u8>>,
-) -> Result<(), Failed> {
+) -> Result<(), Box<Failed>> {
     let task = decode::<T>(payload)?;
     let ended = on_own_runtime(|runtime| runtime.block_on(task.run(cx)));
     let ended = ended.map_err(|error| TaskError::from(error).into_failed())?;
@@ -365,11 +365,11 @@ pub(crate) fn on_own_runtime<R>(run: impl FnOnce(&Runtime) -> R) -> std::io::Res
     })
 }
 
-fn decode<T: TaskSpec>(payload: &[u8]) -> Result<T, Failed> {
+fn decode<T: TaskSpec>(payload: &[u8]) -> Result<T, Box<Failed>> {
     message::decode(payload).map_err(|error| FailureCause::Rejected { reason: with_sources(&error) }.into())
 }
 
-fn encode_output<T: TaskSpec>(value: &T::Output, output: &mut Vec<u8>) -> Result<(), Failed> {
+fn encode_output<T: TaskSpec>(value: &T::Output, output: &mut Vec<u8>) -> Result<(), Box<Failed>> {
     message::encode_into(value, output)
         .map_err(|error: EncodeError| FailureCause::Output { reason: with_sources(&error) }.into())
 }

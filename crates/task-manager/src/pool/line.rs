@@ -25,6 +25,8 @@ pub(crate) trait Line: fmt::Debug + Send + Sync {
     fn flush(&self);
     /// Nothing was heard of the worker for too long.
     fn give_up(&self);
+    /// The worker has had its share of tasks: it is to go, and another comes.
+    fn retire(&self);
     /// Sends a service's frame; a frame has at most `limit_bytes`.
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError>;
 }

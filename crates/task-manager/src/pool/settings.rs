@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     pub(crate) priority_levels: u8,
     pub(crate) async_tasks: u32,
+    pub(crate) tasks_per_worker: u64,
     pub(crate) start_failure_limit: u32,
     pub(crate) return_limit: usize,
     pub(crate) inbox_limit_bytes: usize,
@@ -44,6 +45,7 @@ impl Settings {
             workers: 2 * cores,
             priority_levels: 2,
             async_tasks: 1,
+            tasks_per_worker: u64::MAX,
             start_failure_limit: 5,
             return_limit: 100,
             inbox_limit_bytes: 256 << 20,
@@ -63,7 +65,8 @@ impl Settings {
         let settings = [
             ("workers", self.workers as u64, 1, 4096),
             ("priority_levels", u64::from(self.priority_levels), 1, 128),
-            ("async_tasks", u64::from(self.async_tasks), 1, page::PLACES as u64),
+            ("async_tasks", u64::from(self.async_tasks), 1, page::PLACES as u64 - 1),
+            ("tasks_per_worker", self.tasks_per_worker, 1, u64::MAX),
             ("start_failure_limit", u64::from(self.start_failure_limit), 1, u64::from(u32::MAX)),
             ("frame_limit", self.frame_limit_bytes, 4096, 4 << 30),
         ];
@@ -96,6 +99,7 @@ impl Settings {
                 crash_limit,
                 silence_limit,
                 appetite: Appetite { prefetch, concurrent: self.async_tasks },
+                tasks_per_worker: self.tasks_per_worker,
             },
             frame_limit_bytes: self.frame_limit_bytes,
             inbox_limit_bytes: self.inbox_limit_bytes,
@@ -165,12 +169,20 @@ macro_rules! settings_of_every_pool {
             self
         }
 
-        /// How many [asynchronous tasks](crate::AsyncTask) one worker runs at once: from 1 to 256; 1 by default.
+        /// How many [asynchronous tasks](crate::AsyncTask) one worker runs at once: from 1 to 255; 1 by default.
         ///
         /// They share the worker's thread: one that blocks, or any [`Task`](crate::Task) that the worker runs beside
         /// them, holds up the others.
         pub fn async_tasks(mut self, at_once: u32) -> Self {
             self.settings.async_tasks = at_once;
+            self
+        }
+
+        /// After how many tasks a worker is replaced by a new one, with new sessions: for code that leaks; at least 1, by
+        /// default never.
+        #[doc(alias = "maxtasksperchild")]
+        pub fn tasks_per_worker(mut self, tasks: u64) -> Self {
+            self.settings.tasks_per_worker = tasks;
             self
         }
 

@@ -286,7 +286,7 @@ impl Shared {
         seat: usize,
         lease: u64,
         took: Duration,
-        outcome: Result<&[u8], Failed>,
+        outcome: Result<&[u8], Box<Failed>>,
     ) {
         self.turn(|core, deliveries| {
             core.ended(self, Instant::now(), seat, lease, took, outcome, deliveries);
@@ -525,6 +525,7 @@ impl Core {
                 Effect::Cancel { seat, lease } => self.cancel(seat, Cancel::Lease(lease.to_bits())),
                 Effect::Ping { seat } => self.tell(seat, |line| line.ping()),
                 Effect::Kill { seat } => self.tell(seat, |line| line.give_up()),
+                Effect::Retire { seat } => self.tell(seat, |line| line.retire()),
                 Effect::Ended { task, ending, attempt } => {
                     deliveries.ended(shared, task, ending, attempt, &self.last_start_failure);
                 }
@@ -669,7 +670,7 @@ impl Core {
         seat: usize,
         lease: u64,
         took: Duration,
-        outcome: Result<&[u8], Failed>,
+        outcome: Result<&[u8], Box<Failed>>,
         deliveries: &mut Deliveries,
     ) {
         let lease = Lease::from_bits(lease);
@@ -764,7 +765,7 @@ impl Deliveries {
         task: Pending<Body>,
         attempt: u32,
         worker: Option<String>,
-        failed: Failed,
+        failed: Box<Failed>,
     ) {
         let Body { task: encoded, slot, deaths, .. } = task.body;
         let deaths = deaths.map(|deaths| *deaths).unwrap_or_default();

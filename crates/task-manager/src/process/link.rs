@@ -36,6 +36,8 @@ pub(super) struct Link {
     blocked: Notify,
     /// Nothing was heard of the worker for too long.
     pub(super) silent: Notify,
+    /// The worker is to go.
+    pub(super) retired: Notify,
 }
 
 /// How soon a full socket is tried again if the process has no descriptor left to be told by.
@@ -50,6 +52,7 @@ impl Link {
             full: AtomicBool::new(false),
             blocked: Notify::new(),
             silent: Notify::new(),
+            retired: Notify::new(),
         }
     }
 
@@ -145,6 +148,10 @@ impl Line for Link {
 
     fn give_up(&self) {
         self.silent.notify_one();
+    }
+
+    fn retire(&self) {
+        self.retired.notify_one();
     }
 
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {

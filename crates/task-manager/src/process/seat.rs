@@ -335,6 +335,10 @@ impl Worker {
                     self.drain(shared, seat);
                     return None;
                 }
+                () = link.retired.notified() => {
+                    link.finish();
+                    exit_deadline = Some(Instant::now() + plan.limits.exit);
+                }
                 () = link.silent.notified() => {
                     // We may be the one who was late: what it has sent counts.
                     self.drain(shared, seat);

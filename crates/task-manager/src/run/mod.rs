@@ -16,6 +16,7 @@ use std::{
 
 use crate::{
     failure::{Failed, FailureCause},
+    protocol::ResultFrame,
     registry::Sessions,
 };
 
@@ -34,7 +35,7 @@ pub(crate) struct Attempt {
 pub(crate) const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// Runs a task's code: its panic is a failure.
-pub(crate) fn caught<R>(run: impl FnOnce() -> Result<R, Failed>) -> Result<R, Failed> {
+pub(crate) fn caught<R>(run: impl FnOnce() -> Result<R, Box<Failed>>) -> Result<R, Box<Failed>> {
     // A panic that an earlier task caught, or that was resumed, is none of this one's.
     panics::forget();
     panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(panicked(payload).into()))
@@ -44,6 +45,26 @@ pub(crate) fn caught<R>(run: impl FnOnce() -> Result<R, Failed>) -> Result<R, Fa
 fn panicked(payload: Box<dyn Any + Send>) -> FailureCause {
     let (location, backtrace) = panics::last();
     FailureCause::Panicked { message: panic_message(payload), location, backtrace }
+}
+
+/// What is told of how an attempt ended: an output may be too large to travel, and who was told to stop, and then fails,
+/// was stopped.
+pub(crate) fn judge<R>(
+    ended: Result<R, Box<Failed>>,
+    output_bytes: usize,
+    limit_bytes: u64,
+    is_cancelled: impl FnOnce() -> bool,
+) -> Result<R, Box<Failed>> {
+    match ended {
+        Ok(_) if output_bytes as u64 + ResultFrame::HEAD_BYTES > limit_bytes => {
+            let reason = format!("it has {output_bytes} bytes, of {limit_bytes} that fit a frame");
+            Err(FailureCause::Output { reason }.into())
+        }
+        Err(failed) if matches!(failed.cause, FailureCause::Error { .. }) && is_cancelled() => {
+            Err(FailureCause::Cancelled.into())
+        }
+        ended => ended,
+    }
 }
 
 /// Makes a worker's sessions.

@@ -30,7 +30,7 @@ pub(crate) trait Desk: Send + Sync + 'static {
     /// A task begins that shares the thread; its code, if there is any.
     fn begin(self: &Arc<Self>, task: &Queued) -> (TaskContext, Option<AsyncRunFn>);
     /// It has ended.
-    fn end(&self, task: Queued, ended: Result<Vec<u8>, Failed>, took: Duration);
+    fn end(&self, task: Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration);
 }
 
 /// Runs `first` and whatever comes while anything runs; returns when nothing does.
@@ -71,8 +71,8 @@ struct Caught<F> {
     run: Option<F>,
 }
 
-impl<F: Future<Output = Result<Vec<u8>, Failed>> + Unpin> Future for Caught<F> {
-    type Output = Result<Vec<u8>, Failed>;
+impl<F: Future<Output = Result<Vec<u8>, Box<Failed>>> + Unpin> Future for Caught<F> {
+    type Output = Result<Vec<u8>, Box<Failed>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let run = &mut self.run;

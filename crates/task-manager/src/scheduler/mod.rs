@@ -92,6 +92,8 @@ pub(crate) enum Effect<B> {
     Ping { seat: usize },
     /// Kill the worker: nothing was heard of it for the silence limit.
     Kill { seat: usize },
+    /// Let the worker go: it has had its share of tasks, and has none in hand.
+    Retire { seat: usize },
     /// Tell whoever waits for this task.
     Ended { task: Pending<B>, ending: Ending, attempt: u32 },
 }
@@ -101,7 +103,7 @@ impl<B> Effect<B> {
     fn seat(&self) -> Option<usize> {
         match *self {
             Self::Recall { seat, .. } | Self::Cancel { seat, .. } => Some(seat),
-            Self::Ping { seat } | Self::Kill { seat } => Some(seat),
+            Self::Ping { seat } | Self::Kill { seat } | Self::Retire { seat } => Some(seat),
             Self::Ended { .. } => None,
         }
     }
@@ -134,6 +136,8 @@ pub(crate) struct Limits {
     /// A worker with tasks in hand that is not heard of for this long is killed. None: it is always heard.
     pub(crate) silence_limit: Option<Duration>,
     pub(crate) appetite: Appetite,
+    /// A worker that was given so many tasks, and has ended them, is replaced.
+    pub(crate) tasks_per_worker: u64,
 }
 
 #[derive(Debug)]
@@ -168,6 +172,8 @@ struct Seat {
     least_urgent: u8,
     /// It runs a suspect, and gets nothing else until that has ended.
     alone: bool,
+    /// How many more tasks its worker is given.
+    tasks_left: u64,
 }
 
 impl Seat {
@@ -175,12 +181,17 @@ impl Seat {
     /// come after what it was given meanwhile.
     fn takes<B>(&self, task: &Pending<B>) -> bool {
         let in_order = !self.recalling || self.slots.is_empty() || task.priority < self.recalled_from;
-        self.open && !self.alone && in_order && self.load.takes(task.class, task.priority)
+        self.open && !self.is_taken() && in_order && self.load.takes(task.class, task.priority)
+    }
+
+    /// Whether its worker gets nothing before what it has in hand has ended.
+    fn is_taken(&self) -> bool {
+        self.alone || self.tasks_left == 0
     }
 
     /// What it should get, or make way for, at once.
     fn hunger(&self) -> Hunger {
-        if !self.open || self.alone {
+        if !self.open || self.is_taken() {
             return Hunger::default();
         }
         self.load.hunger().or(Hunger { single: self.in_the_way_of(), concurrent: None })
@@ -240,6 +251,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             recalled_from: 0,
             least_urgent: 0,
             alone: false,
+            tasks_left: 0,
         };
         Self {
             queue,
@@ -345,6 +357,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         let seat = &mut self.seats[seat];
         assert!(seat.slots.is_empty(), "a seat is cleared before it is taken again");
         seat.open = true;
+        seat.tasks_left = self.limits.tasks_per_worker;
         seat.load.stalled = false;
         seat.recalling = false;
         seat.pinged = false;
@@ -445,6 +458,11 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
 
     /// The worker gave back a task that it had not begun. False if the lease is stale.
     pub(crate) fn given_back(&mut self, seat: usize, lease: Lease) -> bool {
+        if self.flight(seat, lease).is_none() {
+            return false;
+        }
+        // It does not count as one that the worker was given.
+        self.seats[seat].tasks_left += 1;
         let Some(flight) = self.take_flight(seat, lease) else { return false };
         let attempts = attempts_begun(&flight.task);
         if flight.cancel_requested {
@@ -499,7 +517,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             // The one that waited may have been cancelled.
             self.reserved = None;
         }
-        let (lane, seat) = self.lanes().into_iter().find_map(|lane| Some((lane, self.seat_for(lane)?)))?;
+        let (lane, seat) = self.lanes().find_map(|lane| Some((lane, self.seat_for(lane)?)))?;
         let task = self.queue.lease(lane)?;
         if lane == Lane::Suspect {
             self.reserved = None;
@@ -520,6 +538,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         });
         let position = to.slots.len() as u32;
         to.slots.push(slot);
+        to.tasks_left -= 1;
         to.least_urgent = to.least_urgent.max(task.priority);
         to.load.add(task.class, task.priority, cost_ns);
         let attempt = attempt_number(&task);
@@ -534,13 +553,14 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         Some(Dispatch { seat, lease: Lease { slot, fence }, attempt, task: &flight.task })
     }
 
-    /// The lanes, the one whose first task is the most urgent and oldest at the front, and those without a task last.
-    fn lanes(&self) -> [Lane; Lane::ALL.len()] {
-        let mut lanes = Lane::ALL;
-        lanes.sort_by_key(|&lane| {
-            self.queue.first(lane).map_or((u8::MAX, u64::MAX), |task| (task.priority, task.sequence))
-        });
-        lanes
+    /// The lanes that hold tasks, the one whose first task is the most urgent and oldest at the front.
+    fn lanes(&self) -> impl Iterator<Item = Lane> + use<B, Q> {
+        let first = |lane| self.queue.first(lane).map(|task| (task.priority, task.sequence, lane));
+        let mut lanes = Lane::ALL.map(first);
+        if lanes[1].is_some() || lanes[2].is_some() {
+            lanes.sort_unstable();
+        }
+        lanes.into_iter().flatten().map(|(.., lane)| lane)
     }
 
     /// Where the first task of a lane may go.
@@ -554,7 +574,8 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
 
     /// A seat whose worker has nothing in hand; if there is none, one is reserved, so that there will be.
     fn reserve(&mut self) -> Option<usize> {
-        let open = (0..self.seats.len()).filter(|&seat| self.seats[seat].open && !self.seats[seat].alone);
+        let open =
+            (0..self.seats.len()).filter(|&seat| self.seats[seat].open && !self.seats[seat].is_taken());
         let least_laden = open.min_by_key(|&seat| self.seats[seat].slots.len())?;
         if self.seats[least_laden].slots.is_empty() {
             return Some(least_laden);
@@ -692,7 +713,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
     }
 
     fn end_queued(&mut self, ending: Ending) {
-        while let Some(task) = self.lanes().into_iter().find_map(|lane| self.queue.lease(lane)) {
+        while let Some(task) = self.lanes().find_map(|lane| self.queue.lease(lane)) {
             let attempts = attempts_begun(&task);
             self.end(task, ending, attempts);
         }
@@ -723,6 +744,10 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         from.load.remove(flight.task.class, flight.task.priority, flight.cost_ns);
         if flight.task.suspect {
             from.alone = false;
+        }
+        if from.open && from.tasks_left == 0 && from.slots.len() == 1 {
+            from.open = false;
+            self.effects.push_back(Effect::Retire { seat });
         }
         from.slots.swap_remove(flight.position as usize);
         if let Some(&moved) = from.slots.get(flight.position as usize)

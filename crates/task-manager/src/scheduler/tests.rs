@@ -15,16 +15,17 @@ const NORMAL: u8 = 1;
 type Core = Scheduler<u32>;
 
 fn core(seats: usize) -> Core {
-    core_with(seats, Appetite { prefetch: true, concurrent: 1 })
+    core_with(seats, Appetite { prefetch: true, concurrent: 1 }, u64::MAX)
 }
 
-fn core_with(seats: usize, appetite: Appetite) -> Core {
+fn core_with(seats: usize, appetite: Appetite, tasks_per_worker: u64) -> Core {
     let limits = Limits {
         seats,
         levels: LEVELS,
         crash_limit: CRASH_LIMIT,
         silence_limit: Some(SILENCE_LIMIT),
         appetite,
+        tasks_per_worker,
     };
     Scheduler::new(MemoryQueue::new(LEVELS), limits)
 }
@@ -327,7 +328,7 @@ fn a_recall_for_an_urgent_task_leaves_those_that_are_as_urgent() {
 #[test]
 fn without_prefetch_a_worker_has_one_task_in_hand() {
     let now = Instant::now();
-    let mut core = core_with(2, Appetite { prefetch: false, concurrent: 1 });
+    let mut core = core_with(2, Appetite { prefetch: false, concurrent: 1 }, u64::MAX);
     (0..2).for_each(|seat| core.worker_ready(now, seat));
     let sent = schedule(&mut core, now, NORMAL, 0, 5);
     assert_eq!(seats(&sent), [0, 1]);
@@ -340,7 +341,8 @@ fn without_prefetch_a_worker_has_one_task_in_hand() {
 
 /// A fleet whose workers run three tasks of a concurrent class at once.
 fn wide_fleet(seats: usize) -> (Core, Instant) {
-    let (mut core, now) = (core_with(seats, Appetite { prefetch: true, concurrent: 3 }), Instant::now());
+    let (mut core, now) =
+        (core_with(seats, Appetite { prefetch: true, concurrent: 3 }, u64::MAX), Instant::now());
     (0..seats).for_each(|seat| core.worker_ready(now, seat));
     (core, now)
 }
@@ -403,4 +405,27 @@ fn a_suspect_that_is_cancelled_leaves_no_seat_reserved() {
     core.worker_ready(now, 0);
     assert_eq!(schedule(&mut core, now, NORMAL, 0, 1).len(), 1);
     assert_eq!(core.books().cancelled, 2);
+}
+
+#[test]
+fn a_worker_that_has_had_its_share_is_let_go_once_nothing_is_in_its_hand() {
+    let now = Instant::now();
+    let mut core = core_with(1, Appetite { prefetch: true, concurrent: 1 }, 3);
+    core.worker_ready(now, 0);
+    teach(&mut core, now, 0, MS / 4);
+    let sent = schedule(&mut core, now, NORMAL, 0, 4);
+    assert_eq!(sent.len(), 2);
+    // One that comes back unbegun leaves room for another.
+    assert!(core.given_back(0, sent[1].2));
+    let again = dispatches(&mut core, now);
+    assert_eq!(again.len(), 1);
+    assert_eq!(core.hunger(), Hunger::default());
+    core.done(now, 0, sent[0].2, MS).expect("the lease stands");
+    assert!(effects(&mut core).is_empty());
+    core.done(now, 0, again[0].2, MS).expect("the lease stands");
+    assert_eq!(effects(&mut core), ["Retire { seat: 0 }"]);
+    assert!(dispatches(&mut core, now).is_empty());
+    assert_eq!(core.worker_gone(0, &[again[0].2], |_| panic!("it had ended")), 0);
+    core.worker_ready(now, 0);
+    assert_eq!(dispatches(&mut core, now).len(), 2);
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use tokio::sync::Notify;
 use workfleet_wire::Kind;
 
 use super::{exchange::Exchange, worker::ThreadWorker};
@@ -23,6 +24,8 @@ pub(super) struct ThreadLine {
     pub(super) together: bool,
     pub(super) exchange: Arc<Exchange>,
     pub(super) worker: Weak<ThreadWorker>,
+    /// The worker is to go.
+    pub(super) retired: Arc<Notify>,
 }
 
 impl Line for ThreadLine {
@@ -54,6 +57,11 @@ impl Line for ThreadLine {
 
     fn give_up(&self) {
         debug_assert!(false, "a thread has no limit on its silence");
+    }
+
+    fn retire(&self) {
+        self.queue.close();
+        self.retired.notify_one();
     }
 
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{oneshot, watch::Receiver},
+    sync::{Notify, oneshot, watch::Receiver},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -47,6 +47,7 @@ struct Started {
     queue: Arc<TaskQueue>,
     worker: Weak<ThreadWorker>,
     incarnation: Incarnation,
+    retired: Arc<Notify>,
     /// Resolves when the thread has ended.
     ended: oneshot::Receiver<()>,
 }
@@ -91,6 +92,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     let name: Arc<str> = worker_name(seat).into();
     let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
     let queue = Arc::new(TaskQueue::default());
+    let retired = Arc::new(Notify::new());
     let mut line = None;
     let worker = Arc::new_cyclic(|weak| {
         let own = line.insert(Arc::new(ThreadLine {
@@ -99,6 +101,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
             together: plan.together,
             exchange: Arc::clone(&plan.exchange),
             worker: Weak::clone(weak),
+            retired: Arc::clone(&retired),
         }));
         ThreadWorker {
             name: Arc::clone(&name),
@@ -150,7 +153,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
         },
     }
     shared.worker_ready(seat, Seated { line, name, pid: None });
-    Ok(Started { queue, worker: weak, incarnation, ended })
+    Ok(Started { queue, worker: weak, incarnation, retired, ended })
 }
 
 impl Started {
@@ -171,6 +174,7 @@ impl Started {
                         Mode::Running | Mode::Finishing => plan.limits.exit,
                     });
                 }
+                () = self.retired.notified() => deadline = Some(Instant::now() + plan.limits.exit),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => break false,
             }
         };

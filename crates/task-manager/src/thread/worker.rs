@@ -24,10 +24,9 @@ use crate::{
     manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
     pool::{OwnThread, Shared},
-    protocol::ResultFrame,
     registry::{AsyncRunFn, Entry, Registry, Sessions, on_own_runtime},
     run::{
-        Attempt, caught,
+        self, Attempt, caught,
         host::Host,
         open::OpenAttempts,
         panics,
@@ -85,19 +84,10 @@ impl ThreadWorker {
         self.shared.given_back(self.seat, task.lease());
     }
 
-    fn report(&self, lease: u64, ended: Result<Vec<u8>, Failed>, took: Duration) {
-        let limit_bytes = self.shared.frame_limit_bytes;
-        let ended = match ended {
-            Ok(output) if output.len() as u64 + ResultFrame::HEAD_BYTES > limit_bytes => {
-                let reason = format!("it has {} bytes, of {limit_bytes} that fit a frame", output.len());
-                Err(FailureCause::Output { reason }.into())
-            }
-            // Who was told to stop, and then fails, was stopped.
-            Err(Failed { cause: FailureCause::Error { .. }, .. }) if self.queue.is_cancelled(lease) => {
-                Err(FailureCause::Cancelled.into())
-            }
-            ended => ended,
-        };
+    fn report(&self, lease: u64, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
+        let output_bytes = ended.as_ref().map_or(0, Vec::len);
+        let cancelled = || self.queue.is_cancelled(lease);
+        let ended = run::judge(ended, output_bytes, self.shared.frame_limit_bytes, cancelled);
         self.lock_open().close(lease);
         self.shared.attempt_ended(self.seat, lease, took, ended.as_deref().map_err(Clone::clone));
     }
@@ -139,7 +129,7 @@ impl Desk for ThreadWorker {
         (TaskContext::new(self.clone(), task.attempt), entry.and_then(|entry| entry.run_async))
     }
 
-    fn end(&self, task: Queued, ended: Result<Vec<u8>, Failed>, took: Duration) {
+    fn end(&self, task: Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
         self.report(task.lease(), ended, took);
         self.queue.end_concurrent(task.lease());
     }

@@ -123,7 +123,7 @@ pub struct FinishedTask<'a> {
 /// How an attempt ended; its output is in the loop's buffer.
 struct Report {
     task: Queued,
-    ended: Result<(), Failed>,
+    ended: Result<(), Box<Failed>>,
     took: Duration,
 }
 
@@ -358,7 +358,7 @@ impl fmt::Debug for FinishedTask<'_> {
 
 impl Worker {
     /// Runs a task up to its encoded output.
-    fn run_one(self: &Arc<Self>, task: &Queued, output: &mut Vec<u8>) -> Result<(), Failed> {
+    fn run_one(self: &Arc<Self>, task: &Queued, output: &mut Vec<u8>) -> Result<(), Box<Failed>> {
         let lease = task.lease();
         self.page.publish(SINGLE, lease);
         self.outbox.open(lease);
@@ -372,31 +372,25 @@ impl Worker {
         self.judge(lease, ended, output.len())
     }
 
-    /// What the manager is told: an output may be too large to travel, and who was told to stop, and then fails, was
-    /// stopped.
-    fn judge(&self, lease: u64, ended: Result<(), Failed>, output_bytes: usize) -> Result<(), Failed> {
-        let limit_bytes = self.frame_limit_bytes;
-        match ended {
-            Ok(()) if output_bytes as u64 + ResultFrame::HEAD_BYTES > limit_bytes => {
-                let reason = format!("it has {output_bytes} bytes, of {limit_bytes} that fit a frame");
-                Err(FailureCause::Output { reason }.into())
-            }
-            Err(Failed { cause: FailureCause::Error { .. }, .. }) if self.queue.is_cancelled(lease) => {
-                Err(FailureCause::Cancelled.into())
-            }
-            ended => ended,
-        }
+    /// What the manager is told of how an attempt ended.
+    fn judge(
+        &self,
+        lease: u64,
+        ended: Result<(), Box<Failed>>,
+        output_bytes: usize,
+    ) -> Result<(), Box<Failed>> {
+        run::judge(ended, output_bytes, self.frame_limit_bytes, || self.queue.is_cancelled(lease))
     }
 
     /// Sends how an attempt ended.
-    fn report(&self, lease: u64, ended: Result<&[u8], Failed>, took: Duration, send: bool) {
+    fn report(&self, lease: u64, ended: Result<&[u8], Box<Failed>>, took: Duration, send: bool) {
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let pushed = match ended {
             Ok(output) => self.outbox.close(lease, send, kinds::RESULT, |out| {
                 message::encode_into(&ResultFrame { lease, took_ns, output }, out)
             }),
-            Err(failed) => {
-                let failed = failed.shortened(self.frame_limit_bytes);
+            Err(mut failed) => {
+                failed.shorten(self.frame_limit_bytes);
                 self.outbox.close(lease, send, kinds::FAILURE, |out| {
                     message::encode_into(&FailureFrame { lease, took_ns, failed }, out)
                 })
@@ -457,7 +451,7 @@ impl Desk for Worker {
         (TaskContext::new(self.clone(), task.attempt), entry.and_then(|entry| entry.run_async))
     }
 
-    fn end(&self, task: Queued, ended: Result<Vec<u8>, Failed>, took: Duration) {
+    fn end(&self, task: Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
         let lease = task.lease();
         let (ended, output) = match ended {
             Ok(output) => (Ok(()), output),

@@ -18,6 +18,7 @@ const SEATS: usize = 3;
 /// The last of them is concurrent.
 const CLASSES: u16 = 3;
 const CONCURRENT: u32 = 2;
+const TASKS_PER_WORKER: u64 = 20;
 
 fn class(number: u16) -> Class {
     Class { number, concurrent: number == CLASSES - 1 }
@@ -50,6 +51,8 @@ struct Model {
     tasks: Vec<Known>,
     books: Books,
     open: [bool; SEATS],
+    /// How many tasks each worker was given and did not give back.
+    given: [u64; SEATS],
     paused: bool,
     halting: bool,
     /// Leases that ended, with their seats.
@@ -207,6 +210,8 @@ impl Model {
         assert_eq!((task.body, attempt), (u32::from(known.deaths), known.begun() + 1));
         known.state = State::Leased { seat, lease, cancelling: false };
         known.next_child = 0;
+        self.given[seat] += 1;
+        assert!(self.given[seat] <= TASKS_PER_WORKER);
     }
 
     fn check_effect(&mut self, effect: &Effect<u32>) {
@@ -227,6 +232,13 @@ impl Model {
                 assert!(self.recalled.insert(seat), "one recall at a time");
             }
             Effect::Ping { seat } | Effect::Kill { seat } => assert!(self.open[seat]),
+            Effect::Retire { seat } => {
+                assert!(self.open[seat] && self.hand(seat).is_empty());
+                assert_eq!(self.given[seat], TASKS_PER_WORKER, "not before it has had its share");
+                self.open[seat] = false;
+                // Whatever it still answers, its successor was asked nothing.
+                self.recalled.remove(&seat);
+            }
         }
     }
 
@@ -263,7 +275,9 @@ impl Model {
         }
         // One that is kept for a suspect, or has one, hungers for nothing.
         let open: Vec<usize> = (0..SEATS)
-            .filter(|&seat| self.open[seat] && core.reserved != Some(seat) && !core.seats[seat].alone)
+            .filter(|&seat| {
+                core.seats[seat].open && core.reserved != Some(seat) && !core.seats[seat].is_taken()
+            })
             .collect();
         let known = |sequence: u64| &self.tasks[sequence as usize];
         let singles = |seat| self.hand(seat).into_iter().filter(move |&(task, ..)| !known(task).concurrent);
@@ -373,7 +387,7 @@ struct Pair {
 impl Pair {
     fn run(commands: &[(Command, bool)]) -> Vec<String> {
         let start = Instant::now();
-        let core = core_with(SEATS, Appetite { prefetch: true, concurrent: CONCURRENT });
+        let core = core_with(SEATS, Appetite { prefetch: true, concurrent: CONCURRENT }, TASKS_PER_WORKER);
         let mut pair = Self { core, model: Model::default(), start, now: start, trace: Vec::new() };
         for (command, settle) in commands {
             pair.carry_out(command);
@@ -435,6 +449,7 @@ impl Pair {
             }
             Command::Ready { seat } => {
                 if !std::mem::replace(&mut self.model.open[seat], true) {
+                    self.model.given[seat] = 0;
                     self.core.worker_ready(self.now, seat);
                 }
             }
@@ -547,6 +562,7 @@ impl Pair {
         }
         for (sequence, _, lease) in self.model.hand(seat).into_iter().rev().take(give_back) {
             assert!(self.core.given_back(seat, lease));
+            self.model.given[seat] -= 1;
             self.model.given_back(sequence);
         }
         self.core.recall_answered(seat);
@@ -558,6 +574,9 @@ impl Pair {
         self.carry_out(&Command::Ready { seat: 0 });
         self.settle();
         while self.core.books().pending() > 0 {
+            // It may have had its share.
+            self.carry_out(&Command::Ready { seat: 0 });
+            self.settle();
             let before = self.core.books().pending();
             for seat in 0..SEATS {
                 self.answer_recall(seat, self.model.hand(seat).len().saturating_sub(1));
