@@ -57,7 +57,7 @@
 //!   exactly once.
 //! - **Failures say what happened.** A [`TaskFailure`](task::TaskFailure) has the error's whole chain or the panic, and
 //!   a certificate for each worker that died: the signal or the exit code, and its last words.
-//! - **Nothing is left behind.** However a manager ends, by [`close`](task::ProcessManager::close), by a drop or by a
+//! - **Nothing is left behind.** However a manager ends, by [`close`](task::Pool::close), by a drop or by a
 //!   `SIGKILL`, its workers end, and so do the processes in their groups.
 //! - **Data travels, never code.** What arrives is decoded as a registered type or refused, and its length is held
 //!   against a limit before any memory is taken.
@@ -66,9 +66,9 @@
 //!
 //! | to do | see |
 //! |---|---|
-//! | send messages from a running task, and read them | [`TaskContext::send_message`], [`ProcessManager::messages`] |
-//! | wait for tasks in an async program | [`TaskHandle`] is a future, [`ProcessManager::message_stream`] a stream |
-//! | let some tasks go first | [`Priority`], [`ProcessManager::submit_at`] |
+//! | send messages from a running task, and read them | [`TaskContext::send_message`], [`Pool::messages`] |
+//! | wait for tasks in an async program | [`TaskHandle`] is a future, [`Pool::message_stream`] a stream |
+//! | let some tasks go first | [`Priority`], [`Pool::submit_at`] |
 //! | schedule tasks from within tasks | [`TaskContext::schedule`] |
 //! | keep something expensive in each worker | [`Registry::session`] |
 //! | stop tasks | [`TaskHandle::cancel`], [`TaskContext::check_cancelled`], [`ClosePolicy`] |
@@ -91,9 +91,9 @@
 //! [`TaskContext::send_message`]: task::TaskContext::send_message
 //! [`TaskContext::schedule`]: task::TaskContext::schedule
 //! [`TaskContext::check_cancelled`]: task::TaskContext::check_cancelled
-//! [`ProcessManager::messages`]: task::ProcessManager::messages
-//! [`ProcessManager::message_stream`]: task::ProcessManager::message_stream
-//! [`ProcessManager::submit_at`]: task::ProcessManager::submit_at
+//! [`Pool::messages`]: task::Pool::messages
+//! [`Pool::message_stream`]: task::Pool::message_stream
+//! [`Pool::submit_at`]: task::Pool::submit_at
 //! [`Registry::session`]: task::Registry::session
 //! [`TaskHandle`]: task::TaskHandle
 //! [`TaskHandle::cancel`]: task::TaskHandle::cancel

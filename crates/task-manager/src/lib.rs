@@ -1,8 +1,8 @@
-//! Tasks scheduled by priority over a pool of worker processes that cannot hang.
+//! Tasks scheduled by priority over a pool of worker processes or threads that cannot hang.
 //!
 //! A *task* is a type with a name, fields that travel, and code that stays where it was compiled. A *manager* runs
 //! tasks in *workers*: processes that it starts from the same program, feeds in batches, watches, and replaces when
-//! they die. What a task yields comes back typed, through its handle; what it fails with says why.
+//! they die, or threads. What a task yields comes back typed, through its handle; what it fails with says why.
 //!
 //! ```no_run
 //! use serde::{Deserialize, Serialize};
@@ -82,12 +82,56 @@
 //!
 //! A test binary is not its own `main`, so it gets its entry by [`test_worker!`].
 //!
-//! # Where it comes from
+//! # Where tasks run
 //!
-//! The concepts and most names are those of Python's undr (`Task`, `Manager`, `ProcessManager`, `Proxy`, `ClosePolicy`,
-//! the frames). What differs: names and data travel, never code; the
+//! | manager | its workers | use it for |
+//! |---|---|---|
+//! | [`ProcessManager`] | processes: this program, run again | work that may crash, leak, block, or be killed |
+//! | [`ThreadManager`] | threads of this process | work that is trusted, tests, and platforms without processes |
+//! | [`NullManager`] | none | one task, run in place with [`TaskContext::detached`] |
+//!
+//! The first two are a [`Pool`]; a task's code is the same everywhere. [`WorkerLoop`] runs a worker process's tasks on a
+//! thread of the program's choice.
+//!
+//! # Coming from Python
+//!
+//! The concepts and most names are those of undr's `task` module. What differs: names and data travel, never code; the
 //! manager listens on no port; messages and results are pushed, not polled; a dead worker is replaced and its task
 //! tried again; closing reports what it left.
+//!
+//! | `undr.task` | here |
+//! |---|---|
+//! | `Task`, its `run(session, manager)` | [`Task`], or [`AsyncTask`]; [`cx.session()`](TaskContext::session) and [`cx.schedule()`](TaskContext::schedule) |
+//! | `Chain` | [`Chain`]: nested, of mixed types, and its failure names the link |
+//! | `Manager`, `NullManager`, `ProcessManager` | [`Manager`], [`NullManager`], [`ProcessManager`] |
+//! | `ProcessManager(workers, priority_levels, log_directory)` | [`ProcessManagerBuilder`] |
+//! | `schedule(task, priority)`, also from a task | [`Pool::schedule`], [`TaskContext::schedule`] |
+//! | `send_message`, `messages()` | [`TaskContext::send_message`], [`Pool::send_message`], [`Pool::messages`], [`Pool::message_stream`] |
+//! | `close`, `ClosePolicy.{JOIN, CANCEL, KILL}` | [`Pool::close`], [`ClosePolicy`] |
+//! | the `with` block | [`ProcessManagerBuilder::scope`] |
+//! | `WorkerException` | [`TaskFailure`] |
+//! | `Proxy`, and in a task its `manager` | [`Proxy`] |
+//! | `Proxy.setup`, `next_task`, `acknowledge_and_next_task`, `CloseRequest` | [`WorkerLoop::setup`], [`WorkerLoop::next_task`], [`FinishedTask::acknowledge_and_next_task`], [`NextTask::Close`] |
+//! | `send_bytes`, `receive_message`, … | the crate `workfleet-wire` |
+//! | a `requests.Session` for each worker | [`Registry::session`], of any type |
+//!
+//! | `multiprocessing.Pool` | here |
+//! |---|---|
+//! | `Pool(processes)`, `ThreadPool` | [`ProcessManager`], [`ThreadManager`] |
+//! | `initializer`, `initargs` | [`Registry::session`]: what it makes is lent to every task of the worker |
+//! | `maxtasksperchild` | [`tasks_per_worker`](ProcessManagerBuilder::tasks_per_worker) |
+//! | `context` (`fork`, `spawn`, `forkserver`) | always a fresh process: what a fork inherits from a program with threads is not safe to use |
+//! | `apply` | [`submit`](Pool::submit), then [`wait`](TaskHandle::wait) |
+//! | `apply_async`, `AsyncResult.get(timeout)`, `ready` | [`submit`](Pool::submit), [`wait_timeout`](TaskHandle::wait_timeout) or `.await`, [`is_finished`](TaskHandle::is_finished) |
+//! | `callback`, `error_callback` | code after the `.await`; or messages and failures in one place: [`Pool::messages`] |
+//! | `map`, `starmap`, `imap` | collect the handles of [`submit`](Pool::submit) and wait for each: their order is that of the tasks |
+//! | `imap_unordered` | [`Pool::messages`], or the handles in a `FuturesUnordered` |
+//! | `chunksize` | not needed: tasks are batched by estimated time |
+//! | `close` and `join`, `terminate` | [`ClosePolicy::Join`], [`ClosePolicy::Kill`] |
+//! | the `with` block, which terminates | [`ProcessManagerBuilder::scope`], which cancels, and kills after an error |
+//! | a remote traceback | [`FailureCause`]: the chain of errors or the panic, where it was, and the backtrace |
+//! | a lambda, a closure, a bound method as a task | not possible, on purpose: only names and data travel |
+//! | `Value`, `Array`, `shared_memory`, `Queue`, `Lock` | no shared memory here; messages and sessions instead, and further crates for locks and events |
 
 #[cfg(not(unix))]
 compile_error!("workfleet needs Unix sockets and process groups");

@@ -55,7 +55,7 @@ pub enum MessageError {
     #[error(transparent)]
     Failed(#[from] TaskFailure),
     /// The inbox was to be read by blocking a thread of an async runtime: use
-    /// [`message_stream`](crate::ProcessManager::message_stream) there.
+    /// [`message_stream`](crate::Pool::message_stream) there.
     #[error("reading the inbox would block a thread of an async runtime: use message_stream there")]
     InsideRuntime,
     /// A message of another type than its reader expects.

@@ -69,11 +69,9 @@ struct Inner {
 type RunFn = fn(&[u8], &TaskContext, Option<&mut Vec<u8>>) -> Result<(), Box<Failed>>;
 
 /// The same for a task that runs beside others; the flag says whether the output is wanted.
-pub(crate) type AsyncRunFn = for<'a> fn(
-    &'a [u8],
-    &'a TaskContext,
-    bool,
-) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Box<Failed>>> + 'a>>;
+pub(crate) type AsyncRunFn = for<'a> fn(&'a [u8], &'a TaskContext, bool) -> AsyncRun<'a>;
+
+type AsyncRun<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Box<Failed>>> + 'a>>;
 
 /// A type of task and its code.
 #[derive(Clone, Copy)]
@@ -327,7 +325,7 @@ fn run_encoded_async<'a, T: AsyncTask>(
     payload: &'a [u8],
     cx: &'a TaskContext,
     wants_output: bool,
-) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Box<Failed>>> + 'a>> {
+) -> AsyncRun<'a> {
     Box::pin(async move {
         let value = decode::<T>(payload)?.run(cx).await.map_err(TaskError::into_failed)?;
         let mut output = Vec::new();

@@ -18,7 +18,7 @@ use crate::{
     message::{Message, MessageError, TaskMessage},
 };
 
-/// See [`ProcessManager::messages`](crate::ProcessManager::messages).
+/// See [`Pool::messages`](crate::Pool::messages).
 pub struct Messages<'a, M> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) refused: bool,
@@ -43,7 +43,7 @@ impl<M> fmt::Debug for Messages<'_, M> {
     }
 }
 
-/// See [`ProcessManager::message_stream`](crate::ProcessManager::message_stream).
+/// See [`Pool::message_stream`](crate::Pool::message_stream).
 #[must_use = "a stream does nothing until it is polled"]
 pub struct MessageStream<M> {
     shared: Arc<Shared>,

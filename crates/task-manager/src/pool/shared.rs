@@ -685,7 +685,7 @@ impl Core {
                 let cancelled = failed.cause == FailureCause::Cancelled;
                 if let Some(ended) = self.scheduler.failed(now, seat, lease, took, cancelled) {
                     let worker = self.seats[seat].as_ref().map(|seated| seated.name.to_string());
-                    deliveries.failed(shared, ended.task, ended.attempt, worker, failed);
+                    deliveries.failed(shared, ended.task, ended.attempt, worker, *failed);
                 }
             }
         }
@@ -756,7 +756,7 @@ impl Deliveries {
                 return;
             }
         }
-        self.failed(shared, task, attempt, None, cause.into());
+        self.failed(shared, task, attempt, None, Failed { cause, links: Vec::new() });
     }
 
     fn failed(
@@ -765,7 +765,7 @@ impl Deliveries {
         task: Pending<Body>,
         attempt: u32,
         worker: Option<String>,
-        failed: Box<Failed>,
+        failed: Failed,
     ) {
         let Body { task: encoded, slot, deaths, .. } = task.body;
         let deaths = deaths.map(|deaths| *deaths).unwrap_or_default();
