@@ -1,12 +1,16 @@
 """What the measuring scripts share: one figure, printed as the line `name value unit`, or the reason why not.
 
-Asked for `--version`, a script prints what it would measure. What is not installed ends it with code 77.
+Asked for `--version`, a script prints what it would measure. What is not installed ends it with code 77, what
+cannot do such a thing with code 78.
 """
 
+import os
 import platform
+import signal
 import sys
 
 NOT_INSTALLED = 77
+UNABLE = 78
 
 
 def argument(default):
@@ -18,6 +22,35 @@ def argument(default):
 def not_installed(package, error):
     print(f"{package} does not import in {sys.executable}: {error}", file=sys.stderr)
     sys.exit(NOT_INSTALLED)
+
+
+def end_at_once(code=0):
+    """Ends this process and its children: a pool with a killed worker may wait for ever on the way out."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for thread in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{thread}/children") as file:
+            for child in file.read().split():
+                os.kill(int(child), signal.SIGKILL)
+    os._exit(code)
+
+
+def unable(reason):
+    """Says why there is no figure."""
+    print(reason, file=sys.stderr)
+    end_at_once(UNABLE)
+
+
+def resident_bytes():
+    """What of this process is in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def stay_idle():
+    """For what is watched from outside: ready, and nothing more until standard input ends."""
+    print("ready", flush=True)
+    sys.stdin.read()
 
 
 def main(name, unit, once, package=None):

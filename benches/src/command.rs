@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::affinity::pin_to_one_cpu;
@@ -13,6 +13,9 @@ use crate::{interrupt, roles};
 
 /// The exit code by which a measuring program says that what it measures is not installed.
 pub(crate) const EXIT_NOT_INSTALLED: u8 = 77;
+
+/// The exit code by which it says that what it measures cannot do what is asked; its standard error says why.
+pub(crate) const EXIT_UNABLE: u8 = 78;
 
 /// Which processors a measurement may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,14 +80,31 @@ impl Program {
             .map_err(|source| start_error(&self.program, source))?;
         let took = started.elapsed();
         interrupt::check()?;
-        let stderr = last_lines(&String::from_utf8_lossy(&output.stderr));
         if output.status.success() {
             return Ok(Finished { stdout: String::from_utf8_lossy(&output.stdout).into_owned(), took });
         }
-        if output.status.code() == Some(i32::from(EXIT_NOT_INSTALLED)) {
-            return Err(Error::NotInstalled(stderr));
+        Err(self.ended(&output))
+    }
+
+    /// Starts it, with pipes to talk with it.
+    pub(crate) fn spawn_attended(&self) -> Result<Child, Error> {
+        Command::new(&self.program)
+            .args(&self.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| start_error(&self.program, source))
+    }
+
+    /// That it ended otherwise than it should have.
+    pub(crate) fn ended(&self, output: &Output) -> Error {
+        let stderr = last_lines(&String::from_utf8_lossy(&output.stderr));
+        match output.status.code().map(u8::try_from) {
+            Some(Ok(EXIT_NOT_INSTALLED)) => Error::NotInstalled(stderr),
+            Some(Ok(EXIT_UNABLE)) => Error::Unable(stderr),
+            _ => Error::Ended { program: self.program.clone(), status: output.status, stderr },
         }
-        Err(Error::Ended { program: self.program.clone(), status: output.status, stderr })
     }
 
     /// Runs it to its end and returns the figure that it printed.
@@ -110,8 +130,14 @@ pub(crate) fn become_on_one_cpu(mut args: impl Iterator<Item = OsString>) -> Exi
     // `exec` returns only if it failed.
     let error = start_error(&program, Command::new(&program).args(args).exec());
     eprintln!("{}", chain(&error));
+    exit_code(&error)
+}
+
+/// What a program of ours that ended with this error exits with.
+pub(crate) fn exit_code(error: &Error) -> ExitCode {
     match error {
         Error::NotInstalled(_) => ExitCode::from(EXIT_NOT_INSTALLED),
+        Error::Unable(_) => ExitCode::from(EXIT_UNABLE),
         _ => ExitCode::FAILURE,
     }
 }

@@ -11,6 +11,9 @@ pub(crate) enum Error {
     /// The contender is not there; reported as not measured, which is no failure.
     #[error("{0}")]
     NotInstalled(String),
+    /// The contender does not do what is measured; reported with the reason, which is no failure either.
+    #[error("{0}")]
+    Unable(String),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,

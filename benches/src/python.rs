@@ -22,24 +22,33 @@ pub(crate) fn contender(
     unit: Unit,
     placement: Placement,
 ) -> Result<Contender, Error> {
+    let (program, how) = match self::program(script, arg)? {
+        Ok(found) => found,
+        Err(reason) => return Ok(Contender::absent(name, reason)),
+    };
+    let program = program.placed(placement)?;
+    Ok(Contender::new(name, how, move || program.measure(unit)))
+}
+
+/// What runs a script, and which version of what that is; or why what it measures is not there.
+pub(crate) fn program(script: &str, arg: Option<&str>) -> Result<Result<(Program, String), String>, Error> {
     let interpreter = std::env::var_os(INTERPRETER).filter(|value| !value.is_empty());
     let interpreter = interpreter.unwrap_or_else(|| OsString::from("python3"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
     let mut program = Program::new(interpreter).arg(path);
-    let how = match program.clone().arg("--version").run() {
+    if let Some(arg) = arg {
+        program = program.arg(arg);
+    }
+    let version = match program.clone().arg("--version").run() {
         Ok(finished) => finished.stdout.trim().to_owned(),
-        Err(Error::NotInstalled(reason)) => return Ok(Contender::absent(name, reason)),
+        Err(Error::NotInstalled(reason)) => return Ok(Err(reason)),
         Err(Error::Interrupted) => return Err(Error::Interrupted),
         // It is measured all the same, and fails there with its reason.
         Err(_) => String::new(),
     };
     let how = match arg {
-        Some(arg) => format!("{how}, {script} {arg}"),
-        None => format!("{how}, {script}"),
+        Some(arg) => format!("{version}, {script} {arg}"),
+        None => format!("{version}, {script}"),
     };
-    if let Some(arg) = arg {
-        program = program.arg(arg);
-    }
-    let program = program.placed(placement)?;
-    Ok(Contender::new(name, how, move || program.measure(unit)))
+    Ok(Ok((program, how)))
 }

@@ -2,7 +2,8 @@
 //!
 //! Machines drift by tens of per cent within minutes; so each round measures every contender once, a round
 //! begins one contender further than the last, and only medians over the rounds are compared. A contender
-//! that is not installed, or that failed, keeps its place in the report and is not tried again.
+//! that is not installed, cannot do what is asked, or failed, keeps its place in the report and is not tried
+//! again.
 
 use std::fmt;
 
@@ -29,8 +30,8 @@ pub(crate) struct Race {
     pub(crate) what: &'static str,
     pub(crate) unit: Unit,
     pub(crate) ours: Contender,
-    /// What the machine can do at all.
-    pub(crate) limit: Contender,
+    /// What the machine can do at all; none where nothing but the answer of a pool is counted.
+    pub(crate) limit: Option<Contender>,
     pub(crate) rivals: Vec<Contender>,
 }
 
@@ -41,7 +42,7 @@ pub(crate) struct Outcome {
     pub(crate) what: &'static str,
     pub(crate) unit: Unit,
     pub(crate) ours: Placing,
-    pub(crate) limit: Placing,
+    pub(crate) limit: Option<Placing>,
     pub(crate) rivals: Vec<Placing>,
 }
 
@@ -58,6 +59,8 @@ pub(crate) struct Placing {
 pub(crate) enum NoFigure {
     /// It is not installed.
     NotInstalled(String),
+    /// It is there, and does not do such a thing.
+    Unable(String),
     /// It is there and failed.
     Failed(String),
 }
@@ -98,8 +101,9 @@ impl fmt::Debug for Contender {
 impl Race {
     /// Measures every contender once in each round.
     pub(crate) fn run(self, rounds: u32) -> Result<Outcome, Error> {
+        let has_limit = self.limit.is_some();
         let mut lanes: Vec<Lane> =
-            [self.limit, self.ours].into_iter().chain(self.rivals).map(Lane::new).collect();
+            self.limit.into_iter().chain([self.ours]).chain(self.rivals).map(Lane::new).collect();
         for round in 0..rounds as usize {
             eprintln!("{}: round {} of {rounds}", self.id, round + 1);
             for turn in 0..lanes.len() {
@@ -108,9 +112,8 @@ impl Race {
             }
         }
         let mut placings = lanes.into_iter().map(Lane::finish);
-        let (Some(limit), Some(ours)) = (placings.next(), placings.next()) else {
-            unreachable!("two lanes were put in front of the rivals")
-        };
+        let limit = if has_limit { placings.next() } else { None };
+        let Some(ours) = placings.next() else { unreachable!("ours was put in front of the rivals") };
         Ok(Outcome { id: self.id, what: self.what, unit: self.unit, ours, limit, rivals: placings.collect() })
     }
 }
@@ -136,6 +139,7 @@ impl Lane {
             Ok(value) => self.figures.push(value),
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(Error::NotInstalled(reason)) => self.out = Some(NoFigure::NotInstalled(reason)),
+            Err(Error::Unable(reason)) => self.out = Some(NoFigure::Unable(reason)),
             Err(error) => self.out = Some(NoFigure::Failed(chain(&error))),
         }
         Ok(())
@@ -158,7 +162,7 @@ mod tests {
     use super::*;
 
     fn race(ours: Contender, limit: Contender, rivals: Vec<Contender>) -> Race {
-        Race { id: "T1", what: "a test", unit: Unit::Seconds, ours, limit, rivals }
+        Race { id: "T1", what: "a test", unit: Unit::Seconds, ours, limit: Some(limit), rivals }
     }
 
     #[test]
@@ -192,9 +196,23 @@ mod tests {
         let limit = Contender::absent("limit", "nobody home".to_owned());
         let outcome = race(ours, limit, vec![failing]).run(3)?;
         assert_eq!(outcome.ours.result, Ok(2.0));
-        assert_eq!(outcome.limit.result, Err(NoFigure::NotInstalled("nobody home".to_owned())));
+        let limit = outcome.limit.map(|limit| limit.result);
+        assert_eq!(limit, Some(Err(NoFigure::NotInstalled("nobody home".to_owned()))));
         assert_eq!(outcome.rivals[0].result, Err(NoFigure::Failed("wrong result: 2 for 1".to_owned())));
         assert_eq!(*tries.borrow(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_race_needs_no_limit() -> Result<(), Error> {
+        let mut race =
+            race(Contender::new("ours", "", || Ok(1.0)), Contender::new("", "", || Ok(9.0)), vec![]);
+        race.limit = None;
+        race.rivals = vec![Contender::new("unable", "", || Err(Error::Unable("it cannot".to_owned())))];
+        let outcome = race.run(1)?;
+        assert!(outcome.limit.is_none());
+        assert_eq!(outcome.ours.result, Ok(1.0));
+        assert_eq!(outcome.rivals[0].result, Err(NoFigure::Unable("it cannot".to_owned())));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The report: one row for each rival, as an aligned table with notes, or as JSON.
 //!
-//! What was not measured is said, never left out: `not measured` (not installed) and `failed` in the table,
-//! null in JSON, the reason in the notes.
+//! What was not measured is said, never left out: `not measured` (not installed) and `cannot` and `failed`
+//! in the table, null in JSON, the reason in the notes.
 
 use std::fmt::Write as _;
 
@@ -51,7 +51,7 @@ pub(crate) fn rows(outcome: &Outcome) -> Vec<Row> {
             ours,
             rival: theirs,
             rival_name: rival.map(|rival| rival.name.clone()),
-            limit: figure(&outcome.limit),
+            limit: limit(outcome),
             ratio: quotient(ours, theirs),
         }
     };
@@ -94,16 +94,19 @@ impl Report {
             self.rounds
         );
         for outcome in &self.outcomes {
-            let against_limit = quotient(figure(&outcome.ours), figure(&outcome.limit));
-            let against_limit = against_limit.map_or("not measured".to_owned(), ratio_text);
+            let against_limit = quotient(figure(&outcome.ours), limit(outcome));
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{}: workfleet / limit = {against_limit}", outcome.id);
+            let _ = match against_limit {
+                Some(ratio) => writeln!(text, "{}: workfleet / limit = {}", outcome.id, ratio_text(ratio)),
+                None => writeln!(text, "{}: workfleet / limit: none", outcome.id),
+            };
             for placing in placings(outcome) {
                 let _ = match &placing.result {
                     Ok(_) => writeln!(text, "  {}: {}", placing.name, placing.how),
                     Err(NoFigure::NotInstalled(why)) => {
                         writeln!(text, "  {}: not measured: {why}", placing.name)
                     }
+                    Err(NoFigure::Unable(why)) => writeln!(text, "  {}: cannot: {why}", placing.name),
                     Err(NoFigure::Failed(why)) => writeln!(text, "  {}: failed: {why}", placing.name),
                 };
             }
@@ -113,7 +116,11 @@ impl Report {
 }
 
 fn placings(outcome: &Outcome) -> impl Iterator<Item = &Placing> {
-    [&outcome.ours, &outcome.limit].into_iter().chain(&outcome.rivals)
+    [&outcome.ours].into_iter().chain(&outcome.limit).chain(&outcome.rivals)
+}
+
+fn limit(outcome: &Outcome) -> Option<f64> {
+    outcome.limit.as_ref().and_then(figure)
 }
 
 fn figure(placing: &Placing) -> Option<f64> {
@@ -121,12 +128,13 @@ fn figure(placing: &Placing) -> Option<f64> {
 }
 
 fn quotient(dividend: Option<f64>, divisor: Option<f64>) -> Option<f64> {
-    Some(dividend? / divisor?)
+    let (dividend, divisor) = (dividend?, divisor?);
+    (divisor != 0.0).then_some(dividend / divisor)
 }
 
 fn cells(outcome: &Outcome) -> Vec<[String; 6]> {
     let ours = cell(&outcome.ours, outcome.unit);
-    let limit = cell(&outcome.limit, outcome.unit);
+    let limit = outcome.limit.as_ref().map_or("-".to_owned(), |limit| cell(limit, outcome.unit));
     let line = |rival: String, ratio: Option<f64>| {
         let ratio = ratio.map_or("-".to_owned(), ratio_text);
         [outcome.id.to_owned(), outcome.what.to_owned(), ours.clone(), rival, limit.clone(), ratio]
@@ -145,6 +153,7 @@ fn cell(placing: &Placing, unit: Unit) -> String {
     match placing.result {
         Ok(value) => unit.human(value),
         Err(NoFigure::NotInstalled(_)) => "not measured".to_owned(),
+        Err(NoFigure::Unable(_)) => "cannot".to_owned(),
         Err(NoFigure::Failed(_)) => "failed".to_owned(),
     }
 }
@@ -153,6 +162,7 @@ fn ratio_text(ratio: f64) -> String {
     match ratio {
         0.095..99.5 => format!("{ratio:.2}"),
         99.5.. => format!("{ratio:.0}"),
+        0.0 => "0".to_owned(),
         _ => format!("{ratio:.2e}"),
     }
 }
@@ -194,7 +204,7 @@ mod tests {
             what: "tasks",
             unit: Unit::Rate("tasks/s"),
             ours: placing("workfleet", Ok(1_000_000.0)),
-            limit: placing("socket", Ok(8_000_000.0)),
+            limit: Some(placing("socket", Ok(8_000_000.0))),
             rivals: vec![
                 placing("slow", Ok(10_000.0)),
                 placing("gone", Err(NoFigure::NotInstalled("no module".to_owned()))),
@@ -205,8 +215,20 @@ mod tests {
             what: "latency",
             unit: Unit::Micros,
             ours: placing("workfleet", Err(NoFigure::Failed("it broke".to_owned()))),
-            limit: placing("ping-pong", Ok(4.4)),
+            limit: Some(placing("ping-pong", Ok(4.4))),
             rivals: Vec::new(),
+        });
+        report.add(Outcome {
+            id: "P4",
+            what: "lost",
+            unit: Unit::Cost("lost"),
+            ours: placing("workfleet", Ok(0.0)),
+            limit: None,
+            rivals: vec![
+                placing("loses", Ok(52.0)),
+                placing("loses not", Ok(0.0)),
+                placing("hangs", Err(NoFigure::Unable("it hangs".to_owned()))),
+            ],
         });
         report
     }
@@ -214,17 +236,22 @@ mod tests {
     #[test]
     fn the_table_is_aligned_and_leaves_nobody_out() {
         let table = report().table();
-        let lines: Vec<&str> = table.lines().take(5).collect();
+        let lines: Vec<&str> = table.lines().take(8).collect();
         let expected = "\
 id   | what    | workfleet | rival             | limit    | ratio
 -----|---------|-----------|-------------------|----------|------
 P1   | tasks   | 1.00 M/s  | slow 10.0 k/s     | 8.00 M/s | 100
 P1   | tasks   | 1.00 M/s  | gone not measured | 8.00 M/s | -
-P2 µ | latency | failed    | -                 | 4.40 µs  | -";
+P2 µ | latency | failed    | -                 | 4.40 µs  | -
+P4   | lost    | 0 lost    | loses 52 lost     | -        | 0
+P4   | lost    | 0 lost    | loses not 0 lost  | -        | -
+P4   | lost    | 0 lost    | hangs cannot      | -        | -";
         assert_eq!(lines.join("\n"), expected);
         assert!(table.contains("gone: not measured: no module"), "{table}");
         assert!(table.contains("workfleet: failed: it broke"), "{table}");
+        assert!(table.contains("hangs: cannot: it hangs"), "{table}");
         assert!(table.contains("P1: workfleet / limit = 0.12\n"), "{table}");
+        assert!(table.contains("P4: workfleet / limit: none\n"), "{table}");
     }
 
     #[test]
@@ -235,6 +262,9 @@ P2 µ | latency | failed    | -                 | 4.40 µs  | -";
             r#"{"id":"P1","what":"tasks","unit":"tasks/s","ours":1000000.0,"rival":10000.0,"rival_name":"slow","limit":8000000.0,"ratio":100.0}"#,
             r#"{"id":"P1","what":"tasks","unit":"tasks/s","ours":1000000.0,"rival":null,"rival_name":"gone","limit":8000000.0,"ratio":null}"#,
             r#"{"id":"P2 µ","what":"latency","unit":"µs","ours":null,"rival":null,"rival_name":null,"limit":4.4,"ratio":null}"#,
+            r#"{"id":"P4","what":"lost","unit":"lost","ours":0.0,"rival":52.0,"rival_name":"loses","limit":null,"ratio":0.0}"#,
+            r#"{"id":"P4","what":"lost","unit":"lost","ours":0.0,"rival":0.0,"rival_name":"loses not","limit":null,"ratio":null}"#,
+            r#"{"id":"P4","what":"lost","unit":"lost","ours":0.0,"rival":null,"rival_name":"hangs","limit":null,"ratio":null}"#,
         ];
         assert_eq!(lines, expected);
     }
@@ -243,7 +273,7 @@ P2 µ | latency | failed    | -                 | 4.40 µs  | -";
     fn only_a_failure_counts_as_one() {
         let mut report = report();
         assert!(report.any_failed());
-        report.outcomes.pop();
+        report.outcomes.remove(1);
         assert!(!report.any_failed());
     }
 }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use crate::benchmark::Measurement;
 use crate::benchmarks::BENCHMARKS;
-use crate::command::{self, EXIT_NOT_INSTALLED};
+use crate::command;
 use crate::error::{Error, chain};
 use crate::figure;
-use crate::floors::socket;
+use crate::floors::{frames, socket};
+use crate::{idle, ours};
 
 /// `--measure NAME`: measure that once, print `name value unit`.
 pub(crate) const MEASURE: &str = "--measure";
@@ -16,6 +17,13 @@ pub(crate) const MEASURE: &str = "--measure";
 pub(crate) const ON_ONE_CPU: &str = "--on-one-cpu";
 /// `--echo`: send back what arrives on the socket that is standard input.
 pub(crate) const ECHO: &str = "--echo";
+
+/// `--exit`: end as soon as `main` is reached.
+pub(crate) const EXIT: &str = "--exit";
+/// `--flood FRAMES`: send so many frames of messages on the socket that is standard input.
+pub(crate) const FLOOD: &str = "--flood";
+/// `--idle workfleet|sockets WORKERS`: have so many idle workers, or processes in the echo role.
+pub(crate) const IDLE: &str = "--idle";
 
 /// A role and its arguments.
 #[derive(Debug)]
@@ -27,7 +35,7 @@ pub(crate) struct Role {
 /// The role that the arguments ask for; `None` if it was a person who started this.
 pub(crate) fn from_args(mut args: impl Iterator<Item = OsString>) -> Option<Role> {
     let first = args.next()?;
-    let name = [MEASURE, ON_ONE_CPU, ECHO].into_iter().find(|name| first == *name)?;
+    let name = [MEASURE, ON_ONE_CPU, ECHO, EXIT, FLOOD, IDLE].into_iter().find(|name| first == *name)?;
     Some(Role { name, args: args.collect::<Vec<_>>().into_iter() })
 }
 
@@ -36,6 +44,9 @@ pub(crate) fn play(mut role: Role) -> ExitCode {
     match role.name {
         ON_ONE_CPU => command::become_on_one_cpu(role.args),
         ECHO => finish(socket::echo().map(|()| None)),
+        EXIT => ExitCode::SUCCESS,
+        FLOOD => finish(flood(role.args).map(|()| None)),
+        IDLE => finish(stay_idle(role.args).map(|()| None)),
         _ => finish(measure(role.args.next().unwrap_or_default()).map(Some)),
     }
 }
@@ -46,6 +57,24 @@ fn measure(name: OsString) -> Result<String, Error> {
     };
     let value = (measurement.run)()?;
     Ok(figure::print(measurement.name, value, measurement.unit))
+}
+
+fn flood(mut args: impl Iterator<Item = OsString>) -> Result<(), Error> {
+    frames::flood(number(args.next())?)
+}
+
+fn stay_idle(mut args: impl Iterator<Item = OsString>) -> Result<(), Error> {
+    let (who, count) = (args.next().unwrap_or_default(), number(args.next())?);
+    match who.to_str() {
+        Some("workfleet") => ours::idle::stay(count),
+        Some("sockets") => idle::stay_with_peers(count),
+        _ => Err(Error::Wrong(format!("nobody called {who:?} can be idle"))),
+    }
+}
+
+fn number(arg: Option<OsString>) -> Result<usize, Error> {
+    let parsed = arg.as_ref().and_then(|arg| arg.to_str()?.parse().ok());
+    parsed.ok_or_else(|| Error::Wrong(format!("{arg:?} is no number")))
 }
 
 fn find(name: &OsString) -> Option<&'static Measurement> {
@@ -62,10 +91,7 @@ fn finish(result: Result<Option<String>, Error>) -> ExitCode {
         }
         Err(error) => {
             eprintln!("{}", chain(&error));
-            match error {
-                Error::NotInstalled(_) => ExitCode::from(EXIT_NOT_INSTALLED),
-                _ => ExitCode::FAILURE,
-            }
+            command::exit_code(&error)
         }
     }
 }

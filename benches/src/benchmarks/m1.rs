@@ -31,7 +31,7 @@ fn plan() -> Result<Vec<Race>, Error> {
         what: "manifest of a warm tree, 2 workers",
         unit: Unit::Seconds,
         ours: ours(&tree)?,
-        limit: limit(&tree),
+        limit: Some(limit(&tree)),
         rivals: vec![xargs(&tree)],
     }])
 }

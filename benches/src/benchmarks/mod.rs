@@ -1,8 +1,14 @@
 //! The benchmarks, one file each.
 
+mod idle;
 mod m1;
 mod p1;
 mod p2;
+mod p3;
+mod p4;
+mod p5;
+mod p6;
+mod p7;
 
 use crate::benchmark::Benchmark;
 
@@ -11,4 +17,10 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
     m1::BENCHMARK, //
     p1::BENCHMARK,
     p2::BENCHMARK,
+    p3::BENCHMARK,
+    p4::BENCHMARK,
+    p5::BENCHMARK,
+    p6::BENCHMARK,
+    p7::BENCHMARK,
+    idle::BENCHMARK,
 ];

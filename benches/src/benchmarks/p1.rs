@@ -21,10 +21,13 @@ const WORKERS: usize = 2;
 const TASKS: u64 = 1_000_000;
 
 const SUBMIT: Measurement =
-    Measurement { name: "P1/submit", unit: TASKS_PER_SECOND, run: || ours::noop_throughput(TASKS) };
+    Measurement { name: "P1/submit", unit: TASKS_PER_SECOND, run: || ours::noop::noop_throughput(TASKS) };
 
-const SCHEDULE: Measurement =
-    Measurement { name: "P1/schedule", unit: TASKS_PER_SECOND, run: || ours::schedule_throughput(TASKS) };
+const SCHEDULE: Measurement = Measurement {
+    name: "P1/schedule",
+    unit: TASKS_PER_SECOND,
+    run: || ours::noop::schedule_throughput(TASKS),
+};
 
 const PIPELINED: Measurement = Measurement { name: "P1/pipelined", unit: TASKS_PER_SECOND, run: pipelined };
 
@@ -37,7 +40,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "no-op tasks through submit, typed results, 2 workers",
             unit: TASKS_PER_SECOND,
             ours: ours(&SUBMIT, "submit each, then wait for each")?,
-            limit: limit()?,
+            limit: Some(limit()?),
             rivals: vec![
                 Contender::own(
                     "procspawn",
@@ -56,7 +59,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "no-op tasks through schedule, inbox drained, 2 workers",
             unit: TASKS_PER_SECOND,
             ours: ours(&SCHEDULE, "schedule each, then read messages() to its end")?,
-            limit: limit()?,
+            limit: Some(limit()?),
             rivals: vec![undr()?],
         },
     ])

@@ -21,7 +21,8 @@ pub(crate) const BENCHMARK: Benchmark =
 const WORKERS: usize = 2;
 const TASKS: u64 = 20_000;
 
-const OURS: Measurement = Measurement { name: "P2/ours", unit: Unit::Micros, run: || ours::latency(TASKS) };
+const OURS: Measurement =
+    Measurement { name: "P2/ours", unit: Unit::Micros, run: || ours::noop::latency(TASKS) };
 
 const PING_PONG: Measurement =
     Measurement { name: "P2/ping-pong", unit: Unit::Micros, run: || socket::ping_pong(20_000) };
@@ -44,7 +45,7 @@ fn race(id: &'static str, what: &'static str, placement: Placement) -> Result<Ra
         what,
         unit: Unit::Micros,
         ours: Contender::own("workfleet", ours, &OURS, placement)?,
-        limit: Contender::own("limit", limit, &PING_PONG, placement)?,
+        limit: Some(Contender::own("limit", limit, &PING_PONG, placement)?),
         rivals: vec![
             Contender::own("procspawn", procspawn, &PROCSPAWN, placement)?,
             python::contender("undr", "undr_latency.py", None, Unit::Micros, placement)?,

@@ -80,18 +80,25 @@ pub(crate) fn pipelined(frames: usize, window: usize, peers: usize) -> Result<f6
     Ok(frames as f64 / started.elapsed().as_secs_f64())
 }
 
-/// A process in its echo role, and the socket to it. Dropping it ends and reaps the process.
-struct Peer {
-    stream: UnixStream,
-    process: Child,
+/// A process in a role, and the socket to it. Dropping it ends and reaps the process.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(super) stream: UnixStream,
+    pub(super) process: Child,
 }
 
 impl Peer {
-    fn start() -> Result<Peer, Error> {
+    /// One in the echo role.
+    pub(crate) fn start() -> Result<Peer, Error> {
+        Peer::start_as(&[roles::ECHO])
+    }
+
+    /// One in the role that these arguments give it. The socket is its standard input.
+    pub(super) fn start_as(args: &[&str]) -> Result<Peer, Error> {
         let (stream, theirs) = UnixStream::pair().map_err(Error::io("make a pair of sockets"))?;
         let executable = std::env::current_exe().map_err(Error::io("find this executable"))?;
         let process = Command::new(&executable)
-            .arg(roles::ECHO)
+            .args(args)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .spawn()
@@ -99,7 +106,7 @@ impl Peer {
         Ok(Peer { stream, process })
     }
 
-    fn round_trip(&mut self) -> Result<(), Error> {
+    pub(super) fn round_trip(&mut self) -> Result<(), Error> {
         let mut frame = [7; FRAME_LEN_BYTES];
         self.stream.write_all(&frame).map_err(Error::io("send a frame"))?;
         self.stream.read_exact(&mut frame).map_err(Error::io("receive a frame"))

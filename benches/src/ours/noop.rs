@@ -1,6 +1,4 @@
-//! workfleet itself, as its users would write it.
-//!
-//! Each function starts a pool, lets both workers answer once, and measures; start and stop do not count.
+//! Tasks that do nothing: what a pool itself costs.
 
 use std::time::Instant;
 
@@ -9,13 +7,14 @@ use workfleet::prelude::*;
 
 use crate::error::Error;
 use crate::figure::median_micros;
+use crate::ours;
 
 const WORKERS: usize = 2;
 const WARM_UP_TASKS: u64 = 1_000;
 
 /// Adds one.
 #[derive(Debug, Serialize, Deserialize)]
-struct Noop(u64);
+pub(super) struct Noop(pub(super) u64);
 
 impl TaskSpec for Noop {
     const NAME: &'static str = "noop";
@@ -26,11 +25,6 @@ impl Task for Noop {
     fn run(self, _cx: &TaskContext) -> Result<u64, TaskError> {
         Ok(self.0 + 1)
     }
-}
-
-/// First in `main`: in a worker process this never returns.
-pub(crate) fn init() {
-    workfleet::init(&registry());
 }
 
 /// Tasks per second: all submitted one by one, then every result awaited and checked.
@@ -76,12 +70,8 @@ pub(crate) fn latency(tasks: u64) -> Result<f64, Error> {
     median_micros(&samples).ok_or_else(|| Error::Wrong("no task was measured".to_owned()))
 }
 
-fn registry() -> Registry {
-    Registry::new().task::<Noop>()
-}
-
 fn start() -> Result<ProcessManager, Error> {
-    let manager = ProcessManager::builder(registry()).workers(WORKERS).start().map_err(Error::contender)?;
+    let manager = ours::start(WORKERS)?;
     submit_and_check(&manager, WARM_UP_TASKS)?;
     Ok(manager)
 }

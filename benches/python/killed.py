@@ -1,0 +1,79 @@
+"""A worker of two is killed in the middle of 101 tasks of 1 ms: how many of them give no result.
+
+Argument: the pool, `executor`, `loky` or `pool`.
+"""
+
+import concurrent.futures.process
+import multiprocessing
+import os
+import signal
+
+import measure
+from spin import spin
+
+TASKS = 101
+WORKERS = 2
+SECONDS = 1e-3
+# Far beyond what all of them take: who has not answered by then never will.
+LIMIT_SECONDS = 3
+
+
+def busy(number):
+    spin(SECONDS)
+    return number
+
+
+def warm_up(_):
+    return os.getpid()
+
+
+def with_executor(pool, broken):
+    list(pool.map(warm_up, range(20)))
+    victim = list(pool._processes)[0]
+    futures = [pool.submit(busy, number) for number in range(TASKS)]
+    futures[TASKS // 2].result()
+    os.kill(victim, signal.SIGKILL)
+    lost = 0
+    for number, future in enumerate(futures):
+        try:
+            assert future.result(LIMIT_SECONDS) == number
+        except (broken, concurrent.futures.TimeoutError):
+            lost += 1
+    return lost
+
+
+def with_pool():
+    pool = multiprocessing.Pool(WORKERS)
+    pool.map(warm_up, range(20))
+    results = [pool.apply_async(busy, (number,)) for number in range(TASKS)]
+    results[TASKS // 2].get()
+    os.kill(pool._pool[0].pid, signal.SIGKILL)
+    lost = 0
+    for number, result in enumerate(results):
+        try:
+            assert result.get(LIMIT_SECONDS) == number
+        except multiprocessing.TimeoutError:
+            lost += 1
+    return lost
+
+
+def once(which):
+    if which == "pool":
+        return with_pool()
+    if which == "loky":
+        import loky
+
+        return with_executor(loky.ProcessPoolExecutor(WORKERS), loky.process_executor.TerminatedWorkerError)
+    broken = concurrent.futures.process.BrokenProcessPool
+    return with_executor(concurrent.futures.ProcessPoolExecutor(WORKERS), broken)
+
+
+if __name__ == "__main__":
+    which = measure.argument("executor")
+    if which == "loky":
+        try:
+            import loky
+        except ImportError as error:
+            measure.not_installed("loky", error)
+    measure.main("killed", "tasks", lambda: once(which), package="loky" if which == "loky" else None)
+    measure.end_at_once()
