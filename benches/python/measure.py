@@ -4,6 +4,7 @@ Asked for `--version`, a script prints what it would measure. What is not instal
 cannot do such a thing with code 78.
 """
 
+import contextlib
 import os
 import platform
 import signal
@@ -29,9 +30,12 @@ def end_at_once(code=0):
     sys.stdout.flush()
     sys.stderr.flush()
     for thread in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{thread}/children") as file:
-            for child in file.read().split():
-                os.kill(int(child), signal.SIGKILL)
+        # Threads end meanwhile, and what watches the pool reaps.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with open(f"/proc/self/task/{thread}/children") as file:
+                for child in file.read().split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(child), signal.SIGKILL)
     os._exit(code)
 
 

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -116,15 +116,18 @@ fn lost_once(
     log: PathBuf,
     worker: usize,
 ) -> Result<usize, Error> {
-    /// Far beyond what all of them take: who has not answered by then never will.
+    /// Far beyond what all of them take together: who has not answered by then never will.
     const LIMIT: Duration = Duration::from_secs(10);
     let mut handles = Vec::with_capacity(tasks);
     for number in 0..tasks {
         let task = Logged { number, time, log: log.clone() };
         handles.push(manager.submit(task).map_err(Error::contender)?);
     }
-    let middle = handles.swap_remove(tasks / 2);
-    middle.wait().map_err(Error::contender)?;
+    let mut middle = handles.swap_remove(tasks / 2);
+    match middle.wait_timeout(LIMIT) {
+        Some(result) => result.map_err(Error::contender)?,
+        None => return Err(Error::Wrong(format!("no result within {LIMIT:?}, and nobody was killed"))),
+    };
     let reported: Vec<usize> = handles
         .iter()
         .enumerate()
@@ -135,11 +138,12 @@ fn lost_once(
     let pid = pid.ok_or_else(|| Error::Wrong("the worker to be killed is not there".to_owned()))?;
     let killed_ns = clock::now_ns();
     kill(pid)?;
+    let killed = Instant::now();
     // `swap_remove` has put the last one in the middle.
     let number_at = |place: usize| if place == tasks / 2 { tasks - 1 } else { place };
     let mut lost = 0;
     for (place, mut handle) in handles.into_iter().enumerate() {
-        match handle.wait_timeout(LIMIT) {
+        match handle.wait_timeout(LIMIT.saturating_sub(killed.elapsed())) {
             Some(Ok(number)) if number == number_at(place) => {}
             _ => lost += 1,
         }
