@@ -35,27 +35,35 @@ pub(crate) trait Desk: Send + Sync + 'static {
 
 /// Runs `first` and whatever comes while anything runs; returns when nothing does.
 pub(crate) fn run<D: Desk>(desk: &Arc<D>, runtime: &Runtime, first: Queued) {
-    LocalSet::new().block_on(runtime, async {
-        let mut running = JoinSet::new();
-        let mut more = true;
-        begin(desk, first, &mut running);
-        while !running.is_empty() {
-            tokio::select! {
-                biased;
-                next = poll_fn(|cx| desk.poll_next(cx)), if more => match next {
-                    Some(task) if task.concurrent => begin(desk, task, &mut running),
-                    Some(task) => desk.run_single(task),
-                    None => more = false,
-                },
-                _ = running.join_next() => {}
+    let local = LocalSet::new();
+    let mut running = JoinSet::new();
+    let mut more = true;
+    begin(desk, first, &mut running, &local);
+    let mut until_single = || {
+        local.block_on(runtime, async {
+            while !running.is_empty() {
+                tokio::select! {
+                    biased;
+                    next = poll_fn(|cx| desk.poll_next(cx)), if more => match next {
+                        Some(task) if task.concurrent => begin(desk, task, &mut running, &local),
+                        Some(task) => return Some(task),
+                        None => more = false,
+                    },
+                    _ = running.join_next() => {}
+                }
             }
-        }
-    });
+            None
+        })
+    };
+    // Outside the runtime, as if it were alone: it may block the thread on a runtime of its own, or on this one.
+    while let Some(task) = until_single() {
+        desk.run_single(task);
+    }
 }
 
-fn begin<D: Desk>(desk: &Arc<D>, task: Queued, running: &mut JoinSet<()>) {
+fn begin<D: Desk>(desk: &Arc<D>, task: Queued, running: &mut JoinSet<()>, local: &LocalSet) {
     let desk = Arc::clone(desk);
-    running.spawn_local(async move {
+    let run = async move {
         let began = Instant::now();
         let (cx, run) = desk.begin(&task);
         let ended = match run {
@@ -63,7 +71,8 @@ fn begin<D: Desk>(desk: &Arc<D>, task: Queued, running: &mut JoinSet<()>) {
             None => Err(task.unknown().into()),
         };
         desk.end(task, ended, began.elapsed());
-    });
+    };
+    running.spawn_local_on(run, local);
 }
 
 /// A future whose panic is its failure. It is dropped as soon as it has ended.
