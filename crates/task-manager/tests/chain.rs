@@ -205,6 +205,7 @@ on_both!(
     a_chain_with_an_unregistered_link_does_nothing_at_all,
     a_chain_that_was_scheduled_names_its_failed_link_in_the_inbox,
     a_cancellation_between_two_links_ends_the_chain_before_the_next,
+    a_cancellation_within_a_link_names_the_link,
     an_asynchronous_link_runs_to_its_end_before_the_next,
     an_asynchronous_link_runs_beside_other_asynchronous_tasks,
     the_children_of_all_links_are_counted_together,
@@ -345,6 +346,19 @@ fn a_cancellation_between_two_links_ends_the_chain_before_the_next(kind: Kind) {
     assert!(items.next().is_none());
     let report = manager.close(ClosePolicy::Join).expect("it closes");
     assert_eq!(report.tasks.cancelled, 1);
+}
+
+fn a_cancellation_within_a_link_names_the_link(kind: Kind) {
+    let manager = start!(kind, registry(), workers(1));
+    let chain = Chain::new().with(Double(1)).with(AwaitCancellation { obey: true }).with(say("never"));
+    let handle = manager.submit(chain).expect("it is taken");
+    let mut items = manager.messages::<Text>();
+    assert_eq!(items.next().expect("it begins").expect("a message").content, Text("begun".into()));
+    handle.cancel();
+    let failure = handle.wait().expect_err("it is cancelled");
+    assert_eq!(failure.cause, FailureCause::Cancelled);
+    assert_eq!(links(&failure), [(1, "await-cancellation")]);
+    assert!(items.next().is_none());
 }
 
 fn an_asynchronous_link_runs_to_its_end_before_the_next(kind: Kind) {

@@ -60,8 +60,9 @@ pub(crate) fn judge<R>(
             let reason = format!("it has {output_bytes} bytes, of {limit_bytes} that fit a frame");
             Err(FailureCause::Output { reason }.into())
         }
-        Err(failed) if matches!(failed.cause, FailureCause::Error { .. }) && is_cancelled() => {
-            Err(FailureCause::Cancelled.into())
+        Err(mut failed) if matches!(failed.cause, FailureCause::Error { .. }) && is_cancelled() => {
+            failed.cause = FailureCause::Cancelled;
+            Err(failed)
         }
         ended => ended,
     }
