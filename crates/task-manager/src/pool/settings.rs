@@ -65,7 +65,7 @@ impl Settings {
         let settings = [
             ("workers", self.workers as u64, 1, 4096),
             ("priority_levels", u64::from(self.priority_levels), 1, 128),
-            ("async_tasks", u64::from(self.async_tasks), 1, page::PLACES as u64 - 1),
+            ("async_tasks", u64::from(self.async_tasks), 1, page::SHARED_PLACES as u64),
             ("tasks_per_worker", self.tasks_per_worker, 1, u64::MAX),
             ("start_failure_limit", u64::from(self.start_failure_limit), 1, u64::from(u32::MAX)),
             ("frame_limit", self.frame_limit_bytes, 4096, 4 << 30),
@@ -169,7 +169,7 @@ macro_rules! settings_of_every_pool {
             self
         }
 
-        /// How many [asynchronous tasks](crate::AsyncTask) one worker runs at once: from 1 to 255; 1 by default.
+        /// How many [asynchronous tasks](crate::AsyncTask) one worker runs at once: from 1 to 256; 1 by default.
         ///
         /// They share the worker's thread: one that blocks, or any [`Task`](crate::Task) that the worker runs beside
         /// them, holds up the others.

@@ -16,8 +16,10 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 /// Enough for what is published, and what every supported system maps at least.
 const LEN_BYTES: usize = 4096;
 
-/// How many attempts a worker can publish: one in each place.
-pub(crate) const PLACES: usize = 256;
+/// How many attempts that share a thread a worker can publish.
+pub(crate) const SHARED_PLACES: usize = 256;
+/// How many attempts a worker can publish: one in each place, and one of them has the thread to itself.
+const PLACES: usize = 1 + SHARED_PLACES;
 const _: () = assert!(PLACES * size_of::<AtomicU64>() <= LEN_BYTES);
 
 /// The shared page, mapped.
@@ -65,7 +67,7 @@ impl Page {
     /// begins there: a death in between is charged to it unless its result was received.
     ///
     /// # Panics
-    /// If `place` is not below [`PLACES`].
+    /// If `place` is beyond [`SHARED_PLACES`].
     pub(crate) fn publish(&self, place: usize, lease: u64) {
         self.places()[place].store(lease, Ordering::Release);
     }
