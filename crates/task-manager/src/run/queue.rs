@@ -204,6 +204,8 @@ impl TaskQueue {
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
+                // Whoever has the watch keeps it.
+                state.watch_wanted = false;
                 return Turn::Nothing;
             }
             if state.watcher == Watcher::Nobody {
@@ -401,6 +403,18 @@ mod tests {
         queue.close();
         assert!(matches!(queue.next(None, || ()), Turn::Run(..)));
         assert!(matches!(queue.next(None, || ()), Turn::End));
+    }
+
+    #[test]
+    fn a_task_thread_that_goes_away_before_it_has_got_the_watch_leaves_it_where_it_is() {
+        let queue = TaskQueue::default();
+        assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
+        let deadline = Instant::now() + std::time::Duration::from_millis(1);
+        // The I/O thread is slow to hear what it is asked.
+        let turn = queue.next(Some(deadline), || while Instant::now() < deadline {});
+        assert!(matches!(turn, Turn::Nothing), "{turn:?}");
+        queue.want_answer();
+        assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
     }
 
     /// An idle task thread that has got the watch from the I/O thread.
