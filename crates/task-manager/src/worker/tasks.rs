@@ -46,6 +46,10 @@ const KEPT_BYTES: usize = 1024 * 1024;
 /// of its connection. The I/O thread that cancels, flushes and watches the manager runs in the background either way.
 /// Asynchronous tasks run one at a time here.
 ///
+/// Between two calls of [`next_task`](Self::next_task) the program may be away for as long as it likes: its manager hears
+/// of it, and what it has in hand can be cancelled. Meanwhile one task at most waits for it; what stands behind that one
+/// goes to other workers.
+///
 /// ```no_run
 /// use std::time::Duration;
 /// use workfleet_task_manager::{NextTask, Registry, WorkerLoop};
