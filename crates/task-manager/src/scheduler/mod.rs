@@ -164,9 +164,9 @@ struct Seat {
     heard_at: Option<Instant>,
     /// A ping is unanswered.
     pinged: bool,
-    /// A recall is unanswered.
-    recalling: bool,
-    /// Nothing that it brings back is more urgent than this.
+    /// How many recalls are unanswered; each was more urgent than those before, so there are no more than levels.
+    recalls: u32,
+    /// Nothing that they bring back is more urgent than this.
     recalled_from: u8,
     /// Nothing that waits in its hand is less urgent than this.
     least_urgent: u8,
@@ -180,7 +180,7 @@ impl Seat {
     /// Whether its worker may be given this task. Not while it is asked to give back tasks of that level: those would
     /// come after what it was given meanwhile.
     fn takes<B>(&self, task: &Pending<B>) -> bool {
-        let in_order = !self.recalling || self.slots.is_empty() || task.priority < self.recalled_from;
+        let in_order = self.recalls == 0 || self.slots.is_empty() || task.priority < self.recalled_from;
         self.open && !self.is_taken() && in_order && self.load.takes(task.class, task.priority)
     }
 
@@ -199,13 +199,18 @@ impl Seat {
 
     /// Is asked to give tasks back, none of them more urgent than `from`.
     fn recall(&mut self, from: u8) {
-        self.recalling = true;
-        self.recalled_from = from;
+        self.recalled_from = if self.recalls == 0 { from } else { from.min(self.recalled_from) };
+        self.recalls += 1;
     }
 
-    /// The least urgent priority of which a task should not be overtaken by what waits in its worker's hand.
+    /// The least urgent priority of which a task should not be overtaken by what waits in its worker's hand, and is not
+    /// asked back already.
     fn in_the_way_of(&self) -> Option<u8> {
-        if self.load.queue_len() < 2 || self.recalling { None } else { self.least_urgent.checked_sub(1) }
+        if self.load.queue_len() < 2 {
+            return None;
+        }
+        let stays = if self.recalls == 0 { self.least_urgent } else { self.recalled_from.checked_sub(1)? };
+        stays.min(self.least_urgent).checked_sub(1)
     }
 }
 
@@ -247,7 +252,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             progress_at: None,
             heard_at: None,
             pinged: false,
-            recalling: false,
+            recalls: 0,
             recalled_from: 0,
             least_urgent: 0,
             alone: false,
@@ -359,7 +364,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         seat.open = true;
         seat.tasks_left = self.limits.tasks_per_worker;
         seat.load.stalled = false;
-        seat.recalling = false;
+        seat.recalls = 0;
         seat.pinged = false;
         seat.heard_at = Some(now);
         seat.progress_at = None;
@@ -377,7 +382,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
     ) -> usize {
         let unended = running.iter().filter(|lease| self.leased(seat, **lease).is_some()).count();
         self.seats[seat].open = false;
-        self.seats[seat].recalling = false;
+        self.seats[seat].recalls = 0;
         self.seats[seat].alone = false;
         self.reserved = self.reserved.filter(|&reserved| reserved != seat);
         self.filling = None;
@@ -477,7 +482,8 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
 
     /// The worker has answered a recall, whatever it gave back.
     pub(crate) fn recall_answered(&mut self, seat: usize) {
-        self.seats[seat].recalling = false;
+        // What nobody asked for is no answer.
+        self.seats[seat].recalls = self.seats[seat].recalls.saturating_sub(1);
     }
 
     /// Anything at all came from the worker.
@@ -633,7 +639,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             return self.make_way(urgent);
         }
         let idle = self.seats.iter().filter(|seat| seat.open && seat.slots.is_empty()).count();
-        let recalling = self.seats.iter().filter(|seat| seat.recalling).count();
+        let recalling = self.seats.iter().filter(|seat| seat.recalls > 0).count();
         for _ in recalling..idle {
             let victim = (0..self.seats.len())
                 .filter(|&seat| {
@@ -641,7 +647,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
                     let queue_len = u64::from(seat.load.queue_len());
                     seat.open
                         && queue_len >= 2
-                        && !seat.recalling
+                        && seat.recalls == 0
                         && seat.load.time_ns() / queue_len * (queue_len - 1) >= RECALL_MIN_NS
                 })
                 .max_by_key(|&seat| self.seats[seat].load.time_ns());
@@ -767,7 +773,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
 
 /// Tasks may wait behind the one that runs, and nobody has asked for them yet.
 fn may_stall(seat: &Seat) -> bool {
-    seat.load.queue_len() >= 1 && seat.slots.len() >= 2 && !seat.recalling && !seat.load.stalled
+    seat.load.queue_len() >= 1 && seat.slots.len() >= 2 && seat.recalls == 0 && !seat.load.stalled
 }
 
 /// How many attempts at a task that is not running were begun. Only those that died are followed by another.

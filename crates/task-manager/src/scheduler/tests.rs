@@ -325,6 +325,25 @@ fn a_recall_for_an_urgent_task_leaves_those_that_are_as_urgent() {
     assert_eq!(schedule(&mut core, now, URGENT, 0, 1).len(), 1);
 }
 
+/// An unanswered recall used to hold back the next: what it left in the worker's hand was begun before something more
+/// urgent that had to wait.
+#[test]
+fn a_recall_that_is_unanswered_does_not_hold_back_one_for_something_more_urgent() {
+    let (mut core, now) = fleet(1);
+    teach(&mut core, now, 0, 9 * MS);
+    assert_eq!(schedule(&mut core, now, LEVELS - 1, 0, 2).len(), 2);
+    let normal = schedule(&mut core, now, NORMAL, 0, 3);
+    assert_eq!(normal.len(), 2);
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 2, from: 2 }"]);
+    assert_eq!(schedule(&mut core, now, URGENT, 0, 3).len(), 2);
+    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 4, from: 1 }"]);
+    // One answer is not both: what is still on its way back is not overtaken.
+    core.recall_answered(0);
+    assert!(core.given_back(0, normal[1].2));
+    assert!(dispatches(&mut core, now).is_empty());
+    assert!(effects(&mut core).is_empty(), "nothing is asked for twice");
+}
+
 #[test]
 fn without_prefetch_a_worker_has_one_task_in_hand() {
     let now = Instant::now();

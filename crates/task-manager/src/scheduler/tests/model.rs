@@ -4,7 +4,7 @@
 //! be true of any scheduler; how well tasks are spread is not its concern.
 //! `WORKFLEET_PROPTEST_CASES=n` runs n sequences from fresh seeds instead of the few fixed ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::{
     prelude::*,
@@ -57,8 +57,8 @@ struct Model {
     halting: bool,
     /// Leases that ended, with their seats.
     stale: Vec<(usize, Lease)>,
-    /// Seats that were asked to give tasks back and have not answered.
-    recalled: BTreeSet<usize>,
+    /// From which priority each seat was asked to give tasks back, and has not answered yet.
+    recalled: BTreeMap<usize, VecDeque<u8>>,
     /// Effects that have to come before the scheduler is idle.
     due_endings: BTreeMap<u64, (Ending, u32)>,
     due_cancels: Vec<(usize, Lease)>,
@@ -229,7 +229,12 @@ impl Model {
                 assert!(self.open[seat] && at_most > 0);
                 let stalled = at_most == u32::MAX;
                 assert!(stalled || !(self.paused || self.halting), "nobody else could begin these tasks");
-                assert!(self.recalled.insert(seat), "one recall at a time");
+                let unanswered = self.recalled.entry(seat).or_default();
+                assert!(
+                    unanswered.back().is_none_or(|&last| from < last),
+                    "each asks for more than the last"
+                );
+                unanswered.push_back(from);
             }
             Effect::Ping { seat } | Effect::Kill { seat } => assert!(self.open[seat]),
             Effect::Retire { seat } => {
@@ -557,7 +562,7 @@ impl Pair {
     }
 
     fn answer_recall(&mut self, seat: usize, give_back: usize) {
-        if !self.model.recalled.remove(&seat) {
+        if self.model.recalled.get_mut(&seat).and_then(VecDeque::pop_front).is_none() {
             return;
         }
         for (sequence, _, lease) in self.model.hand(seat).into_iter().rev().take(give_back) {
