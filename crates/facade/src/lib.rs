@@ -70,12 +70,19 @@
 //! | wait for tasks in an async program | [`TaskHandle`] is a future, [`Pool::message_stream`] a stream |
 //! | let some tasks go first | [`Priority`], [`Pool::submit_at`] |
 //! | schedule tasks from within tasks | [`TaskContext::schedule`] |
+//! | run tasks one after the other, as one | [`Chain`] |
+//! | run many tasks at once in a worker that wait rather than work | [`AsyncTask`], [`async_tasks`] |
+//! | run the same tasks on threads | [`ThreadManager`], and [`Pool`] for either kind |
+//! | run one task in place, in a test for example | [`TaskContext::detached`], [`NullManager`] |
+//! | decide where and when a worker runs its tasks | [`WorkerLoop`] |
 //! | keep something expensive in each worker | [`Registry::session`] |
 //! | stop tasks | [`TaskHandle::cancel`], [`TaskContext::check_cancelled`], [`ClosePolicy`] |
 //! | test code that has a manager | [`test_worker!`] |
 //!
 //! The example `manifest` is a whole program: it digests every file below some directories in worker processes, shows
-//! a bar, ends properly on Ctrl-C, and loses nothing when workers are killed.
+//! a bar, ends properly on Ctrl-C, and loses nothing when workers are killed. Smaller ones are `priorities`, a crawl whose
+//! tasks schedule tasks; `chain`, copies that are verified before they are published; and `attach-to-async`, a service on
+//! tokio that gives its hard work to worker processes.
 //!
 //! # What is in here
 //!
@@ -95,6 +102,14 @@
 //! [`Pool::message_stream`]: task::Pool::message_stream
 //! [`Pool::submit_at`]: task::Pool::submit_at
 //! [`Registry::session`]: task::Registry::session
+//! [`Chain`]: task::Chain
+//! [`AsyncTask`]: task::AsyncTask
+//! [`async_tasks`]: task::ProcessManagerBuilder::async_tasks
+//! [`ThreadManager`]: task::ThreadManager
+//! [`Pool`]: task::Pool
+//! [`TaskContext::detached`]: task::TaskContext::detached
+//! [`NullManager`]: task::NullManager
+//! [`WorkerLoop`]: task::WorkerLoop
 //! [`TaskHandle`]: task::TaskHandle
 //! [`TaskHandle::cancel`]: task::TaskHandle::cancel
 //! [`ClosePolicy`]: task::ClosePolicy
@@ -115,8 +130,8 @@ pub use workfleet_task_manager::{init, test_worker};
 pub mod prelude {
     #[doc(no_inline)]
     pub use workfleet_task_manager::{
-        ClosePolicy, FailureCause, Manager as _, ManagerExt as _, Message, MessageError, NoMessage, Priority,
-        ProcessManager, Registry, Task, TaskContext, TaskError, TaskFailure, TaskHandle, TaskMessage,
-        TaskSpec,
+        AsyncTask, Chain, ClosePolicy, FailureCause, Manager as _, ManagerExt as _, Message, MessageError,
+        NoMessage, Priority, ProcessManager, Registry, Task, TaskContext, TaskError, TaskFailure, TaskHandle,
+        TaskMessage, TaskSpec, ThreadManager,
     };
 }

@@ -45,6 +45,28 @@ fn the_prelude_is_enough_for_a_program() {
     assert_eq!(report.tasks.done, 1);
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct DoubleLater(u32);
+impl TaskSpec for DoubleLater {
+    const NAME: &'static str = "double-later";
+    type Output = u32;
+}
+impl AsyncTask for DoubleLater {
+    async fn run(self, _cx: &TaskContext) -> Result<u32, TaskError> {
+        Ok(2 * self.0)
+    }
+}
+
+#[test]
+fn the_prelude_has_chains_asynchronous_tasks_and_threads() {
+    let registry = Registry::new().task::<Double>().async_task::<DoubleLater>();
+    let manager = ThreadManager::builder(registry).workers(1).start().expect("it starts");
+    let chain = Chain::new().then(&Double(1)).and_then(|chain| chain.then(&DoubleLater(2)));
+    let outputs =
+        manager.submit(chain.expect("it encodes")).expect("it is taken").wait().expect("it is done");
+    assert_eq!(outputs.get::<DoubleLater>(1).expect("it is there"), 4);
+}
+
 #[test]
 fn the_traits_of_the_prelude_have_their_methods() {
     fn levels(manager: &dyn workfleet::task::Manager) -> u8 {
@@ -72,36 +94,48 @@ fn task_is_the_task_manager() {
     use workfleet::task::*;
 
     // Traits.
-    fn _traits<S: TaskSpec, T: Task, M: TaskMessage, A: Manager, B: ManagerExt, C: Service, D: Extension>() {}
+    fn _traits<S: TaskSpec, T: Task, U: AsyncTask, M: TaskMessage>() {}
+    fn _managers<A: Manager, B: ManagerExt, C: Service, D: Extension>() {}
     // Functions and macros.
     let _: fn(&Registry) = init;
     #[expect(unused_imports, reason = "that the name is there is what is tested")]
     use workfleet::task::test_worker as _;
 
     let names = types![
+        Abandoned,
         Cancelled,
+        Chain,
+        ChainOutputs,
         CloseError,
         ClosePolicy,
         CloseReport,
+        CloseRequest<'static>,
         DeathCertificate,
         EncodedMessage,
         EncodedTask,
         ExitStatus,
+        FailedLink,
         FailureCause,
         FailureReport,
+        FinishedTask<'static>,
         Incarnation,
         KillReason,
         Message<()>,
         MessageError,
         MessageStream<NoMessage>,
         Messages<'static, NoMessage>,
+        NextTask<'static>,
         NoMessage,
+        NoOutput,
         NoSession,
+        NullManager,
         Peer,
+        Pool,
         Priority,
         ProcessManager,
         ProcessManagerBuilder,
         Proxy,
+        ReceivedTask<'static>,
         Registry,
         RegistryError,
         ScheduleError<()>,
@@ -119,6 +153,10 @@ fn task_is_the_task_manager() {
         TaskFailure,
         TaskHandle<()>,
         TaskId,
+        ThreadManager,
+        ThreadManagerBuilder,
+        WorkerError,
+        WorkerLoop,
         WorkerStats,
     ];
     for (name, _) in names {
