@@ -1,0 +1,152 @@
+//! A service on tokio that gives its hard work to worker processes: who sends it a line with a number is told how many
+//! primes there are below it.
+//!
+//! ```sh
+//! cargo run --release --example attach-to-async -- 127.0.0.1:7000
+//! printf '1000\n100000000\n' | nc 127.0.0.1 7000
+//! ```
+//!
+//! The first Ctrl-C lets the requests that run come to their end and answers them; the second kills the workers.
+
+use std::{env, error::Error, sync::Arc};
+
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, watch},
+    task::{JoinSet, spawn_blocking},
+};
+use workfleet::prelude::*;
+
+/// Counts the primes below a limit.
+#[derive(Debug, Serialize, Deserialize)]
+struct Primes {
+    below: u64,
+}
+
+/// A count has begun.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    below: u64,
+    worker: String,
+}
+
+impl TaskMessage for Begun {
+    const NAME: &'static str = "begun";
+}
+
+impl TaskSpec for Primes {
+    const NAME: &'static str = "primes";
+    type Output = usize;
+}
+
+impl Task for Primes {
+    fn run(self, cx: &TaskContext) -> Result<usize, TaskError> {
+        cx.send_message(&Begun { below: self.below, worker: cx.worker().to_owned() })?;
+        let mut count = 0;
+        for n in 2..self.below {
+            cx.check_cancelled()?;
+            count += usize::from((2..n).take_while(|d| d * d <= n).all(|d| n % d != 0));
+        }
+        Ok(count)
+    }
+}
+
+/// What every connection needs.
+struct Service {
+    manager: ProcessManager,
+    /// Something was submitted.
+    submitted: Notify,
+}
+
+impl Service {
+    /// Answers one line after the other, until the client or the service has enough.
+    async fn serve(&self, mut client: TcpStream, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+        let (lines, mut replies) = client.split();
+        let mut lines = BufReader::new(lines).lines();
+        loop {
+            let line = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                line = lines.next_line() => line?,
+            };
+            let Some(line) = line else { return Ok(()) };
+            let reply = self.answer(&line).await.unwrap_or_else(|error| format!("error: {error}"));
+            replies.write_all(format!("{reply}\n").as_bytes()).await?;
+        }
+    }
+
+    async fn answer(&self, line: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
+        let handle = self.manager.submit(Primes { below: line.trim().parse()? })?;
+        self.submitted.notify_one();
+        // Dropping this future, with its connection, would not stop the task: `handle.cancel()` would.
+        Ok(handle.await?.to_string())
+    }
+
+    /// Tells what the tasks say. The stream ends whenever no task is left, and begins again with the next.
+    async fn tell(&self) {
+        loop {
+            self.submitted.notified().await;
+            let mut messages = self.manager.message_stream::<Begun>();
+            while let Some(message) = messages.next().await {
+                match message {
+                    Ok(Message { content: Begun { below, worker }, .. }) => {
+                        eprintln!("{worker} counts below {below}")
+                    }
+                    Err(error) => eprintln!("{error}"),
+                }
+            }
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let registry = Registry::new().task::<Primes>();
+    workfleet::init(&registry); // also inside a runtime: in a worker process this never returns
+
+    let address = env::args().nth(1).ok_or("usage: attach-to-async <address>")?;
+    let listener = TcpListener::bind(address).await?;
+    // Starting blocks until the first worker is ready.
+    let manager = spawn_blocking(|| ProcessManager::builder(registry).workers(2).start()).await??;
+    let service = Arc::new(Service { manager, submitted: Notify::new() });
+    println!("listening on {}", listener.local_addr()?);
+
+    // One for both: a signal that comes while nobody waits is kept.
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let (stop, stopped) = watch::channel(false);
+    let teller = tokio::spawn({
+        let service = Arc::clone(&service);
+        async move { service.tell().await }
+    });
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (client, _) = accepted?;
+                let (service, stopped) = (Arc::clone(&service), stopped.clone());
+                clients.spawn(async move { service.serve(client, stopped).await });
+            }
+            Some(ended) = clients.join_next() => match ended? {
+                Ok(()) => {}
+                Err(error) => eprintln!("a client is gone: {error}"),
+            },
+            _ = interrupts.recv() => break,
+        }
+    }
+
+    stop.send_replace(true);
+    let drained = async { while clients.join_next().await.is_some() {} };
+    let policy = tokio::select! {
+        () = drained => ClosePolicy::Join,
+        _ = interrupts.recv() => ClosePolicy::Kill,
+    };
+    teller.abort();
+    // Closing blocks until every worker is gone.
+    let report = spawn_blocking(move || service.manager.close(policy)).await??;
+    println!("{report}");
+    Ok(())
+}
