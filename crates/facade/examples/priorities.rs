@@ -29,7 +29,7 @@ const LAST: u8 = LEVELS - 1;
 #[derive(Debug, Serialize, Deserialize)]
 struct Page {
     path: PathBuf,
-    /// How many links it is away from the start.
+    /// How many links it is away from the start, by the way that was taken to it.
     distance: u8,
     site: Site,
 }

@@ -166,16 +166,33 @@ fn worker_without_session() {
     run_program(&tasks().session(|| Err::<MadeOn, _>("there is none today".into())));
 }
 
-/// A worker that does not wait for the I/O thread, and then has other things to do for ever.
+/// A worker whose program does not even wait for the I/O thread, and then has other things to do for ever.
 #[test]
 fn worker_without_patience() {
-    if let Some(mut worker) = WorkerLoop::setup(&registry()).expect("it is a worker") {
-        let next = worker.next_task(Duration::from_nanos(1));
+    look_once(Duration::from_nanos(1));
+}
+
+/// The same, after it has watched its connection by itself for a while.
+#[test]
+fn worker_with_some_patience() {
+    look_once(20 * PATIENCE);
+}
+
+/// Nothing, unless this process is a worker: its program waits for a task once, in vain.
+fn look_once(patience: Duration) {
+    if let Some(mut worker) = WorkerLoop::setup(&registry()).expect("it is a worker, or not") {
+        let next = worker.next_task(patience);
         assert!(matches!(next, NextTask::None(_)), "{next:?}");
+        std::fs::write(away_file(process::id()), "").expect("a file");
         loop {
             thread::park();
         }
     }
+}
+
+/// By which the program of this process tells that it has gone away.
+fn away_file(pid: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("workfleet-worker-loop-{pid}"))
 }
 
 /// Has the workers play the part of another of the entries above.
@@ -363,15 +380,18 @@ fn while_the_program_is_away_its_tasks_are_cancelled_and_it_is_not_silent() {
 }
 
 #[test]
-fn a_program_without_patience_leaves_nobody_waiting() {
+fn a_program_that_goes_away_after_a_wait_in_vain_leaves_nobody_waiting() {
     let _alone = alone();
-    let builder = by_entry(builder(registry(), 1), "worker_without_patience");
-    let manager = builder.start().expect("it starts");
-    let handle = manager.submit(Double(1)).expect("it is taken");
-    until(|| manager.stats().workers[0].in_flight == 1);
-    handle.cancel();
-    assert_eq!(handle.wait().expect_err("it is cancelled").cause, FailureCause::Cancelled);
-    manager.close(ClosePolicy::Kill).expect("it closes");
+    for entry in ["worker_without_patience", "worker_with_some_patience"] {
+        let manager = by_entry(builder(registry(), 1), entry).start().expect("it starts");
+        let away = away_file(all_ready(&manager, 1)[0]);
+        until(|| std::fs::remove_file(&away).is_ok());
+        let handle = manager.submit(Double(1)).expect("it is taken");
+        until(|| manager.stats().workers[0].in_flight == 1);
+        handle.cancel();
+        assert_eq!(handle.wait().expect_err("it is cancelled").cause, FailureCause::Cancelled);
+        manager.close(ClosePolicy::Kill).expect("it closes");
+    }
 }
 
 #[test]
