@@ -1,14 +1,13 @@
-//! Every way in which a manager ends: no task is lost from the books, no handle hangs, no process is left.
+//! Every way in which a manager of processes ends, while they die, are stopped, have processes of their own, or the
+//! manager itself is killed: the books balance, and no process is left.
 
 mod support;
 
 use std::{
-    fs::read_to_string,
     io::Write,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Barrier,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
@@ -19,36 +18,16 @@ use serde::{Deserialize, Serialize};
 use support::{
     all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped, builder,
     process::{Program, Watched, all_threads_stopped, numbers, part, say, signal},
-    tasks::{self, Fail, Gate, Mark, Nest, Say, next_text},
+    tasks::{self, Fail, Nest, next_text},
     until, worker_pids,
 };
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, Priority, ProcessManager, Registry, ScheduleErrorKind, ScopeError, Task,
-    TaskContext, TaskError, TaskSpec,
+    ClosePolicy, FailureCause, Priority, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec,
 };
 
 const POLICIES: [ClosePolicy; 3] = [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill];
 const WORKERS: usize = 2;
 const NORMAL: Priority = Priority(1);
-
-/// Schedules two of itself and so on, down to depth 0.
-#[derive(Debug, Serialize, Deserialize)]
-struct Breed(u32);
-
-impl TaskSpec for Breed {
-    const NAME: &'static str = "breed";
-    type Output = ();
-}
-
-impl Task for Breed {
-    fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
-        if let Some(depth) = self.0.checked_sub(1) {
-            cx.schedule(Breed(depth), NORMAL)?;
-            cx.schedule(Breed(depth), NORMAL)?;
-        }
-        Ok(())
-    }
-}
 
 /// Kills its worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,78 +46,12 @@ impl Task for Die {
 }
 
 fn registry() -> Registry {
-    tasks::registry().task::<Breed>().task::<Die>()
+    tasks::registry().task::<Die>()
 }
 workfleet_task_manager::test_worker!(registry());
 
 fn start() -> ProcessManager {
     builder(registry(), WORKERS).start().expect("it starts")
-}
-
-/// Occupies every worker, and waits until it is so.
-fn occupy(manager: &ProcessManager, gate: fn() -> Gate) -> Vec<workfleet_task_manager::TaskHandle<()>> {
-    let gates = (0..WORKERS).map(|_| manager.submit_at(gate(), Priority(0)).expect("it is taken")).collect();
-    (0..WORKERS).for_each(|_| assert_eq!(next_text(manager), "begun"));
-    gates
-}
-
-#[test]
-fn an_idle_manager_closes_by_every_policy() {
-    let _alone = alone();
-    for policy in POLICIES {
-        let manager = start();
-        let pids = all_ready(&manager, WORKERS);
-        let report = manager.close(policy).expect("it closes");
-        assert_reaped(&pids);
-        assert_eq!(report.tasks.scheduled, 0);
-    }
-}
-
-#[test]
-fn a_manager_closes_while_its_workers_still_start() {
-    let _alone = alone();
-    for policy in POLICIES.into_iter().cycle().take(12) {
-        let manager = builder(registry(), 4).start().expect("it starts");
-        assert_balanced(&manager.close(policy).expect("it closes"));
-        assert_no_child_left();
-    }
-}
-
-#[test]
-fn join_waits_for_every_task_and_hands_over_what_nobody_read() {
-    let _alone = alone();
-    let manager = start();
-    for n in 0..50 {
-        manager.schedule(Say { text: "unread".into(), times: 3 }, NORMAL).expect("it is taken");
-        manager.schedule(Fail(n), NORMAL).expect("it is taken");
-    }
-    let report = manager.close(ClosePolicy::Join).expect("it closes");
-    assert_balanced(&report);
-    assert_eq!((report.tasks.done, report.tasks.failed), (50, 50));
-    assert_eq!((report.unread_messages, report.failures.len()), (150, 50));
-    assert!(report.unstarted.is_empty());
-}
-
-#[test]
-fn join_takes_the_children_of_running_tasks() {
-    let _alone = alone();
-    let manager = start();
-    manager.schedule(Breed(9), NORMAL).expect("it is taken");
-    let report = manager.close(ClosePolicy::Join).expect("it closes");
-    assert_balanced(&report);
-    assert_eq!(report.tasks.done, (1 << 10) - 1);
-}
-
-#[test]
-fn join_goes_on_past_a_full_inbox() {
-    let _alone = alone();
-    let manager = builder(registry(), WORKERS).inbox_limit(4096).start().expect("it starts");
-    for _ in 0..200 {
-        manager.schedule(Say { text: "x".repeat(1000), times: 5 }, NORMAL).expect("it is taken");
-    }
-    let report = manager.close(ClosePolicy::Join).expect("it closes");
-    assert_balanced(&report);
-    assert_eq!((report.tasks.done, report.unread_messages), (200, 1000));
 }
 
 /// Every policy, while each worker runs a task with a process of its own, and tasks wait.
@@ -163,134 +76,6 @@ fn processes_that_tasks_started_in_their_workers_group_end_with_the_worker() {
 }
 
 #[test]
-fn what_was_never_begun_is_returned_and_not_run() {
-    let _alone = alone();
-    let directory = tempfile::tempdir().expect("a directory");
-    for (policy, gate, stalled) in [
-        (ClosePolicy::Cancel, (|| Gate::Obey) as fn() -> Gate, false),
-        (ClosePolicy::Cancel, || Gate::Obey, true),
-        (ClosePolicy::Cancel, || Gate::Finish, false),
-        (ClosePolicy::Kill, || Gate::Ignore, false),
-        (ClosePolicy::Kill, || Gate::Ignore, true),
-    ] {
-        let file = directory.path().join("marks");
-        let manager = builder(registry(), WORKERS).return_limit(7).start().expect("it starts");
-        // So that marks are known to be short, and more than one is handed out at a time.
-        let first = Mark { file: "/dev/null".into(), line: String::new() };
-        manager.submit(first).expect("it is taken").wait().expect("it is done");
-        let gates = occupy(&manager, gate);
-        let mut marks = Vec::new();
-        for n in 0..200 {
-            let mark = Mark { file: file.clone(), line: n.to_string() };
-            if n % 2 == 0 {
-                marks.push(manager.submit(mark).expect("it is taken"));
-            } else {
-                manager.schedule(mark, NORMAL).expect("it is taken");
-            }
-        }
-        if stalled {
-            // What was handed out behind the gates has been taken back.
-            until(|| manager.stats().workers.iter().all(|worker| worker.in_flight == 1));
-        }
-        let report = manager.close(policy).expect("it closes");
-        assert_no_child_left();
-        assert_balanced(&report);
-        assert!(!file.exists(), "{policy:?}: a mark was run: {:?}", read_to_string(&file));
-        assert_eq!(report.tasks.returned, 200, "{report}");
-        assert_eq!(report.unstarted.len(), 7);
-        assert!(report.unstarted.iter().all(|task| task.name() == "mark"));
-        assert!(report.failures.is_empty(), "{:?}", report.failures);
-        for mark in marks {
-            let failure = mark.wait().expect_err("it was not run");
-            assert!(matches!(failure.cause, FailureCause::NeverStarted { .. }), "{failure}");
-            assert_eq!(failure.attempt, 0);
-        }
-        let ended: Vec<_> =
-            gates.into_iter().map(|gate| gate.wait().map_err(|failure| failure.cause.clone())).collect();
-        match gate() {
-            Gate::Finish => assert_eq!(ended, [Ok(()), Ok(())]),
-            _ => assert_eq!(ended, [Err(FailureCause::Cancelled), Err(FailureCause::Cancelled)]),
-        }
-    }
-}
-
-#[test]
-fn unstarted_tasks_are_handed_back_in_the_order_they_were_scheduled_in() {
-    let _alone = alone();
-    let manager = builder(registry(), WORKERS).return_limit(usize::MAX).start().expect("it starts");
-    occupy(&manager, || Gate::Obey);
-    for n in 0..500_u32 {
-        manager.schedule(Fail(n), NORMAL).expect("it is taken");
-    }
-    until(|| manager.stats().workers.iter().all(|worker| worker.in_flight == 1));
-    let report = manager.close(ClosePolicy::Cancel).expect("it closes");
-    let expected: Vec<_> = (0..500_u32)
-        .map(|n| workfleet_task_manager::EncodedTask::new(&Fail(n)).expect("it encodes").payload().to_vec())
-        .collect();
-    let unstarted: Vec<_> = report.unstarted.iter().map(|task| task.payload().to_vec()).collect();
-    assert_eq!(unstarted, expected);
-}
-
-#[test]
-fn a_task_that_ignores_its_cancellation_is_killed_after_the_grace() {
-    let _alone = alone();
-    let manager = builder(registry(), WORKERS).grace(Duration::from_millis(30)).start().expect("it starts");
-    let gates = occupy(&manager, || Gate::Ignore);
-    let report = manager.close(ClosePolicy::Cancel).expect("it closes");
-    assert_no_child_left();
-    assert_balanced(&report);
-    assert_eq!(report.tasks.cancelled, 2);
-    for gate in gates {
-        let failure = gate.wait().expect_err("it was killed");
-        assert_eq!(failure.cause, FailureCause::Cancelled);
-        assert_eq!(failure.deaths.len(), 1, "its worker's death is certified: {failure}");
-    }
-}
-
-#[test]
-fn a_task_that_obeys_ends_as_cancelled_and_one_that_finishes_is_done() {
-    let _alone = alone();
-    let manager = start();
-    let obeys = manager.submit(Gate::Obey).expect("it is taken");
-    let finishes = manager.submit(Gate::Finish).expect("it is taken");
-    (0..2).for_each(|_| assert_eq!(next_text(&manager), "begun"));
-    let report = manager.close(ClosePolicy::Cancel).expect("it closes");
-    assert_eq!((report.tasks.done, report.tasks.cancelled), (1, 1));
-    let failure = obeys.wait().expect_err("it was cancelled");
-    assert_eq!((failure.cause.clone(), failure.deaths.len()), (FailureCause::Cancelled, 0));
-    finishes.wait().expect("it chose to finish");
-}
-
-#[test]
-fn the_failures_of_cancelled_tasks_without_a_handle_are_in_the_report() {
-    let _alone = alone();
-    let manager = start();
-    for _ in 0..WORKERS {
-        manager.schedule(Gate::Obey, NORMAL).expect("it is taken");
-    }
-    (0..WORKERS).for_each(|_| assert_eq!(next_text(&manager), "begun"));
-    let report = manager.close(ClosePolicy::Cancel).expect("it closes");
-    assert_eq!(report.failures.len(), 2);
-    assert!(report.failures.iter().all(|failure| failure.cause == FailureCause::Cancelled));
-}
-
-/// A grace of "for ever" is a natural thing to ask for.
-#[test]
-fn the_longest_grace_is_accepted() {
-    let _alone = alone();
-    for policy in POLICIES {
-        let manager = builder(registry(), WORKERS)
-            .grace(Duration::MAX)
-            .init_limit(Duration::MAX)
-            .session_limit(Duration::MAX)
-            .start()
-            .expect("it starts");
-        manager.submit(Breed(0)).expect("it is taken").wait().expect("it is done");
-        assert_eq!(manager.close(policy).expect("it closes").tasks.done, 1);
-    }
-}
-
-#[test]
 fn stopped_workers_do_not_hold_up_a_close_beyond_the_grace() {
     let _alone = alone();
     for policy in POLICIES {
@@ -301,226 +86,6 @@ fn stopped_workers_do_not_hold_up_a_close_beyond_the_grace() {
         manager.close(policy).expect("it closes");
         assert_no_child_left();
         assert_reaped(&pids);
-    }
-}
-
-#[test]
-fn a_task_after_the_close_is_handed_back() {
-    let _alone = alone();
-    for policy in POLICIES {
-        let manager = start();
-        manager.close(policy).expect("it closes");
-        let refused = manager.schedule(Fail(7), NORMAL).expect_err("it is closed");
-        assert!(matches!(refused.kind(), ScheduleErrorKind::Closed), "{refused:?}");
-        assert_eq!(refused.into_task().0, 7);
-        let refused = manager.submit(Fail(8)).expect_err("it is closed");
-        assert!(matches!(refused.kind(), ScheduleErrorKind::Closed), "{refused:?}");
-        assert_eq!(refused.into_task().0, 8);
-        manager.send_message(&tasks::Text("late".into())).expect_err("it is closed");
-        assert!(manager.messages::<tasks::Text>().next().is_none());
-        assert!(worker_pids(&manager).is_empty());
-    }
-}
-
-#[test]
-fn a_scope_that_ends_well_cancels() {
-    let _alone = alone();
-    let (value, report) = builder(registry(), WORKERS)
-        .scope(|manager| {
-            occupy(manager, || Gate::Finish);
-            manager.schedule(Fail(0), NORMAL).expect("it is taken");
-            Ok::<_, TaskError>(7)
-        })
-        .expect("it ends well");
-    assert_no_child_left();
-    assert_balanced(&report);
-    assert_eq!((value, report.tasks.done, report.tasks.returned), (7, 2, 1));
-}
-
-#[test]
-fn a_scope_that_ends_in_an_error_kills() {
-    let _alone = alone();
-    let ended = builder(registry(), WORKERS).scope(|manager| {
-        // The grace is an hour.
-        occupy(manager, || Gate::Ignore);
-        manager.schedule(Fail(0), NORMAL).expect("it is taken");
-        Err::<(), _>("enough")
-    });
-    assert_no_child_left();
-    let Err(ScopeError::Scope { error, report, .. }) = ended else { panic!("{ended:?}") };
-    assert_balanced(&report);
-    assert_eq!((error, report.tasks.cancelled, report.tasks.returned), ("enough", 2, 1));
-}
-
-#[test]
-fn a_scope_that_panics_kills_and_panics_on() {
-    let _alone = alone();
-    let panic = catch_unwind(|| {
-        builder(registry(), WORKERS).scope(|manager| -> Result<(), TaskError> {
-            occupy(manager, || Gate::Ignore);
-            panic!("enough")
-        })
-    });
-    assert_no_child_left();
-    assert_eq!(panic.expect_err("it panics").downcast_ref(), Some(&"enough"));
-}
-
-#[test]
-fn dropping_a_manager_cancels() {
-    let _alone = alone();
-    let manager = start();
-    let gates = occupy(&manager, || Gate::Finish);
-    let waits = manager.submit(Fail(0)).expect("it is taken");
-    drop(manager);
-    assert_no_child_left();
-    gates.into_iter().for_each(|gate| gate.wait().expect("it chose to finish"));
-    let failure = waits.wait().expect_err("it was not run");
-    assert!(matches!(failure.cause, FailureCause::NeverStarted { .. }), "{failure}");
-}
-
-#[test]
-fn dropping_a_manager_while_panicking_kills() {
-    let _alone = alone();
-    let mut gates = Vec::new();
-    let panicked = catch_unwind(AssertUnwindSafe(|| {
-        let manager = start();
-        gates = occupy(&manager, || Gate::Ignore);
-        panic!("enough");
-    }));
-    assert_no_child_left();
-    assert!(panicked.is_err());
-    for gate in gates {
-        assert_eq!(gate.wait().expect_err("it was killed").cause, FailureCause::Cancelled);
-    }
-}
-
-#[test]
-fn a_manager_can_be_dropped_and_closed_inside_a_runtime() {
-    let _alone = alone();
-    let current = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let multi = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
-    for runtime in [current, multi] {
-        let in_a_task = |policy| async move {
-            let manager = start();
-            let output = manager.submit(Breed(3)).expect("it is taken").await;
-            output.expect("it is done");
-            match policy {
-                Some(policy) => assert_balanced(&manager.close(policy).expect("it closes")),
-                None => drop(manager),
-            }
-            assert_no_child_left();
-        };
-        for policy in POLICIES.into_iter().map(Some).chain([None]) {
-            runtime.block_on(in_a_task(policy));
-            runtime.block_on(async { runtime.spawn(in_a_task(policy)).await }).expect("it does not panic");
-        }
-    }
-}
-
-#[test]
-fn closing_twice_is_harmless() {
-    let _alone = alone();
-    for first in POLICIES {
-        for second in POLICIES {
-            let manager = start();
-            manager.schedule(Fail(0), NORMAL).expect("it is taken");
-            let first = manager.close(first).expect("it closes");
-            let second = manager.close(second).expect("it closes again");
-            assert_eq!(first.tasks, second.tasks);
-            // What one report hands over, the other does not.
-            assert!(second.unstarted.is_empty() && second.failures.is_empty());
-        }
-    }
-}
-
-#[test]
-fn a_kill_on_another_thread_hurries_a_close_that_waits() {
-    let _alone = alone();
-    for patient in [ClosePolicy::Join, ClosePolicy::Cancel] {
-        let manager = start();
-        let gates = occupy(&manager, || Gate::Ignore);
-        let waiting = manager.submit(Fail(0)).expect("it is taken");
-        let (one, other) = thread::scope(|scope| {
-            let patient = scope.spawn(|| manager.close(patient).expect("it closes"));
-            // Refusing newcomers is the first thing that a close does; then it waits for the gates.
-            until(|| manager.schedule(Fail(1), NORMAL).is_err());
-            let harsh = manager.close(ClosePolicy::Kill).expect("it closes");
-            (patient.join().expect("it does not panic"), harsh)
-        });
-        assert_no_child_left();
-        assert_balanced(&one);
-        assert_eq!(one.tasks, other.tasks);
-        for gate in gates {
-            assert_eq!(gate.wait().expect_err("it was killed").cause, FailureCause::Cancelled);
-        }
-        waiting.wait().expect_err("it was not run");
-        let handed_over = one.unstarted.len() + other.unstarted.len();
-        assert_eq!(handed_over as u64, one.tasks.returned);
-    }
-}
-
-#[test]
-fn many_threads_close_and_schedule_at_once() {
-    let _alone = alone();
-    for policy in POLICIES.into_iter().cycle().take(15) {
-        let manager = start();
-        let (begin, accepted) = (Barrier::new(4), AtomicU64::new(0));
-        let handles = thread::scope(|scope| {
-            let schedulers: Vec<_> = (0..2)
-                .map(|_| {
-                    scope.spawn(|| {
-                        begin.wait();
-                        let mut handles = Vec::new();
-                        // Until it is closed.
-                        while let Ok(handle) = manager.submit(Breed(2)) {
-                            accepted.fetch_add(1, Ordering::Relaxed);
-                            handles.push(handle);
-                        }
-                        handles
-                    })
-                })
-                .collect();
-            let closers: Vec<_> = (0..2)
-                .map(|_| {
-                    scope.spawn(|| {
-                        begin.wait();
-                        until(|| accepted.load(Ordering::Relaxed) > 100);
-                        manager.close(policy).expect("it closes")
-                    })
-                })
-                .collect();
-            closers.into_iter().for_each(|closer| assert_balanced(&closer.join().expect("no panic")));
-            let handles = schedulers.into_iter().flat_map(|scheduler| scheduler.join().expect("no panic"));
-            handles.collect::<Vec<_>>()
-        });
-        assert_no_child_left();
-        let tasks = manager.stats().tasks;
-        assert_eq!(handles.len() as u64, accepted.into_inner());
-        let outcomes: Vec<_> =
-            handles.into_iter().map(|handle| handle.wait().map_err(|f| f.cause.clone())).collect();
-        let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
-        assert!(tasks.done >= done && tasks.scheduled >= outcomes.len() as u64, "{tasks}");
-        if policy == ClosePolicy::Join {
-            assert_eq!(tasks.done, 7 * done);
-            assert_eq!(tasks.done, tasks.scheduled);
-        }
-    }
-}
-
-#[test]
-fn a_close_amid_tasks_that_schedule_tasks_leaves_balanced_books() {
-    let _alone = alone();
-    for policy in [ClosePolicy::Cancel, ClosePolicy::Kill] {
-        for rounds in 1..12 {
-            let manager = start();
-            manager.schedule(Breed(40), NORMAL).expect("it is taken");
-            until(|| manager.stats().tasks.done > rounds * 50);
-            let report = manager.close(policy).expect("it closes");
-            assert_no_child_left();
-            assert_balanced(&report);
-            assert!(report.tasks.returned > 0, "{report}");
-            assert_eq!(report.failures.len() as u64, report.tasks.cancelled, "{report}");
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses its part of this")]
 
+pub(crate) mod echo;
 pub(crate) mod gate;
 pub(crate) mod process;
 pub(crate) mod tasks;
@@ -17,7 +18,7 @@ use std::{
 
 use watchdog::{Watchdog, watchdog};
 use workfleet_task_manager::{
-    ClosePolicy, CloseReport, ProcessManager, ProcessManagerBuilder, Registry, TaskCounts,
+    ClosePolicy, CloseReport, Pool, ProcessManager, ProcessManagerBuilder, Registry, TaskCounts,
 };
 
 /// How often something that announces itself nowhere is looked at: a worker's place in the statistics.
@@ -66,12 +67,12 @@ pub(crate) fn builder(registry: Registry, workers: usize) -> ProcessManagerBuild
 }
 
 /// The process ids of the workers that are ready.
-pub(crate) fn worker_pids(manager: &ProcessManager) -> Vec<u32> {
+pub(crate) fn worker_pids(manager: &Pool) -> Vec<u32> {
     manager.stats().workers.iter().filter_map(|worker| worker.pid).collect()
 }
 
 /// Waits until all `workers` are ready.
-pub(crate) fn all_ready(manager: &ProcessManager, workers: usize) -> Vec<u32> {
+pub(crate) fn all_ready(manager: &Pool, workers: usize) -> Vec<u32> {
     until(|| worker_pids(manager).len() == workers);
     worker_pids(manager)
 }
@@ -91,14 +92,14 @@ pub(crate) fn assert_balanced(report: &CloseReport) {
 }
 
 /// The process of the only worker; none while it is replaced.
-pub(crate) fn only_worker(manager: &ProcessManager) -> Option<u32> {
+pub(crate) fn only_worker(manager: &Pool) -> Option<u32> {
     let workers = manager.stats().workers;
     assert_eq!(workers.len(), 1);
     workers[0].pid
 }
 
 /// Closes by joining: the books balance, nothing is left, and no worker lives.
-pub(crate) fn close(manager: &ProcessManager) -> CloseReport {
+pub(crate) fn close(manager: &Pool) -> CloseReport {
     let workers: Vec<u32> = manager.stats().workers.iter().filter_map(|worker| worker.pid).collect();
     let report = manager.close(ClosePolicy::Join).expect("it closes");
     assert_balanced(&report);

@@ -3,7 +3,7 @@
 use std::{fs::OpenOptions, io::Write, path::PathBuf, process::Command, thread};
 
 use serde::{Deserialize, Serialize};
-use workfleet_task_manager::{ProcessManager, Registry, Task, TaskContext, TaskError, TaskMessage, TaskSpec};
+use workfleet_task_manager::{Pool, Registry, Task, TaskContext, TaskError, TaskMessage, TaskSpec};
 
 pub(crate) fn registry() -> Registry {
     Registry::new().task::<Gate>().task::<Mark>().task::<Say>().task::<Fail>().task::<Nest>()
@@ -18,7 +18,7 @@ impl TaskMessage for Text {
 }
 
 /// The next message; its task has not to have ended.
-pub(crate) fn next_text(manager: &ProcessManager) -> String {
+pub(crate) fn next_text(manager: &Pool) -> String {
     manager.messages::<Text>().next().expect("a task is pending").expect("it is a message").content.0
 }
 

@@ -1,20 +1,21 @@
 //! Values that do not travel: each is a typed error of the one task or message that it belongs to, which is handed back
 //! where it would be lost, and nothing else suffers.
 
-mod support;
-
 use std::{error::Error, fmt, path::PathBuf, process};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use support::{
-    close,
-    gate::{Gate, wait_at},
-    only_worker,
-    watchdog::watchdog,
-};
 use workfleet_task_manager::{
-    FailureCause, MessageError, Priority, ProcessManager, ProcessManagerBuilder, Registry, ScheduleErrorKind,
-    SendError, Task, TaskContext, TaskError, TaskFailure, TaskMessage, TaskSpec,
+    FailureCause, MessageError, Priority, Registry, ScheduleErrorKind, SendError, Task, TaskContext,
+    TaskError, TaskFailure, TaskMessage, TaskSpec,
+};
+
+use crate::{
+    Builder, Manager, builder,
+    support::{
+        alone, close,
+        gate::{Gate, wait_at},
+        only_worker,
+    },
 };
 
 /// A value whose one direction or the other fails, on demand.
@@ -222,21 +223,20 @@ impl Task for Hold {
     }
 }
 
-fn registry() -> Registry {
-    Registry::new().task::<Carry>().task::<Hold>()
+pub(super) fn register(registry: Registry) -> Registry {
+    registry.task::<Carry>().task::<Hold>()
 }
-workfleet_task_manager::test_worker!(registry());
 
 /// The smallest frame limit there is.
 const LIMIT_BYTES: usize = 4096;
 
-fn one_worker() -> ProcessManagerBuilder {
-    ProcessManager::builder(registry()).workers(1).frame_limit(LIMIT_BYTES as u64)
+fn one_worker() -> Builder {
+    builder(1).frame_limit(LIMIT_BYTES as u64)
 }
 
 /// Runs `test` with a manager, whose one worker is then still the same and works.
-fn unharmed(test: impl FnOnce(&ProcessManager)) {
-    let _watchdog = watchdog();
+fn unharmed(test: impl FnOnce(&Manager)) {
+    let _alone = alone();
     let manager = one_worker().start().expect("it starts");
     let pid = only_worker(&manager).expect("it has just started");
     test(&manager);
@@ -245,7 +245,7 @@ fn unharmed(test: impl FnOnce(&ProcessManager)) {
     close(&manager);
 }
 
-fn failure(manager: &ProcessManager, task: Carry) -> TaskFailure {
+fn failure(manager: &Manager, task: Carry) -> TaskFailure {
     let failure = manager.submit(task).expect("it is taken").wait().expect_err("it fails");
     assert!(failure.deaths.is_empty(), "{failure}");
     failure
@@ -355,10 +355,9 @@ fn outputs_and_tasks_of_every_size_around_the_limit_arrive_or_are_refused() {
 
 #[test]
 fn a_limit_above_the_default_holds_both_ways() {
-    let _watchdog = watchdog();
+    let _alone = alone();
     let len_bytes = 65 << 20;
-    let manager =
-        ProcessManager::builder(registry()).workers(1).frame_limit(66 << 20).start().expect("it starts");
+    let manager = builder(1).frame_limit(66 << 20).start().expect("it starts");
     let task = Carry { padding: Bytes(vec![1; len_bytes]), ..Carry::bytes(len_bytes) };
     let (_, bytes, _) = manager.submit(task).expect("it is taken").wait().expect("it is done");
     assert_eq!(bytes.0.len(), len_bytes);

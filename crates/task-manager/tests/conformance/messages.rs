@@ -1,27 +1,26 @@
 //! What tasks say while they run, in which order they run, and that nobody waits for anybody who waits for them.
 
-mod support;
-
 use std::{
     collections::{HashMap, HashSet},
-    fs::{read_to_string, write},
-    path::PathBuf,
+    fs::read_to_string,
     sync::{Mutex, mpsc},
     thread,
 };
 
 use futures_util::{FutureExt, StreamExt};
-use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use support::{
-    all_ready, alone, assert_balanced, builder,
-    process::signal,
-    tasks::{self, Fail, Gate, Mark, Say, Text, next_text},
-    until,
-};
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, ManagerExt, MessageError, NoMessage, Priority, ProcessManager, Proxy,
-    Registry, SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
+    ClosePolicy, FailureCause, ManagerExt, MessageError, NoMessage, Priority, Proxy, Registry, SendError,
+    Task, TaskContext, TaskError, TaskMessage, TaskSpec,
+};
+
+use crate::{
+    Manager, builder,
+    support::{
+        all_ready, alone, assert_balanced,
+        tasks::{Fail, Gate, Mark, Say, Text, next_text},
+        until,
+    },
 };
 
 const NORMAL: Priority = Priority(1);
@@ -73,68 +72,6 @@ impl Task for Tree {
         if let Some(depth) = self.0.checked_sub(1) {
             (0..3).try_for_each(|_| cx.schedule(Tree(depth), NORMAL))?;
         }
-        Ok(())
-    }
-}
-
-/// Says its attempt, schedules three marks, flushes, and on its first attempts kills its worker.
-#[derive(Debug, Serialize, Deserialize)]
-struct DieAfterFlush {
-    deaths: u32,
-    file: PathBuf,
-}
-
-impl TaskSpec for DieAfterFlush {
-    const NAME: &'static str = "die-after-flush";
-    type Output = u32;
-}
-
-impl Task for DieAfterFlush {
-    fn run(self, cx: &TaskContext) -> Result<u32, TaskError> {
-        cx.send_message(&Count(cx.attempt()))?;
-        for n in 0..3 {
-            cx.schedule(Mark { file: self.file.clone(), line: n.to_string() }, NORMAL)?;
-        }
-        if cx.attempt() <= self.deaths {
-            cx.flush()?;
-            signal(std::process::id(), Signal::KILL);
-        }
-        Ok(cx.attempt())
-    }
-}
-
-/// Several threads send and flush; the first whose flush returns kills the worker, having written down what it was.
-#[derive(Debug, Serialize, Deserialize)]
-struct FlushRace {
-    file: PathBuf,
-}
-
-impl TaskSpec for FlushRace {
-    const NAME: &'static str = "flush-race";
-    type Output = ();
-}
-
-impl Task for FlushRace {
-    fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
-        if cx.attempt() > 1 {
-            return Ok(());
-        }
-        let returned = Mutex::new(());
-        let begin = std::sync::Barrier::new(4);
-        thread::scope(|scope| {
-            for n in 0..4 {
-                let (proxy, file, returned, begin) = (cx.proxy(), &self.file, &returned, &begin);
-                scope.spawn(move || -> Result<(), TaskError> {
-                    begin.wait();
-                    proxy.send_message(&Count(n))?;
-                    proxy.flush()?;
-                    let _first = returned.lock().map_err(|error| error.to_string())?;
-                    write(file, n.to_string())?;
-                    signal(std::process::id(), Signal::KILL);
-                    Ok(())
-                });
-            }
-        });
         Ok(())
     }
 }
@@ -207,28 +144,20 @@ impl Task for Flood {
     }
 }
 
-fn registry() -> Registry {
-    tasks::registry()
-        .task::<CountTo>()
-        .task::<Tree>()
-        .task::<DieAfterFlush>()
-        .task::<FlushRace>()
-        .task::<LeaveProxy>()
-        .task::<UseProxy>()
-        .task::<Flood>()
-}
-workfleet_task_manager::test_worker!(registry());
-
-fn start(workers: usize) -> ProcessManager {
-    builder(registry(), workers).start().expect("it starts")
+pub(super) fn register(registry: Registry) -> Registry {
+    registry.task::<CountTo>().task::<Tree>().task::<LeaveProxy>().task::<UseProxy>().task::<Flood>()
 }
 
-fn join(manager: &ProcessManager) {
+fn start(workers: usize) -> Manager {
+    builder(workers).start().expect("it starts")
+}
+
+fn join(manager: &Manager) {
     assert_balanced(&manager.close(ClosePolicy::Join).expect("it closes"));
 }
 
 /// All the counts that are in the inbox until every task has ended.
-fn counts(manager: &ProcessManager) -> Vec<u32> {
+fn counts(manager: &Manager) -> Vec<u32> {
     manager.messages::<Count>().map(|message| message.expect("it is a message").content.0).collect()
 }
 
@@ -422,61 +351,6 @@ fn two_readers_share_the_messages_and_both_see_the_end() {
 }
 
 #[test]
-fn what_a_dead_attempt_said_and_scheduled_stays_and_is_not_doubled_by_the_next() {
-    let _alone = alone();
-    let directory = tempfile::tempdir().expect("a directory");
-    let manager = start(2);
-    for deaths in 1..=2 {
-        let file = directory.path().join(deaths.to_string());
-        let task = manager.submit(DieAfterFlush { deaths, file: file.clone() }).expect("it is taken");
-        assert_eq!(counts(&manager), (1..=deaths + 1).collect::<Vec<_>>());
-        assert_eq!(task.wait().expect("it is done in the end"), deaths + 1);
-        let mut marks: Vec<_> = read_to_string(&file).expect("marks").lines().map(str::to_owned).collect();
-        marks.sort_unstable();
-        assert_eq!(marks, ["0", "1", "2"]);
-    }
-    // Three deaths are the limit: the children stay all the same.
-    let file = directory.path().join("3");
-    let task = manager.submit(DieAfterFlush { deaths: 3, file: file.clone() }).expect("it is taken");
-    assert_eq!(counts(&manager), [1, 2, 3]);
-    let failure = task.wait().expect_err("it is given up");
-    assert_eq!((&failure.cause, failure.attempt, failure.deaths.len()), (&FailureCause::WorkerDied, 3, 3));
-    assert_eq!(read_to_string(&file).expect("marks").lines().count(), 3);
-    join(&manager);
-}
-
-#[test]
-fn what_was_flushed_survives_a_sigkill() {
-    let _alone = alone();
-    let directory = tempfile::tempdir().expect("a directory");
-    let manager = start(2);
-    for round in 0..60 {
-        let file = directory.path().join(round.to_string());
-        let task = manager.submit(DieAfterFlush { deaths: 1, file: file.clone() }).expect("it is taken");
-        assert_eq!(counts(&manager), [1, 2]);
-        task.wait().expect("it is done in the end");
-        assert_eq!(read_to_string(&file).expect("marks").lines().count(), 3);
-    }
-    join(&manager);
-}
-
-#[test]
-fn a_flush_waits_for_the_messages_of_its_own_thread_while_others_flush() {
-    let _alone = alone();
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("returned");
-    let manager = start(1);
-    for _ in 0..60 {
-        let task = manager.submit(FlushRace { file: file.clone() }).expect("it is taken");
-        let arrived = counts(&manager);
-        task.wait().expect("its second attempt does nothing");
-        let returned: u32 = read_to_string(&file).expect("a flush returned").parse().expect("a number");
-        assert!(arrived.contains(&returned), "{returned} was flushed, but only {arrived:?} arrived");
-    }
-    join(&manager);
-}
-
-#[test]
 fn a_proxy_sends_from_any_thread_and_only_while_its_attempt_lasts() {
     let _alone = alone();
     let manager = start(1);
@@ -493,7 +367,7 @@ fn a_proxy_sends_from_any_thread_and_only_while_its_attempt_lasts() {
 fn a_full_inbox_pauses_dispatching_and_holds_up_nothing_that_runs() {
     let _alone = alone();
     let limit_bytes = 16 * 1024;
-    let manager = builder(registry(), 2).inbox_limit(limit_bytes).start().expect("it starts");
+    let manager = builder(2).inbox_limit(limit_bytes).start().expect("it starts");
     // Far more than the limit, than the socket and than the worker's own buffer: they end although nobody reads.
     let floods: Vec<_> =
         (0..2).map(|_| manager.submit(Flood { kilobytes: 4000 }).expect("it is taken")).collect();
@@ -523,7 +397,7 @@ fn a_full_inbox_pauses_dispatching_and_holds_up_nothing_that_runs() {
 fn an_inbox_of_any_limit_lets_everything_through_that_is_read() {
     let _alone = alone();
     for limit_bytes in [0, 1, 500, 5000] {
-        let manager = builder(registry(), 2).inbox_limit(limit_bytes).start().expect("it starts");
+        let manager = builder(2).inbox_limit(limit_bytes).start().expect("it starts");
         for n in 0..200 {
             manager.schedule(Say { text: "x".repeat(n * 7), times: 3 }, NORMAL).expect("it is taken");
             manager.schedule(Fail(1), NORMAL).expect("it is taken");
@@ -575,7 +449,7 @@ fn messages_arrive_while_their_task_runs() {
 fn order_behind_a_gate(levels: &[(u8, u32)], learnt: bool, stalled: bool) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("marks");
-    let manager = builder(registry(), 1).priority_levels(2).start().expect("it starts");
+    let manager = builder(1).priority_levels(2).start().expect("it starts");
     let mark = |line: String| Mark { file: file.clone(), line };
     if learnt {
         // That a mark is short: then many are handed out together.

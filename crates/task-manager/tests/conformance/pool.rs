@@ -1,12 +1,13 @@
-//! The pool in its ordinary life, with real worker processes: outputs, books, ids, many callers at once.
+//! The pool in its ordinary life: outputs, books, ids, many callers at once.
 
 use std::{sync::Barrier, thread};
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, NoMessage, Priority, ProcessManager, Registry, Task, TaskContext, TaskError,
-    TaskSpec,
+    ClosePolicy, FailureCause, NoMessage, Priority, Registry, Task, TaskContext, TaskError, TaskSpec,
 };
+
+use crate::{Manager, builder, support::alone};
 
 /// Squares a number, or says that it is too large.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,17 +51,17 @@ impl Task for Bytes {
     }
 }
 
-fn registry() -> Registry {
-    Registry::new().task::<Square>().task::<WhereAmI>().task::<Bytes>().session(|| Ok(Session(42)))
+pub(super) fn register(registry: Registry) -> Registry {
+    registry.task::<Square>().task::<WhereAmI>().task::<Bytes>().session(|| Ok(Session(42)))
 }
-workfleet_task_manager::test_worker!(registry());
 
-fn start(workers: usize) -> ProcessManager {
-    ProcessManager::builder(registry()).workers(workers).start().expect("it starts")
+fn start(workers: usize) -> Manager {
+    builder(workers).start().expect("it starts")
 }
 
 #[test]
 fn outputs_come_through_their_handles() {
+    let _alone = alone();
     let manager = start(2);
     let handles: Vec<_> = (0..1000).map(|n| manager.submit(Square(n)).expect("it is taken")).collect();
     for (n, handle) in (0..).zip(handles) {
@@ -72,6 +73,7 @@ fn outputs_come_through_their_handles() {
 
 #[test]
 fn a_failure_names_its_task_and_comes_where_its_output_would_have() {
+    let _alone = alone();
     let manager = start(1);
     let failure = manager.submit(Square(u64::MAX)).expect("it is taken").wait().expect_err("it fails");
     assert_eq!((failure.name.as_str(), failure.attempt), ("square", 1));
@@ -87,6 +89,7 @@ fn a_failure_names_its_task_and_comes_where_its_output_would_have() {
 
 #[test]
 fn a_worker_lends_its_session_to_every_task() {
+    let _alone = alone();
     let manager = start(2);
     for _ in 0..10 {
         let (worker, attempt, session) =
@@ -98,6 +101,7 @@ fn a_worker_lends_its_session_to_every_task() {
 
 #[test]
 fn an_output_larger_than_every_buffer_arrives_whole() {
+    let _alone = alone();
     let manager = start(2);
     let lengths = [0, 1, 100_000, 3 << 20, 20 << 20];
     let handles: Vec<_> =
@@ -112,6 +116,7 @@ fn an_output_larger_than_every_buffer_arrives_whole() {
 /// between the two, one of these callers would wait for ever.
 #[test]
 fn no_task_is_stranded_however_many_threads_schedule() {
+    let _alone = alone();
     const CALLERS: u64 = 6;
     const ROUNDS: u64 = 1500;
     let manager = start(2);
@@ -142,6 +147,7 @@ fn no_task_is_stranded_however_many_threads_schedule() {
 
 #[test]
 fn ids_are_unique_across_managers_and_sort_by_arrival() {
+    let _alone = alone();
     let managers = [start(1), start(1)];
     let ids: Vec<Vec<_>> = managers
         .iter()
@@ -153,6 +159,7 @@ fn ids_are_unique_across_managers_and_sort_by_arrival() {
 
 #[test]
 fn the_roster_shows_every_worker() {
+    let _alone = alone();
     let manager = start(3);
     for _ in 0..100 {
         manager.schedule(Square(1), Priority(0)).expect("it is taken");

@@ -1,7 +1,5 @@
 //! Cancelling tasks, and handles as blocking callers and as async ones use them.
 
-mod support;
-
 use std::{
     fs::read_to_string,
     sync::atomic::{AtomicBool, Ordering},
@@ -10,16 +8,16 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use support::{
-    alone, assert_balanced, builder,
-    process::signal,
-    tasks::{self, Fail, Gate, Mark, Text, next_text},
-    until,
-};
-use workfleet_task_manager::{
-    ClosePolicy, FailureCause, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec,
+use workfleet_task_manager::{ClosePolicy, FailureCause, Registry, Task, TaskContext, TaskError, TaskSpec};
+
+use crate::{
+    Manager, builder,
+    support::{
+        alone, assert_balanced,
+        tasks::{self, Fail, Gate, Mark, Text, next_text},
+        until,
+    },
 };
 
 /// Asks again and again whether it is cancelled, and says when it began.
@@ -92,36 +90,12 @@ impl Task for IsCancelled {
     }
 }
 
-/// Waits to be cancelled, then kills its worker.
-#[derive(Debug, Serialize, Deserialize)]
-struct DieWhenCancelled;
-
-impl TaskSpec for DieWhenCancelled {
-    const NAME: &'static str = "die-when-cancelled";
-    type Output = ();
+pub(super) fn register(registry: Registry) -> Registry {
+    registry.task::<Ask>().task::<Await>().task::<PanicWhenCancelled>().task::<IsCancelled>()
 }
 
-impl Task for DieWhenCancelled {
-    fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
-        cx.send_message(&Text("begun".into()))?;
-        tasks::wait_for_cancellation(cx)?;
-        signal(std::process::id(), Signal::KILL);
-        Ok(())
-    }
-}
-
-fn registry() -> Registry {
-    tasks::registry()
-        .task::<Ask>()
-        .task::<Await>()
-        .task::<PanicWhenCancelled>()
-        .task::<IsCancelled>()
-        .task::<DieWhenCancelled>()
-}
-workfleet_task_manager::test_worker!(registry());
-
-fn start(workers: usize) -> ProcessManager {
-    builder(registry(), workers).start().expect("it starts")
+fn start(workers: usize) -> Manager {
+    builder(workers).start().expect("it starts")
 }
 
 #[test]
@@ -174,7 +148,7 @@ fn only_the_task_that_was_meant_is_cancelled() {
 }
 
 #[test]
-fn a_cancelled_task_may_obey_finish_panic_or_die() {
+fn a_cancelled_task_may_obey_finish_or_panic() {
     let _alone = alone();
     let manager = start(1);
     let obeys = manager.submit(Gate::Obey).expect("it is taken");
@@ -195,16 +169,9 @@ fn a_cancelled_task_may_obey_finish_panic_or_die() {
     let failure = panics.wait().expect_err("it panics");
     assert!(matches!(failure.cause, FailureCause::Panicked { .. }), "{failure}");
 
-    // It is not tried again: nobody wants it any more.
-    let dies = manager.submit(DieWhenCancelled).expect("it is taken");
-    assert_eq!(next_text(&manager), "begun");
-    dies.cancel();
-    let failure = dies.wait().expect_err("it dies");
-    assert_eq!((&failure.cause, failure.deaths.len()), (&FailureCause::Cancelled, 1));
-
     let report = manager.close(ClosePolicy::Join).expect("it closes");
     let tasks = report.tasks;
-    assert_eq!((tasks.done, tasks.failed, tasks.cancelled), (1, 1, 2));
+    assert_eq!((tasks.done, tasks.failed, tasks.cancelled), (1, 1, 1));
 }
 
 #[test]

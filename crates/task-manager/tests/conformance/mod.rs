@@ -1,0 +1,29 @@
+//! What every pool keeps, whatever its workers are: written against the `Manager` and the `builder` of the test binary
+//! that includes it.
+
+mod cancel;
+mod close;
+mod limits;
+mod messages;
+mod pool;
+mod services;
+mod values;
+
+use workfleet_task_manager::Registry;
+
+use crate::support::tasks;
+
+/// The tasks of all these tests: the workers of one test binary have one registry.
+pub(crate) fn registry() -> Registry {
+    [
+        cancel::register,
+        close::register,
+        limits::register,
+        messages::register,
+        pool::register,
+        services::register,
+        values::register,
+    ]
+    .iter()
+    .fold(tasks::registry(), |registry, register| register(registry))
+}

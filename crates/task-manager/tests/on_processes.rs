@@ -1,0 +1,13 @@
+//! What every pool keeps, kept by a pool of worker processes.
+
+mod conformance;
+mod support;
+
+pub(crate) use workfleet_task_manager::{ProcessManager as Manager, ProcessManagerBuilder as Builder};
+
+workfleet_task_manager::test_worker!(conformance::registry());
+
+/// A manager of a few workers whose grace is far beyond the limit on hanging: whoever waits for it, hangs.
+pub(crate) fn builder(workers: usize) -> Builder {
+    support::builder(conformance::registry(), workers)
+}
