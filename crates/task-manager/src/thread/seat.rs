@@ -26,7 +26,7 @@ use crate::{
     service::{Incarnation, Peer},
 };
 
-/// A thread that runs no task ends at once when it is told to, but for the destructors of its sessions.
+/// A thread that runs no task ends at once when it is told to, but for the making of its sessions and their destructors.
 const IDLE_END: Duration = Duration::from_secs(1);
 
 /// What every seat of a manager starts from.
@@ -125,7 +125,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     let Some(line) = line else { unreachable!("it was made with the worker") };
     let weak = Arc::downgrade(&worker);
     let (tell_ready, ready) = oneshot::channel();
-    let (tell_ended, ended) = oneshot::channel();
+    let (tell_ended, mut ended) = oneshot::channel();
     let work = move || {
         let made = run::make_sessions(&worker.registry).map(|sessions| {
             let first = worker.sessions.set(sessions).is_ok();
@@ -142,15 +142,23 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     };
     let thread = thread::Builder::new().name(format!("workfleet-{name}")).stack_size(STACK_BYTES);
     thread.spawn(work).map_err(StartFailure::spawn)?;
-    tokio::select! {
+    let started = tokio::select! {
         biased;
-        () = changed(mode, Mode::Running) => return Err(StartFailure::Closing),
+        () = changed(mode, Mode::Running) => Err(StartFailure::Closing),
         ready = timeout(plan.limits.session, ready) => match ready {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(reason))) => return Err(StartFailure::Session { reason }),
-            Ok(Err(_)) => return Err(StartFailure::Session { reason: "the thread ended".into() }),
-            Err(_) => return Err(StartFailure::SessionTimeout { after: plan.limits.session }),
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(reason))) => Err(StartFailure::Session { reason }),
+            Ok(Err(_)) => Err(StartFailure::Session { reason: "the thread ended".into() }),
+            Err(_) => Err(StartFailure::SessionTimeout { after: plan.limits.session }),
         },
+    };
+    if let Err(failure) = started {
+        // It may just have become ready, and would wait for tasks for ever.
+        queue.close();
+        if matches!(failure, StartFailure::Closing) && timeout(IDLE_END, &mut ended).await.is_err() {
+            tracing::warn!(worker = %name, "a thread still makes its sessions and is left alone");
+        }
+        return Err(failure);
     }
     shared.worker_ready(seat, Seated { line, name, pid: None });
     Ok(Started { queue, worker: weak, incarnation, retired, ended })

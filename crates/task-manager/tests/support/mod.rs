@@ -1,4 +1,5 @@
-//! What the tests of a pool share: each has the process for itself, leaves no child behind, and cannot hang.
+//! What the tests of a pool share: each has the process for itself, leaves no child and no thread of a pool behind, and
+//! cannot hang.
 
 #![allow(dead_code, reason = "each test uses its part of this")]
 
@@ -24,6 +25,13 @@ use workfleet_task_manager::{
 /// How often something that announces itself nowhere is looked at: a worker's place in the statistics.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
+/// What the workers of a pool are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Processes,
+    Threads,
+}
+
 /// Holds the process for one test: see [`alone`].
 pub(crate) struct Alone {
     _only: MutexGuard<'static, ()>,
@@ -31,7 +39,8 @@ pub(crate) struct Alone {
 }
 
 /// Waits for the process's other tests, so that its children, descriptors and threads are this test's own. When the
-/// test has ended well, no child is left, dead or alive. A test that hangs ends the process.
+/// test has ended well, no child is left, dead or alive, and no thread of a pool but those whose abandoned tasks go on
+/// for longer than their test. A test that hangs ends the process.
 pub(crate) fn alone() -> Alone {
     static ONLY: Mutex<()> = Mutex::new(());
     let only = ONLY.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,10 +49,21 @@ pub(crate) fn alone() -> Alone {
 
 impl Drop for Alone {
     fn drop(&mut self) {
+        tasks::end_the_abandoned();
         if !thread::panicking() {
             assert_no_child_left();
+            // A thread that was joined may still be listed for an instant; one that is left hangs the test.
+            until(|| pool_threads().is_empty());
         }
     }
+}
+
+/// The names of this process's threads that belong to a pool.
+pub(crate) fn pool_threads() -> Vec<String> {
+    let threads = fs::read_dir("/proc/self/task").expect("threads are listed");
+    // One that has ended meanwhile has no name.
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).filter(|name| name.starts_with("workfleet")).collect()
 }
 
 /// Every child was reaped.
@@ -71,9 +91,9 @@ pub(crate) fn worker_pids(manager: &Pool) -> Vec<u32> {
     manager.stats().workers.iter().filter_map(|worker| worker.pid).collect()
 }
 
-/// Waits until all `workers` are ready.
+/// Waits until all `workers` are ready. Returns their process ids, if they are processes.
 pub(crate) fn all_ready(manager: &Pool, workers: usize) -> Vec<u32> {
-    until(|| worker_pids(manager).len() == workers);
+    until(|| manager.stats().workers.iter().filter(|worker| worker.ready).count() == workers);
     worker_pids(manager)
 }
 

@@ -1,6 +1,13 @@
 //! Tasks that several tests need.
 
-use std::{fs::OpenOptions, io::Write, path::PathBuf, process::Command, thread};
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    path::PathBuf,
+    process::Command,
+    sync::{Condvar, Mutex, PoisonError},
+    thread,
+};
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{Pool, Registry, Task, TaskContext, TaskError, TaskMessage, TaskSpec};
@@ -30,7 +37,7 @@ pub(crate) enum Gate {
     /// Ends as if nothing had happened: what the tests release it by. The request travels on the same connection
     /// as tasks and recalls, so whatever was decided before has reached the worker before the gate opens.
     Finish,
-    /// Does not end.
+    /// Does not end; on a thread of the test, it does with the test.
     Ignore,
 }
 
@@ -43,9 +50,8 @@ impl Task for Gate {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         cx.send_message(&Text("begun".into()))?;
         if let Self::Ignore = self {
-            loop {
-                thread::park();
-            }
+            ignore_everything();
+            return Ok(());
         }
         wait_for_cancellation(cx)?;
         if let Self::Obey = self {
@@ -53,6 +59,23 @@ impl Task for Gate {
         }
         Ok(())
     }
+}
+
+/// The tests that have ended in this process: never one in a worker process.
+static TESTS_ENDED: Mutex<u64> = Mutex::new(0);
+static TEST_ENDED: Condvar = Condvar::new();
+
+/// Blocks the thread until the test has ended: what can be killed does not return.
+fn ignore_everything() {
+    let ended = TESTS_ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = *ended;
+    drop(TEST_ENDED.wait_while(ended, |ended| *ended == now).unwrap_or_else(PoisonError::into_inner));
+}
+
+/// Ends every [`Gate::Ignore`] that was abandoned on a thread of this process.
+pub(crate) fn end_the_abandoned() {
+    *TESTS_ENDED.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    TEST_ENDED.notify_all();
 }
 
 /// Blocks the task's thread until the task is cancelled.

@@ -23,7 +23,11 @@ pub(crate) fn watchdog() -> Watchdog {
     thread::spawn(move || {
         if ended.recv_timeout(HANG_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
             // Not through print macros, which the harness captures.
-            let _ = writeln!(io::stderr(), "{test} hangs: it has not ended within {HANG_LIMIT:?}");
+            let threads = super::pool_threads();
+            let _ = writeln!(
+                io::stderr(),
+                "{test} hangs: it has not ended within {HANG_LIMIT:?}; threads of pools: {threads:?}"
+            );
             process::abort();
         }
     });
