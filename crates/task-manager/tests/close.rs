@@ -54,6 +54,17 @@ fn start() -> ProcessManager {
     builder(registry(), WORKERS).start().expect("it starts")
 }
 
+/// A limit of "for ever" is a natural thing to ask for.
+#[test]
+fn the_longest_limits_are_accepted() {
+    let _alone = alone();
+    for policy in POLICIES {
+        let builder = builder(registry(), 1).grace(Duration::MAX).session_limit(Duration::MAX);
+        let manager = builder.init_limit(Duration::MAX).start().expect("it starts");
+        assert_eq!(manager.close(policy).expect("it closes").tasks.scheduled, 0);
+    }
+}
+
 /// Every policy, while each worker runs a task with a process of its own, and tasks wait.
 #[test]
 fn processes_that_tasks_started_in_their_workers_group_end_with_the_worker() {

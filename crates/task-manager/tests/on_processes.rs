@@ -5,6 +5,8 @@ mod support;
 
 pub(crate) use workfleet_task_manager::{ProcessManager as Manager, ProcessManagerBuilder as Builder};
 
+pub(crate) const KIND: support::Kind = support::Kind::Processes;
+
 workfleet_task_manager::test_worker!(conformance::registry());
 
 /// A manager of a few workers whose grace is far beyond the limit on hanging: whoever waits for it, hangs.

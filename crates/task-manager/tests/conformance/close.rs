@@ -13,16 +13,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, Priority, Registry, ScheduleErrorKind, ScopeError, Task, TaskContext,
-    TaskError, TaskHandle, TaskSpec,
+    ClosePolicy, CloseReport, FailureCause, Priority, Registry, ScheduleErrorKind, ScopeError, Task,
+    TaskContext, TaskError, TaskHandle, TaskSpec,
 };
 
 use crate::{
-    Manager, builder,
+    KIND, Manager, builder,
     support::{
-        all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped,
+        Kind, all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped,
         tasks::{self, Fail, Gate, Mark, Say, next_text},
-        until, worker_pids,
+        until,
     },
 };
 
@@ -192,8 +192,27 @@ fn unstarted_tasks_are_handed_back_in_the_order_they_were_scheduled_in() {
     assert_eq!(unstarted, expected);
 }
 
+/// Of tasks that did not end when they were told to: worker processes were killed, threads are left alone.
+fn assert_abandoned(report: &CloseReport, gates: &[TaskHandle<()>]) {
+    let mut expected: Vec<_> = match KIND {
+        Kind::Processes => Vec::new(),
+        Kind::Threads => gates.iter().map(|gate| (gate.id(), "gate")).collect(),
+    };
+    expected.sort_unstable();
+    let mut abandoned: Vec<_> = report.abandoned.iter().map(|left| (left.task, &*left.name)).collect();
+    abandoned.sort_unstable();
+    assert_eq!(abandoned, expected);
+    let mut workers: Vec<_> = report.abandoned.iter().map(|left| &left.worker).collect();
+    workers.sort_unstable();
+    workers.dedup();
+    assert_eq!(workers.len(), abandoned.len(), "each on its own: {report}");
+    for left in &report.abandoned {
+        assert!(report.to_string().contains(&format!("{} still runs gate {}", left.worker, left.task)));
+    }
+}
+
 #[test]
-fn a_task_that_ignores_its_cancellation_is_killed_after_the_grace() {
+fn a_task_that_ignores_its_cancellation_is_killed_or_abandoned_after_the_grace() {
     let _alone = alone();
     let manager = builder(WORKERS).grace(Duration::from_millis(30)).start().expect("it starts");
     let gates = occupy(&manager, || Gate::Ignore);
@@ -201,10 +220,15 @@ fn a_task_that_ignores_its_cancellation_is_killed_after_the_grace() {
     assert_no_child_left();
     assert_balanced(&report);
     assert_eq!(report.tasks.cancelled, 2);
+    assert_abandoned(&report, &gates);
     for gate in gates {
-        let failure = gate.wait().expect_err("it was killed");
-        assert_eq!(failure.cause, FailureCause::Cancelled);
-        assert_eq!(failure.deaths.len(), 1, "its worker's death is certified: {failure}");
+        let failure = gate.wait().expect_err("it was ended");
+        assert_eq!((&failure.cause, failure.attempt), (&FailureCause::Cancelled, 1));
+        let deaths = match KIND {
+            Kind::Processes => 1,
+            Kind::Threads => 0,
+        };
+        assert_eq!(failure.deaths.len(), deaths, "its worker's death is certified: {failure}");
     }
 }
 
@@ -240,12 +264,8 @@ fn the_failures_of_cancelled_tasks_without_a_handle_are_in_the_report() {
 fn the_longest_grace_is_accepted() {
     let _alone = alone();
     for policy in POLICIES {
-        let manager = builder(WORKERS)
-            .grace(Duration::MAX)
-            .init_limit(Duration::MAX)
-            .session_limit(Duration::MAX)
-            .start()
-            .expect("it starts");
+        let manager =
+            builder(WORKERS).grace(Duration::MAX).session_limit(Duration::MAX).start().expect("it starts");
         manager.submit(Breed(0)).expect("it is taken").wait().expect("it is done");
         assert_eq!(manager.close(policy).expect("it closes").tasks.done, 1);
     }
@@ -265,7 +285,7 @@ fn a_task_after_the_close_is_handed_back() {
         assert_eq!(refused.into_task().0, 8);
         manager.send_message(&tasks::Text("late".into())).expect_err("it is closed");
         assert!(manager.messages::<tasks::Text>().next().is_none());
-        assert!(worker_pids(&manager).is_empty());
+        assert!(manager.stats().workers.iter().all(|worker| !worker.ready));
     }
 }
 
@@ -287,9 +307,10 @@ fn a_scope_that_ends_well_cancels() {
 #[test]
 fn a_scope_that_ends_in_an_error_kills() {
     let _alone = alone();
+    let mut gates = Vec::new();
     let ended = builder(WORKERS).scope(|manager| {
         // The grace is an hour.
-        occupy(manager, || Gate::Ignore);
+        gates = occupy(manager, || Gate::Ignore);
         manager.schedule(Fail(0), NORMAL).expect("it is taken");
         Err::<(), _>("enough")
     });
@@ -297,6 +318,7 @@ fn a_scope_that_ends_in_an_error_kills() {
     let Err(ScopeError::Scope { error, report, .. }) = ended else { panic!("{ended:?}") };
     assert_balanced(&report);
     assert_eq!((error, report.tasks.cancelled, report.tasks.returned), ("enough", 2, 1));
+    assert_abandoned(&report, &gates);
 }
 
 #[test]

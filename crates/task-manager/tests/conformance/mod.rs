@@ -1,5 +1,5 @@
 //! What every pool keeps, whatever its workers are: written against the `Manager` and the `builder` of the test binary
-//! that includes it.
+//! that includes it. Where kinds of workers differ by nature, a test says for each `KIND` how.
 
 mod cancel;
 mod close;

@@ -95,20 +95,20 @@ impl Task for Intrude {
     }
 }
 
-/// How many extensions were made in this process, and which this task has.
+/// On which worker this is, and which extension its task has.
 #[derive(Debug, Serialize, Deserialize)]
 struct WhichExtension;
 
 impl TaskSpec for WhichExtension {
     const NAME: &'static str = "which-extension";
-    type Output = (u32, usize);
+    type Output = (String, usize);
 }
 
 impl Task for WhichExtension {
-    fn run(self, cx: &TaskContext) -> Result<(u32, usize), TaskError> {
+    fn run(self, cx: &TaskContext) -> Result<(String, usize), TaskError> {
         let (one, other) = (cx.extension::<EchoExtension>(), cx.extension::<EchoExtension>());
         assert!(Arc::ptr_eq(&one, &other));
-        Ok((std::process::id(), Arc::as_ptr(&one) as usize))
+        Ok((cx.worker().to_owned(), Arc::as_ptr(&one) as usize))
     }
 }
 
@@ -226,10 +226,10 @@ fn the_tasks_of_a_worker_share_one_extension() {
     let _alone = alone();
     let (_service, manager) = start(2);
     let tasks: Vec<_> = (0..100).map(|_| manager.submit(WhichExtension).expect("it is taken")).collect();
-    let mut by_process = HashMap::new();
+    let mut by_worker = HashMap::new();
     for task in tasks {
-        let (process, extension) = task.wait().expect("it is done");
-        assert_eq!(*by_process.entry(process).or_insert(extension), extension);
+        let (worker, extension) = task.wait().expect("it is done");
+        assert_eq!(*by_worker.entry(worker).or_insert(extension), extension);
     }
     join(&manager);
 }

@@ -1,18 +1,28 @@
 //! Values that do not travel: each is a typed error of the one task or message that it belongs to, which is handed back
 //! where it would be lost, and nothing else suffers.
 
-use std::{error::Error, fmt, path::PathBuf, process};
+use std::{
+    error::Error,
+    fmt,
+    ops::RangeInclusive,
+    path::PathBuf,
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use workfleet_task_manager::{
-    FailureCause, MessageError, Priority, Registry, ScheduleErrorKind, SendError, Task, TaskContext,
-    TaskError, TaskFailure, TaskMessage, TaskSpec,
+    FailureCause, Incarnation, MessageError, Peer, Priority, Registry, ScheduleErrorKind, SendError, Service,
+    Task, TaskContext, TaskError, TaskFailure, TaskMessage, TaskSpec,
 };
 
 use crate::{
-    Builder, Manager, builder,
+    Builder, KIND, Manager, builder,
     support::{
-        alone, close,
+        Kind, alone, close,
         gate::{Gate, wait_at},
         only_worker,
     },
@@ -234,15 +244,35 @@ fn one_worker() -> Builder {
     builder(1).frame_limit(LIMIT_BYTES as u64)
 }
 
+/// Hears of workers that are gone.
+#[derive(Default)]
+struct Obituaries(AtomicUsize);
+impl Service for Obituaries {
+    fn kinds(&self) -> RangeInclusive<u8> {
+        0x20..=0x20
+    }
+    fn on_frame(&self, _peer: &Peer, _kind: workfleet_wire::Kind, _payload: &[u8]) {}
+    fn on_worker_gone(&self, _incarnation: Incarnation) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Runs `test` with a manager, whose one worker is then still the same and works.
 fn unharmed(test: impl FnOnce(&Manager)) {
     let _alone = alone();
-    let manager = one_worker().start().expect("it starts");
-    let pid = only_worker(&manager).expect("it has just started");
+    let gone = Arc::new(Obituaries::default());
+    let mounted: Arc<dyn Service> = gone.clone();
+    let manager = one_worker().service(mounted).start().expect("it starts");
+    let pid = match KIND {
+        Kind::Processes => only_worker(&manager).expect("it has just started"),
+        Kind::Threads => process::id(),
+    };
     test(&manager);
     let task = manager.submit(Carry::bytes(3)).expect("it is taken");
     assert_eq!(task.wait().expect("it is done"), (Fickle::Good, Bytes(vec![7; 3]), pid));
+    assert_eq!(gone.0.load(Ordering::Relaxed), 0, "the worker was replaced");
     close(&manager);
+    assert_eq!(gone.0.load(Ordering::Relaxed), 1);
 }
 
 fn failure(manager: &Manager, task: Carry) -> TaskFailure {
