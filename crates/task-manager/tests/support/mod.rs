@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test uses its part of this")]
 
+pub(crate) mod deeds;
 pub(crate) mod echo;
 pub(crate) mod gate;
 pub(crate) mod process;
