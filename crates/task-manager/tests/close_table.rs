@@ -1,0 +1,668 @@
+//! What becomes of a task when its manager closes: a table of every way to close × every state of a task × every kind
+//! of workers, observed and compared with `close_table.txt`, which a person has reviewed.
+//!
+//! After a change that is meant, `WORKFLEET_UPDATE_TABLES=1` writes the file anew: review what became different.
+//!
+//! The grace is an hour, far beyond the limit on hanging, so whoever waits for it hangs the test. Only where a task
+//! has to outlast the grace is it 20 ms.
+
+#[path = "close_table/stops.rs"]
+mod stops;
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use stops::{BEGUN, Held, Manner, Nothing, REFUSED, Stop, Stops, TAKEN, TOLD};
+use support::{
+    Kind, alone, assert_balanced,
+    process::{Program, Watched, await_stop, numbers, part, say, signal, signal_child},
+    tasks::{self, Fail, Mark, Say},
+    until,
+};
+use tracing::{Event, Level, Metadata, Subscriber, field, span};
+use workfleet_task_manager::{
+    ClosePolicy, CloseReport, FailureCause, Pool, Priority, ProcessManager, Registry, ScopeError,
+    TaskFailure, TaskHandle, TaskId, ThreadManager,
+};
+
+fn registry() -> Registry {
+    tasks::registry().task::<Held>().task::<Nothing>()
+}
+workfleet_task_manager::test_worker!(registry());
+
+const NORMAL: Priority = Priority(1);
+const URGENT: Priority = Priority(0);
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+/// A kind of pool.
+trait Fleet: Deref<Target = Pool> + Send + Sync + Sized + 'static {
+    const KIND: Kind;
+    fn start(workers: usize, grace: Duration) -> Self;
+    fn scope(
+        workers: usize,
+        grace: Duration,
+        scope: impl FnOnce(&Self) -> Result<(), String>,
+    ) -> Result<((), CloseReport), ScopeError<String>>;
+}
+
+macro_rules! fleet {
+    ($manager:ident, $kind:ident) => {
+        impl Fleet for $manager {
+            const KIND: Kind = Kind::$kind;
+            fn start(workers: usize, grace: Duration) -> Self {
+                $manager::builder(registry()).workers(workers).grace(grace).start().expect("it starts")
+            }
+            fn scope(
+                workers: usize,
+                grace: Duration,
+                scope: impl FnOnce(&Self) -> Result<(), String>,
+            ) -> Result<((), CloseReport), ScopeError<String>> {
+                $manager::builder(registry()).workers(workers).grace(grace).scope(scope)
+            }
+        }
+    };
+}
+fleet!(ProcessManager, Processes);
+fleet!(ThreadManager, Threads);
+
+/// A way in which a manager ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Close(ClosePolicy),
+    ScopeEndsWell,
+    ScopeFails,
+    ScopePanics,
+    Dropped,
+    DroppedWhilePanicking,
+}
+
+const WAYS: [Way; 8] = [
+    Way::Close(ClosePolicy::Join),
+    Way::Close(ClosePolicy::Cancel),
+    Way::Close(ClosePolicy::Kill),
+    Way::ScopeEndsWell,
+    Way::ScopeFails,
+    Way::ScopePanics,
+    Way::Dropped,
+    Way::DroppedWhilePanicking,
+];
+
+impl Way {
+    fn name(self) -> String {
+        match self {
+            Self::Close(policy) => format!("close({policy:?})"),
+            Self::ScopeEndsWell => "a scope that ends well".into(),
+            Self::ScopeFails => "a scope that ends in an error".into(),
+            Self::ScopePanics => "a scope that panics".into(),
+            Self::Dropped => "dropped".into(),
+            Self::DroppedWhilePanicking => "dropped while panicking".into(),
+        }
+    }
+
+    /// As whose close it is to be.
+    fn policy(self) -> ClosePolicy {
+        match self {
+            Self::Close(policy) => policy,
+            Self::ScopeEndsWell | Self::Dropped => ClosePolicy::Cancel,
+            Self::ScopeFails | Self::ScopePanics | Self::DroppedWhilePanicking => ClosePolicy::Kill,
+        }
+    }
+
+    /// Ends a manager this way, after `setup`.
+    fn end<F: Fleet>(
+        self,
+        workers: usize,
+        grace: Duration,
+        setup: impl FnOnce(&Pool),
+        stops: &Stops,
+    ) -> Option<CloseReport> {
+        match self {
+            Self::Close(policy) => {
+                let manager = F::start(workers, grace);
+                setup(&manager);
+                thread::scope(|scope| {
+                    // Refusing newcomers is the first thing that a close does.
+                    scope.spawn(|| {
+                        until(|| manager.schedule(Nothing, NORMAL).is_err());
+                        stops.announce(CLOSING);
+                    });
+                    Some(manager.close(policy).expect("it closes"))
+                })
+            }
+            Self::ScopeEndsWell => {
+                let ended = F::scope(workers, grace, |manager| {
+                    setup(manager);
+                    Ok(())
+                });
+                Some(ended.expect("it ends well").1)
+            }
+            Self::ScopeFails => {
+                let ended = F::scope(workers, grace, |manager| {
+                    setup(manager);
+                    Err("enough".into())
+                });
+                match ended {
+                    Err(ScopeError::Scope { report, .. }) => Some(*report),
+                    other => panic!("{other:?}"),
+                }
+            }
+            Self::ScopePanics => {
+                let scope = AssertUnwindSafe(|| {
+                    F::scope(workers, grace, |manager| {
+                        setup(manager);
+                        panic!("enough")
+                    })
+                });
+                assert_eq!(catch_unwind(scope).expect_err("it panics").downcast_ref(), Some(&"enough"));
+                None
+            }
+            Self::Dropped => {
+                let manager = F::start(workers, grace);
+                setup(&manager);
+                drop(manager);
+                None
+            }
+            Self::DroppedWhilePanicking => {
+                let panics = AssertUnwindSafe(|| {
+                    let manager = F::start(workers, grace);
+                    setup(&manager);
+                    panic!("enough");
+                });
+                assert_eq!(catch_unwind(panics).expect_err("it panics").downcast_ref(), Some(&"enough"));
+                None
+            }
+        }
+    }
+}
+
+/// What a task was doing when its manager began to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Queued,
+    Prefetched,
+    Obeying,
+    Finishing,
+    Ignoring,
+    Done,
+    Failed,
+    Said,
+    Parent,
+}
+
+const STATES: [State; 9] = [
+    State::Queued,
+    State::Prefetched,
+    State::Obeying,
+    State::Finishing,
+    State::Ignoring,
+    State::Done,
+    State::Failed,
+    State::Said,
+    State::Parent,
+];
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Prefetched => "in a worker's hand",
+            Self::Obeying => "runs, ends when told",
+            Self::Finishing => "runs, finishes when told",
+            Self::Ignoring => "runs on, whatever it is told",
+            Self::Done => "done, output unread",
+            Self::Failed => "failed, failure unread",
+            Self::Said => "done, message unread",
+            Self::Parent => "child of one that runs",
+        }
+    }
+
+    fn workers(self) -> usize {
+        match self {
+            Self::Prefetched | Self::Obeying | Self::Finishing | Self::Ignoring => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// A manager begins to close; it has closed.
+const CLOSING: &str = "closing";
+const CLOSED: &str = "closed";
+
+/// The tasks in question, one with a handle and one without.
+struct Subject {
+    handle: Option<TaskHandle<()>>,
+    /// What ran beside them, which the table says nothing of.
+    beside: Vec<TaskId>,
+    conductor: JoinHandle<Conducted>,
+}
+
+/// Who lets tasks go on while their manager closes.
+struct Conductor {
+    kind: Kind,
+    policy: ClosePolicy,
+    state: State,
+    stops: Arc<Stops>,
+    /// What runs beside the tasks in question.
+    blockers: Vec<(TaskHandle<()>, Stop)>,
+    /// The tasks in question that run.
+    held: Vec<Stop>,
+    /// Workers that were stopped.
+    stopped: Vec<u32>,
+}
+
+/// What the conductor saw.
+struct Conducted {
+    /// How many of the tasks in question still ran when their manager had closed.
+    left_running: usize,
+    child: Option<String>,
+}
+
+impl Conductor {
+    fn start(self, handle: Option<TaskHandle<()>>) -> Subject {
+        let beside = self.blockers.iter().map(|(handle, _)| handle.id()).collect();
+        Subject { handle, beside, conductor: thread::spawn(|| self.conduct()) }
+    }
+
+    fn conduct(mut self) -> Conducted {
+        let mut child = None;
+        let mut told = Vec::new();
+        loop {
+            let stop = self.stops.next();
+            match &*stop.said {
+                CLOSED => break,
+                CLOSING => {
+                    self.stopped.drain(..).for_each(|pid| signal_child(pid, Signal::CONT));
+                    if self.policy == ClosePolicy::Join {
+                        self.held.clear();
+                        self.blockers.clear();
+                    }
+                }
+                // Whoever does not wait for it hangs or says so below.
+                TOLD if self.policy != ClosePolicy::Kill => drop(stop),
+                TOLD => told.push(stop),
+                TAKEN | REFUSED => child = Some(stop.said.clone()),
+                other => panic!("{other:?} in between"),
+            }
+        }
+        let left_running = self.held.iter_mut().filter_map(|stop| stop.is_alive().then_some(())).count();
+        // Whatever was left goes on now, too late.
+        drop(told);
+        self.held.clear();
+        self.blockers.clear();
+        while self.state == State::Parent
+            && self.kind == Kind::Threads
+            && self.policy == ClosePolicy::Kill
+            && child.is_none()
+        {
+            let stop = self.stops.next();
+            child = (stop.said != TOLD).then(|| stop.said.clone());
+        }
+        Conducted { left_running, child }
+    }
+}
+
+/// Brings tasks into a state.
+fn set_up(pool: &Pool, kind: Kind, policy: ClosePolicy, state: State, stops: &Arc<Stops>) -> Subject {
+    let held = |manner| Held { stops: stops.path(), manner };
+    let mark = || Mark { file: stops.marks(), line: String::new() };
+    let next = || {
+        let stop = stops.next();
+        assert_eq!(stop.said, BEGUN);
+        stop
+    };
+    let mut conductor = Conductor {
+        kind,
+        policy,
+        state,
+        stops: Arc::clone(stops),
+        blockers: Vec::new(),
+        held: Vec::new(),
+        stopped: Vec::new(),
+    };
+    let ended = |count| {
+        until(|| {
+            let tasks = pool.stats().tasks;
+            tasks.done + tasks.failed == count
+        });
+    };
+    let handle = match state {
+        State::Queued => {
+            let blocker = pool.submit_at(held(Manner::Obey), URGENT).expect("it is taken");
+            conductor.blockers.push((blocker, next()));
+            let handle = pool.submit(mark()).expect("it is taken");
+            pool.schedule(mark(), NORMAL).expect("it is taken");
+            // What was handed out behind the blocker has been taken back.
+            until(|| pool.stats().queued == 2);
+            handle
+        }
+        State::Prefetched => {
+            // Behind each blocker there is room for one, and who is stopped gives nothing back.
+            support::all_ready(pool, 2);
+            for _ in 0..2 {
+                let blocker = pool.submit_at(held(Manner::Obey), URGENT).expect("it is taken");
+                conductor.blockers.push((blocker, next()));
+            }
+            conductor.stopped = support::worker_pids(pool);
+            for &worker in &conductor.stopped {
+                signal(worker, Signal::STOP);
+                await_stop(worker);
+            }
+            let handle = pool.submit(mark()).expect("it is taken");
+            pool.schedule(mark(), NORMAL).expect("it is taken");
+            until(|| pool.stats().workers.iter().all(|worker| worker.in_flight == 2));
+            handle
+        }
+        State::Obeying | State::Finishing | State::Ignoring => {
+            let manner = || match state {
+                State::Obeying => Manner::Obey,
+                State::Finishing => Manner::Finish,
+                _ => Manner::Ignore,
+            };
+            let handle = pool.submit(held(manner())).expect("it is taken");
+            pool.schedule(held(manner()), NORMAL).expect("it is taken");
+            conductor.held = vec![next(), next()];
+            handle
+        }
+        State::Done => {
+            let handle = pool.submit(mark()).expect("it is taken");
+            pool.schedule(mark(), NORMAL).expect("it is taken");
+            ended(2);
+            handle
+        }
+        State::Failed => {
+            let handle = pool.submit(Fail(1)).expect("it is taken");
+            pool.schedule(Fail(2), NORMAL).expect("it is taken");
+            ended(2);
+            handle
+        }
+        State::Said => {
+            let say = || Say { text: String::new(), times: 1 };
+            let handle = pool.submit(say()).expect("it is taken");
+            pool.schedule(say(), NORMAL).expect("it is taken");
+            ended(2);
+            handle
+        }
+        State::Parent => {
+            let parent = pool.submit(held(Manner::Breed { marks: stops.marks() })).expect("it is taken");
+            conductor.blockers.push((parent, next()));
+            return conductor.start(None);
+        }
+    };
+    conductor.start(Some(handle))
+}
+
+/// What became of the tasks in question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cell {
+    run: String,
+    handle: String,
+    report: String,
+    logged: String,
+}
+
+fn observe<F: Fleet>(way: Way, state: State) -> Cell {
+    let stops = Arc::new(Stops::new());
+    let policy = way.policy();
+    let outlasts = state == State::Ignoring && policy == ClosePolicy::Cancel;
+    let grace = if outlasts { Duration::from_millis(20) } else { AN_HOUR };
+    let mut subject = None;
+    let setup = |pool: &Pool| {
+        let set_up = set_up(pool, F::KIND, policy, state, &stops);
+        // There is no telling from outside when these begin to close.
+        if !matches!(way, Way::Close(_)) && policy == ClosePolicy::Cancel {
+            stops.announce(CLOSING);
+        }
+        LOGGED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        subject = Some(set_up);
+    };
+    let report = way.end::<F>(state.workers(), grace, setup, &stops);
+    let logged = std::mem::take(&mut *LOGGED.lock().unwrap_or_else(PoisonError::into_inner));
+    stops.announce(CLOSED);
+    let Subject { handle, beside, conductor } = subject.expect("it was set up");
+    let Conducted { left_running, child } = conductor.join().expect("the conductor does not panic");
+
+    if let Some(report) = &report {
+        assert_balanced(report);
+    }
+    let outcome = handle.map(|handle| {
+        assert!(handle.is_finished(), "it is decided when the manager has closed");
+        handle.wait()
+    });
+    let runs = fs::read_to_string(stops.marks()).unwrap_or_default().lines().count();
+    let killed =
+        outcome.as_ref().is_some_and(|outcome| matches!(outcome, Err(failure) if !failure.deaths.is_empty()));
+    let run = match state {
+        State::Queued | State::Prefetched => match runs {
+            0 => "not run".into(),
+            2 => "run".into(),
+            other => format!("{other} of 2 run"),
+        },
+        State::Obeying | State::Finishing | State::Ignoring => match left_running {
+            0 if killed => "killed".into(),
+            0 => "to its end".into(),
+            2 => "left running".into(),
+            other => format!("{other} of 2 left running"),
+        },
+        State::Done | State::Failed | State::Said => "to its end".into(),
+        State::Parent => match (child.as_deref(), runs) {
+            (None, 0) => "parent killed".into(),
+            (Some(REFUSED), 0) => "refused".into(),
+            (Some(TAKEN), 0) => "not run".into(),
+            (Some(TAKEN), 1) => "run".into(),
+            other => format!("{other:?}"),
+        },
+    };
+    Cell {
+        run,
+        handle: outcome.map_or_else(|| "-".into(), |outcome| shown(&outcome)),
+        report: report.map_or_else(|| "none".into(), |report| of_report(&report, &beside)),
+        logged: of_log(&logged),
+    }
+}
+
+fn shown(outcome: &Result<(), TaskFailure>) -> String {
+    match outcome {
+        Ok(()) => "output".into(),
+        Err(failure) => cause(failure).into(),
+    }
+}
+
+fn cause(failure: &TaskFailure) -> &'static str {
+    match failure.cause {
+        FailureCause::Cancelled => "cancelled",
+        FailureCause::NeverStarted { .. } => "never started",
+        FailureCause::Error { .. } => "failed",
+        _ => "something else",
+    }
+}
+
+/// What a report says of the tasks in question. What ran beside them has a handle, so it can only be among the abandoned.
+fn of_report(report: &CloseReport, beside: &[TaskId]) -> String {
+    let mut said = Vec::new();
+    let unstarted = report.unstarted.iter().filter(|task| task.name() == "mark").count();
+    if unstarted > 0 {
+        said.push(format!("{unstarted} unstarted"));
+    }
+    let mut failures = BTreeMap::<_, u32>::new();
+    report.failures.iter().for_each(|failure| *failures.entry(cause(failure)).or_default() += 1);
+    said.extend(failures.into_iter().map(|(cause, count)| format!("{count} failure ({cause})")));
+    if report.unread_messages > 0 {
+        said.push(format!("{} unread", report.unread_messages));
+    }
+    let abandoned = report.abandoned.iter().filter(|left| !beside.contains(&left.task)).count();
+    if abandoned > 0 {
+        said.push(format!("{abandoned} abandoned"));
+    }
+    if said.is_empty() { "nothing".into() } else { said.join(", ") }
+}
+
+/// Warnings since the manager began to close.
+static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn of_log(logged: &[String]) -> String {
+    let mut logged = logged.to_vec();
+    logged.sort_unstable();
+    logged.dedup();
+    if logged.is_empty() { "-".into() } else { logged.join("; ") }
+}
+
+/// Keeps the texts of warnings and errors.
+struct Keeper;
+
+impl Subscriber for Keeper {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("workfleet") && *metadata.level() <= Level::WARN
+    }
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+    fn event(&self, event: &Event<'_>) {
+        struct Text<'a>(&'a mut String);
+        impl field::Visit for Text<'_> {
+            fn record_debug(&mut self, field: &field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    *self.0 = format!("{value:?}");
+                }
+            }
+        }
+        let mut text = String::new();
+        event.record(&mut Text(&mut text));
+        LOGGED.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+    fn enter(&self, _span: &span::Id) {}
+    fn exit(&self, _span: &span::Id) {}
+}
+
+/// Where a manager lives and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    NoRuntime,
+    CurrentThread,
+    MultiThread,
+}
+
+impl Place {
+    fn run(self, run: impl FnOnce() -> Cell + Send + 'static) -> Cell {
+        use tokio::runtime::Builder;
+        match self {
+            Self::NoRuntime => run(),
+            Self::CurrentThread => {
+                Builder::new_current_thread().build().expect("a runtime").block_on(async { run() })
+            }
+            Self::MultiThread => {
+                let runtime = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+                runtime.block_on(async { tokio::spawn(async { run() }).await.expect("it does not panic") })
+            }
+        }
+    }
+}
+
+fn line(table: &mut String, columns: [&str; 5]) {
+    let [state, run, handle, report, logged] = columns;
+    let text = format!("  {state:<29} {run:<14} {handle:<14} {report:<37} {logged}");
+    writeln!(table, "{}", text.trim_end()).expect("a string takes all");
+}
+
+/// One way to close a kind of pool, everywhere.
+fn table_of<F: Fleet>(way: Way, table: &mut String) {
+    writeln!(table, "\n{:?}, {}", F::KIND, way.name()).expect("a string takes all");
+    line(table, ["task", "run", "its handle", "the report", "logged"]);
+    for state in STATES {
+        if state == State::Prefetched && F::KIND == Kind::Threads {
+            continue;
+        }
+        let [cell, others @ ..] = [Place::NoRuntime, Place::CurrentThread, Place::MultiThread].map(|place| {
+            let cell = place.run(move || observe::<F>(way, state));
+            until(|| F::KIND == Kind::Processes || support::pool_threads().is_empty());
+            cell
+        });
+        assert_eq!(others, [cell.clone(), cell.clone()], "{way:?} {state:?}: the same inside a runtime");
+        line(table, [state.name(), &cell.run, &cell.handle, &cell.report, &cell.logged]);
+    }
+}
+
+/// Not a test by itself: the manager that the table's last part kills. Its part is where its tasks stop.
+#[test]
+fn program() {
+    let Some(part) = part() else { return };
+    let stops = Path::new(&part).to_owned();
+    let marks = stops.with_file_name("marks");
+    let manager = ProcessManager::start(4, AN_HOUR);
+    for manner in [Manner::Obey, Manner::Finish, Manner::Ignore, Manner::Breed { marks: marks.clone() }] {
+        manager.schedule(Held { stops: stops.clone(), manner }, URGENT).expect("it is taken");
+    }
+    // Until the test has seen them.
+    let _ = std::io::stdin().read_line(&mut String::new());
+    for _ in 0..20 {
+        manager.schedule(Mark { file: marks.clone(), line: String::new() }, NORMAL).expect("it is taken");
+    }
+    support::all_ready(&manager, 4);
+    let pids: Vec<_> = support::worker_pids(&manager).iter().map(u32::to_string).collect();
+    say(&pids.join(" "));
+    loop {
+        thread::park();
+    }
+}
+
+fn table_of_a_killed_manager(table: &mut String) {
+    let stops = Stops::new();
+    let mut program = Program::start("program", &stops.path().display().to_string());
+    let mut held: Vec<_> = (0..4).map(|_| stops.next()).collect();
+    program.child.stdin.as_mut().expect("it is piped").write_all(b"\n").expect("it reads");
+    let workers: Vec<_> = numbers(&program.hear()).into_iter().map(Watched::new).collect();
+    assert!(workers.len() == 4 && held.iter_mut().all(Stop::is_alive));
+    program.child.kill().expect("it can be killed");
+    program.child.wait().expect("it can be reaped");
+    workers.iter().for_each(Watched::wait);
+    let survivors = held.iter_mut().filter_map(|stop| stop.is_alive().then_some(())).count();
+    let run = fs::read_to_string(stops.marks()).unwrap_or_default().lines().count();
+    writeln!(table, "\nProcesses, the manager itself killed by SIGKILL").expect("a string takes all");
+    line(table, ["task", "run", "its handle", "the report", "logged"]);
+    let run = if run == 0 { "not run" } else { "run" };
+    line(table, ["queued, or in a worker's hand", run, "gone", "none", "-"]);
+    let running = if survivors == 0 { "killed" } else { "left running" };
+    line(table, ["runs, whatever it does", running, "gone", "none", "-"]);
+}
+
+#[test]
+fn every_way_to_close_treats_every_task_as_the_table_says() {
+    let _alone = alone();
+    tracing::subscriber::set_global_default(Keeper).expect("no other is set");
+    let mut table = String::from(HEAD);
+    for way in WAYS {
+        table_of::<ProcessManager>(way, &mut table);
+        table_of::<ThreadManager>(way, &mut table);
+    }
+    table_of_a_killed_manager(&mut table);
+
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/close_table.txt");
+    if std::env::var_os("WORKFLEET_UPDATE_TABLES").is_some() {
+        fs::write(&file, &table).expect("it can be written");
+    }
+    let reviewed = fs::read_to_string(&file).unwrap_or_default();
+    for (number, (found, expected)) in table.lines().zip(reviewed.lines()).enumerate() {
+        assert_eq!(found, expected, "line {} of {}", number + 1, file.display());
+    }
+    assert_eq!(table.lines().count(), reviewed.lines().count());
+}
+
+const HEAD: &str = "\
+What becomes of tasks when their manager closes. Made by tests/close_table.rs.
+
+Each state has one task with a handle and one without, which the report speaks for; a child has none.
+Everything holds inside a current-thread runtime, inside a multi-thread runtime, and outside of both.
+";
