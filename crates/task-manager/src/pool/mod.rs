@@ -44,6 +44,20 @@ use crate::{
 };
 
 /// How a manager closes.
+///
+/// What becomes of a task, by what it was doing when the manager began to close:
+///
+/// | | `Join` | `Cancel`, also a scope that ends well, and drop | `Kill`, also a scope that fails, and drop while panicking |
+/// |---|---|---|---|
+/// | waits, in the queue or in a worker's hand | is run | never starts | never starts |
+/// | runs, and ends when it is told | runs to its end | ends as cancelled | is killed, or abandoned on its thread |
+/// | runs, and finishes when it is told | runs to its end | ends with its output | is killed, or abandoned on its thread |
+/// | runs on, whatever it is told | runs to its end | is killed, or abandoned, after the grace period | is killed, or abandoned on its thread |
+/// | is scheduled meanwhile by one that runs | is run | never starts | never starts |
+/// | has ended | its output or failure stays in its handle | the same | the same |
+///
+/// Whatever way a task ends, its handle says so by the time the manager has closed. Of tasks without a handle, the
+/// [`CloseReport`] has those that never started and the failures, cancellations among them, that nobody read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClosePolicy {
@@ -72,7 +86,8 @@ pub enum CloseError {
 /// A function that takes `&Pool` works with either, and a task's code is the same on both.
 ///
 /// All methods take `&self` and work from any thread, inside a runtime or outside. Dropping a manager closes it by
-/// [`ClosePolicy::Cancel`], or by [`ClosePolicy::Kill`] while panicking.
+/// [`ClosePolicy::Cancel`], or by [`ClosePolicy::Kill`] while panicking; what would stand in the report is counted in a
+/// warning.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -291,12 +306,10 @@ impl Drop for Pool {
         let open = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
         if OwnThread::is_of(&self.shared) {
             // A service or a task dropped the last owner. Its thread cannot wait for itself, and ends by this.
+            tracing::warn!("a manager was dropped on a thread of its own: it ends at once, without a report");
             self.kill();
         } else if open {
-            let report = self.close_by(policy);
-            if report.tasks.returned > 0 {
-                tracing::warn!(%report, "a manager was dropped before all its tasks had begun");
-            }
+            self.close_by(policy).log_what_is_lost();
         }
     }
 }

@@ -43,6 +43,21 @@ pub struct Abandoned {
 }
 
 impl CloseReport {
+    /// Every task was begun and ended, and everything was read.
+    fn is_clean(&self) -> bool {
+        self.tasks.returned == 0
+            && self.unread_messages == 0
+            && self.failures.is_empty()
+            && self.abandoned.is_empty()
+    }
+
+    /// Says what was left, where the report reaches nobody.
+    pub(super) fn log_what_is_lost(&self) {
+        if !self.is_clean() {
+            tracing::warn!(report = %self, "a manager ended without handing over what was left");
+        }
+    }
+
     pub(super) fn add(&mut self, item: Item) {
         match item {
             Item::Message { .. } => self.unread_messages += 1,

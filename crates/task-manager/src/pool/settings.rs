@@ -119,13 +119,16 @@ pub(crate) fn scope<M: Deref<Target = Pool>, R, E>(
     let ended = catch_unwind(AssertUnwindSafe(|| scope(&manager)));
     let policy = if matches!(ended, Ok(Ok(_))) { ClosePolicy::Cancel } else { ClosePolicy::Kill };
     let report = manager.close_by(policy);
-    if report.tasks.returned > 0 {
+    if report.tasks.returned > 0 && ended.is_ok() {
         tracing::warn!(unstarted = report.tasks.returned, "a scope ended before all its tasks had begun");
     }
     match ended {
         Ok(Ok(value)) => Ok((value, report)),
         Ok(Err(error)) => Err(ScopeError::Scope { error, report: Box::new(report) }),
-        Err(panic) => resume_unwind(panic),
+        Err(panic) => {
+            report.log_what_is_lost();
+            resume_unwind(panic)
+        }
     }
 }
 
