@@ -1,0 +1,294 @@
+//! Services and their other halves where both live in one process: whoever sends is never called back before it has
+//! returned, nobody's queue grows without a bound, and a mistake of one half costs nobody a worker.
+
+mod support;
+
+use std::{
+    fs,
+    ops::RangeInclusive,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
+};
+
+use support::{
+    alone, assert_balanced,
+    deeds::{self, deed},
+    echo::{ECHO, ECHO_KINDS, Echo, EchoExtension, EchoService, PANIC_THERE, STRANGE},
+    until,
+};
+use workfleet_task_manager::{
+    ClosePolicy, Incarnation, Peer, SendError, Service, ThreadManager, ThreadManagerBuilder,
+};
+use workfleet_wire::Kind;
+
+const POLICIES: [ClosePolicy; 3] = [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill];
+
+fn builder(workers: usize, service: Arc<dyn Service>) -> ThreadManagerBuilder {
+    let registry = deeds::registry().task::<Echo>();
+    ThreadManager::builder(registry).workers(workers).grace(Duration::from_secs(3600)).service(service)
+}
+
+fn start(workers: usize) -> (Arc<EchoService>, ThreadManager) {
+    let service = Arc::new(EchoService::default());
+    let manager = builder(workers, service.clone()).start().expect("it starts");
+    (service, manager)
+}
+
+fn join(manager: &ThreadManager) {
+    assert_balanced(&manager.close(ClosePolicy::Join).expect("it closes"));
+}
+
+fn echoes(manager: &ThreadManager) -> bool {
+    manager.submit(Echo(vec![1, 2])).expect("it is taken").wait().expect("it is done")
+}
+
+/// Passes on what it is sent, and answers when its test has seen that.
+struct Slow {
+    tell: Mutex<Sender<(Peer, usize)>>,
+    go_on: Mutex<Receiver<()>>,
+    gone: AtomicUsize,
+}
+
+impl Slow {
+    fn new() -> (Arc<Self>, Receiver<(Peer, usize)>, Sender<()>) {
+        let (tell, told) = channel();
+        let (let_go, go_on) = channel();
+        let (tell, go_on) = (Mutex::new(tell), Mutex::new(go_on));
+        (Arc::new(Self { tell, go_on, gone: AtomicUsize::new(0) }), told, let_go)
+    }
+}
+
+impl Service for Slow {
+    fn kinds(&self) -> RangeInclusive<u8> {
+        ECHO_KINDS
+    }
+
+    fn on_frame(&self, peer: &Peer, _kind: Kind, payload: &[u8]) {
+        let tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner);
+        // The test may have ended.
+        let _ = tell.send((peer.clone(), payload.len()));
+        let _ = self.go_on.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    }
+
+    fn on_worker_gone(&self, _incarnation: Incarnation) {
+        self.gone.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether this thread of the process waits for something.
+fn sleeps(thread: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+    // The state stands behind the name, which is in parentheses and may hold anything.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
+}
+
+#[test]
+fn a_task_waits_for_a_service_that_does_not_keep_up() {
+    const FRAMES: usize = 20;
+    const LEN_BYTES: usize = 600 * 1024;
+    let _alone = alone();
+    let (service, told, let_go) = Slow::new();
+    let manager = builder(1, service).start().expect("it starts");
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (tell_thread, thread) = channel();
+    let count = Arc::clone(&sent);
+    let floods = deed(move |cx| {
+        let link = fs::read_link("/proc/thread-self")?;
+        tell_thread.send(link.file_name().and_then(|name| name.to_str()?.parse::<i32>().ok()))?;
+        let echo = cx.extension::<EchoExtension>();
+        for _ in 0..FRAMES {
+            echo.line.send(ECHO, &vec![0; LEN_BYTES])?;
+            count.fetch_add(1, Ordering::Release);
+        }
+        Ok(String::new())
+    });
+    let floods = manager.submit(floods).expect("it is taken");
+    let thread = thread.recv().expect("it begins").expect("it has a number");
+    // The service has the first in its hands; two more are beyond 1 MiB, and the next waits.
+    let (_, len_bytes) = told.recv().expect("it comes");
+    assert_eq!(len_bytes, LEN_BYTES);
+    until(|| sent.load(Ordering::Acquire) == FRAMES || (sent.load(Ordering::Acquire) >= 3 && sleeps(thread)));
+    assert_eq!(sent.load(Ordering::Acquire), 3);
+    for taken in 2..=FRAMES {
+        let_go.send(()).expect("it waits");
+        told.recv().expect("it comes");
+        assert!(sent.load(Ordering::Acquire) <= taken + 2, "never more than that is on its way");
+    }
+    let_go.send(()).expect("it waits");
+    floods.wait().expect("all of it went out");
+    assert_eq!(sent.load(Ordering::Acquire), FRAMES);
+    join(&manager);
+}
+
+#[test]
+fn a_task_that_waits_for_a_service_goes_on_when_its_manager_has_closed() {
+    let _alone = alone();
+    let (service, told, let_go) = Slow::new();
+    let manager = builder(1, service.clone()).start().expect("it starts");
+    let (tell, result) = channel();
+    let floods = deed(move |cx| {
+        let echo = cx.extension::<EchoExtension>();
+        let refused = (0..20).find_map(|_| echo.line.send(ECHO, &vec![0; 600 * 1024]).err());
+        tell.send(refused)?;
+        Ok(String::new())
+    });
+    let floods = manager.submit(floods).expect("it is taken");
+    told.recv().expect("it comes");
+    // From now on the service holds nobody up, but the task never sees all of its frames taken.
+    std::thread::scope(|scope| {
+        let closes = scope.spawn(|| manager.close(ClosePolicy::Kill).expect("it closes"));
+        until(|| manager.send_message(&support::tasks::Text(String::new())).is_err());
+        drop(let_go);
+        assert_balanced(&closes.join().expect("no panic"));
+    });
+    match result.recv().expect("it goes on") {
+        // The service was faster than the close, or not.
+        None | Some(SendError::AttemptEnded) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(floods.is_finished());
+    assert_eq!(service.gone.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn an_extension_is_sent_no_more_than_a_bounded_amount() {
+    let _alone = alone();
+    let (service, told, let_go) = Slow::new();
+    let manager = builder(1, service).start().expect("it starts");
+    let once = deed(|cx| {
+        cx.extension::<EchoExtension>().line.send(ECHO, b"x")?;
+        Ok(String::new())
+    });
+    manager.submit(once).expect("it is taken").wait().expect("it is done");
+    // While the service holds the manager's thread, nothing is handed over.
+    let (peer, _) = told.recv().expect("it comes");
+    assert_eq!(peer.worker(), "worker-0");
+    let refused = (0..100).find_map(|_| peer.send(ECHO, &vec![0; 1 << 20]).err());
+    match refused {
+        Some(SendError::Full { waiting_bytes, limit_bytes, .. }) => {
+            assert!(
+                waiting_bytes > limit_bytes && waiting_bytes <= limit_bytes + (1 << 20),
+                "{waiting_bytes}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(let_go);
+    let count = deed(|cx| {
+        let answers = cx.extension::<EchoExtension>().take(1);
+        Ok(answers.iter().all(|answer| answer.len() == 1 << 20).to_string())
+    });
+    assert_eq!(manager.submit(count).expect("it is taken").wait().expect("it is done"), "true");
+    join(&manager);
+    let refused = peer.send(ECHO, b"late");
+    assert!(matches!(refused, Err(SendError::WorkerGone)), "{refused:?}");
+}
+
+#[test]
+fn a_frame_that_no_service_expects_is_an_error_of_its_sender() {
+    let _alone = alone();
+    let manager = ThreadManager::builder(deeds::registry()).workers(1).start().expect("it starts");
+    let sends = deed(|cx| match cx.extension::<EchoExtension>().line.send(ECHO, b"x") {
+        Err(SendError::NoService { kind, .. }) => Ok(format!("no service for {}", kind.0)),
+        other => Err(format!("{other:?}").into()),
+    });
+    let said = manager.submit(sends).expect("it is taken").wait().expect("it is done");
+    assert_eq!(said, format!("no service for {}", ECHO.0));
+    join(&manager);
+}
+
+#[test]
+fn a_frame_that_no_extension_expects_or_that_makes_one_panic_harms_nobody() {
+    let _alone = alone();
+    let (service, manager) = start(1);
+    assert!(echoes(&manager));
+    let peer = service.peers.lock().expect("no panic")[0].clone();
+    for kind in [STRANGE, PANIC_THERE, STRANGE] {
+        peer.send(kind, b"x").expect("it is sent");
+        assert!(echoes(&manager), "frames behind it are handed over");
+    }
+    assert!(service.gone.lock().expect("no panic").is_empty());
+    join(&manager);
+}
+
+#[test]
+fn a_service_hears_once_of_each_thread_that_is_gone_however_it_went() {
+    let _alone = alone();
+    for policy in POLICIES {
+        let (service, manager) = start(3);
+        support::all_ready(&manager, 3);
+        if policy == ClosePolicy::Kill {
+            // One that is abandoned is gone, too.
+            manager
+                .schedule(support::tasks::Gate::Ignore, workfleet_task_manager::Priority(0))
+                .expect("it is taken");
+            assert_eq!(support::tasks::next_text(&manager), "begun");
+        }
+        assert!(service.gone.lock().expect("no panic").is_empty());
+        manager.close(policy).expect("it closes");
+        let mut gone = service.gone.lock().expect("no panic").clone();
+        gone.sort_unstable();
+        gone.dedup();
+        assert_eq!((gone.len(), service.gone.lock().expect("no panic").len()), (3, 3));
+    }
+}
+
+#[test]
+fn an_abandoned_task_reaches_no_service_any_more() {
+    let _alone = alone();
+    let (service, manager) = start(1);
+    let (tell_begun, begun) = channel();
+    let (let_go, is_let_go) = channel::<()>();
+    let (tell, told) = channel();
+    let outlasts = deed(move |cx| {
+        let echo = cx.extension::<EchoExtension>();
+        tell_begun.send(())?;
+        // Until the test drops its end.
+        let _ = is_let_go.recv();
+        tell.send(echo.line.send(ECHO, b"late"))?;
+        Ok(String::new())
+    });
+    let outlasts = manager.submit(outlasts).expect("it is taken");
+    begun.recv().expect("it begins");
+    assert_eq!(manager.close(ClosePolicy::Kill).expect("it closes").abandoned.len(), 1);
+    drop(let_go);
+    let refused = told.recv().expect("it goes on");
+    assert!(matches!(refused, Err(SendError::AttemptEnded)), "{refused:?}");
+    outlasts.wait().expect_err("it was abandoned");
+    assert_eq!(service.frames.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn the_last_owner_may_be_a_service_of_the_pool() {
+    struct Owner(Mutex<Option<ThreadManager>>, OnceLock<()>);
+    impl Service for Owner {
+        fn kinds(&self) -> RangeInclusive<u8> {
+            ECHO_KINDS
+        }
+        fn on_frame(&self, _peer: &Peer, _kind: Kind, _payload: &[u8]) {
+            drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+            let _ = self.1.set(());
+        }
+        fn on_worker_gone(&self, _incarnation: Incarnation) {}
+    }
+    let _alone = alone();
+    let owner = Arc::new(Owner(Mutex::new(None), OnceLock::new()));
+    let manager = builder(1, owner.clone()).start().expect("it starts");
+    let sends = deed(|cx| {
+        cx.extension::<EchoExtension>().line.send(ECHO, b"x")?;
+        support::tasks::wait_for_cancellation(cx)?;
+        cx.check_cancelled()?;
+        Ok(String::new())
+    });
+    let mut owned = owner.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let sends = manager.submit(sends).expect("it is taken");
+    *owned = Some(manager);
+    drop(owned);
+    let failure = sends.wait().expect_err("it is told to stop, or abandoned");
+    assert_eq!(failure.cause, workfleet_task_manager::FailureCause::Cancelled);
+    until(|| owner.1.get().is_some());
+}
