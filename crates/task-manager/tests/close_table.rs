@@ -26,7 +26,7 @@ use std::{
 use rustix::process::Signal;
 use stops::{BEGUN, Held, Manner, Nothing, REFUSED, Stop, Stops, TAKEN, TOLD};
 use support::{
-    Kind, alone, assert_balanced,
+    Kind, alone, assert_balanced, assert_no_child_left,
     process::{Program, Watched, await_stop, numbers, part, say, signal, signal_child},
     tasks::{self, Fail, Mark, Say},
     until,
@@ -429,6 +429,7 @@ fn observe<F: Fleet>(way: Way, state: State) -> Cell {
     };
     let report = way.end::<F>(state.workers(), grace, setup, &stops);
     let logged = std::mem::take(&mut *LOGGED.lock().unwrap_or_else(PoisonError::into_inner));
+    assert_no_child_left();
     stops.announce(CLOSED);
     let Subject { handle, beside, conductor } = subject.expect("it was set up");
     let Conducted { left_running, child } = conductor.join().expect("the conductor does not panic");
