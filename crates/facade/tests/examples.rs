@@ -23,6 +23,8 @@ fn program(example: &str) -> PathBuf {
 fn command(example: &str, directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program(example));
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    // Failures print their backtraces where there are any.
+    command.env("RUST_BACKTRACE", "0");
     command
 }
 
