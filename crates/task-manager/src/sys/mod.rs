@@ -1,6 +1,7 @@
 //! The operating system, as far as both sides of a connection need it: sockets that never block nor raise a signal,
-//! and the page that a worker shares with its manager.
+//! descriptors that may be replaced, and the page that a worker shares with its manager.
 
+pub(crate) mod descriptor;
 pub(crate) mod outgoing;
 pub(crate) mod page;
 pub(crate) mod socket;

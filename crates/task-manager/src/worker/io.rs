@@ -6,15 +6,7 @@
 //!   of an idle worker sleeps until something comes.
 //! - When the connection ends, the process group ends: a worker never outlives its manager.
 
-use std::{
-    io::ErrorKind,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
-    },
-    sync::PoisonError,
-    time::Duration,
-};
+use std::{io::ErrorKind, os::fd::OwnedFd, sync::PoisonError, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -56,8 +48,8 @@ pub(super) fn receive_welcome(
 }
 
 /// The I/O thread: runs until the process ends.
-pub(super) fn run(worker: &Worker, wakened: &UnixStream) {
-    while turn(worker, wakened) {}
+pub(super) fn run(worker: &Worker) {
+    while turn(worker) {}
     end_group();
 }
 
@@ -79,7 +71,7 @@ pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
 }
 
 /// Waits for something to do and does it. False: the connection has ended.
-fn turn(worker: &Worker, wakened: &UnixStream) -> bool {
+fn turn(worker: &Worker) -> bool {
     let (left, blocked) = worker.outbox.tick();
     if worker.outbox.is_broken() {
         return false;
@@ -90,18 +82,21 @@ fn turn(worker: &Worker, wakened: &UnixStream) -> bool {
     interest.set(PollFlags::OUT, blocked);
     let time = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
     let timeout = (tick || (left && !blocked)).then_some(&time);
-    let connection = worker.outbox.socket();
-    let mut watched = [PollFd::new(wakened, PollFlags::IN), PollFd::new(&connection, interest)];
+    let (connection, wakened) = (worker.outbox.socket(), worker.outbox.wakened());
+    let mut watched = [PollFd::new(&wakened, PollFlags::IN), PollFd::new(&connection, interest)];
     // A connection that nobody asked about would still report its end, again and again, while another watches it.
     let asked = if interest.is_empty() { 1 } else { 2 };
     match poll(&mut watched[..asked], timeout) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(_) => return false,
     }
-    if watched[0].revents().contains(PollFlags::IN) {
+    if !watched[0].revents().is_empty() {
         let mut bytes = [0; 64];
-        // However many wake-ups there were, one turn serves them all.
-        let _ = socket::receive_now(wakened.as_fd(), &mut bytes);
+        // However many wake-ups there were, one turn serves them all. The other end is open as long as the process,
+        // unless a task has closed or replaced one of both: then nothing would wake this thread up any more.
+        if !matches!(socket::receive_now(wakened, &mut bytes), Ok(1..)) {
+            return false;
+        }
     }
     let events = watched[1].revents();
     if watch { events.is_empty() || receive_or_tell(worker) } else { !events.contains(PollFlags::NVAL) }

@@ -21,10 +21,7 @@ use std::{
     env, fmt,
     fs::File,
     io as std_io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::fd::{AsFd, OwnedFd},
     process,
     sync::{
         Arc, Condvar, Mutex, OnceLock, PoisonError,
@@ -203,20 +200,19 @@ impl Worker {
     /// Shakes hands with the manager and starts the I/O thread. `together` allows asynchronous tasks to share the
     /// thread that runs tasks.
     fn start(registry: &Registry, together: bool) -> Result<Arc<Self>, WorkerError> {
-        let (worker, wakened) = Self::greet(registry, together)?;
+        let worker = Self::greet(registry, together)?;
         exit::flush_at_exit(&worker);
         let io = Arc::clone(&worker);
         let started = thread::Builder::new().name("workfleet-io".into()).spawn(move || {
             let _end = EndWithThread;
-            io::run(&io, &wakened);
+            io::run(&io);
         });
         started.map_err(GreetError::Connection)?;
         Ok(worker)
     }
 
-    /// Takes the socket from standard input and shakes hands with the manager. Returns the other end of what wakes the
-    /// I/O thread as well.
-    fn greet(registry: &Registry, together: bool) -> Result<(Arc<Self>, UnixStream), GreetError> {
+    /// Takes the socket from standard input and shakes hands with the manager.
+    fn greet(registry: &Registry, together: bool) -> Result<Arc<Self>, GreetError> {
         registry.check()?;
         // Away from 0, where anything that reads standard input would eat the frames.
         let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(stdin(), 3).map_err(std_io::Error::from)?;
@@ -241,7 +237,6 @@ impl Worker {
         if welcome.registry_digest != digest {
             return Err(GreetError::Digest { theirs: welcome.registry_digest, ours: digest });
         }
-        let (waker, wakened) = UnixStream::pair()?;
         let worker = Arc::new(Self {
             name: welcome.worker,
             manager: welcome.manager,
@@ -255,13 +250,13 @@ impl Worker {
             queue: TaskQueue::default(),
             // The greeting is all that came: tasks are sent to a worker that is ready.
             decoder: Mutex::new(Decoder::new(protocol::limit_bytes(welcome.frame_limit_bytes))),
-            outbox: Outbox::new(socket, waker),
+            outbox: Outbox::new(socket)?,
             page: crate::sys::page::Page::map(page)?,
             places: Places::default(),
             flushes: Flushes::default(),
             extensions: Extensions::default(),
         });
-        Ok((worker, wakened))
+        Ok(worker)
     }
 
     /// Starts the task thread and leaves the calling one to sleep: the process ends through the others.

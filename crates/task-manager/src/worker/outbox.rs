@@ -27,21 +27,30 @@ use workfleet_wire::{EncodeError, Kind};
 
 use crate::{
     run::open::OpenAttempts,
-    sys::{outgoing::Outgoing, socket},
+    sys::{
+        descriptor::{Identity, may_poll},
+        outgoing::Outgoing,
+        socket,
+    },
 };
 
 /// How long a frame may wait for company while a task runs.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// More than this is not gathered.
 const FLUSH_AT_BYTES: usize = 32 * 1024;
+/// The socket, and what the I/O thread wakes up by.
+const POLLED_AT_ONCE: u64 = 2;
 /// Whoever finds more than this waits until the socket has taken it.
 const HIGH_WATER_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Outbox {
     socket: OwnedFd,
-    /// Its other end is what the I/O thread wakes up by.
     waker: UnixStream,
+    /// The other end, which the I/O thread wakes up by.
+    wakened: UnixStream,
+    /// Of these three, in this order.
+    identities: [Identity; 3],
     state: Mutex<State>,
     /// The connection is gone: what is pushed now has nowhere to go.
     broken: AtomicBool,
@@ -66,13 +75,21 @@ pub(super) enum PushError {
 }
 
 impl Outbox {
-    pub(super) fn new(socket: OwnedFd, waker: UnixStream) -> Self {
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let (waker, wakened) = UnixStream::pair()?;
+        let identities = [Identity::of(&socket)?, Identity::of(&waker)?, Identity::of(&wakened)?];
         let state = State { outgoing: Outgoing::default(), armed: false, open: OpenAttempts::default() };
-        Self { socket, waker, state: Mutex::new(state), broken: AtomicBool::new(false) }
+        let (state, broken) = (Mutex::new(state), AtomicBool::new(false));
+        Ok(Self { socket, waker, wakened, identities, state, broken })
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// What becomes readable by [`wake`](Self::wake).
+    pub(super) fn wakened(&self) -> BorrowedFd<'_> {
+        self.wakened.as_fd()
     }
 
     /// From now on, frames of the attempt under `lease` are accepted.
@@ -173,9 +190,12 @@ impl Outbox {
         }
     }
 
-    /// Whether the socket is still there: a task may have closed it.
-    pub(super) fn is_open(&self) -> bool {
-        rustix::io::fcntl_getfd(&self.socket).is_ok()
+    /// Whether the connection can still be served: a task may have closed or replaced what belongs to it, or taken
+    /// from the process the right to poll it.
+    pub(super) fn is_intact(&self) -> bool {
+        let descriptors = [self.socket(), self.waker.as_fd(), self.wakened()];
+        let own = self.identities.iter().zip(descriptors).all(|(own, descriptor)| own.is_of(descriptor));
+        own && may_poll(POLLED_AT_ONCE)
     }
 
     /// The connection failed while sending.

@@ -30,7 +30,7 @@ use crate::{
     task::TaskId,
 };
 
-/// A task that took less has not closed the worker's socket.
+/// A task that took less has not closed the worker's socket, nor forked.
 const CLOSING_TAKES: Duration = Duration::from_micros(1);
 /// Results are gathered for at most this long while tasks wait.
 const GATHER: Duration = Duration::from_micros(200);
@@ -278,8 +278,8 @@ impl<'a> ReceivedTask<'a> {
         let ended = own.worker.run_one(&task, &mut own.output);
         let began = std::mem::replace(&mut own.now, Instant::now());
         let took = own.now - began;
-        if took >= CLOSING_TAKES && !own.worker.outbox.is_open() {
-            // The page still names the task that closed the socket: it is charged, not the next.
+        if took >= CLOSING_TAKES && !own.worker.outbox.is_intact() {
+            // The page still names the task that did this: it is charged, not the next.
             io::end_group();
         }
         FinishedTask { inner: Some((own, Report { task, ended, took })) }
