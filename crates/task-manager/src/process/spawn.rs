@@ -146,10 +146,12 @@ impl Process {
         self.reap()
     }
 
+    /// Not once it is reaped: the number may then be another's.
     fn kill_group(&self) {
         if self.child.is_some() {
-            // An error means that nobody is left in the group.
+            // An error means that nobody is left in the group. The process itself may have gone to another.
             let _ = kill_process_group(self.pid, Signal::KILL);
+            self.death.kill();
         }
     }
 
@@ -191,7 +193,7 @@ mod death {
 
     use std::{io, os::fd::OwnedFd, sync::Arc};
 
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
     use tokio::io::Interest;
 
     use crate::sys::watch::{Watched, watch};
@@ -216,6 +218,17 @@ mod death {
             Ok(())
         }
 
+        /// Kills that very process, whoever has its number by now.
+        pub(super) fn kill(&self) {
+            let descriptor = match self {
+                Self::Registered(descriptor) => descriptor.get_ref(),
+                Self::Open(Some(descriptor)) => descriptor,
+                Self::Open(None) => return,
+            };
+            // An error means that it is dead.
+            let _ = pidfd_send_signal(descriptor, Signal::KILL);
+        }
+
         pub(super) async fn wait(&self) {
             match self {
                 Self::Registered(descriptor) => {
@@ -234,11 +247,12 @@ mod death {
 
     use std::{io, thread};
 
-    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
     use tokio::sync::watch;
 
     #[derive(Debug)]
     pub(super) struct Watch {
+        pid: Pid,
         dead: watch::Receiver<bool>,
     }
 
@@ -250,11 +264,17 @@ mod death {
                 while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
                 tell.send_replace(true);
             })?;
-            Ok(Self { dead })
+            Ok(Self { pid, dead })
         }
 
         pub(super) fn register(&mut self) -> io::Result<()> {
             Ok(())
+        }
+
+        /// Kills the process, which is not reaped yet: its number is its own.
+        pub(super) fn kill(&self) {
+            // An error means that it is dead.
+            let _ = kill_process(self.pid, Signal::KILL);
         }
 
         pub(super) async fn wait(&self) {
