@@ -12,6 +12,7 @@
 //!   program started by a task inherits names a socket that the program does not have, so it is nothing there.
 //! - The I/O thread never runs a task's code, and nothing but a task's code keeps the task thread from its watch.
 
+mod fork;
 mod io;
 pub(crate) mod outbox;
 mod tasks;
@@ -201,6 +202,7 @@ impl Worker {
     /// thread that runs tasks.
     fn start(registry: &Registry, together: bool) -> Result<Arc<Self>, WorkerError> {
         let worker = Self::greet(registry, together)?;
+        fork::mark_copies();
         exit::flush_at_exit(&worker);
         let io = Arc::clone(&worker);
         let started = thread::Builder::new().name("workfleet-io".into()).spawn(move || {
@@ -279,6 +281,9 @@ impl Worker {
     }
 
     fn send_message(&self, lease: u64, message: &EncodedMessage) -> Result<(), SendError> {
+        if fork::is_copy() {
+            return Err(SendError::AttemptEnded);
+        }
         let frame = MessageFrame { lease, name: &message.name, payload: &message.payload };
         let pushed = self.outbox.push_from(lease, kinds::MESSAGE, self.frame_limit_bytes, |out, _| {
             workfleet_wire::message::encode_into(&frame, out)
@@ -298,6 +303,9 @@ impl Worker {
         task: &EncodedTask,
         priority: Priority,
     ) -> Result<(), ScheduleErrorKind> {
+        if fork::is_copy() {
+            return Err(ScheduleErrorKind::AttemptEnded);
+        }
         let levels = self.priority_levels;
         let kind = (priority.0 < levels)
             .then(|| kinds::schedule(priority.0))
@@ -385,6 +393,9 @@ impl Host for Worker {
 
     /// Sends everything and waits for the manager to have read it.
     fn flush(&self) -> Result<(), SendError> {
+        if fork::is_copy() {
+            return Err(SendError::AttemptEnded);
+        }
         let id = self.flushes.next.fetch_add(1, Ordering::Relaxed) + 1;
         self.watch_for_answer();
         self.outbox
@@ -399,6 +410,9 @@ impl Host for Worker {
     }
 
     fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        if fork::is_copy() {
+            return Err(SendError::AttemptEnded);
+        }
         let (len_bytes, limit_bytes) = (payload.len() as u64, self.frame_limit_bytes);
         if len_bytes > limit_bytes {
             return Err(SendError::TooLarge { len_bytes, limit_bytes });
@@ -427,18 +441,14 @@ impl Drop for EndWithThread {
 mod exit {
     //! What a task that calls `exit` leaves unsent is sent on the way out.
 
-    use std::{
-        process,
-        sync::{Arc, OnceLock},
-    };
+    use std::sync::{Arc, OnceLock};
 
-    use super::Worker;
+    use super::{Worker, fork::is_copy};
 
-    /// With the id of its process: one that a task forks has inherited both, and has nothing to say.
-    static EXITING: OnceLock<(u32, Arc<Worker>)> = OnceLock::new();
+    static EXITING: OnceLock<Arc<Worker>> = OnceLock::new();
 
     pub(super) fn flush_at_exit(worker: &Arc<Worker>) {
-        if EXITING.set((process::id(), Arc::clone(worker))).is_ok() {
+        if EXITING.set(Arc::clone(worker)).is_ok() {
             // SAFETY: `flush` neither unwinds nor runs a task's code, and it stays mapped as long as the process.
             let registered = unsafe { libc::atexit(flush) };
             if registered != 0 {
@@ -448,8 +458,8 @@ mod exit {
     }
 
     extern "C" fn flush() {
-        if let Some((process, worker)) = EXITING.get()
-            && *process == process::id()
+        if let Some(worker) = EXITING.get()
+            && !is_copy()
         {
             worker.outbox.flush_fully();
         }

@@ -5,6 +5,7 @@
 //! - The page names a task before the first line of its code runs.
 //! - Before the thread waits for work, everything it has to say is on its way.
 //! - A task that panics, or cannot be decoded, ends as a failure of that task; the thread goes on.
+//! - In a process that a task has forked, nothing comes after that task.
 //! - A task that was received ends, whatever the program does with it: dropping it is a failure.
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
 
 use workfleet_wire::{Kind, kinds, message};
 
-use super::{Worker, WorkerError, io};
+use super::{Worker, WorkerError, fork, io};
 use crate::{
     context::TaskContext,
     failure::{Failed, FailureCause},
@@ -30,7 +31,7 @@ use crate::{
     task::TaskId,
 };
 
-/// A task that took less has not closed the worker's socket, nor forked.
+/// A task that took less has not closed the worker's socket.
 const CLOSING_TAKES: Duration = Duration::from_micros(1);
 /// Results are gathered for at most this long while tasks wait.
 const GATHER: Duration = Duration::from_micros(200);
@@ -229,6 +230,7 @@ impl WorkerLoop {
 
 impl Drop for WorkerLoop {
     fn drop(&mut self) {
+        fork::end_copy();
         self.worker.outbox.flush_fully();
         process::exit(0);
     }
@@ -373,6 +375,7 @@ impl Worker {
         let cx = TaskContext::new(self.clone(), task.attempt);
         let wanted = task.wants_output.then_some(&mut *output);
         let ended = caught(|| (entry.run)(&task.payload, &cx, wanted));
+        fork::end_copy();
         self.judge(lease, ended, output.len())
     }
 
@@ -456,6 +459,7 @@ impl Desk for Worker {
     }
 
     fn end(&self, task: Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
+        fork::end_copy();
         let lease = task.lease();
         let (ended, output) = match ended {
             Ok(output) => (Ok(()), output),
