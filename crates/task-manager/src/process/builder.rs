@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fmt, fs,
     future::pending,
-    path::PathBuf,
+    path::{self, Path, PathBuf},
     sync::{Arc, atomic::AtomicU64, mpsc},
     time::Duration,
 };
@@ -56,7 +56,8 @@ impl ProcessManagerBuilder {
     settings_of_every_pool!();
 
     /// Where each worker's output goes, as `<worker>.log`, every line behind its time. The directory is made. By
-    /// default the workers print where this process does.
+    /// default the workers print where this process does. A relative path is taken from the directory in which the
+    /// manager is started, also for workers that are started later.
     pub fn log_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.log_directory = Some(directory.into());
         self
@@ -83,7 +84,7 @@ impl ProcessManagerBuilder {
     }
 
     /// Another program to start workers from than the one that runs. It has to call [`init`](crate::init) with a
-    /// registry of the same names.
+    /// registry of the same names. A relative path is taken as that of [`log_directory`](Self::log_directory).
     pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
         self.program.path = Some(path.into());
         self
@@ -99,7 +100,7 @@ impl ProcessManagerBuilder {
     ///
     /// # Errors
     /// [`StartError`]: a setting or the registry is not acceptable, or not one worker starts.
-    pub fn start(self) -> Result<ProcessManager, StartError> {
+    pub fn start(mut self) -> Result<ProcessManager, StartError> {
         if worker::is_marked() {
             return Err(StartError::InitNotReached);
         }
@@ -108,6 +109,7 @@ impl ProcessManagerBuilder {
             ("crash_limit", u64::from(self.crash_limit), 1, u64::from(u16::MAX)),
             ("silence_limit, in ms,", silence_ms, 1, u64::from(u32::MAX)),
         ])?;
+        self.fix_paths()?;
         let Self { settings, log_directory, crash_limit, silence_limit, program } = self;
         let shared = Arc::new(Shared::new(settings.setup(crash_limit, Some(silence_limit), true)));
         if let Some(directory) = &log_directory {
@@ -139,6 +141,20 @@ impl ProcessManagerBuilder {
             StartError::Workers(failure)
         })?;
         Ok(manager)
+    }
+
+    /// Relative paths mean now what they will mean when the last worker is started, wherever the program is by then.
+    fn fix_paths(&mut self) -> Result<(), StartError> {
+        if let Some(directory) = &mut self.log_directory {
+            *directory = path::absolute(&*directory).map_err(StartError::LogDirectory)?;
+        }
+        // A name alone is looked for among the system's programs.
+        let is_path = |program: &Path| program.parent().is_some_and(|parent| !parent.as_os_str().is_empty());
+        if let Some(program) = self.program.path.as_mut().filter(|program| is_path(program)) {
+            *program =
+                path::absolute(&*program).map_err(|error| StartError::Workers(StartFailure::spawn(error)))?;
+        }
+        Ok(())
     }
 
     /// Starts a manager for the duration of a closure: closes it by
