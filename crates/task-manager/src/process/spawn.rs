@@ -27,7 +27,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::{
     failure::ExitStatus,
     sys::{page::Page, socket},
-    worker::{ARGUMENT, MARK, mark_of},
+    worker::{ARGUMENT, MANAGER, MARK, mark_of},
 };
 
 /// What to start as a worker.
@@ -70,6 +70,7 @@ pub(super) fn spawn(program: &Program, pipe_stdout: bool, welcome: &[u8]) -> io:
     command
         .args(&program.arguments)
         .env(MARK, mark)
+        .env(MANAGER, std::process::id().to_string())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(if pipe_stdout { Stdio::piped() } else { Stdio::inherit() })
         .stderr(Stdio::piped())

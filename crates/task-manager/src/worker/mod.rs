@@ -26,13 +26,14 @@ use std::{
     process,
     sync::{
         Arc, Condvar, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
 };
 
 use rustix::{
     fs::{FileType, fstat},
+    process::getppid,
     stdio::{dup2_stdin, stdin},
 };
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,13 @@ pub use tasks::{CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerLoop};
 
 /// The environment variable that marks a worker: the device and inode of the socket that is its standard input.
 pub(crate) const MARK: &str = "WORKFLEET_WORKER";
+
+/// The environment variable that says who started a worker: the process id of its manager. It tells a worker that has
+/// not reached [`init`] also where standard input was replaced before.
+pub(crate) const MANAGER: &str = "WORKFLEET_MANAGER";
+
+/// This process has reached [`init`] as a worker: its tasks may have managers of their own.
+static IS_WORKER: AtomicBool = AtomicBool::new(false);
 
 /// The first argument of a worker process: for whoever lists processes, and for test harnesses, which take it as the
 /// name of the test that [`test_worker!`](crate::test_worker) makes.
@@ -75,7 +83,7 @@ pub(crate) const ARGUMENT: &str = "workfleet_worker";
 /// A start that fails is said on standard error and by the exit code 70; the manager reports it as a
 /// [`StartFailure`](crate::StartFailure).
 pub fn init(registry: &Registry) {
-    if !is_marked() {
+    if !has_connection() {
         return;
     }
     let error = match Worker::start(registry, true) {
@@ -93,7 +101,24 @@ const EXIT_CODE: i32 = 70;
 
 /// Whether this process was started as a worker and has not reached [`init`].
 pub(crate) fn is_marked() -> bool {
-    env::var_os(MARK).is_some_and(|mark| stdin_mark().is_some_and(|actual| mark.to_str() == Some(&*actual)))
+    !IS_WORKER.load(Ordering::Relaxed) && (has_connection() || says(MANAGER, parent()))
+}
+
+/// Whether standard input is the connection with the manager that has started this process.
+fn has_connection() -> bool {
+    says(MARK, stdin_mark())
+}
+
+/// Whether the environment has a variable of this name with this value.
+fn says(name: &str, value: Option<String>) -> bool {
+    env::var_os(name).is_some_and(|said| value.is_some_and(|value| said.to_str() == Some(&*value)))
+}
+
+/// The process that started this one; none if that is gone.
+fn parent() -> Option<String> {
+    let parent = getppid()?;
+    // Whose parent is gone has the first process instead.
+    (!parent.is_init()).then(|| parent.as_raw_nonzero().to_string())
 }
 
 /// What the mark of a process with this standard input would be, if that is a socket.
@@ -201,6 +226,7 @@ impl Worker {
     /// Shakes hands with the manager and starts the I/O thread. `together` allows asynchronous tasks to share the
     /// thread that runs tasks.
     fn start(registry: &Registry, together: bool) -> Result<Arc<Self>, WorkerError> {
+        IS_WORKER.store(true, Ordering::Relaxed);
         let worker = Self::greet(registry, together)?;
         fork::mark_copies();
         exit::flush_at_exit(&worker);
