@@ -121,11 +121,13 @@ pub struct Pool {
     grace: Duration,
     /// The manager's own thread, which ends when every worker has.
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The process that started it: in one that this has forked, there is neither that thread nor a pool.
+    process: u32,
 }
 
 impl Pool {
     pub(crate) fn new(shared: Arc<Shared>, grace: Duration, thread: JoinHandle<()>) -> Self {
-        Self { shared, grace, thread: Mutex::new(Some(thread)) }
+        Self { shared, grace, thread: Mutex::new(Some(thread)), process: std::process::id() }
     }
 
     /// Schedules a task and lets it go: its output is dropped, its failure comes with the messages.
@@ -302,6 +304,9 @@ impl Manager for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
         let policy = if thread::panicking() { ClosePolicy::Kill } else { ClosePolicy::Cancel };
         let open = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
         if OwnThread::is_of(&self.shared) {
