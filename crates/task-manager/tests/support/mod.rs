@@ -7,6 +7,7 @@ pub(crate) mod deeds;
 pub(crate) mod echo;
 pub(crate) mod gate;
 pub(crate) mod process;
+pub(crate) mod script;
 pub(crate) mod tasks;
 pub(crate) mod watchdog;
 
@@ -110,6 +111,14 @@ pub(crate) fn assert_balanced(report: &CloseReport) {
     let TaskCounts { scheduled, done, failed, cancelled, returned, pending, .. } = report.tasks;
     assert_eq!(pending, 0, "{report}");
     assert_eq!(scheduled, done + failed + cancelled + returned, "{report}");
+}
+
+/// Runs a test that leaves this process with no more descriptors than before.
+pub(crate) fn without_leaks(test: impl FnOnce()) {
+    let before = process::descriptors();
+    test();
+    // The last are closed by threads that notice the end by themselves; so may have been some that were there before.
+    until(|| process::descriptors() <= before);
 }
 
 /// The process of the only worker; none while it is replaced.

@@ -1,8 +1,9 @@
 //! Processes: whose child they are, stopping and killing them, and waiting for their death.
 
 use std::{
+    ffi::OsStr,
     fs,
-    io::{self, BufRead, BufReader, Lines},
+    io::{self, BufRead, BufReader, Lines, Write},
     os::fd::OwnedFd,
     process::{self, Child, ChildStdout, Command, Stdio},
     ptr,
@@ -62,6 +63,49 @@ pub(crate) fn is_child(pid: u32) -> bool {
     parent.and_then(|parent| parent.parse().ok()) == Some(process::id())
 }
 
+/// How many descriptors this process has open.
+pub(crate) fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("descriptors are listed").count()
+}
+
+/// A number of this process's own status, such as `VmHWM`, in the unit in which it stands there.
+pub(crate) fn status(name: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()).expect("it is there");
+    number.parse().expect("a number")
+}
+
+/// Forks without exec. The child calls `then`, and is ended if that returns. Returns its process id.
+pub(crate) fn fork(then: impl FnOnce()) -> u32 {
+    // SAFETY: the child has one thread; what it calls is for the test that forks to answer for.
+    match unsafe { libc::fork() } {
+        0 => {
+            then();
+            // SAFETY: it ends the process and runs nothing.
+            unsafe { libc::_exit(0) }
+        }
+        child => u32::try_from(child).expect("it forks"),
+    }
+}
+
+/// Waits until a child of this process that a test forked is dead, and reaps it. Returns its status.
+pub(crate) fn reap(child: u32) -> i32 {
+    let mut status = 0;
+    // SAFETY: `waitpid` gets a pointer to a number that outlives the call.
+    let reaped = unsafe { libc::waitpid(child.cast_signed(), &raw mut status, 0) };
+    assert_eq!(reaped, child.cast_signed(), "{}", io::Error::last_os_error());
+    status
+}
+
+/// Waits for a signal, for ever.
+pub(crate) fn pause() -> ! {
+    loop {
+        // SAFETY: it takes nothing and changes nothing.
+        unsafe { libc::pause() };
+    }
+}
+
 /// Sends a signal to a worker of this process, if it is still there.
 pub(crate) fn signal_child(pid: u32, signal: Signal) {
     if is_child(pid) {
@@ -117,6 +161,12 @@ pub(crate) fn say(text: &str) {
     println!("\n@ {text}");
 }
 
+/// Waits until the test that started this program lets it go on.
+pub(crate) fn wait_for_the_test() {
+    let read_bytes = io::stdin().read_line(&mut String::new()).expect("it can be read");
+    assert!(read_bytes > 0, "the test is gone");
+}
+
 /// This test binary, run as a program of its own.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -127,13 +177,24 @@ pub(crate) struct Program {
 impl Program {
     /// Runs the test `entry`, which finds its part by [`part`].
     pub(crate) fn start(entry: &str, part: &str) -> Self {
-        let mut child = Command::new("/proc/self/exe")
+        Self::start_as("/proc/self/exe", entry, part, |_| ())
+    }
+
+    /// The same, from some copy of this program, and with settings of its own.
+    pub(crate) fn start_as(
+        path: impl AsRef<OsStr>,
+        entry: &str,
+        part: &str,
+        set_up: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut command = Command::new(path);
+        command
             .args([entry, "--exact", "--nocapture", "--test-threads=1"])
             .env(PART, part)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+            .stdout(Stdio::piped());
+        set_up(&mut command);
+        let mut child = command.spawn().expect("the program starts");
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         Self { child, lines }
     }
@@ -146,5 +207,20 @@ impl Program {
                 return text.to_owned();
             }
         }
+    }
+
+    /// Lets the program go on from where it [waits](wait_for_the_test).
+    pub(crate) fn go_on(&mut self) {
+        let mut input = self.child.stdin.as_ref().expect("it is piped");
+        input.write_all(b"\n").expect("the program waits");
+    }
+
+    /// Waits for the program's end, which is that of a test that has passed.
+    pub(crate) fn assert_success(mut self) {
+        drop(self.child.stdin.take());
+        let said: Vec<_> = self.lines.map(|line| line.expect("it is text")).collect();
+        let status = self.child.wait().expect("it can be reaped");
+        assert!(status.success(), "{status}\n{}", said.join("\n"));
+        assert!(said.iter().any(|line| line.contains("1 passed")), "{}", said.join("\n"));
     }
 }
