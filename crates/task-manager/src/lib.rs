@@ -132,6 +132,7 @@
 //! | a remote traceback | [`FailureCause`]: the chain of errors or the panic, where it was, and the backtrace |
 //! | a lambda, a closure, a bound method as a task | not possible, on purpose: only names and data travel |
 //! | `Value`, `Array`, `shared_memory`, `Queue`, `Lock` | no shared memory here; messages and sessions instead, and further crates for locks and events |
+#![doc = include_str!("../docs/hostile.md")]
 
 #[cfg(not(unix))]
 compile_error!("workfleet needs Unix sockets and process groups");

@@ -1,0 +1,23 @@
+//! A test binary that starts a manager and has no `test_worker!`: this file must not get one.
+
+mod support;
+
+use support::{assert_no_child_left, watchdog::watchdog};
+use workfleet_task_manager::{ExitStatus, ProcessManager, Registry, StartError, StartFailure};
+
+/// Each worker process is this binary, which runs no test of the worker's name: it ends, and breeds nothing.
+#[test]
+fn a_test_binary_without_its_entry_is_told_so() {
+    let _watchdog = watchdog();
+    match ProcessManager::builder(Registry::new()).workers(2).start() {
+        Err(StartError::Workers(failure @ StartFailure::Died { .. })) => {
+            assert!(failure.to_string().contains("is init called first in main?"), "{failure}");
+            let StartFailure::Died { certificate, .. } = failure else { unreachable!("it was matched") };
+            assert_eq!((certificate.status, certificate.killed_because), (ExitStatus::Exited(0), None));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Those that were started are buried by the manager's thread.
+    support::until(|| support::process::children().is_empty());
+    assert_no_child_left();
+}
