@@ -48,18 +48,23 @@ fn echoes(manager: &ThreadManager) -> bool {
 
 /// Passes on what it is sent, and answers when its test has seen that.
 struct Slow {
-    tell: Mutex<Sender<(Peer, usize)>>,
+    tell: Mutex<Sender<Told>>,
     go_on: Mutex<Receiver<()>>,
     gone: AtomicUsize,
 }
 
-impl Slow {
-    fn new() -> (Arc<Self>, Receiver<(Peer, usize)>, Sender<()>) {
-        let (tell, told) = channel();
-        let (let_go, go_on) = channel();
-        let (tell, go_on) = (Mutex::new(tell), Mutex::new(go_on));
-        (Arc::new(Self { tell, go_on, gone: AtomicUsize::new(0) }), told, let_go)
-    }
+/// Who sent a frame, and how long it is.
+type Told = (Peer, usize);
+
+/// A manager of one thread with such a service, what that is sent, and what lets it go on. Dropped in the reverse order,
+/// a test that fails does not hang.
+fn start_slow() -> (ThreadManager, Arc<Slow>, Receiver<Told>, Sender<()>) {
+    let (tell, told) = channel();
+    let (let_go, go_on) = channel();
+    let service =
+        Arc::new(Slow { tell: Mutex::new(tell), go_on: Mutex::new(go_on), gone: AtomicUsize::new(0) });
+    let manager = builder(1, service.clone()).start().expect("it starts");
+    (manager, service, told, let_go)
 }
 
 impl Service for Slow {
@@ -91,8 +96,7 @@ fn a_task_waits_for_a_service_that_does_not_keep_up() {
     const FRAMES: usize = 20;
     const LEN_BYTES: usize = 600 * 1024;
     let _alone = alone();
-    let (service, told, let_go) = Slow::new();
-    let manager = builder(1, service).start().expect("it starts");
+    let (manager, _service, told, let_go) = start_slow();
     let sent = Arc::new(AtomicUsize::new(0));
     let (tell_thread, thread) = channel();
     let count = Arc::clone(&sent);
@@ -127,8 +131,7 @@ fn a_task_waits_for_a_service_that_does_not_keep_up() {
 #[test]
 fn a_task_that_waits_for_a_service_goes_on_when_its_manager_has_closed() {
     let _alone = alone();
-    let (service, told, let_go) = Slow::new();
-    let manager = builder(1, service.clone()).start().expect("it starts");
+    let (manager, service, told, let_go) = start_slow();
     let (tell, result) = channel();
     let floods = deed(move |cx| {
         let echo = cx.extension::<EchoExtension>();
@@ -157,8 +160,7 @@ fn a_task_that_waits_for_a_service_goes_on_when_its_manager_has_closed() {
 #[test]
 fn an_extension_is_sent_no_more_than_a_bounded_amount() {
     let _alone = alone();
-    let (service, told, let_go) = Slow::new();
-    let manager = builder(1, service).start().expect("it starts");
+    let (manager, _service, told, let_go) = start_slow();
     let once = deed(|cx| {
         cx.extension::<EchoExtension>().line.send(ECHO, b"x")?;
         Ok(String::new())
