@@ -209,6 +209,19 @@ impl Task for Say {
     }
 }
 
+/// Waits at a door, with the thread to itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Block(PathBuf);
+impl TaskSpec for Block {
+    const NAME: &'static str = "block";
+    type Output = ();
+}
+impl Task for Block {
+    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
+        Ok(both::wait_at(&self.0, "block")?)
+    }
+}
+
 /// Blocks its thread on a runtime of its own.
 #[derive(Debug, Serialize, Deserialize)]
 struct OwnRuntime;
@@ -237,6 +250,7 @@ fn registry() -> Registry {
         .async_task::<Echo>()
         .task::<BlockingCulprit>()
         .task::<Say>()
+        .task::<Block>()
         .task::<OwnRuntime>()
 }
 workfleet_task_manager::test_worker!(registry());
@@ -267,6 +281,7 @@ on_both!(
     as_many_as_allowed_begin_and_the_next_when_one_of_them_ends,
     more_workers_run_more_of_them,
     blocking_tasks_run_beside_them,
+    a_blocking_task_that_lasts_holds_them_up_only_while_it_does,
     a_panic_is_the_failure_of_its_own_task,
     a_cancellation_reaches_its_own_task,
     messages_and_children_belong_to_the_task_that_made_them,
@@ -349,6 +364,26 @@ fn blocking_tasks_run_beside_them(kind: Kind) {
     drop(guests);
     handles.into_iter().for_each(|handle| assert!(!handle.wait().expect("it is done")));
     assert!(said.next().is_none());
+}
+
+fn a_blocking_task_that_lasts_holds_them_up_only_while_it_does(kind: Kind) {
+    let manager = one_worker(kind, 4);
+    let door = Door::new();
+    let first = visit(&manager, &door, "a");
+    let guest = door.next();
+    let blocking = manager.submit(Block(door.path())).expect("it is taken");
+    let block = door.next();
+    // Far longer than it takes a worker to be seen to make no progress: nothing comes through this channel.
+    let (_keep, never) = mpsc::channel::<()>();
+    assert_eq!(never.recv_timeout(Duration::from_millis(50)), Err(mpsc::RecvTimeoutError::Timeout));
+    let others = ["b", "c", "d"].map(|name| visit(&manager, &door, name));
+    block.go_on();
+    blocking.wait().expect("it is done");
+    let guests = door.next_few(3);
+    assert_eq!((names(&guests), in_hand(&manager)), (vec!["b", "c", "d"], (4, 0)));
+    drop(guests);
+    guest.go_on();
+    [first].into_iter().chain(others).for_each(|handle| assert!(!handle.wait().expect("it is done")));
 }
 
 fn a_panic_is_the_failure_of_its_own_task(kind: Kind) {

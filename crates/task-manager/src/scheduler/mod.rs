@@ -700,8 +700,11 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             }
             if may_stall(seat) && seat.progress_at.is_some_and(|at| now >= at + STALL_LIMIT) {
                 seat.load.stalled = true;
-                seat.recall(0);
-                self.effects.push_back(Effect::Recall { seat: index, at_most: u32::MAX, from: 0 });
+                // Without prefetch nothing waits in its hand but for the one that runs, and nobody could take it back.
+                if self.limits.appetite.prefetch {
+                    seat.recall(0);
+                    self.effects.push_back(Effect::Recall { seat: index, at_most: u32::MAX, from: 0 });
+                }
             }
             let (Some(heard_at), Some(silence_limit)) = (seat.heard_at, self.limits.silence_limit) else {
                 continue;

@@ -358,6 +358,22 @@ fn without_prefetch_a_worker_has_one_task_in_hand() {
     assert_eq!(dispatches(&mut core, now).iter().map(|sent| (sent.0, sent.1)).collect::<Vec<_>>(), [(1, 5)]);
 }
 
+/// A worker that is never given more than it begins used to be asked to give it back, and waited for its answer.
+#[test]
+fn a_worker_without_prefetch_is_not_asked_to_give_back_what_it_has_begun() {
+    let now = Instant::now();
+    let mut core = core_with(1, Appetite { prefetch: false, concurrent: 2 });
+    core.worker_ready(now, 0);
+    assert_eq!(schedule_concurrent(&mut core, now, 1).len(), 1);
+    let blocking = schedule(&mut core, now, NORMAL, 0, 1);
+    assert_eq!(blocking.len(), 1);
+    core.handle_timeout(now + STALL_LIMIT);
+    assert!(effects(&mut core).is_empty());
+    assert!(schedule_concurrent(&mut core, now, 1).is_empty(), "it would wait behind the one that blocks");
+    core.done(now, 0, blocking[0].2, MS).expect("the lease stands");
+    assert_eq!(dispatches(&mut core, now).len(), 1);
+}
+
 /// A fleet whose workers run three tasks of a concurrent class at once.
 fn wide_fleet(seats: usize) -> (Core, Instant) {
     let (mut core, now) =
