@@ -12,10 +12,10 @@ use std::{env, error::Error, sync::Arc};
 
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use signal_hook::{consts::SIGINT, low_level::pipe};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
-    signal::unix::{SignalKind, signal},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream, UnixStream},
     sync::{Notify, watch},
     task::{JoinSet, spawn_blocking},
 };
@@ -115,8 +115,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let service = Arc::new(Service { manager, submitted: Notify::new() });
     println!("listening on {}", listener.local_addr()?);
 
-    // One for both: a signal that comes while nobody waits is kept.
-    let mut interrupts = signal(SignalKind::interrupt())?;
+    // Each Ctrl-C is a byte, which is kept until somebody waits for it.
+    let (mut interrupts, interrupt) = UnixStream::pair()?;
+    pipe::register(SIGINT, interrupt.into_std()?)?;
     let (stop, stopped) = watch::channel(false);
     let teller = tokio::spawn({
         let service = Arc::clone(&service);
@@ -134,7 +135,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 Ok(()) => {}
                 Err(error) => eprintln!("a client is gone: {error}"),
             },
-            _ = interrupts.recv() => break,
+            interrupted = interrupts.read_u8() => {
+                interrupted?;
+                break;
+            }
         }
     }
 
@@ -142,7 +146,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let drained = async { while clients.join_next().await.is_some() {} };
     let policy = tokio::select! {
         () = drained => ClosePolicy::Join,
-        _ = interrupts.recv() => ClosePolicy::Kill,
+        interrupted = interrupts.read_u8() => interrupted.map(|_| ClosePolicy::Kill)?,
     };
     teller.abort();
     // Closing blocks until every worker is gone.

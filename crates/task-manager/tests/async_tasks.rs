@@ -6,6 +6,7 @@ mod support;
 
 use std::{
     collections::HashSet,
+    panic,
     path::PathBuf,
     sync::{
         atomic::{AtomicU32, Ordering},
@@ -52,8 +53,12 @@ struct Visit(PathBuf, String);
 async_task!(Visit, "visit", bool, |self, cx| {
     let token = cx.cancellation_token();
     both::come_to(&self.0, &self.1).await?;
+    VISITS.fetch_add(1, Ordering::Relaxed);
     Ok(cx.is_cancelled() || token.is_cancelled())
 });
+
+/// How many [`Visit`]s have ended in this process.
+static VISITS: AtomicU32 = AtomicU32::new(0);
 
 /// How many [`Together`] run in this process.
 static TOGETHER: AtomicU32 = AtomicU32::new(0);
@@ -81,6 +86,15 @@ struct PanicBehind(PathBuf);
 async_task!(PanicBehind, "panic-behind", (), |self, _cx| {
     both::come_to(&self.0, "panic").await?;
     panic!("out of luck")
+});
+
+/// Catches a panic of its own, and panics in a way that no hook sees.
+#[derive(Debug, Serialize, Deserialize)]
+struct PanicQuietly;
+async_task!(PanicQuietly, "panic-quietly", (), |self, _cx| {
+    assert!(panic::catch_unwind(|| panic!("caught")).is_err());
+    tokio::task::yield_now().await;
+    panic::resume_unwind(Box::new("quiet"))
 });
 
 /// Comes to a door and leaves it when it is cancelled.
@@ -241,6 +255,7 @@ fn registry() -> Registry {
         .async_task::<Together>()
         .async_task::<Nothing>()
         .async_task::<PanicBehind>()
+        .async_task::<PanicQuietly>()
         .async_task::<LeaveWhenCancelled>()
         .async_task::<Family>()
         .async_task::<BlockUntilCancelled>()
@@ -399,10 +414,16 @@ fn a_panic_is_the_failure_of_its_own_task(kind: Kind) {
             if message == "out of luck" && location.contains("async_tasks.rs")),
         "{failure}"
     );
+    // A panic that was caught has nothing to do with one that comes later.
+    let failure = manager.submit(PanicQuietly).expect("it is taken").wait().expect_err("it panics");
+    assert!(
+        matches!(&failure.cause, FailureCause::Panicked { message, location: None, .. } if message == "quiet"),
+        "{failure}"
+    );
     drop(guests);
     handles.into_iter().for_each(|handle| assert!(!handle.wait().expect("it is done")));
     let report = manager.close(ClosePolicy::Join).expect("it closes");
-    assert_eq!((report.tasks.done, report.tasks.failed), (2, 1));
+    assert_eq!((report.tasks.done, report.tasks.failed), (2, 2));
 }
 
 fn a_cancellation_reaches_its_own_task(kind: Kind) {
@@ -572,7 +593,12 @@ fn killing_waits_for_none_of_them(kind: Kind) {
         let cause = handle.wait().expect_err("it is not done").into_report().cause;
         assert!(matches!(cause, FailureCause::Cancelled | FailureCause::NeverStarted { .. }), "{cause}");
     }
+    let ended = VISITS.load(Ordering::Relaxed);
     drop(guests);
+    if kind == Kind::Threads {
+        // They were left alone, not dropped in the middle.
+        until(|| VISITS.load(Ordering::Relaxed) == ended + 2);
+    }
 }
 
 /// Four innocents and a culprit run at once on one worker, which the culprit kills whenever it runs, while others wait.

@@ -379,6 +379,7 @@ mod tests {
         queue.add([task(1, 1), task(2, 1), task(3, 0), task(4, 1)].into_iter());
         assert_eq!(queue.try_next().map(|task| task.lease()), Some(3));
         assert_eq!(queue.take_back(1, 0), [4]);
+        assert_eq!(queue.take_back(9, 2), [], "none that is more urgent than it may be");
         assert_eq!(queue.take_back(9, 0), [1, 2]);
         assert!(queue.try_next().is_none());
     }
