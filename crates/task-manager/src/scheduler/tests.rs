@@ -362,7 +362,7 @@ fn without_prefetch_a_worker_has_one_task_in_hand() {
 #[test]
 fn a_worker_without_prefetch_is_not_asked_to_give_back_what_it_has_begun() {
     let now = Instant::now();
-    let mut core = core_with(1, Appetite { prefetch: false, concurrent: 2 });
+    let mut core = core_with(1, Appetite { prefetch: false, concurrent: 2 }, u64::MAX);
     core.worker_ready(now, 0);
     assert_eq!(schedule_concurrent(&mut core, now, 1).len(), 1);
     let blocking = schedule(&mut core, now, NORMAL, 0, 1);
