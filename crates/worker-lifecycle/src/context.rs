@@ -1,0 +1,108 @@
+//! What a worker knows about itself while it runs: above all, when to stop.
+
+use std::{fmt, future::Future, sync::Arc};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{handle::WorkerRef, lifecycle::WorkerState, shared::Shared};
+
+/// A running worker's view of itself. Clone it for what the worker spawns.
+///
+/// ```
+/// # use std::time::Duration;
+/// use workfleet_worker_lifecycle::{WorkerContext, start};
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let polite = start(|cx: WorkerContext| async move {
+///     let mut ticks = tokio::time::interval(Duration::from_secs(3600));
+///     while cx.until_stopping(ticks.tick()).await.is_some() {
+///         println!("one more hour");
+///     }
+/// })
+/// .await?;
+/// polite.shutdown().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct WorkerContext {
+    shared: Arc<Shared>,
+}
+
+impl WorkerContext {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The worker's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The worker's state.
+    pub fn state(&self) -> WorkerState {
+        self.shared.state()
+    }
+
+    /// Whether the worker was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.token.is_cancelled()
+    }
+
+    /// Waits until the worker is asked to stop.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn stopping(&self) {
+        self.shared.token.cancelled().await;
+    }
+
+    /// The future's output, or `None` if the worker is asked to stop first, which drops the future. If both are there,
+    /// the stop wins.
+    ///
+    /// # Cancel safety
+    /// That of the future.
+    pub async fn until_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.shared.token.run_until_cancelled(future).await
+    }
+
+    /// A token that is cancelled when the worker is asked to stop, and at the latest when it has ended. Cancelling it
+    /// does not stop the worker; [`stop`](Self::stop) does.
+    pub fn cancellation_token(&self) -> CancellationToken {
+        self.shared.token.child_token()
+    }
+
+    /// Asks the worker itself to stop, within its grace period.
+    pub fn stop(&self) {
+        self.shared.request_stop(Some(self.shared.deadline_by_grace()));
+    }
+
+    /// When the worker will be aborted, if that is settled.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.shared.board.borrow().deadline
+    }
+
+    /// A reference to the worker, for others.
+    pub fn worker(&self) -> WorkerRef {
+        WorkerRef::new(Arc::clone(&self.shared))
+    }
+
+    /// The outermost group that the worker is in; itself, if it is in none.
+    pub fn root(&self) -> WorkerRef {
+        let mut shared = Arc::clone(&self.shared);
+        while let Some(group) = shared.parent.as_ref().and_then(|parent| parent.group.upgrade()) {
+            shared = group;
+        }
+        WorkerRef::new(shared)
+    }
+}
+
+impl fmt::Debug for WorkerContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WorkerContext").field(&self.shared).finish()
+    }
+}

@@ -1,0 +1,222 @@
+//! What workers fail with, and why one could not be started.
+//!
+//! Invariant: a failure can be cloned, because everyone who asks for a worker's outcome gets it whole, sources included.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use crate::{grace::GracePeriodError, lifecycle::WorkerState, outcome::Outcome};
+
+/// The error of a worker's hook: made by `?` from any error, or from a text.
+///
+/// It does not itself implement [`Error`]: that is what lets `?` convert everything that does. [`as_dyn`](Self::as_dyn)
+/// gives the error that it was made from.
+///
+/// ```
+/// use workfleet_worker_lifecycle::WorkerError;
+///
+/// fn port(text: &str) -> Result<u16, WorkerError> {
+///     let port = text.parse()?;
+///     if port < 1024 {
+///         return Err(format!("port {port} is reserved").into());
+///     }
+///     Ok(port)
+/// }
+/// assert_eq!(port("80").unwrap_err().to_string(), "port 80 is reserved");
+/// assert_eq!(port("http").unwrap_err().to_string(), "invalid digit found in string");
+/// ```
+#[derive(Clone)]
+pub struct WorkerError(Arc<dyn Error + Send + Sync>);
+
+impl WorkerError {
+    /// The error that this was made from.
+    pub fn as_dyn(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for WorkerError {
+    fn from(error: E) -> Self {
+        Self(error.into().into())
+    }
+}
+
+impl fmt::Display for WorkerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for WorkerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A hook of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Hook {
+    /// [`Worker::on_startup`](crate::Worker::on_startup).
+    OnStartup,
+    /// [`Worker::run`](crate::Worker::run).
+    Run,
+    /// [`Worker::on_shutdown`](crate::Worker::on_shutdown).
+    OnShutdown,
+    /// [`Worker::after_shutdown`](crate::Worker::after_shutdown).
+    AfterShutdown,
+    /// The worker's own `Drop`.
+    Drop,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::OnStartup => "on_startup",
+            Self::Run => "run",
+            Self::OnShutdown => "on_shutdown",
+            Self::AfterShutdown => "after_shutdown",
+            Self::Drop => "drop",
+        })
+    }
+}
+
+/// How a hook failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FailureCause {
+    /// It returned an error.
+    Error(WorkerError),
+    /// It panicked with this message.
+    Panic(String),
+}
+
+/// A hook that failed, and how.
+#[derive(Clone, Debug)]
+pub struct WorkerFailure {
+    hook: Hook,
+    cause: FailureCause,
+}
+
+impl WorkerFailure {
+    pub(crate) fn new(hook: Hook, cause: FailureCause) -> Self {
+        Self { hook, cause }
+    }
+
+    /// The hook that failed.
+    pub fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// How it failed.
+    pub fn cause(&self) -> &FailureCause {
+        &self.cause
+    }
+
+    /// Whether it panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.cause, FailureCause::Panic(_))
+    }
+}
+
+impl fmt::Display for WorkerFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            FailureCause::Error(error) => write!(f, "{} failed: {error}", self.hook),
+            FailureCause::Panic(message) => write!(f, "{} panicked: {message}", self.hook),
+        }
+    }
+}
+
+impl Error for WorkerFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            // Its text is in ours already.
+            FailureCause::Error(error) => error.as_dyn().source(),
+            FailureCause::Panic(_) => None,
+        }
+    }
+}
+
+/// Why a worker was not started, or did not come up.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// It was started before.
+    #[error("the worker `{name}` was started already: it is {state}")]
+    AlreadyStarted {
+        /// Its name.
+        name: String,
+        /// Its state now.
+        state: WorkerState,
+    },
+    /// There is no tokio runtime here to run it.
+    #[error("the worker `{name}` needs a tokio runtime to run in")]
+    NoRuntime {
+        /// Its name.
+        name: String,
+    },
+    /// The environment sets a grace period that is none.
+    #[error(transparent)]
+    GracePeriod(#[from] GracePeriodError),
+    /// Its `on_startup` failed.
+    #[error("the worker `{name}` did not start: {failure}")]
+    Failed {
+        /// Its name.
+        name: String,
+        /// How `on_startup` failed.
+        failure: WorkerFailure,
+    },
+    /// It was asked to stop before it was up.
+    #[error("the worker `{name}` was stopped before it was up")]
+    Stopped {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A worker that blocks its thread: its deadline has passed, and nothing can abort it.
+///
+/// What it does is out of reach: a thread cannot be ended from outside. If it ever returns, the worker ends as
+/// [`ForceStopped`](WorkerState::ForceStopped), and [`wait_for_shutdown`](crate::WorkerRef::wait_for_shutdown) tells.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the worker `{name}` is stuck: it blocks its thread, {overdue:?} after its deadline")]
+#[non_exhaustive]
+pub struct Stuck {
+    /// The worker's name.
+    pub name: String,
+    /// How long after its deadline it was given up.
+    pub overdue: Duration,
+}
+
+/// Why a worker that ended did not end well: its first failure, and the rest in its outcome.
+#[derive(Clone, Debug)]
+pub struct WorkerFailed {
+    outcome: Outcome,
+}
+
+impl WorkerFailed {
+    /// `outcome` has at least one failure.
+    pub(crate) fn new(outcome: Outcome) -> Self {
+        Self { outcome }
+    }
+
+    /// The whole outcome.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+}
+
+impl fmt::Display for WorkerFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, failure) in self.outcome.failures().iter().enumerate() {
+            write!(f, "{}{failure}", if number == 0 { "" } else { "; then " })?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for WorkerFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.outcome.failures().first().and_then(Error::source)
+    }
+}

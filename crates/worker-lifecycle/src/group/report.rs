@@ -1,0 +1,89 @@
+//! How a group stopped: when each child ended, and who held the others up.
+
+use std::{fmt, time::Duration};
+
+use crate::{error::Stuck, group::ChildId, lifecycle::WorkerState, outcome::Outcome};
+
+/// How a group's children stopped: in its [`Outcome::report`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StopReport {
+    /// From the request to the last child's end, or to when the stuck ones were given up.
+    pub took: Duration,
+    /// Every child that was up when the group began to stop, in the order in which they ended; stuck ones last.
+    pub children: Vec<ChildReport>,
+}
+
+/// How one child stopped.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ChildReport {
+    /// Which child.
+    pub id: ChildId,
+    /// Its name.
+    pub name: String,
+    /// From when it was asked to stop to its end.
+    pub took: Duration,
+    /// Its outcome; if it is stuck, it has none.
+    pub outcome: Result<Outcome, Stuck>,
+}
+
+/// A worker that did not stop within its grace period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldUp {
+    /// The names from the group's child down to the worker.
+    pub path: Vec<String>,
+    /// Whether it could not even be aborted, because it blocks its thread.
+    pub is_stuck: bool,
+    /// How long it took, or has taken.
+    pub took: Duration,
+}
+
+impl StopReport {
+    /// Every worker of the tree that did not stop within its grace period: it was aborted, or is stuck.
+    pub fn held_up_by(&self) -> Vec<HeldUp> {
+        let mut found = Vec::new();
+        self.collect(&mut Vec::new(), &mut found);
+        found
+    }
+
+    /// The child that ended last.
+    pub fn slowest(&self) -> Option<&ChildReport> {
+        self.children.iter().max_by_key(|child| child.took)
+    }
+
+    fn collect(&self, path: &mut Vec<String>, found: &mut Vec<HeldUp>) {
+        for child in &self.children {
+            path.push(child.name.clone());
+            match &child.outcome {
+                Err(_) => found.push(HeldUp { path: path.clone(), is_stuck: true, took: child.took }),
+                Ok(outcome) => match outcome.report() {
+                    Some(report) => report.collect(path, found),
+                    None if outcome.is_aborted() => {
+                        found.push(HeldUp { path: path.clone(), is_stuck: false, took: child.took });
+                    }
+                    None => {}
+                },
+            }
+            path.pop();
+        }
+    }
+
+    /// What a group has come to whose children ended like this, if none failed.
+    pub(crate) fn worst(&self) -> WorkerState {
+        if self.held_up_by().is_empty() { WorkerState::Stopped } else { WorkerState::ForceStopped }
+    }
+}
+
+/// One line for each worker that held the group up; without any, how long it took.
+impl fmt::Display for StopReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped in {:?}", self.took)?;
+        for held_up in self.held_up_by() {
+            let how = if held_up.is_stuck { "is stuck" } else { "was aborted" };
+            write!(f, "\n{} {how} after {:?}", held_up.path.join("/"), held_up.took)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! The children of a group as others see them. The group's task writes it; whoever asks for a status reads it.
+//!
+//! Invariant: nobody else's code runs under its lock.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::{
+    group::{ChildId, StopReport},
+    handle::WorkerRef,
+    lifecycle::WorkerState,
+    status::Status,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order in which they start.
+    entries: Vec<Entry>,
+    report: Option<StopReport>,
+}
+
+/// A child as others see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: ChildId,
+    pub(crate) name: String,
+    pub(crate) phase: u32,
+    /// Its present or last life.
+    pub(crate) worker: Option<WorkerRef>,
+    pub(crate) restarts: u32,
+    /// Its end does not stop the group.
+    pub(crate) may_end: bool,
+    /// It ended and will be restarted.
+    pub(crate) is_waiting: bool,
+}
+
+impl Roster {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn insert(&self, entry: Entry) {
+        let mut state = self.lock();
+        let place = state.entries.partition_point(|other| (other.phase, other.id) < (entry.phase, entry.id));
+        state.entries.insert(place, entry);
+    }
+
+    pub(crate) fn remove(&self, id: ChildId) {
+        let mut state = self.lock();
+        let removed: Vec<Entry> = state.entries.extract_if(.., |entry| entry.id == id).collect();
+        drop(state);
+        // A worker's destructor may run anything: not under the lock.
+        drop(removed);
+    }
+
+    pub(crate) fn update(&self, id: ChildId, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.lock().entries.iter_mut().find(|entry| entry.id == id) {
+            change(entry);
+        }
+    }
+
+    pub(crate) fn set_report(&self, report: StopReport) {
+        self.lock().report = Some(report);
+    }
+
+    pub(crate) fn report(&self) -> Option<StopReport> {
+        self.lock().report.clone()
+    }
+
+    pub(crate) fn has_held_up(&self) -> bool {
+        self.lock().report.as_ref().is_some_and(|report| report.worst() != WorkerState::Stopped)
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.lock().entries.clone()
+    }
+
+    pub(crate) fn workers(&self) -> Vec<WorkerRef> {
+        self.entries().into_iter().filter_map(|entry| entry.worker).collect()
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<Status> {
+        let entries = self.entries().into_iter();
+        let statuses = entries.map(|entry| {
+            let status = entry.worker.map(|worker| worker.status());
+            let status = status.unwrap_or_else(|| Status { name: entry.name.clone(), ..Status::default() });
+            Status { restarts: entry.restarts, ..status }
+        });
+        statuses.collect()
+    }
+
+    /// Whether every child does its work, except those that may end and have.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.entries().into_iter().all(|entry| match entry.worker {
+            Some(worker) if !entry.is_waiting => {
+                (entry.may_end && worker.state().is_stopped()) || worker.status().ready
+            }
+            _ => false,
+        })
+    }
+}

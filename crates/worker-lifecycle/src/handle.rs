@@ -1,0 +1,382 @@
+//! Handles: how a worker is started, stopped, waited for and looked at from outside.
+//!
+//! Invariants:
+//! - Every method of a [`WorkerRef`] works on any thread, in any runtime or none.
+//! - Nothing waits for ever for a worker that has been given a deadline.
+
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    error::{Hook, StartError, Stuck},
+    lifecycle::{Step, WorkerState},
+    outcome::Outcome,
+    runner::Runner,
+    shared::{Board, Shared, after},
+    status::Status,
+    worker::{IntoWorker, Worker},
+};
+
+/// How long after its deadline a worker that was told to end and does not is called stuck.
+pub(crate) const STUCK_AFTER: Duration = Duration::from_millis(100);
+
+/// Starts a worker and waits until it is up: until its `on_startup` has succeeded.
+///
+/// ```
+/// use workfleet_worker_lifecycle::{WorkerContext, WorkerState, start};
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let worker = start(|cx: WorkerContext| async move { cx.stopping().await }).await?;
+/// assert_eq!(worker.state(), WorkerState::Running);
+/// let outcome = worker.shutdown().await?;
+/// assert_eq!(outcome.state(), WorkerState::Stopped);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`StartError`]: its start-up failed, it was stopped meanwhile, there is no tokio runtime, or the grace period in the
+/// environment is none. The worker is dropped; [`WorkerHandle::new`] keeps it where it could be started again.
+///
+/// # Cancel safety
+/// Dropping the future asks the worker to stop.
+#[doc(alias = "startup")]
+pub async fn start<Kind>(worker: impl IntoWorker<Kind>) -> Result<WorkerHandle, StartError> {
+    let worker = worker.into_worker();
+    let shared = Shared::new(&worker, None);
+    let runtime = shared.begin()?;
+    let handle = WorkerHandle { worker: WorkerRef::new(Arc::clone(&shared)), pending: Mutex::new(None), is_owned: true };
+    runtime.spawn(Runner::new(worker, shared).live());
+    handle.wait_for_startup().await?;
+    Ok(handle)
+}
+
+/// Spawns a worker whose start was marked.
+type Launch = Box<dyn FnOnce(Arc<Shared>, &Handle) + Send>;
+
+/// The owner of a worker: **dropping it asks the worker to stop** and aborts it when its grace period is over, without
+/// waiting for either. [`detach`](Self::detach) lets it run on instead.
+///
+/// It can be dropped anywhere: in another runtime, or outside any. All that [`WorkerRef`] can do, it can too.
+pub struct WorkerHandle {
+    worker: WorkerRef,
+    /// Until it is started.
+    pending: Mutex<Option<Launch>>,
+    /// Whether dropping this stops the worker.
+    is_owned: bool,
+}
+
+impl WorkerHandle {
+    /// A handle of a worker that is not started yet.
+    ///
+    /// ```
+    /// use workfleet_worker_lifecycle::{QueueConsumerWorker, WorkerHandle, WorkerState};
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let consumer = QueueConsumerWorker::new(|n: u32| async move { println!("{n}") });
+    /// let (sender, consumer) = (consumer.sender(), WorkerHandle::new(consumer));
+    /// assert_eq!(consumer.state(), WorkerState::Init);
+    /// sender.send(1)?; // kept until it is started
+    /// consumer.startup().await?;
+    /// assert!(consumer.startup().await.is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn new<Kind>(worker: impl IntoWorker<Kind>) -> Self {
+        let worker = worker.into_worker();
+        let shared = Shared::new(&worker, None);
+        let launch: Launch = Box::new(move |shared, runtime| {
+            runtime.spawn(Runner::new(worker, shared).live());
+        });
+        Self { worker: WorkerRef::new(shared), pending: Mutex::new(Some(launch)), is_owned: true }
+    }
+
+    /// Starts the worker and waits until it is up.
+    ///
+    /// # Errors
+    /// [`StartError`]. After [`StartError::NoRuntime`] and [`StartError::GracePeriod`] the worker is as before and may be
+    /// started again; a second start is [`StartError::AlreadyStarted`].
+    ///
+    /// # Cancel safety
+    /// The worker is started by the first poll. Dropping the future afterwards changes nothing: it comes up unwatched.
+    pub async fn startup(&self) -> Result<(), StartError> {
+        let runtime = self.worker.shared.begin()?;
+        let launch = self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(launch) = launch {
+            launch(Arc::clone(&self.worker.shared), &runtime);
+        }
+        self.wait_for_startup().await
+    }
+
+    /// Gives up the ownership: the worker runs until it ends or somebody stops it through the reference.
+    ///
+    /// A worker that was not started is dropped.
+    pub fn detach(mut self) -> WorkerRef {
+        self.is_owned = false;
+        self.worker.clone()
+    }
+
+    /// A reference that others can keep: it does not stop the worker when it is dropped.
+    pub fn worker(&self) -> WorkerRef {
+        self.worker.clone()
+    }
+}
+
+impl Deref for WorkerHandle {
+    type Target = WorkerRef;
+
+    fn deref(&self) -> &WorkerRef {
+        &self.worker
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        if self.is_owned {
+            let shared = &self.worker.shared;
+            // With the clock of the worker's runtime; before the start there is none, and nothing to stop.
+            let _runtime = shared.runtime().map(Handle::enter);
+            shared.request_stop(Some(shared.deadline_by_grace()));
+        }
+    }
+}
+
+impl fmt::Debug for WorkerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WorkerHandle").field(&self.worker.shared).finish()
+    }
+}
+
+/// A reference to a worker, to stop it, wait for it and look at it. Dropping it does nothing.
+#[derive(Clone)]
+pub struct WorkerRef {
+    shared: Arc<Shared>,
+}
+
+impl WorkerRef {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The worker's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The worker's state now.
+    #[doc(alias = "worker_state")]
+    pub fn state(&self) -> WorkerState {
+        self.shared.state()
+    }
+
+    /// The worker's state to watch.
+    pub fn watch_state(&self) -> StateWatch {
+        StateWatch { seen: self.state(), board: self.shared.board.subscribe() }
+    }
+
+    /// What the worker looks like now; a group, with its children.
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// The worker itself; of a group, its children.
+    pub fn workers(&self) -> Vec<WorkerRef> {
+        self.shared.role.0.as_ref().map_or_else(|| vec![self.clone()], |roster| roster.workers())
+    }
+
+    /// The outcome, if the worker has ended.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.shared.board.borrow().outcome.clone()
+    }
+
+    /// Waits until the worker is up.
+    ///
+    /// # Errors
+    /// It did not come up: [`StartError::Failed`] or [`StartError::Stopped`], once it has ended. A worker that nobody
+    /// has started is waited for.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn wait_for_startup(&self) -> Result<(), StartError> {
+        let mut board = self.shared.board.subscribe();
+        // The board lives as long as `self`.
+        let Ok(board) = board.wait_for(|board| board.came_up || board.outcome.is_some()).await else { return Ok(()) };
+        if board.came_up {
+            return Ok(());
+        }
+        let name = self.shared.name.to_string();
+        let failures = board.outcome.as_ref().map_or(&[][..], Outcome::failures);
+        match failures.iter().find(|failure| failure.hook() == Hook::OnStartup) {
+            Some(failure) => Err(StartError::Failed { name, failure: failure.clone() }),
+            None => Err(StartError::Stopped { name }),
+        }
+    }
+
+    /// Asks the worker to stop, if it is running, and returns whether it was. Nothing aborts it;
+    /// [`shutdown`](Self::shutdown) does.
+    pub fn gracefully_stop(&self) -> bool {
+        self.shared.request_stop(None)
+    }
+
+    /// Aborts the worker at once: its present hook is dropped where it waits. Returns at once too.
+    pub fn abort(&self) {
+        let _runtime = self.shared.runtime().map(Handle::enter);
+        self.shared.request_stop(Some(Instant::now()));
+    }
+
+    /// Asks the worker to stop, aborts it when its grace period is over, and waits for its end.
+    ///
+    /// In [`Init`](WorkerState::Init) there is nothing to stop: it returns at once. If somebody set an earlier deadline,
+    /// that holds.
+    ///
+    /// # Errors
+    /// [`Stuck`]: the worker blocks its thread, so that nothing can abort it. To notice that, a thread of the runtime has
+    /// to be free: on a current-thread runtime, whoever blocks it blocks this too. A group never is stuck; its
+    /// [report](Outcome::report) says which of its children are.
+    ///
+    /// # Panics
+    /// The worker's runtime has no time driver.
+    ///
+    /// # Cancel safety
+    /// The request and the deadline stand from the first poll on, and dropping the future takes back neither.
+    pub async fn shutdown(&self) -> Result<Outcome, Stuck> {
+        // Without a valid grace period it was never started.
+        self.shutdown_within(self.shared.grace.clone().unwrap_or_default()).await
+    }
+
+    /// [`shutdown`](Self::shutdown) with another grace period than the worker's own.
+    ///
+    /// # Errors
+    /// As [`shutdown`](Self::shutdown).
+    ///
+    /// # Panics
+    /// As [`shutdown`](Self::shutdown).
+    ///
+    /// # Cancel safety
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn shutdown_within(&self, grace: Duration) -> Result<Outcome, Stuck> {
+        let Some(runtime) = self.shared.runtime() else { return Ok(Outcome::never_started()) };
+        let deadline = {
+            let _runtime = runtime.enter();
+            after(grace)
+        };
+        self.shared.request_stop(Some(deadline));
+        if self.shared.is_group() {
+            return Ok(self.wait_for_shutdown().await);
+        }
+        let mut board = self.shared.board.subscribe();
+        loop {
+            let (outcome, deadline) = {
+                let board = board.borrow_and_update();
+                (board.outcome.clone(), board.deadline.unwrap_or(deadline))
+            };
+            if let Some(outcome) = outcome {
+                return Ok(outcome);
+            }
+            let given_up = {
+                let _runtime = runtime.enter();
+                sleep_until(deadline + STUCK_AFTER)
+            };
+            tokio::select! {
+                biased;
+                // The board lives as long as `self`.
+                _ = board.changed() => {}
+                () = given_up => {
+                    return self.outcome().ok_or_else(|| Stuck {
+                        name: self.shared.name.to_string(),
+                        overdue: STUCK_AFTER,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits for the worker's end, without asking for it. In [`Init`](WorkerState::Init) it returns at once.
+    ///
+    /// The outcome is kept: this may be called any number of times, before and after the end.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn wait_for_shutdown(&self) -> Outcome {
+        let mut board = self.shared.board.subscribe();
+        let ended = board.wait_for(|board| board.outcome.is_some() || board.lifecycle.step() == Step::Init).await;
+        // The board lives as long as `self`.
+        ended.ok().and_then(|board| board.outcome.clone()).unwrap_or_else(Outcome::never_started)
+    }
+
+    /// Waits at most this long for the worker's end, without asking for it; `None` if it has not ended by then.
+    ///
+    /// # Panics
+    /// It is not called within a tokio runtime with a time driver.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn wait_timeout(&self, limit: Duration) -> Option<Outcome> {
+        timeout(limit, self.wait_for_shutdown()).await.ok()
+    }
+}
+
+impl fmt::Debug for WorkerRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WorkerRef").field(&self.shared).finish()
+    }
+}
+
+/// Follows a worker's state. Changes that follow each other quickly may be seen as one; the last is always seen.
+pub struct StateWatch {
+    board: watch::Receiver<Board>,
+    seen: WorkerState,
+}
+
+impl StateWatch {
+    /// The state now.
+    pub fn state(&self) -> WorkerState {
+        self.board.borrow().lifecycle.state()
+    }
+
+    /// Waits for another state than the last one that this returned (at first: than the one when the watch was made),
+    /// and returns it. After the end there is no other: `None`.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn changed(&mut self) -> Option<WorkerState> {
+        let seen = self.seen;
+        if seen.is_stopped() {
+            return None;
+        }
+        let state = self.wait_for(|state| state != seen).await?;
+        self.seen = state;
+        Some(state)
+    }
+
+    /// Waits for a state; `None` if the worker has ended in another, or was dropped before it was started.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn wait_for(&mut self, wanted: impl Fn(WorkerState) -> bool) -> Option<WorkerState> {
+        let board = self.board.wait_for(|board| {
+            let state = board.lifecycle.state();
+            wanted(state) || state.is_stopped()
+        });
+        let state = board.await.ok()?.lifecycle.state();
+        wanted(state).then_some(state)
+    }
+}
+
+impl fmt::Debug for StateWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateWatch").field("state", &self.state()).finish()
+    }
+}

@@ -1,0 +1,307 @@
+//! The life of one worker as a table of transitions. A core: no clock, no task, no channel.
+//!
+//! Invariants:
+//! - `on_shutdown` follows whenever `on_startup` completed, whatever `run` did; `after_shutdown` always follows.
+//! - An end is an end: no event leads out of [`Step::Ended`].
+//! - What went wrong is never forgotten: once `failed` is set, the end is [`WorkerState::Failed`].
+
+use std::{error, fmt};
+
+/// Where a worker is in its life, as everybody sees it.
+///
+/// ```text
+/// Init → Running → Stopping → Stopped | ForceStopped | Failed
+///        Running ───────────→ Stopped | Failed                 (run ended by itself)
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum WorkerState {
+    /// It was made and not started.
+    #[default]
+    Init,
+    /// It was started, and nobody has asked it to stop: from before `on_startup`.
+    Running,
+    /// It was asked to stop and has not ended.
+    Stopping,
+    /// It ended by itself or because it was asked to.
+    Stopped,
+    /// It was aborted: at its deadline, or because its runtime was shut down.
+    ForceStopped,
+    /// A hook of it returned an error or panicked.
+    Failed,
+}
+
+impl WorkerState {
+    /// Whether it is any other than [`Init`](Self::Init).
+    pub fn has_started(self) -> bool {
+        self != Self::Init
+    }
+
+    /// Whether it is [`Running`](Self::Running).
+    pub fn is_running(self) -> bool {
+        self == Self::Running
+    }
+
+    /// Whether it is [`Stopping`](Self::Stopping).
+    pub fn is_stopping(self) -> bool {
+        self == Self::Stopping
+    }
+
+    /// Whether the worker has ended: [`Stopped`](Self::Stopped), [`ForceStopped`](Self::ForceStopped) or
+    /// [`Failed`](Self::Failed).
+    pub fn is_stopped(self) -> bool {
+        matches!(self, Self::Stopped | Self::ForceStopped | Self::Failed)
+    }
+}
+
+impl fmt::Display for WorkerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Init => "init",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::ForceStopped => "force_stopped",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// Which hook of a worker is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// None: it was not started.
+    #[default]
+    Init,
+    /// `on_startup`.
+    OnStartup,
+    /// `run`.
+    Run,
+    /// `on_shutdown`.
+    OnShutdown,
+    /// `after_shutdown`.
+    AfterShutdown,
+    /// None any more.
+    Ended,
+}
+
+/// What happens to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Somebody starts it.
+    Start,
+    /// Somebody asks it to stop. Asking again changes nothing.
+    Stop,
+    /// Its present hook completed.
+    Completed,
+    /// Its present hook returned an error or panicked.
+    Failed,
+    /// Its present hook was aborted.
+    Aborted,
+}
+
+/// One worker's life so far.
+///
+/// ```
+/// use workfleet_worker_lifecycle::{Event, Lifecycle, WorkerState};
+///
+/// let mut life = Lifecycle::default();
+/// assert_eq!(life.handle(Event::Start), Ok(WorkerState::Running));
+/// assert_eq!(life.handle(Event::Completed), Ok(WorkerState::Running)); // on_startup: now run
+/// assert_eq!(life.handle(Event::Stop), Ok(WorkerState::Stopping));
+/// let refused = life.handle(Event::Start).unwrap_err();
+/// assert_eq!(refused.to_string(), "a worker that is stopping cannot be started");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Lifecycle {
+    step: Step,
+    /// It was asked to stop, or its runtime was shut down.
+    is_stopping: bool,
+    /// A hook was aborted.
+    is_aborted: bool,
+    /// A hook failed.
+    has_failed: bool,
+}
+
+impl Lifecycle {
+    /// What everybody sees.
+    pub fn state(self) -> WorkerState {
+        match self.step {
+            Step::Init => WorkerState::Init,
+            Step::Ended if self.has_failed => WorkerState::Failed,
+            Step::Ended if self.is_aborted => WorkerState::ForceStopped,
+            Step::Ended => WorkerState::Stopped,
+            _ if self.is_stopping => WorkerState::Stopping,
+            _ => WorkerState::Running,
+        }
+    }
+
+    /// Which hook is on.
+    pub fn step(self) -> Step {
+        self.step
+    }
+
+    /// Whether it was ever asked to stop.
+    pub fn is_stop_requested(self) -> bool {
+        self.is_stopping
+    }
+
+    /// Whether a hook was aborted.
+    pub fn is_aborted(self) -> bool {
+        self.is_aborted
+    }
+
+    /// Whether a hook failed.
+    pub fn has_failed(self) -> bool {
+        self.has_failed
+    }
+
+    /// Takes one event and returns the state after it.
+    ///
+    /// # Errors
+    /// The event cannot happen now. Nothing has changed.
+    pub fn handle(&mut self, event: Event) -> Result<WorkerState, IllegalTransition> {
+        *self = self.after(event).ok_or(IllegalTransition { life: *self, event })?;
+        Ok(self.state())
+    }
+
+    fn after(self, event: Event) -> Option<Self> {
+        let next = match (self.step, event) {
+            (Step::Init, Event::Start) => return Some(Self { step: Step::OnStartup, ..self }),
+            (Step::OnStartup | Step::Run | Step::OnShutdown, Event::Stop) => {
+                return Some(Self { is_stopping: true, ..self });
+            }
+            // Whoever was asked to stop while starting up does not begin to run.
+            (Step::OnStartup, Event::Completed) if self.is_stopping => Step::OnShutdown,
+            (Step::OnStartup, Event::Completed) => Step::Run,
+            (Step::OnStartup, Event::Failed | Event::Aborted) => Step::AfterShutdown,
+            (Step::Run, Event::Completed | Event::Failed | Event::Aborted) => Step::OnShutdown,
+            (Step::OnShutdown, Event::Completed | Event::Failed | Event::Aborted) => Step::AfterShutdown,
+            // It is not asynchronous: nobody can abort it.
+            (Step::AfterShutdown, Event::Completed | Event::Failed) => Step::Ended,
+            _ => return None,
+        };
+        let is_aborted = event == Event::Aborted;
+        Some(Self {
+            step: next,
+            is_stopping: self.is_stopping || is_aborted,
+            is_aborted: self.is_aborted || is_aborted,
+            has_failed: self.has_failed || event == Event::Failed,
+        })
+    }
+}
+
+/// An event that cannot happen to a worker in its present state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IllegalTransition {
+    life: Lifecycle,
+    event: Event,
+}
+
+impl IllegalTransition {
+    /// The worker's state, which has not changed.
+    pub fn state(&self) -> WorkerState {
+        self.life.state()
+    }
+
+    /// The event that was refused.
+    pub fn event(&self) -> Event {
+        self.event
+    }
+}
+
+impl fmt::Display for IllegalTransition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state() {
+            WorkerState::Init => "was not started",
+            WorkerState::Running => "is running",
+            WorkerState::Stopping => "is stopping",
+            WorkerState::Stopped | WorkerState::ForceStopped => "has stopped",
+            WorkerState::Failed => "has failed",
+        };
+        let event = match self.event {
+            Event::Start => "cannot be started",
+            Event::Stop => "cannot be asked to stop",
+            Event::Completed => "has no hook that could complete",
+            Event::Failed => "has no hook that could fail",
+            Event::Aborted => "has no hook that could be aborted",
+        };
+        write!(f, "a worker that {state} {event}")
+    }
+}
+
+impl error::Error for IllegalTransition {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENTS: [Event; 5] = [Event::Start, Event::Stop, Event::Completed, Event::Failed, Event::Aborted];
+
+    /// Every life that can come about, in the order in which it is found from the beginning.
+    fn reachable() -> Vec<Lifecycle> {
+        let mut found = vec![Lifecycle::default()];
+        let mut next = 0;
+        while let Some(life) = found.get(next).copied() {
+            for after in EVENTS.into_iter().filter_map(|event| life.after(event)) {
+                if !found.contains(&after) {
+                    found.push(after);
+                }
+            }
+            next += 1;
+        }
+        found
+    }
+
+    fn shown(life: Lifecycle) -> String {
+        let marks = [(life.is_stopping, '?'), (life.is_aborted, '!'), (life.has_failed, 'x')];
+        let marks: String = marks.into_iter().filter_map(|(is_set, mark)| is_set.then_some(mark)).collect();
+        format!("{:?}{marks}", life.step)
+    }
+
+    /// The reviewed table. Whoever changes a transition changes `lifecycle.txt` too, and reads what changed.
+    #[test]
+    fn every_state_and_every_event_is_as_reviewed() {
+        let mut table = String::from(
+            "Each line: a life as hook and marks (? asked to stop, ! aborted, x failed), its visible state, and where each\n\
+             event leads; a dot is refused.\n\n",
+        );
+        let row = |life: &str, state: &str, cells: [String; 5]| {
+            let line = format!(
+                "{life:<17} {state:<13} {:<17} {:<12} {:<17} {:<17} {}",
+                cells[0], cells[1], cells[2], cells[3], cells[4]
+            );
+            format!("{}\n", line.trim_end())
+        };
+        table += &row("life", "state", EVENTS.map(|event| format!("{event:?}")));
+        for life in reachable() {
+            let cells = EVENTS.map(|event| life.after(event).map_or(".".into(), shown));
+            table += &row(&shown(life), &life.state().to_string(), cells);
+        }
+        assert_eq!(table, include_str!("lifecycle.txt"), "\n{table}");
+    }
+
+    #[test]
+    fn a_refused_event_changes_nothing() {
+        for life in reachable() {
+            for event in EVENTS {
+                let mut after = life;
+                if let Err(refused) = after.handle(event) {
+                    assert_eq!(after, life);
+                    assert_eq!((refused.state(), refused.event()), (life.state(), event));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn states_have_one_predicate_each() {
+        for life in reachable() {
+            let state = life.state();
+            let predicates = [state == WorkerState::Init, state.is_running(), state.is_stopping(), state.is_stopped()];
+            assert_eq!(predicates.into_iter().filter(|holds| *holds).count(), 1, "{state}");
+            assert_eq!(state.has_started(), life.step != Step::Init);
+        }
+    }
+}

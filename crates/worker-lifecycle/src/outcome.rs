@@ -1,0 +1,132 @@
+//! How a worker ended. It is kept, and can be cloned, so that everyone who asks gets it.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    error::{WorkerFailed, WorkerFailure},
+    group::StopReport,
+    lifecycle::WorkerState,
+};
+
+/// Why a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ending {
+    /// It was never started.
+    NeverStarted,
+    /// Its `run` returned by itself.
+    ByItself,
+    /// Somebody asked it to stop, and it did within its grace period.
+    Requested,
+    /// It did not stop within its grace period and was aborted.
+    Forced,
+    /// Its runtime was shut down under it.
+    RuntimeGone,
+    /// A hook failed.
+    Failed,
+}
+
+/// How a worker ended: the same for everyone who asks, however often, before or after the end.
+#[derive(Clone)]
+pub struct Outcome {
+    state: WorkerState,
+    ending: Ending,
+    is_aborted: bool,
+    detail: Option<Arc<Detail>>,
+}
+
+/// What most outcomes do not have.
+#[derive(Debug)]
+struct Detail {
+    failures: Vec<WorkerFailure>,
+    report: Option<StopReport>,
+}
+
+impl Outcome {
+    /// Of a worker that nobody has started.
+    pub(crate) fn never_started() -> Self {
+        Self { state: WorkerState::Init, ending: Ending::NeverStarted, is_aborted: false, detail: None }
+    }
+
+    pub(crate) fn new(
+        state: WorkerState,
+        ending: Ending,
+        is_aborted: bool,
+        failures: Vec<WorkerFailure>,
+        report: Option<StopReport>,
+    ) -> Self {
+        debug_assert_eq!(state == WorkerState::Failed, !failures.is_empty(), "a failure is what makes it so");
+        let has_detail = !failures.is_empty() || report.is_some();
+        Self { state, ending, is_aborted, detail: has_detail.then(|| Arc::new(Detail { failures, report })) }
+    }
+
+    /// The final state; [`WorkerState::Init`] if the worker was never started.
+    pub fn state(&self) -> WorkerState {
+        self.state
+    }
+
+    /// Why it ended.
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// Whether a hook of it was aborted: also if it then failed, so that its state is [`WorkerState::Failed`].
+    pub fn is_aborted(&self) -> bool {
+        self.is_aborted
+    }
+
+    /// What `after_shutdown` was told, and what a process may exit with: 0 normal, 1 forced, 2 error.
+    #[doc(alias = "exit_code")]
+    pub fn code(&self) -> u8 {
+        code(self.state)
+    }
+
+    /// Every hook that failed, in the order in which they did.
+    pub fn failures(&self) -> &[WorkerFailure] {
+        self.detail.as_deref().map_or(&[], |detail| &detail.failures)
+    }
+
+    /// Of a group: how its children stopped, and who held it up.
+    pub fn report(&self) -> Option<&StopReport> {
+        self.detail.as_deref()?.report.as_ref()
+    }
+
+    /// An error if a hook failed, for `?`. A worker that was forced to stop is no error here: see
+    /// [`state`](Self::state).
+    ///
+    /// # Errors
+    /// The worker's state is [`WorkerState::Failed`].
+    pub fn into_result(self) -> Result<Self, WorkerFailed> {
+        if self.failures().is_empty() { Ok(self) } else { Err(WorkerFailed::new(self)) }
+    }
+}
+
+/// The code that goes with a final state.
+pub(crate) fn code(state: WorkerState) -> u8 {
+    match state {
+        WorkerState::ForceStopped => 1,
+        WorkerState::Failed => 2,
+        _ => 0,
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ending {
+            Ending::NeverStarted => f.write_str("never started"),
+            Ending::ByItself => f.write_str("ended by itself"),
+            Ending::Requested => f.write_str("normal shutdown"),
+            Ending::Forced => f.write_str("forced shutdown"),
+            Ending::RuntimeGone => f.write_str("forced shutdown: its runtime was shut down"),
+            Ending::Failed => WorkerFailed::new(self.clone()).fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Outcome");
+        shown.field("state", &self.state).field("ending", &self.ending);
+        shown.field("failures", &self.failures()).field("report", &self.report()).finish()
+    }
+}

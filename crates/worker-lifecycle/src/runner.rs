@@ -1,0 +1,207 @@
+//! The task of a worker: calls its hooks in turn, aborts the one that outlasts the deadline, and publishes the outcome.
+//!
+//! Invariants:
+//! - Whatever happens to the task, also when its runtime is shut down and drops it, `after_shutdown` is called, the
+//!   worker is dropped, and then the outcome is published.
+//! - No panic of the worker's leaves the task.
+//! - A worker that stops at once when asked costs no timer.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    context::WorkerContext,
+    error::{FailureCause, Hook, WorkerError, WorkerFailure},
+    lifecycle::{Event, Lifecycle, Step, WorkerState},
+    outcome::{self, Ending, Outcome},
+    panic::{Caught, catch},
+    shared::{Board, Shared},
+    worker::Worker,
+};
+
+/// A worker on its task. It was marked as started.
+pub(crate) struct Runner<W: Worker> {
+    /// Until it has ended.
+    worker: Option<W>,
+    cx: WorkerContext,
+    board: watch::Receiver<Board>,
+    failures: Vec<WorkerFailure>,
+}
+
+impl<W: Worker> Runner<W> {
+    pub(crate) fn new(worker: W, shared: Arc<Shared>) -> Self {
+        let board = shared.board.subscribe();
+        Self { worker: Some(worker), cx: WorkerContext::new(shared), board, failures: Vec::new() }
+    }
+
+    /// The whole life.
+    pub(crate) async fn live(mut self) {
+        let mut step = Step::OnStartup;
+        loop {
+            let Self { worker: Some(worker), cx, board, .. } = &mut self else { return };
+            let watched = Watched { board, is_group: cx.shared().is_group() };
+            let (hook, end) = match step {
+                Step::OnStartup => (Hook::OnStartup, attend(async { worker.on_startup(cx).await }, watched).await),
+                Step::Run => (Hook::Run, attend(async { worker.run(cx).await }, watched).await),
+                Step::OnShutdown => (Hook::OnShutdown, attend(async { worker.on_shutdown(cx).await }, watched).await),
+                Step::Init | Step::AfterShutdown | Step::Ended => break,
+            };
+            let event = match end {
+                End::Completed if cx.shared().role.has_held_up() => Event::Aborted,
+                End::Completed => Event::Completed,
+                End::Aborted => Event::Aborted,
+                End::Failed(cause) => {
+                    self.failures.push(WorkerFailure::new(hook, cause));
+                    Event::Failed
+                }
+            };
+            step = self.cx.shared().handle(event);
+            if step == Step::Run || event == Event::Aborted {
+                // Who waits for the start-up was woken on this thread, and would not run if `run` blocked it now. After
+                // an abort, `on_shutdown` shall not find the budget of its first poll spent.
+                let_others_run().await;
+            }
+        }
+        self.finish(Ending::Forced);
+    }
+
+    /// Calls `after_shutdown`, drops the worker and publishes the outcome. `aborted` is how it ended if it was aborted.
+    fn finish(&mut self, aborted: Ending) {
+        let Some(mut worker) = self.worker.take() else { return };
+        let shared = Arc::clone(self.cx.shared());
+        let mut failures = std::mem::take(&mut self.failures);
+        let lifecycle = shared.board.borrow().lifecycle;
+        let so_far = conclude(lifecycle, aborted, failures.clone(), &shared);
+        let code = outcome::code(so_far.state());
+        // Only who overrides it wants the text: it is a few bytes.
+        let told = catch(|| worker.after_shutdown(&so_far.to_string(), code));
+        failures.extend(told.err().map(|panic| failure(Hook::AfterShutdown, panic)));
+        let dropped = catch(|| drop(worker));
+        failures.extend(dropped.err().map(|panic| failure(Hook::Drop, panic)));
+
+        let event = if failures.len() > so_far.failures().len() { Event::Failed } else { Event::Completed };
+        shared.end(event, |lifecycle| {
+            if event == Event::Completed { so_far } else { conclude(lifecycle, aborted, failures, &shared) }
+        });
+        log(&shared);
+    }
+}
+
+fn failure(hook: Hook, panic: String) -> WorkerFailure {
+    WorkerFailure::new(hook, FailureCause::Panic(panic))
+}
+
+/// The outcome of a life up to `after_shutdown`, or to its end.
+fn conclude(lifecycle: Lifecycle, aborted: Ending, failures: Vec<WorkerFailure>, shared: &Shared) -> Outcome {
+    let (state, ending) = if !failures.is_empty() {
+        (WorkerState::Failed, Ending::Failed)
+    } else if lifecycle.is_aborted() {
+        (WorkerState::ForceStopped, aborted)
+    } else if lifecycle.is_stop_requested() {
+        (WorkerState::Stopped, Ending::Requested)
+    } else {
+        (WorkerState::Stopped, Ending::ByItself)
+    };
+    let report = shared.role.0.as_ref().and_then(|roster| roster.report());
+    Outcome::new(state, ending, lifecycle.is_aborted(), failures, report)
+}
+
+fn log(shared: &Shared) {
+    let board = shared.board.borrow();
+    let (name, Some(outcome)) = (&*shared.name, &board.outcome) else { return };
+    match outcome.state() {
+        WorkerState::Failed => tracing::error!(worker = name, "worker failed: {outcome}"),
+        WorkerState::ForceStopped => tracing::warn!(worker = name, "worker stopped: {outcome}"),
+        _ => tracing::debug!(worker = name, "worker stopped: {outcome}"),
+    }
+}
+
+/// Reached with a worker only if its runtime drops the task.
+impl<W: Worker> Drop for Runner<W> {
+    fn drop(&mut self) {
+        if self.worker.is_none() {
+            return;
+        }
+        while matches!(self.cx.shared().board.borrow().lifecycle.step(), Step::OnStartup | Step::Run | Step::OnShutdown)
+        {
+            self.cx.shared().handle(Event::Aborted);
+        }
+        self.finish(Ending::RuntimeGone);
+    }
+}
+
+/// How a hook ended.
+enum End {
+    Completed,
+    Failed(FailureCause),
+    Aborted,
+}
+
+/// What tells when to abort.
+struct Watched<'a> {
+    board: &'a mut watch::Receiver<Board>,
+    is_group: bool,
+}
+
+impl Watched<'_> {
+    /// Returns at the deadline, once there is one.
+    async fn is_due(self) {
+        if self.is_group {
+            return pending().await;
+        }
+        loop {
+            let deadline = self.board.borrow_and_update().deadline;
+            match deadline {
+                Some(deadline) if Instant::now() >= deadline => return,
+                // The outcome does not matter: the board has changed, or the deadline is there.
+                Some(deadline) => drop(timeout_at(deadline, self.board.changed()).await),
+                // The sender lives as long as this task, which holds it.
+                None => drop(self.board.changed().await),
+            }
+        }
+    }
+}
+
+/// Polls a hook to its end, or until it is due. If it is both, it has ended.
+async fn attend(hook: impl Future<Output = Result<(), WorkerError>>, watched: Watched<'_>) -> End {
+    let mut hook = pin!(Caught::new(hook));
+    let mut due = pin!(watched.is_due());
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(result) = hook.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        due.as_mut().poll(cx).map(|()| None)
+    });
+    match ended.await {
+        Some(Ok(Ok(()))) => End::Completed,
+        Some(Ok(Err(error))) => End::Failed(FailureCause::Error(error)),
+        Some(Err(panic)) => End::Failed(FailureCause::Panic(panic)),
+        None => match hook.abort() {
+            Ok(()) => End::Aborted,
+            Err(panic) => End::Failed(FailureCause::Panic(panic)),
+        },
+    }
+}
+
+/// Gives way once to the tasks that wait for this thread.
+pub(crate) async fn let_others_run() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

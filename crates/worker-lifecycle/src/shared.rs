@@ -1,0 +1,209 @@
+//! What a worker's task shares with everyone who holds a reference to it.
+//!
+//! Invariants:
+//! - The board is one `watch` channel, so nothing here is synchronised by hand. No user's code runs under its lock.
+//! - The deadline only ever moves forward in time to an earlier one.
+//! - Once the step is `Ended`, the outcome is there and does not change.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::StartError,
+    grace::{self, GracePeriodError},
+    group::{ChildEvent, ChildId, Life, Occurrence},
+    lifecycle::{Event, Lifecycle, Step, WorkerState},
+    outcome::Outcome,
+    status::{Status, StatusSource},
+    worker::{Role, Worker},
+};
+
+/// What everybody may read, and what tells the worker's task what to do.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    pub(crate) lifecycle: Lifecycle,
+    /// Its `on_startup` has succeeded, and it began to run.
+    pub(crate) came_up: bool,
+    /// When it is aborted.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// How a child tells its group.
+pub(crate) struct Parent {
+    pub(crate) group: Weak<Shared>,
+    pub(crate) events: mpsc::UnboundedSender<ChildEvent>,
+    pub(crate) child: ChildId,
+    pub(crate) life: Life,
+}
+
+pub(crate) struct Shared {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) grace: Result<Duration, GracePeriodError>,
+    pub(crate) board: watch::Sender<Board>,
+    /// Cancelled when the worker is asked to stop, and when it has ended.
+    pub(crate) token: CancellationToken,
+    pub(crate) role: Role,
+    pub(crate) parent: Option<Parent>,
+    source: Option<Arc<dyn StatusSource>>,
+    /// Set once it is started.
+    runtime: OnceLock<Handle>,
+}
+
+impl Shared {
+    pub(crate) fn new<W: Worker>(worker: &W, parent: Option<Parent>) -> Arc<Self> {
+        Arc::new(Self {
+            name: worker.name(),
+            grace: worker.grace().map_or_else(grace::default_period, Ok),
+            board: watch::Sender::new(Board::default()),
+            token: CancellationToken::new(),
+            role: worker.role(),
+            parent,
+            source: worker.status(),
+            runtime: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn state(&self) -> WorkerState {
+        self.board.borrow().lifecycle.state()
+    }
+
+    pub(crate) fn runtime(&self) -> Option<&Handle> {
+        self.runtime.get()
+    }
+
+    /// Groups see to their deadline themselves, because they have to collect their children and say who held them up.
+    pub(crate) fn is_group(&self) -> bool {
+        self.role.0.is_some()
+    }
+
+    /// Marks it as started: once, whoever tries at the same time.
+    pub(crate) fn begin(&self) -> Result<Handle, StartError> {
+        let runtime =
+            Handle::try_current().map_err(|_| StartError::NoRuntime { name: self.name.to_string() })?;
+        self.grace.clone()?;
+        let mut refused = None;
+        self.board.send_if_modified(|board| {
+            refused = board.lifecycle.handle(Event::Start).err();
+            refused.is_none()
+        });
+        if let Some(refused) = refused {
+            return Err(StartError::AlreadyStarted { name: self.name.to_string(), state: refused.state() });
+        }
+        Ok(self.runtime.get_or_init(|| runtime).clone())
+    }
+
+    /// Asks it to stop, and to be aborted at the deadline, if there is one: the earliest that anybody has set counts.
+    /// Returns whether it was running.
+    pub(crate) fn request_stop(&self, deadline: Option<Instant>) -> bool {
+        let mut is_first = false;
+        self.board.send_if_modified(|board| {
+            let was_asked = board.lifecycle.is_stop_requested();
+            if board.lifecycle.handle(Event::Stop).is_err() {
+                return false;
+            }
+            is_first = !was_asked;
+            let earliest = [board.deadline, deadline].into_iter().flatten().min();
+            let is_earlier = earliest != board.deadline;
+            board.deadline = earliest;
+            is_first || is_earlier
+        });
+        if is_first {
+            self.token.cancel();
+        }
+        is_first
+    }
+
+    /// The deadline that its grace period gives it from now on.
+    pub(crate) fn deadline_by_grace(&self) -> Instant {
+        // Without a valid grace period it was never started.
+        after(self.grace.clone().unwrap_or_default())
+    }
+
+    /// Something happened to its present hook. Returns the next step.
+    pub(crate) fn handle(&self, event: Event) -> Step {
+        let mut next = Step::Ended;
+        self.board.send_if_modified(|board| {
+            let before = board.lifecycle;
+            let result = board.lifecycle.handle(event);
+            debug_assert!(result.is_ok(), "the task knows its step: {result:?}");
+            next = board.lifecycle.step();
+            let came_up = next == Step::Run;
+            board.came_up |= came_up;
+            came_up || before.state() != board.lifecycle.state()
+        });
+        if next == Step::Run {
+            self.tell_parent(Occurrence::Up);
+        }
+        next
+    }
+
+    /// The end. `event` is how `after_shutdown` went.
+    pub(crate) fn end(&self, event: Event, outcome: impl FnOnce(Lifecycle) -> Outcome) {
+        let mut ended = None;
+        self.board.send_modify(|board| {
+            let result = board.lifecycle.handle(event);
+            debug_assert!(result.is_ok(), "after_shutdown is the last step: {result:?}");
+            ended = Some(board.outcome.insert(outcome(board.lifecycle)).clone());
+        });
+        // Whatever else was to stop with it.
+        self.token.cancel();
+        if let Some(outcome) = ended {
+            self.tell_parent(Occurrence::Ended(outcome));
+        }
+    }
+
+    fn tell_parent(&self, what: Occurrence) {
+        if let Some(parent) = &self.parent {
+            // A group that is gone has abandoned this child, and said so in its report.
+            let _ = parent.events.send(ChildEvent { child: parent.child, life: parent.life, what });
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let (state, came_up) = {
+            let board = self.board.borrow();
+            (board.lifecycle.state(), board.came_up)
+        };
+        let mut status = Status {
+            name: self.name.to_string(),
+            state,
+            running: state.is_running(),
+            stopping: state.is_stopping(),
+            ready: state.is_running() && came_up,
+            ..Status::default()
+        };
+        if let Some(source) = &self.source {
+            source.add_to(&mut status);
+        }
+        if let Some(roster) = &self.role.0 {
+            status.children = roster.statuses();
+            status.ready &= roster.is_ready();
+        }
+        status
+    }
+}
+
+/// This long from now; a time that no clock reaches counts as thirty years.
+pub(crate) fn after(period: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+    let now = Instant::now();
+    now.checked_add(period).unwrap_or_else(|| now + FAR)
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("name", &self.name).field("state", &self.state()).finish()
+    }
+}

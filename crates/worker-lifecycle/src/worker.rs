@@ -1,0 +1,257 @@
+//! What a worker is: hooks, a name, a grace period. And what else can be one: a function that returns a future.
+
+use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
+
+use crate::{
+    context::WorkerContext,
+    error::WorkerError,
+    group::Roster,
+    name,
+    status::StatusSource,
+};
+
+/// Something that runs until it is asked to stop, and cleans up after itself.
+///
+/// Only [`run`](Self::run) has to be written. The hooks are called one after the other on one task, so they share the
+/// worker's fields without locks:
+///
+/// 1. [`on_startup`](Self::on_startup); if it fails, 4 comes next.
+/// 2. [`run`](Self::run), unless the worker was asked to stop meanwhile.
+/// 3. [`on_shutdown`](Self::on_shutdown), whenever `on_startup` succeeded, whatever `run` did.
+/// 4. [`after_shutdown`](Self::after_shutdown), always.
+///
+/// Then the worker is dropped, and after that its [outcome](crate::Outcome) is there for everyone who waits. An error or
+/// a panic of any hook ends up in it; the worker is then [`Failed`](crate::WorkerState::Failed).
+///
+/// ```
+/// use std::time::Duration;
+/// use workfleet_worker_lifecycle::{Worker, WorkerContext, WorkerError, start};
+///
+/// /// Counts while nobody stops it.
+/// #[derive(Default)]
+/// struct Counter {
+///     count: u64,
+/// }
+///
+/// impl Worker for Counter {
+///     async fn run(&mut self, cx: &WorkerContext) -> Result<(), WorkerError> {
+///         let mut ticks = tokio::time::interval(Duration::from_millis(1));
+///         while cx.until_stopping(ticks.tick()).await.is_some() {
+///             self.count += 1;
+///         }
+///         Ok(())
+///     }
+///
+///     async fn on_shutdown(&mut self, _cx: &WorkerContext) -> Result<(), WorkerError> {
+///         println!("counted to {}", self.count);
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let counter = start(Counter::default()).await?;
+/// assert_eq!(counter.name(), "counter");
+/// counter.shutdown().await?.into_result()?;
+/// # Ok(()) }
+/// ```
+pub trait Worker: Send + 'static {
+    /// Its name, in messages and in its status: by default that of its type, in snake_case.
+    #[doc(alias = "worker_name")]
+    fn name(&self) -> Cow<'static, str> {
+        name::of_type::<Self>().into()
+    }
+
+    /// How long it has to stop before it is aborted. `None`, the default, takes
+    /// [`WORKFLEET_STOPPING_GRACE_PERIOD`](crate::GRACE_PERIOD_VARIABLE) seconds, or 10.
+    #[doc(alias = "stopping_grace_period")]
+    fn grace(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What its status says beyond its state, if anything. Asked once, before the start; the source is then asked
+    /// whenever somebody looks.
+    fn status(&self) -> Option<Arc<dyn StatusSource>> {
+        None
+    }
+
+    /// Makes what the worker needs. Whoever starts it waits for this.
+    ///
+    /// # Errors
+    /// The worker does not start: [`start`](crate::start) returns the error.
+    #[doc(alias = "startup")]
+    fn on_startup(&mut self, cx: &WorkerContext) -> impl Future<Output = Result<(), WorkerError>> + Send {
+        let _ = cx;
+        async { Ok(()) }
+    }
+
+    /// Does its work, until `cx` says that it is to stop, or nothing is left to do.
+    ///
+    /// At the deadline the future is dropped wherever it waits.
+    ///
+    /// # Errors
+    /// Whatever goes wrong: it is in the worker's outcome.
+    fn run(&mut self, cx: &WorkerContext) -> impl Future<Output = Result<(), WorkerError>> + Send;
+
+    /// Cleans up. It is called whenever `on_startup` succeeded, and has what is left of the grace period. If nothing is
+    /// left because `run` was aborted, it is polled once: what it can do without waiting, it does.
+    ///
+    /// # Errors
+    /// Whatever goes wrong: it is in the worker's outcome, beside what `run` failed with.
+    fn on_shutdown(&mut self, cx: &WorkerContext) -> impl Future<Output = Result<(), WorkerError>> + Send {
+        let _ = cx;
+        async { Ok(()) }
+    }
+
+    /// Called last, always, after an abort too. `code` is 0 after a normal end, 1 after a forced one, 2 after a failure,
+    /// and `reason` says it in words.
+    fn after_shutdown(&mut self, reason: &str, code: u8) {
+        let _ = (reason, code);
+    }
+
+    /// What only this crate's own workers are.
+    #[doc(hidden)]
+    fn role(&self) -> Role {
+        Role(None)
+    }
+}
+
+/// Whether a worker is a group.
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct Role(pub(crate) Option<Arc<Roster>>);
+
+impl Role {
+    /// Of a group that has stopped: whether a child of it had to be aborted.
+    pub(crate) fn has_held_up(&self) -> bool {
+        self.0.as_ref().is_some_and(|roster| roster.has_held_up())
+    }
+}
+
+/// What can be started: every [`Worker`], and every function from a [`WorkerContext`] to a future.
+///
+/// `Kind` tells the two apart and is never named. The future's output is `()` or a `Result<(), E>`.
+pub trait IntoWorker<Kind>: Send {
+    /// The worker that it becomes.
+    type Worker: Worker;
+
+    /// Becomes one.
+    fn into_worker(self) -> Self::Worker;
+}
+
+/// The kind of [`IntoWorker`] that is a [`Worker`] already.
+#[derive(Debug)]
+pub enum ByTrait {}
+
+/// The kind of [`IntoWorker`] that is a function.
+#[derive(Debug)]
+pub enum ByFunction {}
+
+impl<W: Worker> IntoWorker<ByTrait> for W {
+    type Worker = W;
+
+    fn into_worker(self) -> W {
+        self
+    }
+}
+
+impl<F, Fut> IntoWorker<ByFunction> for F
+where
+    F: FnOnce(WorkerContext) -> Fut + Send + 'static,
+    Fut: Future<Output: HookOutput> + Send + 'static,
+{
+    type Worker = FnWorker<F>;
+
+    fn into_worker(self) -> FnWorker<F> {
+        worker_fn(self)
+    }
+}
+
+/// What a function may return as the end of its work: `()`, or a `Result<(), E>` of any error.
+pub trait HookOutput {
+    /// As a hook's result.
+    ///
+    /// # Errors
+    /// The function's error.
+    fn into_result(self) -> Result<(), WorkerError>;
+}
+
+impl HookOutput for () {
+    fn into_result(self) -> Result<(), WorkerError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<WorkerError>> HookOutput for Result<(), E> {
+    fn into_result(self) -> Result<(), WorkerError> {
+        self.map_err(Into::into)
+    }
+}
+
+/// A function as a worker, to give it a name or a grace period.
+///
+/// Without a name of its own it has that of the function in which its closure stands.
+///
+/// ```
+/// use std::time::Duration;
+/// use workfleet_worker_lifecycle::{WorkerContext, start, worker_fn};
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let waiter = worker_fn(|cx: WorkerContext| async move { cx.stopping().await });
+/// let waiter = start(waiter.with_name("waiter").with_grace(Duration::from_secs(1))).await?;
+/// waiter.shutdown().await?;
+/// # Ok(()) }
+/// ```
+pub fn worker_fn<F, Fut>(function: F) -> FnWorker<F>
+where
+    F: FnOnce(WorkerContext) -> Fut + Send + 'static,
+    Fut: Future<Output: HookOutput> + Send + 'static,
+{
+    FnWorker { function: Some(function), name: None, grace: None }
+}
+
+/// A function that is a worker: what [`worker_fn`] makes.
+#[derive(Debug)]
+pub struct FnWorker<F> {
+    /// Taken when it runs.
+    function: Option<F>,
+    name: Option<Cow<'static, str>>,
+    grace: Option<Duration>,
+}
+
+impl<F> FnWorker<F> {
+    /// Sets its name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets its grace period.
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+}
+
+impl<F, Fut> Worker for FnWorker<F>
+where
+    F: FnOnce(WorkerContext) -> Fut + Send + 'static,
+    Fut: Future<Output: HookOutput> + Send + 'static,
+{
+    fn name(&self) -> Cow<'static, str> {
+        self.name.clone().unwrap_or_else(|| name::of_type::<F>().into())
+    }
+
+    fn grace(&self) -> Option<Duration> {
+        self.grace
+    }
+
+    async fn run(&mut self, cx: &WorkerContext) -> Result<(), WorkerError> {
+        match self.function.take() {
+            Some(function) => function(cx.clone()).await.into_result(),
+            // Nobody runs a worker twice.
+            None => Ok(()),
+        }
+    }
+}

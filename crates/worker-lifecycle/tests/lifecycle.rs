@@ -1,0 +1,427 @@
+//! One worker's life: its hooks, its stop, its outcome, and who is told.
+
+mod support;
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use support::{Act, Journal, Scripted, ends, watchdog};
+use tokio::{sync::Notify, time::Instant};
+use workfleet_worker_lifecycle::{
+    Ending, FailureCause, Hook, StartError, WorkerContext, WorkerFailed, WorkerHandle, WorkerState, start, worker_fn,
+};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_are_called_in_turn() {
+    let journal = Journal::default();
+    let worker = start(Scripted::new("w", &journal)).await.expect("it starts");
+    assert_eq!(worker.state(), WorkerState::Running);
+    let outcome = ends(worker.shutdown()).await.expect("it stops");
+    assert_eq!((outcome.state(), outcome.ending(), outcome.code()), (WorkerState::Stopped, Ending::Requested, 0));
+    assert_eq!(
+        journal.lines(),
+        [
+            "w on_startup",
+            "w up",
+            "w run",
+            "w on_shutdown",
+            "w down",
+            "w after_shutdown 0 normal shutdown",
+            "w dropped"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_ends_by_itself_is_stopped() {
+    let worker = start(Scripted::new("w", &Journal::default()).run(Act::Return)).await.expect("it starts");
+    let outcome = ends(worker.wait_for_shutdown()).await;
+    assert_eq!((outcome.state(), outcome.ending()), (WorkerState::Stopped, Ending::ByItself));
+}
+
+// aio-fluid: waiting in Init returns.
+#[tokio::test(start_paused = true)]
+async fn before_the_start_waiting_and_stopping_return_at_once() {
+    let worker = WorkerHandle::new(Scripted::new("w", &Journal::default()));
+    assert!(!worker.state().has_started());
+    assert_eq!(ends(worker.wait_for_shutdown()).await.ending(), Ending::NeverStarted);
+    assert_eq!(ends(worker.shutdown()).await.expect("nothing to stop").state(), WorkerState::Init);
+    assert!(!worker.gracefully_stop());
+    worker.abort();
+    assert_eq!(worker.state(), WorkerState::Init);
+    worker.startup().await.expect("nothing has happened to it");
+    assert!(worker.state().is_running());
+}
+
+// aio-fluid: a double start is an error.
+#[tokio::test(start_paused = true)]
+async fn a_second_start_is_an_error_with_the_state() {
+    let worker = WorkerHandle::new(Scripted::new("w", &Journal::default()));
+    worker.startup().await.expect("it starts");
+    let error = worker.startup().await.expect_err("it runs");
+    assert_eq!(error.to_string(), "the worker `w` was started already: it is running");
+    worker.shutdown().await.expect("it stops");
+    let error = worker.startup().await.expect_err("it has run");
+    assert!(matches!(error, StartError::AlreadyStarted { state: WorkerState::Stopped, .. }), "{error}");
+}
+
+#[test]
+fn without_a_runtime_the_worker_stays_in_its_handle() {
+    let handle = WorkerHandle::new(Scripted::new("w", &Journal::default()));
+    let mut startup = std::pin::pin!(handle.startup());
+    let polled = startup.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(matches!(polled, std::task::Poll::Ready(Err(StartError::NoRuntime { .. }))), "{polled:?}");
+    assert_eq!(handle.state(), WorkerState::Init);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(handle.startup()).expect("it starts");
+}
+
+// aio-fluid: a deaf worker ends force-stopped.
+#[tokio::test(start_paused = true)]
+async fn a_deaf_worker_is_aborted_at_its_deadline() {
+    let journal = Journal::default();
+    let worker = start(Scripted::new("w", &journal).run(Act::Deaf).grace(7)).await.expect("it starts");
+    let begun = Instant::now();
+    let outcome = ends(worker.shutdown()).await.expect("it is aborted");
+    assert_eq!((outcome.state(), outcome.ending(), outcome.code()), (WorkerState::ForceStopped, Ending::Forced, 1));
+    assert!(begun.elapsed() >= seconds(7) && begun.elapsed() < seconds(8), "{:?}", begun.elapsed());
+    assert_eq!(
+        journal.lines()[3..],
+        ["w on_shutdown", "w down", "w after_shutdown 1 forced shutdown", "w dropped"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn aio_fluid_fault_a_failed_run_skips_on_shutdown() {
+    for (run, reason) in [(Act::Fail, "run failed: as told"), (Act::Panic, "run panicked: as told")] {
+        let journal = Journal::default();
+        let worker = start(Scripted::new("w", &journal).run(run)).await.expect("it starts");
+        let outcome = ends(worker.wait_for_shutdown()).await;
+        assert_eq!((outcome.state(), outcome.code()), (WorkerState::Failed, 2));
+        let after = format!("w after_shutdown 2 {reason}");
+        assert_eq!(journal.lines()[3..], ["w on_shutdown", "w down", &after, "w dropped"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn aio_fluid_fault_the_error_is_lost_if_nobody_waited_in_time() {
+    let worker = start(Scripted::new("w", &Journal::default()).run(Act::Fail)).await.expect("it starts");
+    let mut states = worker.watch_state();
+    while states.changed().await.is_some() {}
+    // Late, and more than once.
+    for _ in 0..2 {
+        let failed: WorkerFailed = ends(worker.wait_for_shutdown()).await.into_result().expect_err("it failed");
+        assert_eq!(failed.to_string(), "run failed: as told");
+        assert_eq!(ends(worker.shutdown()).await.expect("it has ended").state(), WorkerState::Failed);
+    }
+}
+
+#[tokio::test]
+async fn aio_fluid_fault_an_idle_stop_takes_half_a_second() {
+    let _watchdog = watchdog();
+    // On a real clock, without any timer in the runtime: a stop that waited for one would panic.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+    let worker = Scripted::new("w", &Journal::default());
+    let handle = runtime.spawn(async move { start(worker).await }).await.expect("no panic").expect("it starts");
+    assert!(handle.gracefully_stop());
+    assert_eq!(handle.wait_for_shutdown().await.state(), WorkerState::Stopped);
+    runtime.shutdown_background();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_on_shutdown_is_kept_beside_that_of_run() {
+    let worker = Scripted::new("w", &Journal::default()).run(Act::Fail).on_shutdown(Act::Panic);
+    let worker = start(worker.after_shutdown(Act::Panic)).await.expect("it starts");
+    let outcome = ends(worker.wait_for_shutdown()).await;
+    let hooks: Vec<Hook> = outcome.failures().iter().map(|failure| failure.hook()).collect();
+    assert_eq!(hooks, [Hook::Run, Hook::OnShutdown, Hook::AfterShutdown]);
+    let shown = outcome.into_result().expect_err("it failed").to_string();
+    assert_eq!(
+        shown,
+        "run failed: as told; then on_shutdown panicked: as told; then after_shutdown panicked: as told"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_start_up_is_what_start_returns() {
+    for act in [Act::Fail, Act::Panic] {
+        let journal = Journal::default();
+        let handle = WorkerHandle::new(Scripted::new("w", &journal).on_startup(act.clone()));
+        let error = ends(handle.startup()).await.expect_err("it does not start");
+        let StartError::Failed { name, failure } = &error else { panic!("{error}") };
+        assert_eq!((name.as_str(), failure.is_panic()), ("w", matches!(act, Act::Panic)));
+        // Neither run nor on_shutdown.
+        assert_eq!(journal.lines().len(), 3, "{:?}", journal.lines());
+        assert_eq!(ends(handle.wait_for_shutdown()).await.state(), WorkerState::Failed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_during_start_up_skips_run_and_cleans_up() {
+    let (journal, gate) = (Journal::default(), Arc::new(Notify::new()));
+    let handle = WorkerHandle::new(Scripted::new("w", &journal).on_startup(Act::Await(Arc::clone(&gate))));
+    let (started, ()) = tokio::join!(handle.startup(), async {
+        tokio::task::yield_now().await;
+        assert!(handle.gracefully_stop());
+        assert!(handle.state().is_stopping());
+        gate.notify_one();
+    });
+    assert!(matches!(started, Err(StartError::Stopped { .. })), "{started:?}");
+    assert_eq!(handle.outcome().expect("it ended").state(), WorkerState::Stopped);
+    assert_eq!(
+        journal.lines(),
+        ["w on_startup", "w up", "w on_shutdown", "w down", "w after_shutdown 0 normal shutdown", "w dropped"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_up_that_outlasts_the_deadline_is_aborted_and_not_cleaned_up() {
+    let journal = Journal::default();
+    let handle = WorkerHandle::new(Scripted::new("w", &journal).on_startup(Act::Deaf));
+    let (started, stopped) = tokio::join!(ends(handle.startup()), async {
+        tokio::task::yield_now().await;
+        ends(handle.shutdown()).await
+    });
+    assert!(matches!(started, Err(StartError::Stopped { .. })), "{started:?}");
+    assert_eq!(stopped.expect("it is aborted").state(), WorkerState::ForceStopped);
+    assert_eq!(journal.lines(), ["w on_startup", "w after_shutdown 1 forced shutdown", "w dropped"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_during_on_shutdown_still_ends_with_after_shutdown() {
+    let journal = Journal::default();
+    let worker = start(Scripted::new("w", &journal).on_shutdown(Act::Deaf)).await.expect("it starts");
+    let outcome = ends(worker.shutdown()).await.expect("it is aborted");
+    assert_eq!(outcome.state(), WorkerState::ForceStopped);
+    assert_eq!(journal.lines()[3..], ["w on_shutdown", "w after_shutdown 1 forced shutdown", "w dropped"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_abort_of_run_on_shutdown_is_polled_once() {
+    let journal = Journal::default();
+    let worker = Scripted::new("w", &journal).run(Act::Deaf).on_shutdown(Act::Deaf);
+    let worker = start(worker).await.expect("it starts");
+    let begun = Instant::now();
+    worker.abort();
+    assert_eq!(ends(worker.wait_for_shutdown()).await.state(), WorkerState::ForceStopped);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(journal.lines()[3..], ["w on_shutdown", "w after_shutdown 1 forced shutdown", "w dropped"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aborted_worker_that_fails_on_the_way_is_failed_and_aborted() {
+    let worker = Scripted::new("w", &Journal::default()).run(Act::Deaf).on_shutdown(Act::Fail);
+    let worker = start(worker).await.expect("it starts");
+    worker.abort();
+    let outcome = ends(worker.wait_for_shutdown()).await;
+    assert_eq!((outcome.state(), outcome.is_aborted()), (WorkerState::Failed, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graceful_stop_has_no_deadline_and_a_shutdown_gives_it_one() {
+    let worker = start(Scripted::new("w", &Journal::default()).run(Act::Deaf)).await.expect("it starts");
+    assert!(worker.gracefully_stop());
+    assert!(!worker.gracefully_stop(), "it was asked before");
+    assert!(worker.wait_timeout(seconds(3600)).await.is_none());
+    assert_eq!(worker.state(), WorkerState::Stopping);
+    assert_eq!(ends(worker.shutdown()).await.expect("it is aborted").state(), WorkerState::ForceStopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_earliest_deadline_counts() {
+    let worker = start(Scripted::new("w", &Journal::default()).run(Act::Deaf).grace(100)).await.expect("it starts");
+    let begun = Instant::now();
+    let (long, short) = tokio::join!(worker.shutdown(), async {
+        tokio::task::yield_now().await;
+        worker.shutdown_within(seconds(1)).await
+    });
+    assert_eq!(long.expect("it stops").state(), short.expect("it stops").state());
+    assert!(begun.elapsed() < seconds(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_shutdown_takes_nothing_back() {
+    let worker = start(Scripted::new("w", &Journal::default()).run(Act::Deaf).grace(5)).await.expect("it starts");
+    assert!(tokio::time::timeout(seconds(1), worker.shutdown()).await.is_err());
+    assert_eq!(ends(worker.wait_for_shutdown()).await.state(), WorkerState::ForceStopped);
+}
+
+// aio-fluid: an error or a self-cancel in `run` surfaces from wait.
+#[tokio::test(start_paused = true)]
+async fn a_worker_can_stop_itself() {
+    let worker = start(|cx: WorkerContext| async move {
+        cx.stop();
+        assert!(cx.is_stopping() && cx.deadline().is_some());
+        pending::<()>().await;
+    });
+    let worker = worker.await.expect("it starts");
+    let outcome = ends(worker.wait_for_shutdown()).await;
+    assert_eq!((outcome.state(), worker.state()), (WorkerState::ForceStopped, WorkerState::ForceStopped));
+}
+
+#[tokio::test(start_paused = true)]
+async fn functions_are_workers_too() {
+    let text = String::from("moved in");
+    let worker = start(move |_cx: WorkerContext| async move {
+        match text.as_str() {
+            "moved in" => Err(std::io::Error::other("an error")),
+            _ => Ok(()),
+        }
+    });
+    let worker = worker.await.expect("it starts");
+    assert_eq!(worker.name(), "functions_are_workers_too");
+    let failed = ends(worker.wait_for_shutdown()).await.into_result().expect_err("it failed");
+    let FailureCause::Error(error) = failed.outcome().failures()[0].cause() else { panic!("{failed}") };
+    assert!(error.as_dyn().downcast_ref::<std::io::Error>().is_some());
+
+    let named = worker_fn(|cx: WorkerContext| async move { cx.stopping().await }).with_name("waiter");
+    assert_eq!(start(named).await.expect("it starts").name(), "waiter");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_handle_stops_the_worker_and_detaching_does_not() {
+    for act in [Act::Obey, Act::Deaf] {
+        let worker = start(Scripted::new("w", &Journal::default()).run(act)).await.expect("it starts");
+        let watched = worker.worker();
+        drop(worker);
+        assert!(watched.state().is_stopping());
+        assert!(ends(watched.wait_for_shutdown()).await.state().is_stopped());
+    }
+    let worker = start(Scripted::new("w", &Journal::default())).await.expect("it starts");
+    let worker = worker.detach();
+    assert!(worker.wait_timeout(seconds(3600)).await.is_none());
+    assert!(worker.state().is_running());
+}
+
+#[test]
+fn a_handle_can_be_dropped_in_another_runtime_and_outside_any() {
+    let _watchdog = watchdog();
+    let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
+    let (home, abroad) = (build(), build());
+    let journal = Journal::default();
+    for outside in [true, false] {
+        let worker = home.block_on(start(Scripted::new("w", &journal))).expect("it starts");
+        let watched = worker.worker();
+        if outside {
+            drop(worker);
+        } else {
+            abroad.block_on(async move { drop(worker) });
+        }
+        // Waited for in the other runtime.
+        assert_eq!(abroad.block_on(watched.wait_for_shutdown()).state(), WorkerState::Stopped);
+    }
+}
+
+#[test]
+fn a_runtime_that_is_shut_down_ends_its_workers() {
+    let journal = Journal::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let worker = runtime.block_on(start(Scripted::new("w", &journal))).expect("it starts");
+    drop(runtime);
+    let outcome = worker.outcome().expect("it has ended");
+    assert_eq!((outcome.state(), outcome.ending()), (WorkerState::ForceStopped, Ending::RuntimeGone));
+    let lines = journal.lines();
+    assert_eq!(lines[3..], ["w after_shutdown 1 forced shutdown: its runtime was shut down", "w dropped"]);
+    drop(worker);
+}
+
+#[test]
+fn a_runtime_that_is_shut_down_before_the_first_poll_ends_the_worker_too() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let handle = WorkerHandle::new(Scripted::new("w", &Journal::default()));
+    {
+        let _context = runtime.enter();
+        let mut startup = std::pin::pin!(handle.startup());
+        assert!(startup.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending());
+    }
+    drop(runtime);
+    assert_eq!(handle.outcome().expect("it has ended").ending(), Ending::RuntimeGone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_owns_is_gone_when_its_outcome_is_there() {
+    let owned = Arc::new(());
+    let held = Arc::clone(&owned);
+    let worker = start(move |cx: WorkerContext| async move {
+        let _held = held;
+        cx.stopping().await;
+    });
+    let worker = worker.await.expect("it starts");
+    assert_eq!(Arc::strong_count(&owned), 2);
+    worker.shutdown().await.expect("it stops");
+    assert_eq!(Arc::strong_count(&owned), 1);
+}
+
+struct Bomb;
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("as told");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destructor_that_panics_is_an_outcome() {
+    // In a field, dropped with the worker.
+    struct Carrier(Option<Bomb>);
+    impl workfleet_worker_lifecycle::Worker for Carrier {
+        async fn run(&mut self, _cx: &WorkerContext) -> Result<(), workfleet_worker_lifecycle::WorkerError> {
+            assert!(self.0.is_some());
+            Ok(())
+        }
+    }
+    let worker = start(Carrier(Some(Bomb))).await.expect("it starts");
+    let outcome = ends(worker.wait_for_shutdown()).await;
+    assert_eq!(outcome.failures()[0].hook(), Hook::Drop);
+    // In `run`, dropped by the abort.
+    let worker = start(|_cx: WorkerContext| async move {
+        let _bomb = Bomb;
+        pending::<()>().await;
+    });
+    let worker = worker.await.expect("it starts");
+    worker.abort();
+    let outcome = ends(worker.wait_for_shutdown()).await;
+    assert_eq!((outcome.state(), outcome.failures()[0].hook()), (WorkerState::Failed, Hook::Run));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_cancelled_at_the_end_and_cancelling_it_does_not_stop_the_worker() {
+    let (tokens, mut sent) = tokio::sync::mpsc::unbounded_channel();
+    let done = Arc::new(Notify::new());
+    let go = Arc::clone(&done);
+    let worker = start(move |cx: WorkerContext| async move {
+        cx.cancellation_token().cancel();
+        assert!(!cx.is_stopping());
+        tokens.send(cx.cancellation_token()).expect("the test waits");
+        go.notified().await;
+    });
+    let worker = worker.await.expect("it starts");
+    let token = ends(sent.recv()).await.expect("a token");
+    assert!(!token.is_cancelled() && worker.state().is_running());
+    done.notify_one();
+    assert_eq!(ends(worker.wait_for_shutdown()).await.ending(), Ending::ByItself);
+    assert!(token.is_cancelled());
+}
+
+#[test]
+fn a_worker_that_blocks_its_thread_is_reported_stuck_by_name() {
+    let _watchdog = watchdog();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        // It blocks in the first poll of `run`, on the thread that told of its start-up: who waits for that comes on.
+        let blocker = worker_fn(move |_cx: WorkerContext| async move {
+            // The error is the release.
+            let _ = released.recv();
+        });
+        let worker = tokio::spawn(start(blocker.with_name("blocker"))).await.expect("no panic").expect("it starts");
+        let stuck = worker.shutdown_within(Duration::ZERO).await.expect_err("nothing can abort it");
+        assert_eq!(stuck.name, "blocker");
+        assert!(worker.state().is_stopping() && worker.outcome().is_none());
+        // If it ever returns, its end is told like any other.
+        drop(release);
+        assert_eq!(worker.wait_for_shutdown().await.ending(), Ending::Requested);
+    });
+}
