@@ -67,7 +67,11 @@ impl WorkerContext {
     /// # Cancel safety
     /// That of the future.
     pub async fn until_stopping<F: Future>(&self, future: F) -> Option<F::Output> {
-        self.shared.token.run_until_cancelled(future).await
+        tokio::select! {
+            biased;
+            () = self.stopping() => None,
+            output = future => Some(output),
+        }
     }
 
     /// A token that is cancelled when the worker is asked to stop, and at the latest when it has ended. Cancelling it

@@ -24,7 +24,7 @@ use crate::{
     runner::Runner,
     shared::{Board, Shared, after},
     status::Status,
-    worker::{IntoWorker, Worker},
+    worker::IntoWorker,
 };
 
 /// How long after its deadline a worker that was told to end and does not is called stuck.

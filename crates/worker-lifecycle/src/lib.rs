@@ -7,7 +7,11 @@ mod lifecycle;
 #[cfg(feature = "runtime")]
 mod context;
 #[cfg(feature = "runtime")]
+mod dispatch;
+#[cfg(feature = "runtime")]
 mod error;
+#[cfg(feature = "runtime")]
+mod function;
 #[cfg(feature = "runtime")]
 mod grace;
 #[cfg(feature = "runtime")]
@@ -21,11 +25,15 @@ mod outcome;
 #[cfg(feature = "runtime")]
 mod panic;
 #[cfg(feature = "runtime")]
+mod queue;
+#[cfg(feature = "runtime")]
 mod runner;
 #[cfg(feature = "runtime")]
 mod shared;
 #[cfg(feature = "runtime")]
 mod status;
+#[cfg(feature = "runtime")]
+mod sync;
 #[cfg(feature = "runtime")]
 mod worker;
 
@@ -34,11 +42,17 @@ pub use lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState};
 #[cfg(feature = "runtime")]
 pub use {
     context::WorkerContext,
+    dispatch::{
+        AsyncConsumer, AsyncDispatcher, AsyncHandler, DispatchEvent, Dispatched, Dispatcher, EventError, EventMessage,
+        Handler, HandlerFailure,
+    },
     error::{FailureCause, Hook, StartError, Stuck, WorkerError, WorkerFailed, WorkerFailure},
+    function::WorkerFunction,
     grace::{GRACE_PERIOD_VARIABLE, GracePeriodError},
     group::{ChildId, ChildReport, HeldUp, StopReport},
     handle::{StateWatch, WorkerHandle, WorkerRef, start},
     outcome::{Ending, Outcome},
+    queue::{Leftovers, OnStop, QueueConsumer, QueueConsumerWorker, QueueSender, SendError, SendErrorKind},
     status::{Status, StatusSource},
     worker::{ByFunction, ByTrait, FnWorker, HookOutput, IntoWorker, Role, Worker, worker_fn},
 };

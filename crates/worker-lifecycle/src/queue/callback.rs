@@ -1,0 +1,59 @@
+//! Somebody's function called for a message: its failure is noted and reported, and stops nothing.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::{
+    error::FailureCause,
+    panic::{Caught, catch},
+    worker::HookOutput,
+};
+
+/// Where failures of handlers go: into the log and, if wanted, to somebody's function.
+pub(crate) struct Failures<F> {
+    /// Called for each failure, on the consumer's task.
+    report: Option<Box<dyn FnMut(&F) + Send>>,
+}
+
+impl<F> Failures<F> {
+    pub(crate) fn new() -> Self {
+        Self { report: None }
+    }
+
+    pub(crate) fn set_report(&mut self, report: impl FnMut(&F) + Send + 'static) {
+        self.report = Some(Box::new(report));
+    }
+
+    /// Notes one. `handler` and `cause` say whose it is and what happened.
+    pub(crate) fn note(&mut self, handler: &str, cause: &FailureCause, failure: &F, count: &AtomicU64) {
+        // It orders nothing: it is a number to look at.
+        count.fetch_add(1, Ordering::Relaxed);
+        match cause {
+            FailureCause::Error(error) => tracing::error!(handler, "a handler failed: {error}"),
+            FailureCause::Panic(panic) => tracing::error!(handler, "a handler panicked: {panic}"),
+        }
+        let Some(report) = &mut self.report else { return };
+        if let Err(panic) = catch(|| report(failure)) {
+            tracing::error!(handler, "the report of a failure panicked: {panic}");
+        }
+    }
+}
+
+impl<F> fmt::Debug for Failures<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failures").finish_non_exhaustive()
+    }
+}
+
+/// Calls a handler and awaits what it returns; its error or its panic is the output.
+pub(crate) async fn survive<Fut: Future<Output: HookOutput>>(call: impl FnOnce() -> Fut) -> Result<(), FailureCause> {
+    let called = Caught::new(async { call().await.into_result() });
+    match called.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(FailureCause::Error(error)),
+        Err(panic) => Err(FailureCause::Panic(panic)),
+    }
+}

@@ -1,0 +1,197 @@
+//! The end of a queue that messages are sent into, from any thread.
+
+use std::{
+    collections::VecDeque,
+    error, fmt,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
+
+use tokio::sync::Semaphore;
+
+use crate::{queue::channel::Channel, status::{Status, StatusSource}, sync};
+
+/// What the two ends of a queue share.
+pub(super) struct Link<T> {
+    pub(super) channel: sync::Arc<Channel<T>>,
+    /// A permit for each message that there is room for, if the queue is bounded.
+    pub(super) room: Option<Semaphore>,
+    pub(super) left: Mutex<Left<T>>,
+    /// How many messages have failed, in whatever handles them.
+    pub(super) failures: std::sync::atomic::AtomicU64,
+}
+
+/// What was in the queue when its consumer ended.
+pub(super) struct Left<T> {
+    pub(super) messages: VecDeque<T>,
+    pub(super) discarded: usize,
+}
+
+impl<T: Send> StatusSource for Link<T> {
+    fn add_to(&self, status: &mut Status) {
+        status.queue_size = Some(self.channel.len());
+        let (left, discarded) = {
+            let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            (left.messages.len(), left.discarded)
+        };
+        // It orders nothing: it is a number to look at.
+        let failures = self.failures.load(Ordering::Relaxed);
+        for (key, count) in [("leftovers", left as u64), ("discarded", discarded as u64), ("failures", failures)] {
+            if count > 0 {
+                status.details.insert(key.into(), count.to_string());
+            }
+        }
+    }
+}
+
+/// Sends messages to a queue consumer: from any thread, without async, before the consumer was started too. Clone it for
+/// every sender.
+///
+/// A message whose `send` returned `Ok` is handled, or handed back as a [leftover](Self::leftovers), or counted as
+/// [discarded](Self::discarded). One whose `send` failed comes back in the error.
+pub struct QueueSender<T> {
+    link: Arc<Link<T>>,
+}
+
+impl<T> QueueSender<T> {
+    pub(super) fn new(link: Arc<Link<T>>) -> Self {
+        Self { link }
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// [`SendError`] with the message in it: the consumer has stopped or is about to, or its queue is bounded and full.
+    #[doc(alias = "put_nowait")]
+    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        if let Some(room) = &self.link.room {
+            match room.try_acquire() {
+                // It is given back when the message is taken out.
+                Ok(permit) => permit.forget(),
+                Err(tokio::sync::TryAcquireError::NoPermits) => {
+                    return Err(SendError { message, kind: SendErrorKind::Full });
+                }
+                Err(tokio::sync::TryAcquireError::Closed) => return Err(stopped(message)),
+            }
+        }
+        self.link.channel.push(message).map_err(stopped)
+    }
+
+    /// Sends a message, and waits for room if the queue is bounded and full. Whoever waited first sends first.
+    ///
+    /// # Errors
+    /// [`SendError`] with the message in it: the consumer has stopped or is about to.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the message unsent.
+    pub async fn send_wait(&self, message: T) -> Result<(), SendError<T>> {
+        if let Some(room) = &self.link.room {
+            match room.acquire().await {
+                Ok(permit) => permit.forget(),
+                Err(_closed) => return Err(stopped(message)),
+            }
+        }
+        self.link.channel.push(message).map_err(stopped)
+    }
+
+    /// Whether whatever is sent comes back because the consumer has stopped or is about to.
+    pub fn is_closed(&self) -> bool {
+        self.link.channel.is_closed()
+    }
+
+    /// How many messages nobody has begun to handle.
+    pub fn queue_size(&self) -> usize {
+        self.link.channel.len()
+    }
+
+    /// How many messages were dropped unhandled when the consumer stopped: see [`OnStop`](crate::OnStop).
+    pub fn discarded(&self) -> usize {
+        self.link.left.lock().unwrap_or_else(PoisonError::into_inner).discarded
+    }
+
+    /// Takes the messages that were handed back when the consumer stopped, in the order in which they were sent: see
+    /// [`OnStop`](crate::OnStop). They are there as soon as the worker has ended, and for one taker.
+    pub fn leftovers(&self) -> Leftovers<T> {
+        let mut left = self.link.left.lock().unwrap_or_else(PoisonError::into_inner);
+        Leftovers(std::mem::take(&mut left.messages))
+    }
+}
+
+fn stopped<T>(message: T) -> SendError<T> {
+    SendError { message, kind: SendErrorKind::Stopped }
+}
+
+impl<T> Clone for QueueSender<T> {
+    fn clone(&self) -> Self {
+        Self { link: Arc::clone(&self.link) }
+    }
+}
+
+impl<T> fmt::Debug for QueueSender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueSender").field("queue_size", &self.queue_size()).finish_non_exhaustive()
+    }
+}
+
+/// Messages that nobody has handled, in the order in which they were sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftovers<T>(VecDeque<T>);
+
+impl<T> Iterator for Leftovers<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.0.pop_front()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len(), Some(self.0.len()))
+    }
+}
+
+impl<T> ExactSizeIterator for Leftovers<T> {}
+
+/// A message that was not sent, and why.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SendError<T> {
+    message: T,
+    kind: SendErrorKind,
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendErrorKind {
+    /// The consumer has stopped, or is about to.
+    Stopped,
+    /// The queue is bounded and full.
+    Full,
+}
+
+impl<T> SendError<T> {
+    /// Why it was not sent.
+    pub fn kind(&self) -> SendErrorKind {
+        self.kind
+    }
+
+    /// The message.
+    pub fn into_message(self) -> T {
+        self.message
+    }
+}
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            SendErrorKind::Stopped => "the consumer takes no more messages",
+            SendErrorKind::Full => "the consumer's queue is full",
+        })
+    }
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl<T> error::Error for SendError<T> {}
