@@ -66,6 +66,8 @@ pub enum Hook {
     AfterShutdown,
     /// The worker's own `Drop`.
     Drop,
+    /// The function that makes a child anew: see [`ChildSpec::new`](crate::ChildSpec::new).
+    Factory,
 }
 
 impl fmt::Display for Hook {
@@ -76,6 +78,7 @@ impl fmt::Display for Hook {
             Self::OnShutdown => "on_shutdown",
             Self::AfterShutdown => "after_shutdown",
             Self::Drop => "drop",
+            Self::Factory => "its factory",
         })
     }
 }

@@ -3,6 +3,9 @@
 //! Placeholder front page.
 
 mod lifecycle;
+mod restart;
+#[cfg(test)]
+mod testing;
 
 #[cfg(feature = "runtime")]
 mod context;
@@ -38,6 +41,7 @@ mod sync;
 mod worker;
 
 pub use lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState};
+pub use restart::{Backoff, Budget, Charge, Charges, Streak};
 
 #[cfg(feature = "runtime")]
 pub use {
@@ -49,7 +53,10 @@ pub use {
     error::{FailureCause, Hook, StartError, Stuck, WorkerError, WorkerFailed, WorkerFailure},
     function::WorkerFunction,
     grace::{GRACE_PERIOD_VARIABLE, GracePeriodError},
-    group::{ChildId, ChildReport, HeldUp, StopReport},
+    group::{
+        AddError, BySpec, Child, ChildId, ChildReport, ChildSpec, GroupError, HeldUp, IntoChild, RemoveError, Restart,
+        StopOrder, StopReport, Strategy, Workers, WorkersControl,
+    },
     handle::{StateWatch, WorkerHandle, WorkerRef, start},
     outcome::{Ending, Outcome},
     queue::{Leftovers, OnStop, QueueConsumer, QueueConsumerWorker, QueueSender, SendError, SendErrorKind},

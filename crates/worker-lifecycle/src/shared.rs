@@ -167,7 +167,7 @@ impl Shared {
     fn tell_parent(&self, what: Occurrence) {
         if let Some(parent) = &self.parent {
             // A group that is gone has abandoned this child, and said so in its report.
-            let _ = parent.events.send(ChildEvent { child: parent.child, life: parent.life, what });
+            let _ = parent.events.send(ChildEvent::new(parent.child, parent.life, what));
         }
     }
 
@@ -195,11 +195,12 @@ impl Shared {
     }
 }
 
+/// No clock reaches it.
+pub(crate) const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 /// This long from now; a time that no clock reaches counts as thirty years.
 pub(crate) fn after(period: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-    let now = Instant::now();
-    now.checked_add(period).unwrap_or_else(|| now + FAR)
+    Instant::now() + period.min(FAR)
 }
 
 impl fmt::Debug for Shared {

@@ -1,10 +1,20 @@
 //! Groups: workers that are started, watched, restarted and stopped together.
 
+mod control;
+mod core;
+mod driver;
 mod report;
 mod roster;
+mod spec;
+mod workers;
 
+pub use control::{AddError, Child, RemoveError, WorkersControl};
+pub use core::{Restart, StopOrder, Strategy};
+pub use driver::GroupError;
 pub use report::{ChildReport, HeldUp, StopReport};
 pub(crate) use roster::Roster;
+pub use spec::{BySpec, ChildSpec, IntoChild};
+pub use workers::Workers;
 
 use std::fmt;
 
@@ -12,7 +22,7 @@ use crate::outcome::Outcome;
 
 /// A child of a group: unique in it, also among children of the same name. It stays the same when the child is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChildId(pub(crate) u64);
+pub struct ChildId(u64);
 
 impl fmt::Display for ChildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -22,13 +32,19 @@ impl fmt::Display for ChildId {
 
 /// Which of a child's lives: 1 is the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Life(pub(crate) u32);
+pub(crate) struct Life(u32);
 
 /// What a child tells its group.
 pub(crate) struct ChildEvent {
-    pub(crate) child: ChildId,
-    pub(crate) life: Life,
-    pub(crate) what: Occurrence,
+    child: ChildId,
+    life: Life,
+    what: Occurrence,
+}
+
+impl ChildEvent {
+    pub(crate) fn new(child: ChildId, life: Life, what: Occurrence) -> Self {
+        Self { child, life, what }
+    }
 }
 
 pub(crate) enum Occurrence {

@@ -78,6 +78,8 @@ pub(crate) enum Act {
     Await(Arc<Notify>),
     /// Waits to be asked to stop, then this long.
     Linger(Duration),
+    /// Waits this long, then panics.
+    PanicAfter(Duration),
     /// Runs for this long, unless it is asked to stop.
     Last(Duration, bool),
 }
@@ -98,6 +100,10 @@ impl Act {
             Self::Linger(time) => {
                 cx.stopping().await;
                 tokio::time::sleep(*time).await;
+            }
+            Self::PanicAfter(time) => {
+                tokio::time::sleep(*time).await;
+                panic!("as told");
             }
             Self::Last(time, fails) => {
                 let lasted = cx.until_stopping(tokio::time::sleep(*time)).await;

@@ -1,0 +1,134 @@
+//! Changing a group from outside, while it runs.
+
+use std::fmt;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    error::{StartError, Stuck},
+    group::{ChildId, ChildSpec, IntoChild},
+    handle::WorkerRef,
+    outcome::Outcome,
+};
+
+/// What the group's task is asked. Each asker waits for the answer, so there are at most as many as askers.
+pub(super) enum Command {
+    Add(ChildSpec, oneshot::Sender<Result<Child, AddError>>),
+    Remove(ChildId, oneshot::Sender<Result<Outcome, RemoveError>>),
+}
+
+/// What was asked of a group: nobody's question is left unanswered, and no child is lost.
+pub(super) struct Commands(pub(super) mpsc::UnboundedReceiver<Command>);
+
+impl Commands {
+    /// Takes no more, and refuses what is there.
+    pub(super) fn refuse(&mut self) {
+        self.0.close();
+        while let Ok(command) = self.0.try_recv() {
+            // Who asked may have gone: a child is dropped then, as it would be with them.
+            match command {
+                Command::Add(spec, answer) => drop(answer.send(Err(AddError::Stopped(Some(spec))))),
+                Command::Remove(_, answer) => drop(answer.send(Err(RemoveError::Stopped))),
+            }
+        }
+    }
+}
+
+impl Drop for Commands {
+    fn drop(&mut self) {
+        self.refuse();
+    }
+}
+
+/// Adds children to a group and removes them, from anywhere. Clone it freely; dropping it does nothing.
+#[derive(Clone)]
+pub struct WorkersControl {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// A child that was added while its group ran.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Child {
+    /// Which child: what [`WorkersControl::remove`] takes.
+    pub id: ChildId,
+    /// Its present life. If it is restarted, the next is another.
+    pub worker: WorkerRef,
+}
+
+impl WorkersControl {
+    pub(super) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
+        Self { commands }
+    }
+
+    /// Adds a child and waits until it is up. Before the group is started, that is waited for too.
+    ///
+    /// # Errors
+    /// [`AddError::Stopped`] with the child in it: the group is stopping, has stopped or was dropped.
+    /// [`AddError::Start`]: the child did not come up; it is no member then, and the group is as before.
+    ///
+    /// # Cancel safety
+    /// The child is added by the first poll. Dropping the future afterwards changes nothing.
+    #[doc(alias = "add_workers")]
+    pub async fn add<Kind>(&self, child: impl IntoChild<Kind>) -> Result<Child, AddError> {
+        let (answer, answered) = oneshot::channel();
+        if let Err(mpsc::error::SendError(command)) = self.commands.send(Command::Add(child.into_child(), answer)) {
+            return Err(match command {
+                Command::Add(child, _) => AddError::Stopped(Some(child)),
+                Command::Remove(..) => AddError::Stopped(None),
+            });
+        }
+        // Unanswered only if its runtime dropped the group's task.
+        answered.await.unwrap_or(Err(AddError::Stopped(None)))
+    }
+
+    /// Removes a child: stops it within its grace period and waits for its end. One that waits to be restarted is removed
+    /// at once, with the outcome of its last life.
+    ///
+    /// # Errors
+    /// [`RemoveError::Unknown`]: there is no such child, or no more. [`RemoveError::Stopped`]: the group is stopping or
+    /// has stopped, and its children with it. [`RemoveError::Stuck`]: it was removed, and blocks its thread.
+    ///
+    /// # Cancel safety
+    /// The child is removed by the first poll. Dropping the future afterwards changes nothing.
+    pub async fn remove(&self, child: ChildId) -> Result<Outcome, RemoveError> {
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(Command::Remove(child, answer)).is_err() {
+            return Err(RemoveError::Stopped);
+        }
+        answered.await.unwrap_or(Err(RemoveError::Stopped))
+    }
+}
+
+impl fmt::Debug for WorkersControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkersControl").finish_non_exhaustive()
+    }
+}
+
+/// Why a child was not added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// The group is stopping or has stopped. Here is the child; it is gone if the group's runtime was shut down with it.
+    #[error("the group takes no more children: it is stopping or has stopped")]
+    Stopped(Option<ChildSpec>),
+    /// It did not come up.
+    #[error(transparent)]
+    Start(StartError),
+}
+
+/// Why a child was not removed, or not properly.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// There is no such child.
+    #[error("the group has no child {0}")]
+    Unknown(ChildId),
+    /// The group is stopping or has stopped.
+    #[error("the group is stopping or has stopped")]
+    Stopped,
+    /// It is no child any more, but it blocks its thread.
+    #[error(transparent)]
+    Stuck(Stuck),
+}

@@ -1,0 +1,666 @@
+//! What a group decides: whom to start, stop and restart, and when. A core: no clock, no task, no channel, no randomness.
+//!
+//! Children that are to be started in order form a *batch*: its children start one after the other, each once the one
+//! before is up, none before all that have to stop first have, and none before the batch is due. At the start of the group
+//! there is one batch of all; a restart makes one of those that it affects.
+//!
+//! Invariants:
+//! - A child that is pending or starting, or stops to be restarted, is in exactly one batch; no other child is in any.
+//! - A child's deadline is never later than the group's.
+//! - Once the group is stopping, nothing is started any more.
+//! - Each life that was started ends exactly once: by an end that was handled, or given up as stuck.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use super::{ChildId, Life};
+use crate::{
+    handle::STUCK_AFTER,
+    restart::{Backoff, Budget, Charge, Charges, Streak},
+    shared::FAR,
+};
+
+/// When a child is restarted. An end that does not lead to a restart stops the group, unless the child
+/// [may end](crate::ChildSpec::may_end).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Restart {
+    /// Never.
+    #[default]
+    Never,
+    /// When it failed or was aborted, not when it ended by itself.
+    OnFailure,
+    /// Whenever it ends without having been asked to.
+    Always,
+}
+
+/// Who is restarted with a child that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// Nobody.
+    #[default]
+    OneForOne,
+    /// Every other child that can be made anew: they are stopped first, then all start in order.
+    OneForAll,
+    /// Those that start after it and can be made anew: they are stopped first, then all start in order.
+    RestForOne,
+}
+
+/// In which order a group stops its children.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StopOrder {
+    /// All at once.
+    #[default]
+    Concurrent,
+    /// Phase by phase, the last first. Children of one phase stop at once.
+    ReversePhases,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Config {
+    pub(super) strategy: Strategy,
+    pub(super) stop_order: StopOrder,
+    pub(super) backoff: Backoff,
+    pub(super) budget: Budget,
+}
+
+/// A child as the core knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Traits {
+    pub(super) phase: u32,
+    pub(super) restart: Restart,
+    pub(super) may_end: bool,
+    /// It can be made anew.
+    pub(super) is_renewable: bool,
+}
+
+/// What a life is like, which is known when it begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LifeTraits {
+    pub(super) grace: Duration,
+    /// It sees to its deadline itself, and is never stuck.
+    pub(super) is_group: bool,
+}
+
+/// What the driver has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Start this life of a child, then say so by [`Supervisor::launched`].
+    Start(ChildId, Life),
+    /// Ask it to stop by this deadline; again, if it has become earlier.
+    Stop(ChildId, Instant),
+    /// It will be restarted at this time at the earliest.
+    Waits(ChildId, Instant),
+    /// It is stuck and counts as ended.
+    GaveUp(ChildId),
+    /// It was removed and has ended, or its first start failed.
+    Gone(ChildId),
+}
+
+/// Why a group stops of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A child of the first batch did not come up.
+    DidNotStart(ChildId),
+    /// A child ended that may not, and is not restarted.
+    Ended { child: ChildId, failed: bool },
+    /// A child is to be restarted, and the budget is spent.
+    Exhausted(ChildId),
+    /// A child is to be stopped for a restart, and is stuck.
+    Stuck(ChildId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The first batch is not up.
+    Starting,
+    Running,
+    Stopping,
+    /// Nobody lives any more.
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It has ended for good, or will not be started any more.
+    Down,
+    /// It waits in its batch.
+    Pending,
+    Starting,
+    Up,
+    Stopping { deadline: Instant, then: Then },
+}
+
+/// What comes after a child has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Down,
+    Restart,
+    Remove,
+}
+
+#[derive(Debug)]
+struct Child {
+    traits: Traits,
+    life_traits: LifeTraits,
+    state: State,
+    life: Life,
+    /// Of the first batch, and not up yet.
+    is_initial: bool,
+    /// Was up in any life.
+    was_up: bool,
+    up_since: Option<Instant>,
+    batch: Option<u64>,
+    streak: Streak,
+}
+
+impl Child {
+    fn lives(&self) -> bool {
+        matches!(self.state, State::Starting | State::Up | State::Stopping { .. })
+    }
+}
+
+/// The order in which children start.
+type Key = (u32, ChildId);
+
+#[derive(Debug, Default)]
+struct Batch {
+    waiting: BTreeSet<Key>,
+    starting: Option<ChildId>,
+    /// How many have to end before the first may start.
+    stopping: usize,
+    /// Until when it has to wait.
+    due: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Batch(u64),
+    Stuck(ChildId),
+}
+
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    config: Config,
+    mode: Mode,
+    verdict: Option<Verdict>,
+    children: BTreeMap<ChildId, Child>,
+    next_child: u64,
+    batches: BTreeMap<u64, Batch>,
+    next_batch: u64,
+    timers: BTreeSet<(Instant, Timer)>,
+    charges: Charges,
+    /// How many children of the first batch are not up.
+    initial_left: usize,
+    /// How many children live, by phase.
+    living: BTreeMap<u32, usize>,
+    /// While the group is stopping: the phase from which on all were asked to.
+    asked_down_to: Option<u32>,
+    /// The group's own deadline, once it has one.
+    deadline: Option<Instant>,
+    effects: VecDeque<Effect>,
+}
+
+impl Supervisor {
+    /// A group in which the children that are added before [`start`](Self::start) make the first batch.
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            mode: Mode::Starting,
+            verdict: None,
+            children: BTreeMap::new(),
+            next_child: 0,
+            batches: BTreeMap::from([(0, Batch::default())]),
+            next_batch: 1,
+            timers: BTreeSet::new(),
+            charges: Charges::new(config.budget),
+            initial_left: 0,
+            living: BTreeMap::new(),
+            asked_down_to: None,
+            deadline: None,
+            effects: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        self.verdict
+    }
+
+    /// Adds a child to the first batch.
+    pub(super) fn add_initial(&mut self, traits: Traits) -> ChildId {
+        let id = self.insert(traits, 0, true);
+        self.initial_left += 1;
+        id
+    }
+
+    /// The first batch is complete.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.advance(now, 0);
+        self.check_started();
+    }
+
+    /// Adds a child to a group that was started; `None` if it is stopping.
+    pub(super) fn add(&mut self, now: Instant, traits: Traits) -> Option<ChildId> {
+        // While the first batch starts, whoever is added takes its place in the order.
+        let batch = match self.mode {
+            Mode::Starting => 0,
+            Mode::Running => self.new_batch(None),
+            Mode::Stopping | Mode::Ended => return None,
+        };
+        let id = self.insert(traits, batch, false);
+        self.advance(now, batch);
+        Some(id)
+    }
+
+    fn insert(&mut self, traits: Traits, batch: u64, is_initial: bool) -> ChildId {
+        let id = ChildId(self.next_child);
+        self.next_child += 1;
+        self.batches.entry(batch).or_default().waiting.insert((traits.phase, id));
+        let child = Child {
+            traits,
+            life_traits: LifeTraits { grace: Duration::ZERO, is_group: false },
+            state: State::Pending,
+            life: Life(0),
+            is_initial,
+            was_up: false,
+            up_since: None,
+            batch: Some(batch),
+            streak: Streak::new(self.config.backoff, u32::MAX),
+        };
+        self.children.insert(id, child);
+        id
+    }
+
+    /// Removes a child, stopping it first if it lives: [`Effect::Gone`] follows. Returns whether it is there and the group
+    /// is not stopping.
+    pub(super) fn remove(&mut self, now: Instant, id: ChildId) -> bool {
+        if matches!(self.mode, Mode::Stopping | Mode::Ended) {
+            return false;
+        }
+        let Some(child) = self.children.get(&id) else { return false };
+        let state = child.state;
+        let batch = self.leave_batch(id);
+        self.no_longer_initial(id);
+        match state {
+            State::Down | State::Pending => self.delete(id),
+            State::Starting | State::Up => self.ask_to_stop(now, id, Then::Remove),
+            State::Stopping { deadline, .. } => self.set_state(id, State::Stopping { deadline, then: Then::Remove }),
+        }
+        self.advance_if_any(now, batch);
+        true
+    }
+
+    /// A life was started, as [`Effect::Start`] asked.
+    pub(super) fn launched(&mut self, id: ChildId, traits: LifeTraits) {
+        if let Some(child) = self.children.get_mut(&id) {
+            child.life_traits = traits;
+        }
+    }
+
+    /// A life is up.
+    pub(super) fn handle_up(&mut self, now: Instant, id: ChildId, life: Life) {
+        let Some(child) = self.children.get_mut(&id).filter(|child| child.life == life) else { return };
+        // It was asked to stop before this was heard.
+        if child.state != State::Starting {
+            return;
+        }
+        child.state = State::Up;
+        child.was_up = true;
+        child.up_since = Some(now);
+        let batch = self.leave_batch(id);
+        self.no_longer_initial(id);
+        self.advance_if_any(now, batch);
+    }
+
+    /// A life has ended.
+    pub(super) fn handle_ended(&mut self, now: Instant, id: ChildId, life: Life, failed: bool, jitter: u8) {
+        let Some(child) = self.children.get(&id).filter(|child| child.life == life && child.lives()) else { return };
+        match child.state {
+            State::Stopping { then, .. } => self.has_stopped(now, id, then),
+            _ => self.ended_unasked(now, id, failed, jitter),
+        }
+        self.stop_next_phase(now);
+    }
+
+    /// Whatever was to happen by now.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, timer)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.pop_first();
+            match timer {
+                Timer::Batch(batch) => {
+                    if let Some(batch) = self.batches.get_mut(&batch) {
+                        batch.due = None;
+                    }
+                    self.advance(now, batch);
+                }
+                Timer::Stuck(id) => self.give_up(now, id),
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Stops every child. Again, it does nothing.
+    pub(super) fn stop(&mut self, now: Instant) {
+        if matches!(self.mode, Mode::Stopping | Mode::Ended) {
+            return;
+        }
+        self.mode = Mode::Stopping;
+        self.batches.clear();
+        self.timers.retain(|(_, timer)| matches!(timer, Timer::Stuck(_)));
+        for child in self.children.values_mut() {
+            child.batch = None;
+            match &mut child.state {
+                State::Pending => child.state = State::Down,
+                State::Stopping { then: then @ Then::Restart, .. } => *then = Then::Down,
+                _ => {}
+            }
+        }
+        self.stop_next_phase(now);
+    }
+
+    /// Sets the group's deadline, if it is earlier than the one it has: no child has a later one.
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        if self.deadline.is_some_and(|earlier| earlier <= deadline) {
+            return;
+        }
+        self.deadline = Some(deadline);
+        let later: Vec<ChildId> = self
+            .children
+            .iter()
+            .filter(|(_, child)| matches!(child.state, State::Stopping { deadline: own, .. } if own > deadline))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in later {
+            self.set_stop_deadline(id, deadline);
+        }
+    }
+
+    // Stopping.
+
+    fn ask_to_stop(&mut self, now: Instant, id: ChildId, then: Then) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        let own = now + child.life_traits.grace.min(FAR);
+        let deadline = self.deadline.map_or(own, |deadline| deadline.min(own));
+        child.state = State::Stopping { deadline, then };
+        self.set_stop_deadline(id, deadline);
+    }
+
+    /// Tells a child that is stopping its deadline, and when it is stuck.
+    fn set_stop_deadline(&mut self, id: ChildId, new: Instant) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        let State::Stopping { deadline, .. } = &mut child.state else { return };
+        let before = std::mem::replace(deadline, new);
+        if !child.life_traits.is_group {
+            self.timers.remove(&(before + STUCK_AFTER, Timer::Stuck(id)));
+            self.timers.insert((new + STUCK_AFTER, Timer::Stuck(id)));
+        }
+        self.effects.push_back(Effect::Stop(id, new));
+    }
+
+    fn has_stopped(&mut self, now: Instant, id: ChildId, then: Then) {
+        self.forget_stuck_timer(id);
+        match then {
+            Then::Down => self.set_state(id, State::Down),
+            Then::Remove => self.delete(id),
+            Then::Restart => {
+                self.set_state(id, State::Pending);
+                if let Some(number) = self.children.get(&id).and_then(|child| child.batch) {
+                    if let Some(batch) = self.batches.get_mut(&number) {
+                        batch.stopping -= 1;
+                    }
+                    self.advance(now, number);
+                }
+            }
+        }
+    }
+
+    fn forget_stuck_timer(&mut self, id: ChildId) {
+        if let Some(Child { state: State::Stopping { deadline, .. }, .. }) = self.children.get(&id) {
+            self.timers.remove(&(*deadline + STUCK_AFTER, Timer::Stuck(id)));
+        }
+    }
+
+    fn give_up(&mut self, now: Instant, id: ChildId) {
+        let Some(Child { state: State::Stopping { then, .. }, .. }) = self.children.get(&id) else { return };
+        let then = *then;
+        self.effects.push_back(Effect::GaveUp(id));
+        match then {
+            Then::Remove => self.delete(id),
+            Then::Down => self.set_state(id, State::Down),
+            // Two of it at a time would be worse than none.
+            Then::Restart => {
+                self.leave_batch(id);
+                self.set_state(id, State::Down);
+                self.give_verdict(now, Verdict::Stuck(id));
+            }
+        }
+        self.stop_next_phase(now);
+    }
+
+    /// While the group is stopping: asks those to stop whose turn it is, and sees whether all have.
+    fn stop_next_phase(&mut self, now: Instant) {
+        if self.mode != Mode::Stopping {
+            return;
+        }
+        let Some((&last, _)) = self.living.last_key_value() else {
+            self.mode = Mode::Ended;
+            return;
+        };
+        let from = match self.config.stop_order {
+            StopOrder::Concurrent => 0,
+            StopOrder::ReversePhases => last,
+        };
+        // Once per phase: afterwards all of them are stopping.
+        if self.asked_down_to.is_some_and(|phase| phase <= from) {
+            return;
+        }
+        self.asked_down_to = Some(from);
+        let asked: Vec<ChildId> = self
+            .children
+            .iter()
+            .filter(|(_, child)| child.traits.phase >= from && matches!(child.state, State::Starting | State::Up))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in asked {
+            self.ask_to_stop(now, id, Then::Down);
+        }
+    }
+
+    // Ends and restarts.
+
+    fn ended_unasked(&mut self, now: Instant, id: ChildId, failed: bool, jitter: u8) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        let (traits, was_up) = (child.traits, child.was_up);
+        let is_restarted = match traits.restart {
+            Restart::Never => false,
+            Restart::OnFailure => failed,
+            Restart::Always => true,
+        };
+        if child.up_since.take().is_some_and(|since| now.saturating_duration_since(since) >= self.config.backoff.longest()) {
+            child.streak.progress();
+        }
+        let is_initial = child.is_initial;
+        let batch = self.leave_batch(id);
+        self.set_state(id, State::Down);
+        if self.mode == Mode::Stopping {
+            // Its turn had not come.
+        } else if is_initial {
+            self.give_verdict(now, Verdict::DidNotStart(id));
+        } else if !was_up {
+            self.delete(id);
+        } else if is_restarted && traits.is_renewable {
+            if self.charges.charge(now) {
+                self.restart(now, id, jitter);
+            } else {
+                self.give_verdict(now, Verdict::Exhausted(id));
+            }
+        } else if !traits.may_end {
+            self.give_verdict(now, Verdict::Ended { child: id, failed });
+        }
+        self.advance_if_any(now, batch);
+    }
+
+    fn give_verdict(&mut self, now: Instant, verdict: Verdict) {
+        self.verdict.get_or_insert(verdict);
+        self.stop(now);
+    }
+
+    fn restart(&mut self, now: Instant, id: ChildId, jitter: u8) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        let due = now + child.streak.ended(now, Charge::Certain, jitter);
+        let key = (child.traits.phase, id);
+        let is_affected = |(other, child): (&ChildId, &Child)| {
+            let is_alike = match self.config.strategy {
+                Strategy::OneForOne => false,
+                Strategy::OneForAll => true,
+                Strategy::RestForOne => (child.traits.phase, *other) > key,
+            };
+            let is_there = !matches!(child.state, State::Down | State::Stopping { then: Then::Down | Then::Remove, .. });
+            *other == id || (is_alike && is_there && child.traits.is_renewable && !child.is_initial)
+        };
+        let affected: BTreeSet<Key> = self
+            .children
+            .iter()
+            .filter(|(id, child)| is_affected((id, child)))
+            .map(|(id, child)| (child.traits.phase, *id))
+            .collect();
+        let number = self.new_batch(Some(due));
+        let mut left = BTreeSet::new();
+        // Who started last is asked to stop first.
+        for (_, id) in affected.iter().rev().copied() {
+            left.extend(self.leave_batch(id));
+            let Some(child) = self.children.get_mut(&id) else { continue };
+            child.batch = Some(number);
+            let has_to_stop = child.lives();
+            match child.state {
+                State::Starting | State::Up => self.ask_to_stop(now, id, Then::Restart),
+                State::Stopping { .. } => {}
+                State::Down | State::Pending => child.state = State::Pending,
+            }
+            if let Some(batch) = self.batches.get_mut(&number) {
+                batch.stopping += usize::from(has_to_stop);
+            }
+            self.effects.push_back(Effect::Waits(id, due));
+        }
+        if let Some(batch) = self.batches.get_mut(&number) {
+            batch.waiting = affected;
+        }
+        self.timers.insert((due, Timer::Batch(number)));
+        left.into_iter().for_each(|batch| self.advance(now, batch));
+        self.handle_timeout(now);
+    }
+
+    // Batches.
+
+    fn new_batch(&mut self, due: Option<Instant>) -> u64 {
+        let number = self.next_batch;
+        self.next_batch += 1;
+        self.batches.insert(number, Batch { due, ..Batch::default() });
+        number
+    }
+
+    /// Takes a child out of its batch, and returns that, for others in it may start now.
+    fn leave_batch(&mut self, id: ChildId) -> Option<u64> {
+        let child = self.children.get_mut(&id)?;
+        let number = child.batch.take()?;
+        let batch = self.batches.get_mut(&number)?;
+        batch.waiting.remove(&(child.traits.phase, id));
+        if batch.starting == Some(id) {
+            batch.starting = None;
+        }
+        if matches!(child.state, State::Stopping { then: Then::Restart, .. }) {
+            batch.stopping -= 1;
+        }
+        Some(number)
+    }
+
+    fn advance_if_any(&mut self, now: Instant, batch: Option<u64>) {
+        if let Some(batch) = batch {
+            self.advance(now, batch);
+        }
+    }
+
+    /// Starts the next child of a batch, if that may be.
+    fn advance(&mut self, now: Instant, number: u64) {
+        let Some(batch) = self.batches.get_mut(&number) else { return };
+        if batch.starting.is_some() || batch.stopping > 0 || batch.due.is_some_and(|due| due > now) {
+            return;
+        }
+        let Some((phase, id)) = batch.waiting.pop_first() else {
+            // The first batch takes in whoever is added before all of it is up.
+            if number != 0 || self.mode != Mode::Starting {
+                self.batches.remove(&number);
+            }
+            return;
+        };
+        batch.starting = Some(id);
+        let Some(child) = self.children.get_mut(&id) else { return };
+        child.state = State::Starting;
+        child.life = Life(child.life.0 + 1);
+        self.effects.push_back(Effect::Start(id, child.life));
+        *self.living.entry(phase).or_default() += 1;
+    }
+
+    // Children.
+
+    /// The one place where a child stops living.
+    fn set_state(&mut self, id: ChildId, state: State) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        let lived = child.lives();
+        child.state = state;
+        if lived && !child.lives() {
+            self.has_died(id);
+        }
+    }
+
+    fn has_died(&mut self, id: ChildId) {
+        let Some(child) = self.children.get(&id) else { return };
+        let phase = child.traits.phase;
+        if let Some(living) = self.living.get_mut(&phase) {
+            *living -= 1;
+            if *living == 0 {
+                self.living.remove(&phase);
+            }
+        }
+    }
+
+    fn delete(&mut self, id: ChildId) {
+        self.set_state(id, State::Down);
+        if self.children.remove(&id).is_some() {
+            self.effects.push_back(Effect::Gone(id));
+        }
+    }
+
+    fn no_longer_initial(&mut self, id: ChildId) {
+        let was_initial = match self.children.get_mut(&id) {
+            Some(child) => std::mem::take(&mut child.is_initial),
+            None => false,
+        };
+        self.initial_left -= usize::from(was_initial);
+        self.check_started();
+    }
+
+    fn check_started(&mut self) {
+        if self.mode == Mode::Starting && self.initial_left == 0 {
+            self.mode = Mode::Running;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

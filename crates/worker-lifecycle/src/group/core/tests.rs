@@ -1,0 +1,1 @@
+//! The core of a group against what it promises.

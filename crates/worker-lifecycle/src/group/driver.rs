@@ -1,0 +1,473 @@
+//! The driver of a group: feeds the core with what children, callers and clocks say, and carries out its effects.
+//!
+//! Invariants:
+//! - One task does all of it, so that nothing here is shared but the roster, which others only read.
+//! - Whoever asked gets an answer: at the latest when the group has ended.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    AddError, Child, ChildEvent, ChildId, ChildReport, ChildSpec, Life, Occurrence, RemoveError, Roster, StopReport,
+    control::{Command, Commands},
+    core::{Config, Effect, LifeTraits, Mode, Supervisor, Verdict},
+    roster::Entry,
+};
+use crate::{
+    context::WorkerContext,
+    error::{StartError, Stuck, WorkerError},
+    handle::{STUCK_AFTER, WorkerRef},
+    lifecycle::WorkerState,
+    outcome::Outcome,
+    shared::{Board, Parent, Shared},
+};
+
+/// How many events of children are handled before their effects are carried out.
+const EVENT_BATCH: usize = 128;
+
+/// A child as its driver knows it.
+struct Slot {
+    spec: ChildSpec,
+    name: String,
+    /// Its present or last life.
+    worker: Option<WorkerRef>,
+    /// Why its last life did not even begin.
+    refused: Option<StartError>,
+    /// When it was asked to stop.
+    asked: Option<Instant>,
+    /// Waits for its first start.
+    added: Option<oneshot::Sender<Result<Child, AddError>>>,
+    /// Wait for its removal.
+    removed: Vec<oneshot::Sender<Result<Outcome, RemoveError>>>,
+    is_stuck: bool,
+}
+
+impl Slot {
+    fn new(spec: ChildSpec) -> Self {
+        let name = spec.name();
+        Self {
+            spec,
+            name,
+            worker: None,
+            refused: None,
+            asked: None,
+            added: None,
+            removed: Vec::new(),
+            is_stuck: false,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.worker.as_ref().and_then(WorkerRef::outcome).unwrap_or_else(Outcome::never_started)
+    }
+
+    /// Why it did not come up, or how it failed, in words.
+    fn failure(&self) -> String {
+        match &self.refused {
+            Some(refused) => refused.to_string(),
+            None => self.outcome().to_string(),
+        }
+    }
+
+    fn stuck(&self) -> Stuck {
+        Stuck { name: self.name.clone(), overdue: STUCK_AFTER }
+    }
+}
+
+/// How a group failed: because of which child.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// A child did not come up with the group.
+    #[error("the child `{child}` did not start: {reason}")]
+    DidNotStart {
+        /// Its name.
+        child: String,
+        /// How it failed.
+        reason: String,
+    },
+    /// A child failed that is not restarted.
+    #[error("the child `{child}` failed: {reason}")]
+    Failed {
+        /// Its name.
+        child: String,
+        /// How it failed.
+        reason: String,
+    },
+    /// A child ended that should be restarted, and the budget is spent.
+    #[error("the child `{child}` ended, and the budget of {limit} restarts within {window:?} is spent: {reason}")]
+    Exhausted {
+        /// Its name.
+        child: String,
+        /// How it ended.
+        reason: String,
+        /// The budget's limit.
+        limit: u32,
+        /// The budget's window.
+        window: Duration,
+    },
+    /// A child was to be stopped for a restart and is stuck.
+    #[error("the child `{child}` is stuck and cannot be restarted")]
+    Stuck {
+        /// Its name.
+        child: String,
+    },
+}
+
+pub(super) struct Driver {
+    core: Supervisor,
+    config: Config,
+    slots: HashMap<ChildId, Slot>,
+    events: mpsc::UnboundedReceiver<ChildEvent>,
+    /// For the children's ends of `events`.
+    to_events: mpsc::UnboundedSender<ChildEvent>,
+    /// Closed when the group stops taking children.
+    commands: Commands,
+    roster: Arc<Roster>,
+    cx: WorkerContext,
+    board: watch::Receiver<Board>,
+    /// When it began to stop, and who has stopped since.
+    stopping_since: Option<Instant>,
+    stopped: Vec<ChildReport>,
+    /// Children that failed while they were being stopped.
+    failed_stopping: Vec<GroupError>,
+}
+
+/// Random, as far as spreading delays needs it.
+fn jitter() -> u8 {
+    RandomState::new().build_hasher().finish() as u8
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+impl Driver {
+    pub(super) fn new(
+        config: Config,
+        children: Vec<ChildSpec>,
+        commands: Commands,
+        roster: Arc<Roster>,
+        cx: &WorkerContext,
+    ) -> Self {
+        let (to_events, events) = mpsc::unbounded_channel();
+        let mut driver = Self {
+            core: Supervisor::new(config),
+            config,
+            slots: HashMap::with_capacity(children.len()),
+            events,
+            to_events,
+            commands,
+            roster,
+            cx: cx.clone(),
+            board: cx.shared().board.subscribe(),
+            stopping_since: None,
+            stopped: Vec::new(),
+            failed_stopping: Vec::new(),
+        };
+        for child in children {
+            let id = driver.core.add_initial(child.traits());
+            driver.take_in(id, Slot::new(child));
+        }
+        driver
+    }
+
+    /// Starts all children. If one does not come up, stops the others and fails; if the group is asked to stop meanwhile,
+    /// leaves the rest to [`stop`](Self::stop).
+    pub(super) async fn start(&mut self) -> Result<(), WorkerError> {
+        self.core.start(now());
+        self.drive(|core, cx| core.mode() != Mode::Starting || cx.is_stopping()).await;
+        let Some(verdict) = self.core.verdict() else { return Ok(()) };
+        // `on_shutdown` does not follow a start-up that failed.
+        self.cx.stop();
+        let stopped = self.stop().await;
+        self.error(verdict).map_or(stopped, |error| Err(error.into()))
+    }
+
+    /// Watches over the children until the group is to stop.
+    pub(super) async fn run(&mut self) -> Result<(), WorkerError> {
+        self.drive(|core, cx| core.mode() == Mode::Stopping || core.mode() == Mode::Ended || cx.is_stopping()).await;
+        let Some(verdict) = self.core.verdict() else { return Ok(()) };
+        self.cx.stop();
+        self.error(verdict).map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Stops all children, waits for them, and reports.
+    pub(super) async fn stop(&mut self) -> Result<(), WorkerError> {
+        let since = *self.stopping_since.get_or_insert_with(Instant::now);
+        self.heed_deadline();
+        self.core.stop(now());
+        self.drive(|core, _| core.mode() == Mode::Ended).await;
+        self.refuse_commands();
+        let mut children = std::mem::take(&mut self.stopped);
+        children.sort_by_key(|child| child.outcome.is_err());
+        self.roster.set_report(StopReport { took: since.elapsed(), children });
+        match self.failed_stopping.first() {
+            Some(error) => Err(error.clone().into()),
+            None => Ok(()),
+        }
+    }
+
+    async fn drive(&mut self, mut is_done: impl FnMut(&Supervisor, &WorkerContext) -> bool) {
+        loop {
+            self.carry_out();
+            if is_done(&self.core, &self.cx) {
+                return;
+            }
+            let due = self.core.poll_timeout();
+            let timer = async {
+                match due {
+                    Some(due) => sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                // The board lives as long as the group's context.
+                _ = self.board.changed() => self.heed_deadline(),
+                Some(event) = self.events.recv() => {
+                    self.handle(event);
+                    for _ in 1..EVENT_BATCH {
+                        let Ok(event) = self.events.try_recv() else { break };
+                        self.handle(event);
+                    }
+                }
+                Some(command) = self.commands.0.recv() => self.obey(command),
+                () = timer => self.core.handle_timeout(now()),
+            }
+        }
+    }
+
+    /// The group's own deadline is every child's.
+    fn heed_deadline(&mut self) {
+        let deadline = self.board.borrow_and_update().deadline;
+        if let Some(deadline) = deadline {
+            self.core.set_deadline(deadline.into_std());
+        }
+    }
+
+    // What comes in.
+
+    fn handle(&mut self, ChildEvent { child, life, what }: ChildEvent) {
+        match what {
+            Occurrence::Up => {
+                self.core.handle_up(now(), child, life);
+                let Some(slot) = self.slots.get_mut(&child) else { return };
+                if let (Some(added), Some(worker)) = (slot.added.take(), &slot.worker) {
+                    // Who asked may have gone: the child stays.
+                    let _ = added.send(Ok(Child { id: child, worker: worker.clone() }));
+                }
+            }
+            Occurrence::Ended(outcome) => {
+                let failed = outcome.state() != WorkerState::Stopped;
+                self.note_end(child, life, &outcome);
+                self.core.handle_ended(now(), child, life, failed, jitter());
+            }
+        }
+    }
+
+    /// Keeps what the report needs.
+    fn note_end(&mut self, child: ChildId, life: Life, outcome: &Outcome) {
+        let Some(slot) = self.slots.get_mut(&child) else { return };
+        let is_removed = !slot.removed.is_empty();
+        let Some(asked) = slot.asked.take() else { return };
+        tracing::trace!(child = slot.name, life = life.0, "child stopped");
+        if self.core.mode() != Mode::Stopping || slot.is_stuck {
+            return;
+        }
+        let report =
+            ChildReport { id: child, name: slot.name.clone(), took: asked.elapsed(), outcome: Ok(outcome.clone()) };
+        self.stopped.push(report);
+        if outcome.state() == WorkerState::Failed && !is_removed {
+            let reason = outcome.to_string();
+            self.failed_stopping.push(GroupError::Failed { child: slot.name.clone(), reason });
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Add(spec, answer) => match self.core.add(now(), spec.traits()) {
+                Some(id) => self.take_in(id, Slot { added: Some(answer), ..Slot::new(spec) }),
+                // Who asked may have gone: the child is dropped, as it would be with them.
+                None => drop(answer.send(Err(AddError::Stopped(Some(spec))))),
+            },
+            Command::Remove(id, answer) => {
+                let Some(slot) = self.slots.get_mut(&id) else {
+                    // Who asked may have gone.
+                    let _ = answer.send(Err(RemoveError::Unknown(id)));
+                    return;
+                };
+                slot.removed.push(answer);
+                if !self.core.remove(now(), id)
+                    && let Some(answer) = slot.removed.pop()
+                {
+                    let _ = answer.send(Err(RemoveError::Stopped));
+                }
+            }
+        }
+    }
+
+    /// Whoever still waits for a child's first start learns that it will not come.
+    fn refuse_commands(&mut self) {
+        self.commands.refuse();
+        for slot in self.slots.values_mut() {
+            if let Some(added) = slot.added.take() {
+                let name = slot.name.clone();
+                // Who asked may have gone.
+                let _ = added.send(Err(AddError::Start(StartError::Stopped { name })));
+            }
+        }
+    }
+
+    fn take_in(&mut self, id: ChildId, slot: Slot) {
+        let traits = slot.spec.traits();
+        self.roster.insert(Entry {
+            id,
+            name: slot.name.clone(),
+            phase: traits.phase,
+            worker: None,
+            restarts: 0,
+            may_end: traits.may_end,
+            is_waiting: false,
+        });
+        self.slots.insert(id, slot);
+    }
+
+    // What goes out.
+
+    fn carry_out(&mut self) {
+        if self.core.mode() == Mode::Stopping {
+            self.stopping_since.get_or_insert_with(Instant::now);
+        }
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Start(id, life) => self.launch(id, life),
+                Effect::Stop(id, deadline) => {
+                    if let Some(slot) = self.slots.get_mut(&id) {
+                        slot.asked.get_or_insert_with(Instant::now);
+                        if let Some(worker) = &slot.worker {
+                            worker.shared().request_stop(Some(deadline.into()));
+                        }
+                    }
+                }
+                Effect::Waits(id, due) => {
+                    self.roster.update(id, |entry| entry.is_waiting = true);
+                    if let Some(slot) = self.slots.get(&id) {
+                        let delay = Instant::from_std(due).saturating_duration_since(Instant::now());
+                        tracing::warn!(child = slot.name, ?delay, "restarting a child that ended: {}", slot.failure());
+                    }
+                }
+                Effect::GaveUp(id) => self.note_stuck(id),
+                Effect::Gone(id) => self.let_go(id),
+            }
+        }
+    }
+
+    fn launch(&mut self, id: ChildId, life: Life) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let group = Arc::downgrade(self.cx.shared());
+        let parent = Parent { group, events: self.to_events.clone(), child: id, life };
+        slot.asked = None;
+        match slot.spec.launch(parent) {
+            Ok(shared) => {
+                slot.refused = None;
+                slot.name = shared.name.to_string();
+                let worker = WorkerRef::new(Arc::clone(&shared));
+                slot.worker = Some(worker.clone());
+                self.roster.update(id, |entry| {
+                    entry.name.clone_from(&slot.name);
+                    entry.worker = Some(worker);
+                    entry.restarts = life.0 - 1;
+                    entry.is_waiting = false;
+                });
+                self.core.launched(id, life_traits(&shared));
+            }
+            Err(refused) => {
+                slot.refused = Some(refused);
+                self.core.handle_ended(now(), id, life, true, jitter());
+            }
+        }
+    }
+
+    fn note_stuck(&mut self, id: ChildId) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        slot.is_stuck = true;
+        tracing::error!(child = slot.name, "a child is stuck: it blocks its thread and cannot be aborted");
+        let took = slot.asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+        let stuck = slot.stuck();
+        slot.removed.drain(..).for_each(|removed| drop(removed.send(Err(RemoveError::Stuck(stuck.clone())))));
+        self.stopped.push(ChildReport { id, name: slot.name.clone(), took, outcome: Err(stuck) });
+    }
+
+    fn let_go(&mut self, id: ChildId) {
+        self.roster.remove(id);
+        let Some(mut slot) = self.slots.remove(&id) else { return };
+        if let Some(added) = slot.added.take() {
+            let _ = added.send(Err(AddError::Start(why_not_up(&slot))));
+        }
+        let outcome = slot.outcome();
+        slot.removed.into_iter().for_each(|removed| drop(removed.send(Ok(outcome.clone()))));
+    }
+
+    /// What the group fails with, if it does.
+    fn error(&self, verdict: Verdict) -> Option<GroupError> {
+        let of = |id: &ChildId| match self.slots.get(id) {
+            Some(slot) => (slot.name.clone(), slot.failure()),
+            None => (id.to_string(), String::new()),
+        };
+        Some(match verdict {
+            Verdict::Ended { failed: false, .. } => return None,
+            Verdict::Ended { child, failed: true } => {
+                let (child, reason) = of(&child);
+                GroupError::Failed { child, reason }
+            }
+            Verdict::DidNotStart(child) => {
+                let (child, reason) = of(&child);
+                GroupError::DidNotStart { child, reason }
+            }
+            Verdict::Exhausted(child) => {
+                let (child, reason) = of(&child);
+                let budget = self.config.budget;
+                GroupError::Exhausted { child, reason, limit: budget.limit(), window: budget.window() }
+            }
+            Verdict::Stuck(child) => GroupError::Stuck { child: of(&child).0 },
+        })
+    }
+}
+
+/// Reached with living children only if the runtime drops the group's task: then they go too, whoever runs them.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if self.core.mode() == Mode::Ended {
+            return;
+        }
+        for worker in self.slots.values().filter_map(|slot| slot.worker.as_ref()) {
+            worker.abort();
+        }
+    }
+}
+
+fn life_traits(shared: &Shared) -> LifeTraits {
+    LifeTraits { grace: shared.grace.clone().unwrap_or_default(), is_group: shared.is_group() }
+}
+
+/// Why a child that was added did not come up.
+fn why_not_up(slot: &Slot) -> StartError {
+    let name = slot.name.clone();
+    if let Some(refused) = &slot.refused {
+        return refused.clone();
+    }
+    match slot.outcome().failures().first() {
+        Some(failure) => StartError::Failed { name, failure: failure.clone() },
+        None => StartError::Stopped { name },
+    }
+}

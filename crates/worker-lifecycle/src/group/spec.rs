@@ -1,0 +1,161 @@
+//! A child of a group, before it is started.
+
+use std::{fmt, sync::Arc};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    error::{FailureCause, Hook, StartError, WorkerFailure},
+    group::core::{Restart, Traits},
+    name,
+    panic::catch,
+    runner::Runner,
+    shared::{Parent, Shared},
+    worker::{IntoWorker, Worker},
+};
+
+/// The erased twin of a worker, or of what makes one: it can be started as somebody's child.
+trait Launch: Send {
+    /// What its name will be, as far as that is known before it is made.
+    fn name(&self) -> String;
+
+    /// Starts a life of it, and returns that at once.
+    fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError>;
+}
+
+fn spawn<W: Worker>(worker: W, parent: Parent) -> Result<Arc<Shared>, StartError> {
+    let shared = Shared::new(&worker, Some(parent));
+    let runtime: Handle = shared.begin()?;
+    runtime.spawn(Runner::new(worker, Arc::clone(&shared)).live());
+    Ok(shared)
+}
+
+/// A worker that is there, for its one life.
+struct Once<W>(Option<W>);
+
+impl<W: Worker> Launch for Once<W> {
+    fn name(&self) -> String {
+        self.0.as_ref().map_or_else(name::of_type::<W>, |worker| worker.name().into_owned())
+    }
+
+    fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError> {
+        match self.0.take() {
+            Some(worker) => spawn(worker, parent),
+            // The core restarts nothing that cannot be made anew.
+            None => Err(StartError::Stopped { name: name::of_type::<W>() }),
+        }
+    }
+}
+
+/// A function that makes a worker for each life.
+struct Factory<F>(F);
+
+impl<W: Worker, F: FnMut() -> W + Send> Launch for Factory<F> {
+    fn name(&self) -> String {
+        name::of_type::<W>()
+    }
+
+    fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError> {
+        match catch(&mut self.0) {
+            Ok(worker) => spawn(worker, parent),
+            Err(panic) => {
+                let failure = WorkerFailure::new(Hook::Factory, FailureCause::Panic(panic));
+                Err(StartError::Failed { name: self.name(), failure })
+            }
+        }
+    }
+}
+
+/// A child of a group: a worker, or a function that makes one, and what is to be done when it ends.
+///
+/// ```
+/// use workfleet_worker_lifecycle::{ChildSpec, Restart, WorkerContext, Workers};
+///
+/// let crawler = ChildSpec::new(|| |cx: WorkerContext| async move { cx.stopping().await });
+/// let group = Workers::new("site").with_child(crawler.with_restart(Restart::OnFailure).with_phase(1));
+/// ```
+pub struct ChildSpec {
+    launch: Box<dyn Launch>,
+    traits: Traits,
+}
+
+impl ChildSpec {
+    /// A child that `make` makes anew for each life, so that it can be restarted: by default, whenever it fails or is
+    /// aborted. `make` is called on the group's task.
+    pub fn new<Kind, W: IntoWorker<Kind>>(mut make: impl FnMut() -> W + Send + 'static) -> Self {
+        let launch = Box::new(Factory(move || make().into_worker()));
+        let traits = Traits { phase: 0, restart: Restart::OnFailure, may_end: false, is_renewable: true };
+        Self { launch, traits }
+    }
+
+    /// A worker that lives once: it cannot be restarted, and its end stops the group.
+    pub fn once<Kind>(worker: impl IntoWorker<Kind>) -> Self {
+        let launch = Box::new(Once(Some(worker.into_worker())));
+        let traits = Traits { phase: 0, restart: Restart::Never, may_end: false, is_renewable: false };
+        Self { launch, traits }
+    }
+
+    /// Sets when it is restarted. One that was given [`once`](Self::once) never is.
+    #[must_use]
+    pub fn with_restart(mut self, restart: Restart) -> Self {
+        self.traits.restart = restart;
+        self
+    }
+
+    /// Sets its phase. Children start phase by phase, in each in the order in which they were added, and each waits until
+    /// the one before is up. The default is 0.
+    #[must_use]
+    pub fn with_phase(mut self, phase: u32) -> Self {
+        self.traits.phase = phase;
+        self
+    }
+
+    /// Lets it end without stopping the group, if it is not restarted: it is a job rather than a service. If it fails,
+    /// its status and the log tell.
+    #[must_use]
+    #[doc(alias = "significant")]
+    pub fn may_end(mut self) -> Self {
+        self.traits.may_end = true;
+        self
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.launch.name()
+    }
+
+    pub(super) fn traits(&self) -> Traits {
+        self.traits
+    }
+
+    pub(super) fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError> {
+        self.launch.launch(parent)
+    }
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChildSpec").field("name", &self.name()).field("traits", &self.traits).finish()
+    }
+}
+
+/// What can be a child: a [`ChildSpec`], or anything that can be started, which then lives once.
+pub trait IntoChild<Kind> {
+    /// Becomes a child.
+    fn into_child(self) -> ChildSpec;
+}
+
+/// The kind of [`IntoChild`] that is a [`ChildSpec`] already.
+#[derive(Debug)]
+pub enum BySpec {}
+
+impl IntoChild<BySpec> for ChildSpec {
+    fn into_child(self) -> ChildSpec {
+        self
+    }
+}
+
+impl<Kind, W: IntoWorker<Kind>> IntoChild<(Kind,)> for W {
+    fn into_child(self) -> ChildSpec {
+        ChildSpec::once(self)
+    }
+}
