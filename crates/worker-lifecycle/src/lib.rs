@@ -55,7 +55,7 @@ pub use {
     grace::{GRACE_PERIOD_VARIABLE, GracePeriodError},
     group::{
         AddError, BySpec, Child, ChildId, ChildReport, ChildSpec, GroupError, HeldUp, IntoChild, RemoveError, Restart,
-        StopOrder, StopReport, Strategy, Workers, WorkersControl,
+        StopOrder, StopReport, RestartStrategy, Workers, WorkersControl,
     },
     handle::{StateWatch, WorkerHandle, WorkerRef, start},
     outcome::{Ending, Outcome},

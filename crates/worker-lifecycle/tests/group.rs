@@ -14,7 +14,7 @@ use std::{
 use support::{Act, Journal, Scripted, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
-    AddError, Backoff, Budget, ChildSpec, Ending, RemoveError, Restart, StartError, Status, StopOrder, Strategy,
+    AddError, Backoff, Budget, ChildSpec, Ending, RemoveError, Restart, StartError, Status, StopOrder, RestartStrategy,
     WorkerContext, WorkerHandle, WorkerState, Workers, start, worker_fn,
 };
 
@@ -318,9 +318,9 @@ async fn a_child_that_may_end_stops_nothing() {
 #[tokio::test(start_paused = true)]
 async fn strategies_restart_the_others_too() {
     for (strategy, expected) in [
-        (Strategy::OneForOne, [1, 2, 1]),
-        (Strategy::OneForAll, [2, 2, 2]),
-        (Strategy::RestForOne, [1, 2, 2]),
+        (RestartStrategy::OneForOne, [1, 2, 1]),
+        (RestartStrategy::OneForAll, [2, 2, 2]),
+        (RestartStrategy::RestForOne, [1, 2, 2]),
     ] {
         let journal = Journal::default();
         let (before, lives_before) = restarted("before", &journal, Act::Obey);

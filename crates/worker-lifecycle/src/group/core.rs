@@ -37,7 +37,7 @@ pub enum Restart {
 
 /// Who is restarted with a child that is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Strategy {
+pub enum RestartStrategy {
     /// Nobody.
     #[default]
     OneForOne,
@@ -59,7 +59,7 @@ pub enum StopOrder {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Config {
-    pub(super) strategy: Strategy,
+    pub(super) strategy: RestartStrategy,
     pub(super) stop_order: StopOrder,
     pub(super) backoff: Backoff,
     pub(super) budget: Budget,
@@ -129,7 +129,12 @@ enum State {
     Pending,
     Starting,
     Up,
-    Stopping { deadline: Instant, then: Then },
+    Stopping {
+        deadline: Instant,
+        /// When it is given up. A deadline that has passed leaves it the time to be aborted.
+        stuck_at: Instant,
+        then: Then,
+    },
 }
 
 /// What comes after a child has stopped.
@@ -289,7 +294,9 @@ impl Supervisor {
         match state {
             State::Down | State::Pending => self.delete(id),
             State::Starting | State::Up => self.ask_to_stop(now, id, Then::Remove),
-            State::Stopping { deadline, .. } => self.set_state(id, State::Stopping { deadline, then: Then::Remove }),
+            State::Stopping { deadline, stuck_at, .. } => {
+                self.set_state(id, State::Stopping { deadline, stuck_at, then: Then::Remove });
+            }
         }
         self.advance_if_any(now, batch);
         true
@@ -374,7 +381,7 @@ impl Supervisor {
     }
 
     /// Sets the group's deadline, if it is earlier than the one it has: no child has a later one.
-    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+    pub(super) fn set_deadline(&mut self, now: Instant, deadline: Instant) {
         if self.deadline.is_some_and(|earlier| earlier <= deadline) {
             return;
         }
@@ -386,7 +393,7 @@ impl Supervisor {
             .map(|(id, _)| *id)
             .collect();
         for id in later {
-            self.set_stop_deadline(id, deadline);
+            self.set_stop_deadline(now, id, deadline);
         }
     }
 
@@ -396,18 +403,19 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(&id) else { return };
         let own = now + child.life_traits.grace.min(FAR);
         let deadline = self.deadline.map_or(own, |deadline| deadline.min(own));
-        child.state = State::Stopping { deadline, then };
-        self.set_stop_deadline(id, deadline);
+        child.state = State::Stopping { deadline, stuck_at: deadline, then };
+        self.set_stop_deadline(now, id, deadline);
     }
 
     /// Tells a child that is stopping its deadline, and when it is stuck.
-    fn set_stop_deadline(&mut self, id: ChildId, new: Instant) {
+    fn set_stop_deadline(&mut self, now: Instant, id: ChildId, new: Instant) {
         let Some(child) = self.children.get_mut(&id) else { return };
-        let State::Stopping { deadline, .. } = &mut child.state else { return };
-        let before = std::mem::replace(deadline, new);
+        let State::Stopping { deadline, stuck_at, .. } = &mut child.state else { return };
+        *deadline = new;
+        let before = std::mem::replace(stuck_at, new.max(now) + STUCK_AFTER);
         if !child.life_traits.is_group {
-            self.timers.remove(&(before + STUCK_AFTER, Timer::Stuck(id)));
-            self.timers.insert((new + STUCK_AFTER, Timer::Stuck(id)));
+            self.timers.remove(&(before, Timer::Stuck(id)));
+            self.timers.insert((*stuck_at, Timer::Stuck(id)));
         }
         self.effects.push_back(Effect::Stop(id, new));
     }
@@ -430,8 +438,8 @@ impl Supervisor {
     }
 
     fn forget_stuck_timer(&mut self, id: ChildId) {
-        if let Some(Child { state: State::Stopping { deadline, .. }, .. }) = self.children.get(&id) {
-            self.timers.remove(&(*deadline + STUCK_AFTER, Timer::Stuck(id)));
+        if let Some(Child { state: State::Stopping { stuck_at, .. }, .. }) = self.children.get(&id) {
+            self.timers.remove(&(*stuck_at, Timer::Stuck(id)));
         }
     }
 
@@ -526,9 +534,9 @@ impl Supervisor {
         let key = (child.traits.phase, id);
         let is_affected = |(other, child): (&ChildId, &Child)| {
             let is_alike = match self.config.strategy {
-                Strategy::OneForOne => false,
-                Strategy::OneForAll => true,
-                Strategy::RestForOne => (child.traits.phase, *other) > key,
+                RestartStrategy::OneForOne => false,
+                RestartStrategy::OneForAll => true,
+                RestartStrategy::RestForOne => (child.traits.phase, *other) > key,
             };
             let is_there = !matches!(child.state, State::Down | State::Stopping { then: Then::Down | Then::Remove, .. });
             *other == id || (is_alike && is_there && child.traits.is_renewable && !child.is_initial)

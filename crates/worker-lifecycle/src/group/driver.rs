@@ -251,7 +251,7 @@ impl Driver {
     fn heed_deadline(&mut self) {
         let deadline = self.board.borrow_and_update().deadline;
         if let Some(deadline) = deadline {
-            self.core.set_deadline(deadline.into_std());
+            self.core.set_deadline(now(), deadline.into_std());
         }
     }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use super::{
-    ChildSpec, IntoChild, Roster, StopOrder, Strategy, WorkersControl,
+    ChildSpec, IntoChild, Roster, StopOrder, RestartStrategy, WorkersControl,
     control::Commands,
     core::Config,
     driver::Driver,
@@ -100,7 +100,7 @@ impl Workers {
 
     /// Sets who is restarted with a child that is. The default is nobody.
     #[must_use]
-    pub fn with_strategy(mut self, strategy: Strategy) -> Self {
+    pub fn with_strategy(mut self, strategy: RestartStrategy) -> Self {
         self.config.strategy = strategy;
         self
     }

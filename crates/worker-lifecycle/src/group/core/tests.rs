@@ -1,1 +1,406 @@
-//! The core of a group against what it promises.
+//! The core of a group in a small world: children that come up, end, listen or not, on a clock that only the test moves.
+//!
+//! The world knows nothing of batches: it keeps who lives, who was asked to stop and by when, and who waits until when, and
+//! holds every effect against that.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::cases;
+
+const GRACE: Duration = Duration::from_millis(300);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(400));
+const WINDOW: Duration = Duration::from_millis(1000);
+
+/// What may happen. Numbers choose among the children that there are.
+#[derive(Clone, Debug)]
+enum Step {
+    Up(usize),
+    End(usize, bool),
+    Add(Traits),
+    Remove(usize),
+    Pass(u64),
+    Deadline(u64),
+    Stop,
+}
+
+fn traits() -> impl Strategy<Value = Traits> {
+    let restart = prop_oneof![1 => Just(Restart::Never), 3 => Just(Restart::OnFailure), 3 => Just(Restart::Always)];
+    (0_u32..3, restart, any::<bool>(), prop::bool::weighted(0.8)).prop_map(|(phase, restart, may_end, is_renewable)| Traits {
+        phase,
+        restart,
+        may_end,
+        is_renewable,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => (0_usize..8).prop_map(Step::Up),
+        6 => (0_usize..8, any::<bool>()).prop_map(|(child, failed)| Step::End(child, failed)),
+        2 => traits().prop_map(Step::Add),
+        1 => (0_usize..8).prop_map(Step::Remove),
+        8 => (0_u64..400).prop_map(Step::Pass),
+        1 => (0_u64..600).prop_map(Step::Deadline),
+        1 => Just(Step::Stop),
+    ]
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let strategy = prop_oneof![Just(RestartStrategy::OneForOne), Just(RestartStrategy::OneForAll), Just(RestartStrategy::RestForOne)];
+    let stop_order = prop_oneof![Just(StopOrder::Concurrent), Just(StopOrder::ReversePhases)];
+    (strategy, stop_order, 0_u32..6).prop_map(|(strategy, stop_order, limit)| Config {
+        strategy,
+        stop_order,
+        backoff: BACKOFF,
+        budget: Budget::new(limit, WINDOW),
+    })
+}
+
+/// A child as the world sees it.
+#[derive(Debug)]
+struct Seen {
+    traits: Traits,
+    is_group: bool,
+    /// It was there at the start of the group, and has never been up.
+    is_awaited: bool,
+    lives: Option<Life>,
+    is_up: bool,
+    last_life: Life,
+    asked: Option<Instant>,
+    /// When it was asked last.
+    asked_at: Option<Instant>,
+    waits_until: Option<Instant>,
+    is_stuck: bool,
+    is_removing: bool,
+    is_gone: bool,
+}
+
+struct World {
+    core: Supervisor,
+    config: Config,
+    now: Instant,
+    begin: Instant,
+    children: BTreeMap<ChildId, Seen>,
+    deadline: Option<Instant>,
+    is_stopping: bool,
+    restarts: Vec<Instant>,
+    trace: Vec<String>,
+}
+
+impl World {
+    fn new(now: Instant, config: Config, initial: &[Traits]) -> Self {
+        let mut world = Self {
+            core: Supervisor::new(config),
+            config,
+            now,
+            begin: now,
+            children: BTreeMap::new(),
+            deadline: None,
+            is_stopping: false,
+            restarts: Vec::new(),
+            trace: Vec::new(),
+        };
+        for traits in initial {
+            let id = world.core.add_initial(*traits);
+            world.meet(id, *traits, true);
+        }
+        world.core.start(now);
+        world.carry_out(None);
+        world
+    }
+
+    fn meet(&mut self, id: ChildId, traits: Traits, is_awaited: bool) {
+        let seen = Seen {
+            traits,
+            is_group: id.0.is_multiple_of(5),
+            is_awaited,
+            lives: None,
+            is_up: false,
+            last_life: Life(0),
+            asked: None,
+            asked_at: None,
+            waits_until: None,
+            is_stuck: false,
+            is_removing: false,
+            is_gone: false,
+        };
+        assert!(self.children.insert(id, seen).is_none(), "an id is never used again");
+    }
+
+    fn nth(&self, number: usize) -> Option<ChildId> {
+        let there: Vec<ChildId> =
+            self.children.iter().filter(|(_, seen)| !seen.is_gone).map(|(id, _)| *id).collect();
+        there.get(number % there.len().max(1)).copied()
+    }
+
+    fn take(&mut self, step: &Step) {
+        let mut ended_unasked = None;
+        match step {
+            Step::Up(number) => {
+                let Some(id) = self.nth(*number) else { return };
+                let Some(seen) = self.children.get_mut(&id) else { return };
+                let Some(life) = seen.lives else { return };
+                if seen.is_up || seen.is_stuck {
+                    return;
+                }
+                seen.is_up = true;
+                if seen.asked.is_none() {
+                    seen.is_awaited = false;
+                }
+                self.core.handle_up(self.now, id, life);
+            }
+            Step::End(number, failed) => {
+                let Some(id) = self.nth(*number) else { return };
+                let Some(seen) = self.children.get_mut(&id) else { return };
+                let Some(life) = seen.lives.take() else { return };
+                let (was_up, was_asked) = (std::mem::take(&mut seen.is_up), seen.asked.take().is_some());
+                if !was_asked {
+                    ended_unasked = Some((id, *failed, was_up));
+                }
+                self.core.handle_ended(self.now, id, life, *failed, 128);
+                // Told twice, it is heard once.
+                let effects = self.core.effects.clone();
+                self.core.handle_ended(self.now, id, life, *failed, 128);
+                assert_eq!(self.core.effects, effects);
+            }
+            Step::Add(traits) => match self.core.add(self.now, *traits) {
+                Some(id) => {
+                    assert!(!self.is_stopping);
+                    self.meet(id, *traits, false);
+                }
+                None => assert!(self.is_stopping),
+            },
+            Step::Remove(number) => {
+                let Some(id) = self.nth(*number) else { return };
+                let is_removed = self.core.remove(self.now, id);
+                assert_eq!(is_removed, !self.is_stopping);
+                if is_removed && let Some(seen) = self.children.get_mut(&id) {
+                    seen.is_removing = true;
+                    seen.is_awaited = false;
+                }
+            }
+            Step::Pass(millis) => {
+                self.now += Duration::from_millis(*millis);
+                self.core.handle_timeout(self.now);
+            }
+            Step::Deadline(millis) => {
+                let deadline = self.now + Duration::from_millis(*millis);
+                self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+                self.core.set_deadline(self.now, deadline);
+                // Only who is asked to stop is given a deadline.
+                self.is_stopping = true;
+                self.core.stop(self.now);
+            }
+            Step::Stop => {
+                self.is_stopping = true;
+                self.core.stop(self.now);
+            }
+        }
+        self.carry_out(ended_unasked);
+    }
+
+    /// Holds every effect against what the world knows, and carries it out.
+    fn carry_out(&mut self, ended_unasked: Option<(ChildId, bool, bool)>) {
+        let was_stopping = self.is_stopping;
+        if self.core.verdict().is_some() {
+            self.is_stopping = true;
+        }
+        let mut has_restarted = false;
+        while let Some(effect) = self.core.poll_effect() {
+            self.trace.push(format!("{:?} {:?} {effect:?}", self.now - self.begin, self.core.mode()));
+            match effect {
+                Effect::Start(id, life) => self.check_start(id, life),
+                Effect::Stop(id, deadline) => self.check_stop(id, deadline),
+                Effect::Waits(id, due) => {
+                    assert!(due <= self.now + BACKOFF.longest());
+                    let seen = self.children.get_mut(&id).expect("it is there");
+                    assert!(seen.traits.is_renewable && !seen.is_removing);
+                    seen.waits_until = Some(due);
+                    has_restarted = true;
+                }
+                Effect::GaveUp(id) => {
+                    let seen = self.children.get_mut(&id).expect("it is there");
+                    let since = seen.asked.max(seen.asked_at).expect("it was asked");
+                    assert!(!seen.is_group && self.now >= since + STUCK_AFTER, "it had no time to be aborted");
+                    assert!(seen.lives.is_some());
+                    seen.is_stuck = true;
+                }
+                Effect::Gone(id) => {
+                    let seen = self.children.get_mut(&id).expect("it is there");
+                    assert!(!seen.is_gone && (seen.lives.is_none() || seen.is_stuck));
+                    seen.is_gone = true;
+                }
+            }
+        }
+        if let Some((id, failed, was_up)) = ended_unasked {
+            self.check_policy(id, failed, was_up, was_stopping, has_restarted);
+        }
+        self.check_always();
+    }
+
+    fn check_start(&mut self, id: ChildId, life: Life) {
+        assert!(!self.is_stopping, "nothing is started any more");
+        let now = self.now;
+        let key = |id: ChildId, seen: &Seen| (seen.traits.phase, id);
+        let own = key(id, &self.children[&id]);
+        for (other, seen) in &self.children {
+            if self.children[&id].is_awaited && key(*other, seen) < own {
+                assert!(!seen.is_awaited, "{other} was to start before {id}");
+            }
+            // Whoever stops to be restarted together has stopped before any of them starts again.
+            let is_affected = match self.config.strategy {
+                RestartStrategy::OneForOne => false,
+                RestartStrategy::OneForAll => true,
+                RestartStrategy::RestForOne => key(*other, seen) > own,
+            };
+            if life.0 > 1 && is_affected && seen.asked.is_some() && !seen.is_removing && !seen.is_stuck {
+                assert!(seen.lives.is_none(), "{other} lives while {id} starts again");
+            }
+        }
+        let seen = self.children.get_mut(&id).expect("it is there");
+        assert!(seen.lives.is_none() && !seen.is_gone && !seen.is_removing && !seen.is_stuck);
+        assert_eq!(life, Life(seen.last_life.0 + 1));
+        assert!(seen.waits_until.take().is_none_or(|due| due <= now), "it is started before it is due");
+        (seen.lives, seen.last_life) = (Some(life), life);
+        self.core.launched(id, LifeTraits { grace: GRACE, is_group: id.0.is_multiple_of(5) });
+    }
+
+    fn check_stop(&mut self, id: ChildId, deadline: Instant) {
+        assert!(self.deadline.is_none_or(|own| deadline <= own), "a child outlives its group's deadline");
+        assert!(deadline <= self.now + GRACE);
+        let phase = self.children[&id].traits.phase;
+        let is_first = self.children[&id].asked.is_none();
+        if is_first && self.is_stopping && self.config.stop_order == StopOrder::ReversePhases {
+            let later = self.children.values().find(|seen| {
+                seen.traits.phase > phase && seen.lives.is_some() && !seen.is_stuck && seen.asked.is_none()
+            });
+            assert!(later.is_none(), "{id} is asked before {later:?}");
+        }
+        let seen = self.children.get_mut(&id).expect("it is there");
+        assert!(seen.lives.is_some(), "only who lives is asked to stop");
+        assert!(seen.asked.is_none_or(|before| deadline < before), "asked again only to stop earlier");
+        (seen.asked, seen.asked_at) = (Some(deadline), Some(self.now));
+    }
+
+    /// What an end that nobody asked for leads to.
+    fn check_policy(&mut self, id: ChildId, failed: bool, was_up: bool, was_stopping: bool, has_restarted: bool) {
+        let seen = &self.children[&id];
+        if was_stopping {
+            assert!(!has_restarted);
+            return;
+        }
+        if !was_up && seen.is_awaited {
+            assert_eq!(self.core.verdict(), Some(Verdict::DidNotStart(id)));
+            return;
+        }
+        if !was_up && seen.last_life == Life(1) {
+            assert!(seen.is_gone && !has_restarted);
+            return;
+        }
+        if seen.is_gone {
+            // Added, restarted with others before it was ever up, and failed then.
+            return;
+        }
+        let wants = seen.traits.is_renewable
+            && match seen.traits.restart {
+                Restart::Never => false,
+                Restart::OnFailure => failed,
+                Restart::Always => true,
+            };
+        let recent = self.restarts.iter().filter(|at| self.now - **at < WINDOW).count();
+        let has_budget = recent < self.config.budget.limit() as usize;
+        assert_eq!(has_restarted, wants && has_budget);
+        let expected = match (wants, seen.traits.may_end) {
+            (true, _) if has_budget => None,
+            (true, _) => Some(Verdict::Exhausted(id)),
+            (false, true) => None,
+            (false, false) => Some(Verdict::Ended { child: id, failed }),
+        };
+        assert_eq!(self.core.verdict(), expected);
+        if has_restarted {
+            self.restarts.push(self.now);
+        }
+    }
+
+    fn check_always(&self) {
+        let living = self.children.values().filter(|seen| seen.lives.is_some() && !seen.is_stuck);
+        let living: Vec<&Seen> = living.collect();
+        assert_eq!(self.core.mode() == Mode::Ended, self.is_stopping && living.is_empty());
+        assert_eq!(self.is_stopping, matches!(self.core.mode(), Mode::Stopping | Mode::Ended));
+        let is_awaiting = self.children.values().any(|seen| seen.is_awaited && !seen.is_gone);
+        if !self.is_stopping {
+            assert_eq!(self.core.mode() == Mode::Starting, is_awaiting);
+            // Nobody waits for nothing: somebody starts, or stops, or a timer will come.
+            let waits = self.core.children.values().any(|child| child.state == State::Pending);
+            let moves = living.iter().any(|seen| !seen.is_up || seen.asked.is_some());
+            assert!(!waits || moves || self.core.poll_timeout().is_some(), "{:?}", self.core);
+        } else if self.config.stop_order == StopOrder::Concurrent {
+            assert!(living.iter().all(|seen| seen.asked.is_some()));
+        } else {
+            // The last phase that lives stops.
+            let last = living.iter().map(|seen| seen.traits.phase).max();
+            assert!(living.iter().all(|seen| Some(seen.traits.phase) != last || seen.asked.is_some()));
+        }
+        // The core's own books.
+        for (id, child) in &self.core.children {
+            let is_in_batch = matches!(
+                child.state,
+                State::Pending | State::Starting | State::Stopping { then: Then::Restart, .. }
+            );
+            let expects_batch = is_in_batch && !self.is_stopping;
+            assert_eq!(child.batch.is_some(), expects_batch, "{id} {child:?}");
+        }
+    }
+
+    /// Stops the group. Some obey, the others are given up, and it comes to its end.
+    fn finish(&mut self) {
+        self.take(&Step::Stop);
+        for round in 0.. {
+            if self.core.mode() == Mode::Ended {
+                break;
+            }
+            assert!(round < 100, "it does not end: {:?}", self.core);
+            let asked = self.children.iter().find(|(_, seen)| seen.lives.is_some() && seen.asked.is_some() && !seen.is_stuck);
+            let (id, is_group) = asked.map(|(id, seen)| (*id, seen.is_group)).expect("somebody is asked");
+            // Groups are never given up, so they have to obey.
+            if is_group || round % 2 == 0 {
+                let seen = self.children.get_mut(&id).expect("it is there");
+                let life = seen.lives.take().expect("it lives");
+                self.core.handle_ended(self.now, id, life, false, 0);
+                self.carry_out(None);
+            } else {
+                let next = self.core.poll_timeout().expect("somebody may be stuck");
+                self.now = self.now.max(next);
+                self.core.handle_timeout(self.now);
+                self.carry_out(None);
+            }
+        }
+        self.core.handle_timeout(self.now + FAR);
+        assert_eq!(self.core.poll_effect(), None);
+        assert!(self.core.timers.is_empty(), "{:?}", self.core);
+    }
+
+    fn run(begin: Instant, config: Config, initial: &[Traits], steps: &[Step]) -> Vec<String> {
+        let mut world = Self::new(begin, config, initial);
+        steps.iter().for_each(|step| world.take(step));
+        world.finish();
+        world.trace
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn whatever_happens_it_keeps_its_promises(
+        config in config(),
+        initial in prop::collection::vec(traits(), 0..6),
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let begin = Instant::now();
+        let trace = World::run(begin, config, &initial, &steps);
+        // One sequence of steps gives one trace.
+        prop_assert_eq!(World::run(begin, config, &initial, &steps), trace);
+    }
+}
