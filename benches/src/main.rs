@@ -30,6 +30,7 @@ mod spin;
 mod split;
 mod tree;
 mod versions;
+mod workers;
 
 use std::process::ExitCode;
 

@@ -9,6 +9,10 @@ mod p4;
 mod p5;
 mod p6;
 mod p7;
+mod w1;
+mod w2;
+mod w3;
+mod w4;
 
 use crate::benchmark::Benchmark;
 
@@ -23,4 +27,8 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
     p6::BENCHMARK,
     p7::BENCHMARK,
     idle::BENCHMARK,
+    w1::BENCHMARK,
+    w2::BENCHMARK,
+    w3::BENCHMARK,
+    w4::BENCHMARK,
 ];

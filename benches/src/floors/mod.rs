@@ -7,3 +7,4 @@ pub(crate) mod frames;
 pub(crate) mod memory;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+pub(crate) mod tokio;

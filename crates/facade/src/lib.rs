@@ -119,6 +119,9 @@
 pub use workfleet_task_manager as task;
 #[doc(inline)]
 pub use workfleet_wire as wire;
+#[cfg(feature = "worker")]
+#[doc(inline)]
+pub use workfleet_worker_lifecycle as worker;
 
 #[doc(inline)]
 pub use workfleet_task_manager::{init, test_worker};

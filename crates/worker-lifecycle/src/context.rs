@@ -50,7 +50,7 @@ impl WorkerContext {
 
     /// Whether the worker was asked to stop.
     pub fn is_stopping(&self) -> bool {
-        self.shared.token.is_cancelled()
+        self.shared.is_stopping()
     }
 
     /// Waits until the worker is asked to stop.

@@ -141,10 +141,7 @@ impl Deref for WorkerHandle {
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
         if self.is_owned {
-            let shared = &self.worker.shared;
-            // With the clock of the worker's runtime; before the start there is none, and nothing to stop.
-            let _runtime = shared.runtime().map(Handle::enter);
-            shared.request_stop(Some(shared.deadline_by_grace()));
+            self.worker.stop_within_grace();
         }
     }
 }
@@ -228,6 +225,13 @@ impl WorkerRef {
     /// [`shutdown`](Self::shutdown) does.
     pub fn gracefully_stop(&self) -> bool {
         self.shared.request_stop(None)
+    }
+
+    /// Asks the worker to stop and sets its deadline, without waiting.
+    pub(crate) fn stop_within_grace(&self) {
+        // With the clock of the worker's runtime; before the start there is none, and nothing to stop.
+        let _runtime = self.shared.runtime().map(Handle::enter);
+        self.shared.request_stop(Some(self.shared.deadline_by_grace()));
     }
 
     /// Aborts the worker at once: its present hook is dropped where it waits. Returns at once too.

@@ -28,6 +28,8 @@ mod outcome;
 #[cfg(feature = "runtime")]
 mod panic;
 #[cfg(feature = "runtime")]
+mod process;
+#[cfg(feature = "runtime")]
 mod queue;
 #[cfg(feature = "runtime")]
 mod runner;
@@ -63,3 +65,10 @@ pub use {
     status::{Status, StatusSource},
     worker::{ByFunction, ByTrait, FnWorker, HookOutput, IntoWorker, Role, Worker, worker_fn},
 };
+
+#[cfg(feature = "probe")]
+pub use process::probe::Probe;
+#[cfg(feature = "signal")]
+pub use process::signals::{RunEnded, RunError, run_until_signal};
+#[cfg(feature = "systemd")]
+pub use process::systemd::SystemdNotifier;

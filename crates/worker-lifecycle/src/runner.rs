@@ -154,7 +154,7 @@ struct Watched<'a> {
 
 impl Watched<'_> {
     /// Returns at the deadline, once there is one.
-    async fn is_due(self) {
+    async fn due(self) {
         if self.is_group {
             return pending().await;
         }
@@ -174,7 +174,7 @@ impl Watched<'_> {
 /// Polls a hook to its end, or until it is due. If it is both, it has ended.
 async fn attend(hook: impl Future<Output = Result<(), WorkerError>>, watched: Watched<'_>) -> End {
     let mut hook = pin!(Caught::new(hook));
-    let mut due = pin!(watched.is_due());
+    let mut due = pin!(watched.due());
     let ended = poll_fn(|cx| {
         if let Poll::Ready(result) = hook.as_mut().poll(cx) {
             return Poll::Ready(Some(result));

@@ -8,7 +8,10 @@
 use std::{
     borrow::Cow,
     fmt,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,6 +57,9 @@ pub(crate) struct Shared {
     pub(crate) board: watch::Sender<Board>,
     /// Cancelled when the worker is asked to stop, and when it has ended.
     pub(crate) token: CancellationToken,
+    /// Whether the token is cancelled, or is about to be: set with release by whoever cancels it, read with acquire by
+    /// [`is_stopping`](Self::is_stopping), which is asked for every message and shall not take the token's lock.
+    is_stopping: AtomicBool,
     pub(crate) role: Role,
     pub(crate) parent: Option<Parent>,
     source: Option<Arc<dyn StatusSource>>,
@@ -68,6 +74,7 @@ impl Shared {
             grace: worker.grace().map_or_else(grace::default_period, Ok),
             board: watch::Sender::new(Board::default()),
             token: CancellationToken::new(),
+            is_stopping: AtomicBool::new(false),
             role: worker.role(),
             parent,
             source: worker.status(),
@@ -120,9 +127,19 @@ impl Shared {
             is_first || is_earlier
         });
         if is_first {
-            self.token.cancel();
+            self.cancel();
         }
         is_first
+    }
+
+    /// Whether it was asked to stop, or has ended.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    fn cancel(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        self.token.cancel();
     }
 
     /// The deadline that its grace period gives it from now on.
@@ -158,7 +175,7 @@ impl Shared {
             ended = Some(board.outcome.insert(outcome(board.lifecycle)).clone());
         });
         // Whatever else was to stop with it.
-        self.token.cancel();
+        self.cancel();
         if let Some(outcome) = ended {
             self.tell_parent(Occurrence::Ended(outcome));
         }

@@ -84,7 +84,9 @@ async fn a_child_that_ends_by_itself_stops_the_group() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clean_end_leaves_the_group_stopped() {
-    let short = |cx: WorkerContext| async move { drop(cx.until_stopping(tokio::time::sleep(seconds(1))).await) };
+    let short = |cx: WorkerContext| async move {
+        cx.until_stopping(tokio::time::sleep(seconds(1))).await;
+    };
     let group = start(group().with_child(short)).await.expect("it starts");
     assert_eq!(ends(group.wait_for_shutdown()).await.state(), WorkerState::Stopped);
 }

@@ -293,7 +293,7 @@ async fn where_messages_go(steps: &[Step], on_stop: OnStop, bounded: Option<usiz
             for _ in 0..message % 3 {
                 tokio::task::yield_now().await;
             }
-            if message % 5 == 0 {
+            if message.is_multiple_of(5) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

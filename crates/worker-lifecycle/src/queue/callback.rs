@@ -15,8 +15,10 @@ use crate::{
 /// Where failures of handlers go: into the log and, if wanted, to somebody's function.
 pub(crate) struct Failures<F> {
     /// Called for each failure, on the consumer's task.
-    report: Option<Box<dyn FnMut(&F) + Send>>,
+    report: Option<Report<F>>,
 }
+
+type Report<F> = Box<dyn FnMut(&F) + Send>;
 
 impl<F> Failures<F> {
     pub(crate) fn new() -> Self {

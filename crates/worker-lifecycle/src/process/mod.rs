@@ -1,0 +1,8 @@
+//! Workers and the process that they run in: signals, probes, the service manager.
+
+#[cfg(feature = "probe")]
+pub(crate) mod probe;
+#[cfg(feature = "signal")]
+pub(crate) mod signals;
+#[cfg(feature = "systemd")]
+pub(crate) mod systemd;

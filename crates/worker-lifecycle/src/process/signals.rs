@@ -1,0 +1,242 @@
+//! Ctrl-C and SIGTERM: the first stops a worker gracefully, the second at once.
+//!
+//! Invariants:
+//! - Signals are heard on a thread of their own, so that a worker which blocks its runtime holds up none of this.
+//! - A signal never does nothing: before the first has been served it is the first, after that the second; after the
+//!   second, and once the worker has ended, it ends the process on the spot.
+
+use std::{
+    io, process,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI32, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+    iterator::{Handle, Signals},
+};
+use tokio::sync::Notify;
+
+use crate::{
+    error::{StartError, Stuck},
+    handle::{WorkerHandle, WorkerRef},
+    lifecycle::WorkerState,
+    outcome::Outcome,
+    worker::IntoWorker,
+};
+
+/// What a shell adds to the number of the signal that ended a program.
+const SIGNAL_CODE: i32 = 128;
+
+/// How long an aborted worker has to end after the second signal, before the process is ended without it.
+const ABORT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Starts a worker, most often a group, and waits for its end. Until then, the first SIGINT (Ctrl-C) or SIGTERM
+/// [shuts it down](WorkerRef::shutdown), and the second [aborts](WorkerRef::abort) it. If it blocks its thread, so that it
+/// has not ended a second later, the second signal ends the process with 128 and the signal's number.
+///
+/// Signal handling is the process's: call this once at a time, in `main`. From the end on, a signal ends the process on
+/// the spot.
+///
+/// ```no_run
+/// use workfleet_worker_lifecycle::{WorkerFunction, Workers, run_until_signal};
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let ticker = WorkerFunction::new(|| async { println!("tick") });
+///     let ended = run_until_signal(Workers::new("service").with_child(ticker)).await?;
+///     eprintln!("{ended}");
+///     ended.exit()
+/// }
+/// ```
+///
+/// # Errors
+/// [`RunError`]: the worker did not start, or signals cannot be caught.
+///
+/// # Cancel safety
+/// Dropping the future asks the worker to stop and no longer heeds signals.
+pub async fn run_until_signal<Kind>(worker: impl IntoWorker<Kind>) -> Result<RunEnded, RunError> {
+    let handle = WorkerHandle::new(worker);
+    let watch = Watch::begin(&handle).map_err(RunError::Signals)?;
+    let first = Arc::clone(&watch.first);
+    let outcome = match handle.startup().await {
+        // By a signal, or by somebody else: it was stopped, and that is how it ended.
+        Err(StartError::Stopped { .. }) => Ok(handle.wait_for_shutdown().await),
+        Err(error) => return Err(RunError::Start(error)),
+        Ok(()) => {
+            tokio::select! {
+                outcome = handle.wait_for_shutdown() => Ok(outcome),
+                () = first.notified() => handle.shutdown().await,
+            }
+        }
+    };
+    Ok(RunEnded { outcome, second_signal: watch.end() })
+}
+
+/// Why [`run_until_signal`] did not run a worker.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Signals cannot be caught.
+    #[error("signals cannot be caught")]
+    Signals(#[source] io::Error),
+    /// The worker did not start.
+    #[error(transparent)]
+    Start(StartError),
+}
+
+/// How a worker ended that ran until a signal.
+#[derive(Clone, Debug)]
+pub struct RunEnded {
+    outcome: Result<Outcome, Stuck>,
+    second_signal: Option<i32>,
+}
+
+impl RunEnded {
+    /// The worker's outcome; it has none if it is stuck.
+    ///
+    /// # Errors
+    /// The worker blocks its thread.
+    pub fn outcome(&self) -> Result<&Outcome, &Stuck> {
+        self.outcome.as_ref()
+    }
+
+    /// What the process should exit with: 0 after a normal end, 1 if the worker had to be aborted at its deadline or is
+    /// stuck, 2 if it failed, and 128 and the signal's number if a second signal was needed.
+    pub fn exit_code(&self) -> u8 {
+        match (self.second_signal, &self.outcome) {
+            (Some(signal), _) => u8::try_from(SIGNAL_CODE + signal).unwrap_or(u8::MAX),
+            (None, Ok(outcome)) => outcome.code(),
+            (None, Err(_)) => 1,
+        }
+    }
+
+    /// Ends the process with [`exit_code`](Self::exit_code), also if a worker is stuck: to return from `main` would wait
+    /// for the thread that it blocks.
+    pub fn exit(self) -> ! {
+        process::exit(self.exit_code().into())
+    }
+}
+
+/// In words, with who held it up.
+impl std::fmt::Display for RunEnded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.outcome {
+            Err(stuck) => stuck.fmt(f),
+            Ok(outcome) => {
+                outcome.fmt(f)?;
+                match outcome.report() {
+                    Some(report) if outcome.state() != WorkerState::Stopped => write!(f, "\n{report}"),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Whether a signal ends the process on the spot, in its handler. Registered for good when first needed: what catches a
+/// signal cannot give it back its default.
+fn on_the_spot() -> io::Result<Arc<AtomicBool>> {
+    static REGISTERED: OnceLock<Result<Arc<AtomicBool>, io::ErrorKind>> = OnceLock::new();
+    let register = || {
+        let is_armed = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            flag::register_conditional_shutdown(signal, SIGNAL_CODE + signal, Arc::clone(&is_armed))?;
+        }
+        Ok(is_armed)
+    };
+    let registered = REGISTERED.get_or_init(|| register().map_err(|error: io::Error| error.kind()));
+    registered.clone().map_err(io::Error::from)
+}
+
+/// The thread that hears signals while a worker runs.
+struct Watch {
+    /// Notified by the first signal.
+    first: Arc<Notify>,
+    /// The number of the second signal; 0 if there was none.
+    second: Arc<AtomicI32>,
+    is_on_the_spot: Arc<AtomicBool>,
+    signals: Handle,
+    /// Dropped when the worker has ended.
+    running: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    fn begin(worker: &WorkerRef) -> io::Result<Self> {
+        let is_on_the_spot = on_the_spot()?;
+        let signals = Signals::new([SIGINT, SIGTERM])?;
+        // In this order: no signal is left to its default, and none ends the process that is for the worker.
+        is_on_the_spot.store(false, Ordering::SeqCst);
+        let handle = signals.handle();
+        let (running, ended) = mpsc::channel();
+        let (first, second) = (Arc::new(Notify::new()), Arc::new(AtomicI32::new(0)));
+        let listener = Listener {
+            worker: worker.clone(),
+            first: Arc::clone(&first),
+            second: Arc::clone(&second),
+            is_on_the_spot: Arc::clone(&is_on_the_spot),
+            ended,
+        };
+        let thread = thread::Builder::new().name("signals".into()).spawn(move || listener.listen(signals))?;
+        Ok(Self { first, second, is_on_the_spot, signals: handle, running: Some(running), thread: Some(thread) })
+    }
+
+    /// The worker has ended. Returns the second signal, if there was one.
+    fn end(mut self) -> Option<i32> {
+        self.close();
+        // The thread has ended.
+        let second = self.second.load(Ordering::SeqCst);
+        (second != 0).then_some(second)
+    }
+
+    fn close(&mut self) {
+        self.is_on_the_spot.store(true, Ordering::SeqCst);
+        self.signals.close();
+        self.running.take();
+        if let Some(thread) = self.thread.take() {
+            // It does not panic, and if it did, its message is on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Listener {
+    worker: WorkerRef,
+    first: Arc<Notify>,
+    second: Arc<AtomicI32>,
+    is_on_the_spot: Arc<AtomicBool>,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Listener {
+    fn listen(self, mut signals: Signals) {
+        let mut heard = signals.forever();
+        let Some(signal) = heard.next() else { return };
+        tracing::info!(signal, "stopping");
+        self.worker.stop_within_grace();
+        self.first.notify_one();
+
+        let Some(signal) = heard.next() else { return };
+        tracing::warn!(signal, "aborting");
+        self.second.store(signal, Ordering::SeqCst);
+        self.is_on_the_spot.store(true, Ordering::SeqCst);
+        self.worker.abort();
+        if self.ended.recv_timeout(ABORT_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::error!("a worker is stuck: ending the process without it");
+            process::exit(SIGNAL_CODE + signal);
+        }
+    }
+}
