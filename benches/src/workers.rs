@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use workfleet::worker::{
-    OnStop, QueueConsumerWorker, WorkerContext, WorkerHandle, WorkerRef, WorkerState, Workers, start, worker_fn,
+    OnStop, QueueConsumerWorker, WorkerContext, WorkerHandle, WorkerRef, WorkerState, Workers, start,
+    worker_fn,
 };
 
 use crate::error::Error;
@@ -121,7 +122,8 @@ pub(crate) fn messages_while_running() -> Result<f64, Error> {
 }
 
 /// A consumer that tells when it has seen the last message, and that they come in order.
-fn counter() -> (QueueConsumerWorker<u64, impl FnMut(u64) -> std::future::Ready<()> + Send + 'static>, Arc<Notify>) {
+fn counter()
+-> (QueueConsumerWorker<u64, impl FnMut(u64) -> std::future::Ready<()> + Send + 'static>, Arc<Notify>) {
     let done = Arc::new(Notify::new());
     let reached = Arc::clone(&done);
     let mut seen = 0;
@@ -141,7 +143,8 @@ pub(crate) fn stop_latency(samples: usize) -> Result<f64, Error> {
     on_runtime(async move {
         let mut took = Vec::with_capacity(samples);
         for _ in 0..samples {
-            let worker = start(worker_fn(|cx: WorkerContext| async move { cx.stopping().await }).with_name("idle"));
+            let worker =
+                start(worker_fn(|cx: WorkerContext| async move { cx.stopping().await }).with_name("idle"));
             let worker = worker.await.map_err(Error::contender)?;
             // It waits by now, and so does every thread.
             tokio::time::sleep(Duration::from_millis(2)).await;

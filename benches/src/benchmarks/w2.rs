@@ -20,11 +20,17 @@ const BEFORE: Measurement =
 const MEANWHILE: Measurement =
     Measurement { name: "W2/meanwhile", unit: MESSAGES_PER_SECOND, run: workers::messages_while_running };
 
-const CHANNEL_BEFORE: Measurement =
-    Measurement { name: "W2/channel-before", unit: MESSAGES_PER_SECOND, run: tokio::messages_before_the_start };
+const CHANNEL_BEFORE: Measurement = Measurement {
+    name: "W2/channel-before",
+    unit: MESSAGES_PER_SECOND,
+    run: tokio::messages_before_the_start,
+};
 
-const CHANNEL_MEANWHILE: Measurement =
-    Measurement { name: "W2/channel-meanwhile", unit: MESSAGES_PER_SECOND, run: tokio::messages_while_running };
+const CHANNEL_MEANWHILE: Measurement = Measurement {
+    name: "W2/channel-meanwhile",
+    unit: MESSAGES_PER_SECOND,
+    run: tokio::messages_while_running,
+};
 
 fn plan() -> Result<Vec<Race>, Error> {
     let fluid = || {
@@ -52,7 +58,8 @@ fn plan() -> Result<Vec<Race>, Error> {
 }
 
 fn ours(measurement: &'static Measurement) -> Result<Contender, Error> {
-    let how = format!("{}, QueueConsumerWorker, {} messages", versions::of_crate("workfleet"), tokio::MESSAGES);
+    let how =
+        format!("{}, QueueConsumerWorker, {} messages", versions::of_crate("workfleet"), tokio::MESSAGES);
     Contender::own("workfleet", how, measurement, Placement::Anywhere)
 }
 

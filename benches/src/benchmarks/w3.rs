@@ -30,7 +30,8 @@ const IDLE_TASKS: Measurement =
 fn plan() -> Result<Vec<Race>, Error> {
     let ours = versions::of_crate("workfleet");
     let bare = versions::of_crate("tokio");
-    let fluid = |what| python::contender("aio-fluid", "fluid_idle.py", Some(what), Unit::Micros, Placement::Anywhere);
+    let fluid =
+        |what| python::contender("aio-fluid", "fluid_idle.py", Some(what), Unit::Micros, Placement::Anywhere);
     Ok(vec![
         Race {
             id: "W3",
@@ -54,7 +55,12 @@ fn plan() -> Result<Vec<Race>, Error> {
             id: "W3 idle",
             what: "processor time of 1,000 idle consumers in a second",
             unit: Unit::Micros,
-            ours: Contender::own("workfleet", format!("{ours}, QueueConsumerWorkers"), &IDLE, Placement::Anywhere)?,
+            ours: Contender::own(
+                "workfleet",
+                format!("{ours}, QueueConsumerWorkers"),
+                &IDLE,
+                Placement::Anywhere,
+            )?,
             limit: Contender::own(
                 "limit",
                 format!("{bare}, tasks that wait; the timer that ends the second is in it"),

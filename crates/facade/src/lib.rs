@@ -1,4 +1,4 @@
-//! Fleets of workers: tasks scheduled by priority over worker processes, and the wire they talk on.
+//! Fleets of workers: tasks scheduled by priority over worker processes, supervised services, and the wire they talk on.
 //!
 //! A program describes its work as **tasks**, small serialisable structs with a `run` method, and hands them to a
 //! **manager**. The manager starts the program again as many times as it should have **workers**, and gives each of them
@@ -78,11 +78,13 @@
 //! | keep something expensive in each worker | [`Registry::session`] |
 //! | stop tasks | [`TaskHandle::cancel`], [`TaskContext::check_cancelled`], [`ClosePolicy`] |
 //! | test code that has a manager | [`test_worker!`] |
+//! | run services that are supervised and stop cleanly | [`worker`] |
 //!
 //! The example `manifest` is a whole program: it digests every file below some directories in worker processes, shows
 //! a bar, ends properly on Ctrl-C, and loses nothing when workers are killed. Smaller ones are `priorities`, a crawl whose
 //! tasks schedule tasks; `chain`, copies that are verified before they are published; and `attach-to-async`, a service on
-//! tokio that gives its hard work to worker processes.
+//! tokio that gives its hard work to worker processes. The example `service` is of
+//! supervised workers: it takes lines over TCP, counts them, answers probes, and restarts what fails.
 //!
 //! # What is in here
 //!
@@ -92,8 +94,10 @@
 //! |---|---|---|
 //! | [`task`] | `workfleet-task-manager` | tasks, managers, worker processes |
 //! | [`wire`] | `workfleet-wire` | frames and typed messages between processes |
+//! | [`worker`] | `workfleet-worker-lifecycle` | workers, queue consumers and supervised groups |
 //!
-//! Features: `wire-tokio` adds [`wire`]'s asynchronous functions, `wire-codec` its `tokio_util` codec.
+//! Features: `worker` (default) is [`worker`]; `worker-serde`, `worker-signal`, `worker-probe` and `worker-systemd` add its
+//! features of these names; `wire-tokio` adds [`wire`]'s asynchronous functions, `wire-codec` its `tokio_util` codec.
 //!
 //! [`TaskContext::send_message`]: task::TaskContext::send_message
 //! [`TaskContext::schedule`]: task::TaskContext::schedule
@@ -136,5 +140,11 @@ pub mod prelude {
         AsyncTask, Chain, ClosePolicy, FailureCause, Manager as _, ManagerExt as _, Message, MessageError,
         NoMessage, Priority, ProcessManager, Registry, Task, TaskContext, TaskError, TaskFailure, TaskHandle,
         TaskMessage, TaskSpec, ThreadManager,
+    };
+    #[cfg(feature = "worker")]
+    #[doc(no_inline)]
+    pub use workfleet_worker_lifecycle::{
+        ChildSpec, QueueConsumerWorker, Worker, WorkerContext, WorkerError, WorkerFunction, WorkerHandle,
+        WorkerState, Workers,
     };
 }

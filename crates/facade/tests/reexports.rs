@@ -198,6 +198,130 @@ fn wire_is_the_wire() {
     check_frame_len(kinds::MESSAGE, 1, DEFAULT_FRAME_LIMIT_BYTES).expect("it is within the limit");
 }
 
+#[cfg(feature = "worker")]
+#[test]
+fn worker_is_the_worker_lifecycle() {
+    use std::{future::Ready, time::Duration};
+    use workfleet::worker::*;
+
+    // Traits, which the prelude has in part.
+    fn _traits<
+        W: Worker,
+        I: IntoWorker<ByFunction>,
+        C: IntoChild<BySpec>,
+        H: HookOutput,
+        E: EventMessage,
+        S: StatusSource,
+    >() {
+    }
+    struct Idle;
+    impl workfleet::prelude::Worker for Idle {
+        async fn run(&mut self, cx: &WorkerContext) -> Result<(), WorkerError> {
+            cx.stopping().await;
+            Ok(())
+        }
+    }
+    let handle: WorkerHandle = WorkerHandle::new(Idle);
+    assert_eq!((handle.name(), handle.state()), ("idle", WorkerState::Init));
+    // Functions and constants.
+    drop(start(Idle));
+    assert_eq!(worker_fn(|_: WorkerContext| async {}).with_name("f").name(), "f");
+    assert_eq!(GRACE_PERIOD_VARIABLE, "WORKFLEET_STOPPING_GRACE_PERIOD");
+    assert_eq!(Backoff::default().delay(0, 255), Duration::from_millis(100));
+
+    let names = types![
+        AddError,
+        AsyncConsumer<()>,
+        AsyncDispatcher<()>,
+        Backoff,
+        Budget,
+        ByTrait,
+        Charge,
+        Charges,
+        Child,
+        ChildId,
+        ChildReport,
+        ChildSpec,
+        DispatchEvent,
+        Dispatched,
+        Dispatcher<()>,
+        Ending,
+        Event,
+        EventError,
+        FailureCause,
+        FnWorker<()>,
+        GracePeriodError,
+        GroupError,
+        HandlerFailure,
+        HeldUp,
+        Hook,
+        IllegalTransition,
+        Leftovers<()>,
+        Lifecycle,
+        OnStop,
+        Outcome,
+        QueueConsumer<()>,
+        QueueConsumerWorker<(), fn(()) -> Ready<()>>,
+        QueueSender<()>,
+        RemoveError,
+        Restart,
+        RestartStrategy,
+        SendError<()>,
+        SendErrorKind,
+        StartError,
+        StateWatch,
+        Status,
+        Step,
+        StopOrder,
+        StopReport,
+        Streak,
+        Stuck,
+        WorkerFailed,
+        WorkerFailure,
+        WorkerFunction<fn() -> Ready<()>>,
+        WorkerRef,
+        Workers,
+        WorkersControl,
+    ];
+    for (name, _) in names {
+        assert!(name.starts_with("workfleet_worker_lifecycle::"), "{name}");
+    }
+    // Aliases of functions behind pointers.
+    let _: [(&str, TypeId); 2] = types![Handler<()>, AsyncHandler<()>];
+}
+
+#[cfg(feature = "worker-signal")]
+#[test]
+fn workers_run_until_a_signal() {
+    use workfleet::worker::{RunEnded, RunError, Workers, run_until_signal};
+    drop(run_until_signal(Workers::new("nobody")));
+    for (name, _) in types![RunEnded, RunError] {
+        assert!(name.starts_with("workfleet_worker_lifecycle::"), "{name}");
+    }
+}
+
+#[cfg(feature = "worker-probe")]
+#[test]
+fn the_probe_is_there() {
+    assert!(type_name::<workfleet::worker::Probe>().starts_with("workfleet_worker_lifecycle::"));
+}
+
+#[cfg(feature = "worker-systemd")]
+#[test]
+fn the_notifier_is_there() {
+    assert!(type_name::<workfleet::worker::SystemdNotifier>().starts_with("workfleet_worker_lifecycle::"));
+}
+
+#[cfg(feature = "worker-serde")]
+#[test]
+fn a_status_can_be_serialised() {
+    fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+        workfleet::wire::message::encode(value).expect("it encodes")
+    }
+    assert_eq!(encoded(&WorkerState::Init), [0]);
+    assert!(!encoded(&workfleet::worker::Status::default()).is_empty());
+}
+
 #[cfg(feature = "wire-tokio")]
 #[test]
 fn the_asynchronous_wire_is_there() {

@@ -1,70 +1,154 @@
-//! Workers with a managed lifecycle.
+//! Workers with a managed lifecycle: started, stopped gracefully, forced after a grace period, supervised in groups.
 //!
-//! Placeholder front page.
+//! A *worker* is whatever runs until it is asked to stop: a type with hooks, or a function. A *group* starts workers in
+//! order, restarts them, and stops them by one deadline. An *outcome* says how each ended, to everyone who asks.
+//!
+//! ```
+//! use std::time::Duration;
+//! use workfleet_worker_lifecycle::{
+//!     ChildSpec, OnStop, QueueConsumerWorker, WorkerContext, WorkerError, WorkerFunction, Workers, start,
+//! };
+//!
+//! /// Fails now and then, as what talks to others does.
+//! async fn poll_upstream(cx: WorkerContext) -> Result<(), WorkerError> {
+//!     let mut ticks = tokio::time::interval(Duration::from_secs(1));
+//!     while cx.until_stopping(ticks.tick()).await.is_some() {
+//!         println!("polled"); // with `?` where it may fail
+//!     }
+//!     Ok(())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mailer = QueueConsumerWorker::new(|address: String| async move {
+//!         println!("mail to {address}");
+//!     });
+//!     let mailer = mailer.with_name("mailer").with_on_stop(OnStop::Drain);
+//!     let mails = mailer.sender(); // for any thread
+//!     let ticker = WorkerFunction::new(|| async { println!("tick") }).with_heartbeat(Duration::from_secs(60));
+//!
+//!     let service = Workers::new("service")
+//!         .with_grace(Duration::from_secs(5)) // for all of it
+//!         .with_child(mailer)
+//!         .with_child(ticker.with_name("ticker"))
+//!         .with_child(ChildSpec::new(|| poll_upstream)); // restarted when it fails
+//!     let service = start(service).await?;
+//!
+//!     mails.send("you@example.org".into())?;
+//!     println!("{}", service.status());
+//!     service.shutdown().await?.into_result()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What is promised
+//!
+//! - **Every life has an outcome**, and it is kept: whoever waits for it, before the end or after, however often, gets it.
+//!   Errors and panics of every hook are in it, all of them.
+//! - **Cleaning up is not skipped.** [`Worker::on_shutdown`] follows whenever the start-up succeeded, whatever `run` did.
+//!   [`Worker::after_shutdown`] always follows.
+//! - **A stop is prompt, and has a deadline.** A worker that waits is woken by the request itself: nothing polls, and what
+//!   is idle takes no processor time. One that ignores it is aborted when its grace period is over.
+//! - **Nothing outlives its group**, and a whole tree stops by one deadline; its [report](StopReport) says who held it up.
+//! - **No message is lost in silence.** What was sent is handled, or comes back to its sender, or is handed back as a
+//!   leftover, or is counted as discarded, also if the sending raced the stop.
+//! - **One handler's failure is its own**: it stops neither other handlers nor the consumer.
+//!
+//! A worker that blocks its thread is beyond anybody's reach. It is reported as [`Stuck`], by name, and whoever waits goes
+//! on; that takes a multi-thread runtime with a thread that is free.
+//!
+//! # How to go on
+//!
+//! | to do | see |
+//! |---|---|
+//! | write a worker with hooks | [`Worker`] |
+//! | make a worker of a function | [`start`], [`worker_fn`], [`WorkerFunction`] to call it again and again |
+//! | start, stop, wait, look | [`WorkerHandle`], [`WorkerRef`], [`Outcome`], [`Status`] |
+//! | send messages to a worker | [`QueueConsumerWorker`], [`QueueConsumer`] in a worker of your own, [`OnStop`] |
+//! | fan messages out to handlers by type | [`AsyncConsumer`], [`AsyncDispatcher`], [`Dispatcher`] |
+//! | run workers together | [`Workers`], [`ChildSpec`], [`WorkersControl`] to add and remove them meanwhile |
+//! | restart what fails | [`Restart`], [`RestartStrategy`], [`Backoff`], [`Budget`] |
+//! | stop on Ctrl-C, answer probes, tell systemd | `run_until_signal`, `Probe`, `SystemdNotifier`: features |
+//!
+//! # States
+//!
+//! ```text
+//! Init → Running → Stopping → Stopped | ForceStopped | Failed
+//!        Running ───────────→ Stopped | Failed                 (run ended by itself)
+//! ```
+//!
+//! A worker is running from before its `on_startup` and stopping from when it is asked to. A stop that comes during the
+//! start-up skips `run`.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `runtime` (default) | everything that runs, on tokio; without it there are only the cores, without tokio: [`Lifecycle`], [`Backoff`], [`Budget`], [`Streak`] |
+//! | `serde` | [`Status`] and [`WorkerState`] can be serialised |
+//! | `signal` | `run_until_signal`: the first SIGINT or SIGTERM stops gracefully, the second at once |
+//! | `probe` | `Probe`: readiness and liveness over HTTP |
+//! | `systemd` | `SystemdNotifier`: readiness, stopping and the watchdog of systemd |
+//!
+//! # Where it comes from
+//!
+//! The concepts and most names are those of the worker module of Python's aio-fluid; supervision is OTP's: strategies,
+//! intensity and period. What differs: a failed `run` is cleaned up after; errors are kept; a group with a failed child
+//! has failed; children do not outlive their group; sending is thread-safe; a stop wakes who waits instead of being found
+//! out by polling.
 
 mod lifecycle;
 mod restart;
 #[cfg(test)]
 mod testing;
 
-#[cfg(feature = "runtime")]
-mod context;
-#[cfg(feature = "runtime")]
-mod dispatch;
-#[cfg(feature = "runtime")]
-mod error;
-#[cfg(feature = "runtime")]
-mod function;
-#[cfg(feature = "runtime")]
-mod grace;
-#[cfg(feature = "runtime")]
-mod group;
-#[cfg(feature = "runtime")]
-mod handle;
-#[cfg(feature = "runtime")]
-mod name;
-#[cfg(feature = "runtime")]
-mod outcome;
-#[cfg(feature = "runtime")]
-mod panic;
-#[cfg(feature = "runtime")]
-mod process;
-#[cfg(feature = "runtime")]
-mod queue;
-#[cfg(feature = "runtime")]
-mod runner;
-#[cfg(feature = "runtime")]
-mod shared;
-#[cfg(feature = "runtime")]
-mod status;
-#[cfg(feature = "runtime")]
-mod sync;
-#[cfg(feature = "runtime")]
-mod worker;
-
 pub use lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState};
 pub use restart::{Backoff, Budget, Charge, Charges, Streak};
 
-#[cfg(feature = "runtime")]
-pub use {
-    context::WorkerContext,
-    dispatch::{
+/// Declares the modules that need a runtime.
+macro_rules! runtime {
+    ($($item:item)*) => { $(#[cfg(feature = "runtime")] $item)* };
+}
+
+runtime! {
+    mod context;
+    mod dispatch;
+    mod error;
+    mod function;
+    mod grace;
+    mod group;
+    mod handle;
+    mod name;
+    mod outcome;
+    mod panic;
+    mod process;
+    mod queue;
+    mod runner;
+    mod shared;
+    mod status;
+    mod sync;
+    mod worker;
+
+    pub use context::WorkerContext;
+    pub use dispatch::{
         AsyncConsumer, AsyncDispatcher, AsyncHandler, DispatchEvent, Dispatched, Dispatcher, EventError, EventMessage,
         Handler, HandlerFailure,
-    },
-    error::{FailureCause, Hook, StartError, Stuck, WorkerError, WorkerFailed, WorkerFailure},
-    function::WorkerFunction,
-    grace::{GRACE_PERIOD_VARIABLE, GracePeriodError},
-    group::{
+    };
+    pub use error::{FailureCause, Hook, StartError, Stuck, WorkerError, WorkerFailed, WorkerFailure};
+    pub use function::WorkerFunction;
+    pub use grace::{GRACE_PERIOD_VARIABLE, GracePeriodError};
+    pub use group::{
         AddError, BySpec, Child, ChildId, ChildReport, ChildSpec, GroupError, HeldUp, IntoChild, RemoveError, Restart,
-        StopOrder, StopReport, RestartStrategy, Workers, WorkersControl,
-    },
-    handle::{StateWatch, WorkerHandle, WorkerRef, start},
-    outcome::{Ending, Outcome},
-    queue::{Leftovers, OnStop, QueueConsumer, QueueConsumerWorker, QueueSender, SendError, SendErrorKind},
-    status::{Status, StatusSource},
-    worker::{ByFunction, ByTrait, FnWorker, HookOutput, IntoWorker, Role, Worker, worker_fn},
-};
+        RestartStrategy, StopOrder, StopReport, Workers, WorkersControl,
+    };
+    pub use handle::{StateWatch, WorkerHandle, WorkerRef, start};
+    pub use outcome::{Ending, Outcome};
+    pub use queue::{Leftovers, OnStop, QueueConsumer, QueueConsumerWorker, QueueSender, SendError, SendErrorKind};
+    pub use status::{Status, StatusSource};
+    #[doc(hidden)]
+    pub use worker::Role;
+    pub use worker::{ByFunction, ByTrait, FnWorker, HookOutput, IntoWorker, Worker, worker_fn};
+}
 
 #[cfg(feature = "probe")]
 pub use process::probe::Probe;

@@ -299,7 +299,8 @@ mod tests {
     fn states_have_one_predicate_each() {
         for life in reachable() {
             let state = life.state();
-            let predicates = [state == WorkerState::Init, state.is_running(), state.is_stopping(), state.is_stopped()];
+            let predicates =
+                [state == WorkerState::Init, state.is_running(), state.is_stopping(), state.is_stopped()];
             assert_eq!(predicates.into_iter().filter(|holds| *holds).count(), 1, "{state}");
             assert_eq!(state.has_started(), life.step != Step::Init);
         }

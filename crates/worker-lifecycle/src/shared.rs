@@ -57,8 +57,9 @@ pub(crate) struct Shared {
     pub(crate) board: watch::Sender<Board>,
     /// Cancelled when the worker is asked to stop, and when it has ended.
     pub(crate) token: CancellationToken,
-    /// Whether the token is cancelled, or is about to be: set with release by whoever cancels it, read with acquire by
-    /// [`is_stopping`](Self::is_stopping), which is asked for every message and shall not take the token's lock.
+    /// Whether it was asked to stop, or has ended: set with release under the board's lock, so that whoever the board wakes
+    /// finds it set; read with acquire by [`is_stopping`](Self::is_stopping), which is asked for every message and shall
+    /// take no lock.
     is_stopping: AtomicBool,
     pub(crate) role: Role,
     pub(crate) parent: Option<Parent>,
@@ -121,13 +122,14 @@ impl Shared {
                 return false;
             }
             is_first = !was_asked;
+            self.is_stopping.store(true, Ordering::Release);
             let earliest = [board.deadline, deadline].into_iter().flatten().min();
             let is_earlier = earliest != board.deadline;
             board.deadline = earliest;
             is_first || is_earlier
         });
         if is_first {
-            self.cancel();
+            self.token.cancel();
         }
         is_first
     }
@@ -135,11 +137,6 @@ impl Shared {
     /// Whether it was asked to stop, or has ended.
     pub(crate) fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Acquire)
-    }
-
-    fn cancel(&self) {
-        self.is_stopping.store(true, Ordering::Release);
-        self.token.cancel();
     }
 
     /// The deadline that its grace period gives it from now on.
@@ -172,10 +169,11 @@ impl Shared {
         self.board.send_modify(|board| {
             let result = board.lifecycle.handle(event);
             debug_assert!(result.is_ok(), "after_shutdown is the last step: {result:?}");
+            self.is_stopping.store(true, Ordering::Release);
             ended = Some(board.outcome.insert(outcome(board.lifecycle)).clone());
         });
         // Whatever else was to stop with it.
-        self.cancel();
+        self.token.cancel();
         if let Some(outcome) = ended {
             self.tell_parent(Occurrence::Ended(outcome));
         }

@@ -24,7 +24,8 @@ fn every_handler_of_the_type_is_called_and_no_other() {
     let (journal, dispatcher) = (Journal::default(), Dispatcher::new());
     for event in ["foo", "foo.first", "foo.second", "bar"] {
         let journal = journal.clone();
-        let replaced = dispatcher.register_handler(event, move |message: &Message| journal.add(format!("{event} {}", message.1)));
+        let replaced = dispatcher
+            .register_handler(event, move |message: &Message| journal.add(format!("{event} {}", message.1)));
         assert!(replaced.expect("an event").is_none());
     }
     let dispatched = dispatcher.dispatch(&Message("foo", 1));
@@ -71,13 +72,20 @@ fn a_synchronous_handler_that_fails_stops_no_other() {
     let (journal, dispatcher) = (Journal::default(), Dispatcher::new());
     dispatcher.register_handler("foo.a", |_: &Message| Err("as told")).expect("an event");
     dispatcher
-        .register_handler("foo.b", |_: &Message| if true { panic!("as told") })
+        .register_handler("foo.b", |_: &Message| {
+            if true {
+                panic!("as told")
+            }
+        })
         .expect("an event");
     let noted = journal.clone();
     dispatcher.register_handler("foo.c", move |_: &Message| noted.add("c")).expect("an event");
     let dispatched = dispatcher.dispatch(&Message("foo", 0));
     let failures: Vec<String> = dispatched.failures.iter().map(ToString::to_string).collect();
-    assert_eq!(failures, ["the handler of `foo.a` failed: as told", "the handler of `foo.b` panicked: as told"]);
+    assert_eq!(
+        failures,
+        ["the handler of `foo.a` failed: as told", "the handler of `foo.b` panicked: as told"]
+    );
     assert_eq!((dispatched.ran, journal.lines()), (3, vec!["c".to_owned()]));
 }
 
@@ -106,7 +114,13 @@ async fn a_failing_handler_stops_neither_the_others_nor_the_consumer() {
     let (journal, failures) = (Journal::default(), Journal::default());
     let dispatcher = AsyncDispatcher::new();
     dispatcher.register_handler("foo.a", |_: Arc<Message>| async { Err("as told") }).expect("an event");
-    dispatcher.register_handler("foo.b", |_: Arc<Message>| async { if true { panic!("as told") } }).expect("an event");
+    dispatcher
+        .register_handler("foo.b", |_: Arc<Message>| async {
+            if true {
+                panic!("as told")
+            }
+        })
+        .expect("an event");
     let handled = journal.clone();
     let handler = move |message: Arc<Message>| {
         let handled = handled.clone();

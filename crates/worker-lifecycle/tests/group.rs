@@ -14,8 +14,8 @@ use std::{
 use support::{Act, Journal, Scripted, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
-    AddError, Backoff, Budget, ChildSpec, Ending, RemoveError, Restart, StartError, Status, StopOrder, RestartStrategy,
-    WorkerContext, WorkerHandle, WorkerState, Workers, start, worker_fn,
+    AddError, Backoff, Budget, ChildSpec, Ending, RemoveError, Restart, RestartStrategy, StartError, Status,
+    StopOrder, WorkerContext, WorkerHandle, WorkerState, Workers, start, worker_fn,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -95,14 +95,20 @@ async fn a_clean_end_leaves_the_group_stopped() {
 async fn aio_fluid_fault_a_group_with_a_failed_child_ends_stopped() {
     for act in [Act::Last(seconds(1), true), Act::PanicAfter(seconds(1))] {
         let journal = Journal::default();
-        let group = group().with_child(Scripted::new("bad", &journal).run(act)).with_child(Scripted::new("ok", &journal));
+        let group = group()
+            .with_child(Scripted::new("bad", &journal).run(act))
+            .with_child(Scripted::new("ok", &journal));
         let group = start(group).await.expect("it starts");
         let outcome = ends(group.wait_for_shutdown()).await;
         assert_eq!((outcome.state(), outcome.code()), (WorkerState::Failed, 2));
         let shown = outcome.into_result().expect_err("it failed").to_string();
         assert!(shown.starts_with("run failed: the child `bad` failed: run "), "{shown}");
         // The other was stopped properly.
-        assert!(journal.lines().contains(&"ok after_shutdown 0 normal shutdown".into()), "{:?}", journal.lines());
+        assert!(
+            journal.lines().contains(&"ok after_shutdown 0 normal shutdown".into()),
+            "{:?}",
+            journal.lines()
+        );
     }
 }
 
@@ -135,7 +141,10 @@ async fn a_child_that_does_not_start_fails_the_start_and_stops_the_others() {
     );
     assert_eq!(handle.state(), WorkerState::Failed);
     let lines = journal.lines();
-    assert!(lines.contains(&"first down".into()) && !lines.iter().any(|line| line.starts_with("never on")), "{lines:?}");
+    assert!(
+        lines.contains(&"first down".into()) && !lines.iter().any(|line| line.starts_with("never on")),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +156,11 @@ async fn a_child_that_dies_while_the_group_is_starting_stops_it() {
     let error = ends(start(group)).await.expect_err("a child died");
     assert!(error.to_string().contains("the child `dies` failed: run failed: as told"), "{error}");
     // The slow one was asked, did not listen, and was aborted at the deadline.
-    assert!(journal.lines().contains(&"slow after_shutdown 1 forced shutdown".into()), "{:?}", journal.lines());
+    assert!(
+        journal.lines().contains(&"slow after_shutdown 1 forced shutdown".into()),
+        "{:?}",
+        journal.lines()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +211,8 @@ async fn a_child_with_a_shorter_grace_is_aborted_before_the_group_is() {
     let group = start(group).await.expect("it starts");
     let outcome = ends(group.shutdown()).await.expect("groups are not stuck");
     let report = outcome.report().expect("it has stopped");
-    let took: Vec<_> = report.children.iter().map(|child| (child.name.as_str(), child.took.as_secs())).collect();
+    let took: Vec<_> =
+        report.children.iter().map(|child| (child.name.as_str(), child.took.as_secs())).collect();
     assert_eq!(took, [("deaf", 2), ("slow", 6)]);
 }
 
@@ -218,9 +232,15 @@ async fn an_abort_reaches_every_child_at_once() {
 #[tokio::test(start_paused = true)]
 async fn phases_stop_in_reverse() {
     let journal = Journal::default();
-    let child = |name, phase| ChildSpec::once(Scripted::new(name, &journal).run(Act::Linger(seconds(1)))).with_phase(phase);
+    let child = |name, phase| {
+        ChildSpec::once(Scripted::new(name, &journal).run(Act::Linger(seconds(1)))).with_phase(phase)
+    };
     let group = group().with_stop_order(StopOrder::ReversePhases);
-    let group = group.with_child(child("a0", 0)).with_child(child("b1", 1)).with_child(child("c1", 1)).with_child(child("d2", 2));
+    let group = group
+        .with_child(child("a0", 0))
+        .with_child(child("b1", 1))
+        .with_child(child("c1", 1))
+        .with_child(child("d2", 2));
     let group = start(group).await.expect("it starts");
     let begun = Instant::now();
     ends(group.shutdown()).await.expect("groups are not stuck");
@@ -239,11 +259,16 @@ async fn an_empty_group_runs_until_it_is_stopped() {
 #[tokio::test(start_paused = true)]
 async fn two_children_of_one_name_stay_two() {
     let journal = Journal::default();
-    let inner = Workers::new("twins").with_child(Scripted::new("x", &journal)).with_child(Scripted::new("x", &journal));
+    let inner = Workers::new("twins")
+        .with_child(Scripted::new("x", &journal))
+        .with_child(Scripted::new("x", &journal));
     let group = start(group().with_child(inner)).await.expect("it starts");
     let status = group.status();
     let names = |status: &Status| status.children.iter().map(|child| child.name.clone()).collect::<Vec<_>>();
-    assert_eq!((names(&status), names(&status.children[0])), (vec!["twins".into()], vec!["x".into(), "x".into()]));
+    assert_eq!(
+        (names(&status), names(&status.children[0])),
+        (vec!["twins".into()], vec!["x".into(), "x".into()])
+    );
     assert_eq!(status.to_string(), "group running\n  twins running\n    x running\n    x running");
 }
 
@@ -331,7 +356,11 @@ async fn strategies_restart_the_others_too() {
         let (count, noted) = (Arc::clone(&lives), journal.clone());
         let failing = ChildSpec::new(move || {
             // Only its first life fails.
-            let act = if count.fetch_add(1, Ordering::Relaxed) == 0 { Act::Last(seconds(1), true) } else { Act::Obey };
+            let act = if count.fetch_add(1, Ordering::Relaxed) == 0 {
+                Act::Last(seconds(1), true)
+            } else {
+                Act::Obey
+            };
             Scripted::new("failing", &noted).run(act)
         });
         let group = group().with_strategy(strategy).with_child(before).with_child(failing).with_child(after);
@@ -466,7 +495,9 @@ async fn children_are_removed_in_every_state() {
     assert_eq!((begun.elapsed(), lives.load(Ordering::Relaxed)), (Duration::ZERO, 1));
 
     // Deaf: aborted after its own grace period, asked for twice.
-    let deaf = ends(control.add(Scripted::new("deaf", &journal).run(Act::Deaf).grace(3))).await.expect("it comes up");
+    let deaf = ends(control.add(Scripted::new("deaf", &journal).run(Act::Deaf).grace(3)))
+        .await
+        .expect("it comes up");
     let (one, two) = tokio::join!(ends(control.remove(deaf.id)), ends(control.remove(deaf.id)));
     assert_eq!(one.expect("it is aborted").state(), WorkerState::ForceStopped);
     assert_eq!(two.expect("it is aborted").state(), WorkerState::ForceStopped);
@@ -512,10 +543,32 @@ fn a_runtime_that_is_shut_down_takes_the_tree_with_it() {
     assert!(journal.lines().contains(&"w dropped".into()));
 }
 
+/// The group was woken by the board before the flag said that it was to stop, and slept on.
+#[test]
+fn a_stop_from_another_thread_is_never_overheard() {
+    let _watchdog = watchdog();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    for _ in 0..2_000 {
+        let child = |cx: WorkerContext| async move { cx.stopping().await };
+        let group = runtime.block_on(start(group().with_child(child))).expect("it starts");
+        // On this thread, while the group waits on one of the runtime's.
+        group.gracefully_stop();
+        assert_eq!(runtime.block_on(group.wait_for_shutdown()).state(), WorkerState::Stopped);
+    }
+}
+
 #[test]
 fn a_child_that_blocks_its_thread_is_reported_and_the_group_ends() {
     let _watchdog = watchdog();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let (release, released) = std::sync::mpsc::channel::<()>();
     runtime.block_on(async {
         let blocker = worker_fn(move |_cx: WorkerContext| async move {

@@ -7,7 +7,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 use support::{Act, Journal, Scripted, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
-    Ending, FailureCause, Hook, StartError, WorkerContext, WorkerFailed, WorkerHandle, WorkerState, start, worker_fn,
+    Ending, FailureCause, Hook, StartError, WorkerContext, WorkerFailed, WorkerHandle, WorkerState, start,
+    worker_fn,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -20,7 +21,10 @@ async fn hooks_are_called_in_turn() {
     let worker = start(Scripted::new("w", &journal)).await.expect("it starts");
     assert_eq!(worker.state(), WorkerState::Running);
     let outcome = ends(worker.shutdown()).await.expect("it stops");
-    assert_eq!((outcome.state(), outcome.ending(), outcome.code()), (WorkerState::Stopped, Ending::Requested, 0));
+    assert_eq!(
+        (outcome.state(), outcome.ending(), outcome.code()),
+        (WorkerState::Stopped, Ending::Requested, 0)
+    );
     assert_eq!(
         journal.lines(),
         [
@@ -86,7 +90,10 @@ async fn a_deaf_worker_is_aborted_at_its_deadline() {
     let worker = start(Scripted::new("w", &journal).run(Act::Deaf).grace(7)).await.expect("it starts");
     let begun = Instant::now();
     let outcome = ends(worker.shutdown()).await.expect("it is aborted");
-    assert_eq!((outcome.state(), outcome.ending(), outcome.code()), (WorkerState::ForceStopped, Ending::Forced, 1));
+    assert_eq!(
+        (outcome.state(), outcome.ending(), outcome.code()),
+        (WorkerState::ForceStopped, Ending::Forced, 1)
+    );
     assert!(begun.elapsed() >= seconds(7) && begun.elapsed() < seconds(8), "{:?}", begun.elapsed());
     assert_eq!(
         journal.lines()[3..],
@@ -113,7 +120,8 @@ async fn aio_fluid_fault_the_error_is_lost_if_nobody_waited_in_time() {
     while states.changed().await.is_some() {}
     // Late, and more than once.
     for _ in 0..2 {
-        let failed: WorkerFailed = ends(worker.wait_for_shutdown()).await.into_result().expect_err("it failed");
+        let failed: WorkerFailed =
+            ends(worker.wait_for_shutdown()).await.into_result().expect_err("it failed");
         assert_eq!(failed.to_string(), "run failed: as told");
         assert_eq!(ends(worker.shutdown()).await.expect("it has ended").state(), WorkerState::Failed);
     }
@@ -125,7 +133,8 @@ async fn aio_fluid_fault_an_idle_stop_takes_half_a_second() {
     // On a real clock, without any timer in the runtime: a stop that waited for one would panic.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
     let worker = Scripted::new("w", &Journal::default());
-    let handle = runtime.spawn(async move { start(worker).await }).await.expect("no panic").expect("it starts");
+    let handle =
+        runtime.spawn(async move { start(worker).await }).await.expect("no panic").expect("it starts");
     assert!(handle.gracefully_stop());
     assert_eq!(handle.wait_for_shutdown().await.state(), WorkerState::Stopped);
     runtime.shutdown_background();
@@ -173,7 +182,14 @@ async fn a_stop_during_start_up_skips_run_and_cleans_up() {
     assert_eq!(handle.outcome().expect("it ended").state(), WorkerState::Stopped);
     assert_eq!(
         journal.lines(),
-        ["w on_startup", "w up", "w on_shutdown", "w down", "w after_shutdown 0 normal shutdown", "w dropped"]
+        [
+            "w on_startup",
+            "w up",
+            "w on_shutdown",
+            "w down",
+            "w after_shutdown 0 normal shutdown",
+            "w dropped"
+        ]
     );
 }
 
@@ -232,7 +248,8 @@ async fn a_graceful_stop_has_no_deadline_and_a_shutdown_gives_it_one() {
 
 #[tokio::test(start_paused = true)]
 async fn the_earliest_deadline_counts() {
-    let worker = start(Scripted::new("w", &Journal::default()).run(Act::Deaf).grace(100)).await.expect("it starts");
+    let worker =
+        start(Scripted::new("w", &Journal::default()).run(Act::Deaf).grace(100)).await.expect("it starts");
     let begun = Instant::now();
     let (long, short) = tokio::join!(worker.shutdown(), async {
         tokio::task::yield_now().await;
@@ -244,7 +261,8 @@ async fn the_earliest_deadline_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_shutdown_takes_nothing_back() {
-    let worker = start(Scripted::new("w", &Journal::default()).run(Act::Deaf).grace(5)).await.expect("it starts");
+    let worker =
+        start(Scripted::new("w", &Journal::default()).run(Act::Deaf).grace(5)).await.expect("it starts");
     assert!(tokio::time::timeout(seconds(1), worker.shutdown()).await.is_err());
     assert_eq!(ends(worker.wait_for_shutdown()).await.state(), WorkerState::ForceStopped);
 }
@@ -299,7 +317,13 @@ async fn dropping_the_handle_stops_the_worker_and_detaching_does_not() {
 #[test]
 fn a_handle_can_be_dropped_in_another_runtime_and_outside_any() {
     let _watchdog = watchdog();
-    let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
+    let build = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .expect("a runtime")
+    };
     let (home, abroad) = (build(), build());
     let journal = Journal::default();
     for outside in [true, false] {
@@ -335,7 +359,9 @@ fn a_runtime_that_is_shut_down_before_the_first_poll_ends_the_worker_too() {
     {
         let _context = runtime.enter();
         let mut startup = std::pin::pin!(handle.startup());
-        assert!(startup.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending());
+        assert!(
+            startup.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending()
+        );
     }
     drop(runtime);
     assert_eq!(handle.outcome().expect("it has ended").ending(), Ending::RuntimeGone);
@@ -408,7 +434,11 @@ async fn a_token_is_cancelled_at_the_end_and_cancelling_it_does_not_stop_the_wor
 #[test]
 fn a_worker_that_blocks_its_thread_is_reported_stuck_by_name() {
     let _watchdog = watchdog();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let (release, released) = std::sync::mpsc::channel::<()>();
     runtime.block_on(async {
         // It blocks in the first poll of `run`, on the thread that told of its start-up: who waits for that comes on.
@@ -416,7 +446,8 @@ fn a_worker_that_blocks_its_thread_is_reported_stuck_by_name() {
             // The error is the release.
             let _ = released.recv();
         });
-        let worker = tokio::spawn(start(blocker.with_name("blocker"))).await.expect("no panic").expect("it starts");
+        let worker =
+            tokio::spawn(start(blocker.with_name("blocker"))).await.expect("no panic").expect("it starts");
         let stuck = worker.shutdown_within(Duration::ZERO).await.expect_err("nothing can abort it");
         assert_eq!(stuck.name, "blocker");
         assert!(worker.state().is_stopping() && worker.outcome().is_none());

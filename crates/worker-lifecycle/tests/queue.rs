@@ -16,7 +16,8 @@ use proptest::{
 use support::{Journal, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
-    OnStop, QueueConsumer, QueueConsumerWorker, SendErrorKind, WorkerFunction, WorkerHandle, WorkerState, start,
+    OnStop, QueueConsumer, QueueConsumerWorker, SendErrorKind, WorkerFunction, WorkerHandle, WorkerState,
+    start,
 };
 
 fn bound(messages: usize) -> NonZeroUsize {
@@ -75,7 +76,9 @@ fn aio_fluid_fault_thread_safe_send_is_not() {
             .map(|number| {
                 let sender = sender.clone();
                 // Threads without any runtime.
-                thread::spawn(move || (0..EACH).for_each(|n| sender.send(number * EACH + n).expect("it is open")))
+                thread::spawn(move || {
+                    (0..EACH).for_each(|n| sender.send(number * EACH + n).expect("it is open"))
+                })
             })
             .collect();
         all.notified().await;
@@ -107,7 +110,8 @@ async fn aio_fluid_fault_one_handlers_error_kills_the_consumer_while_send_still_
             Ok(())
         }
     });
-    let consumer = consumer.with_on_stop(OnStop::Drain).on_failure(move |cause| noted.add(format!("{cause:?}")));
+    let consumer =
+        consumer.with_on_stop(OnStop::Drain).on_failure(move |cause| noted.add(format!("{cause:?}")));
     let sender = consumer.sender();
     let worker = start(consumer).await.expect("it starts");
     (1..=4).for_each(|message| sender.send(message).expect("it is open"));
@@ -359,7 +363,11 @@ proptest! {
 #[test]
 fn a_send_on_another_thread_that_races_the_stop_is_handled_handed_back_or_counted() {
     let _watchdog = watchdog();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
     for on_stop in [OnStop::Discard, OnStop::Drain, OnStop::HandBack].repeat(30) {
         let journal = Journal::default();
         let consumer = recorder(&journal).with_on_stop(on_stop);

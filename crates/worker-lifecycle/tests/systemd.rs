@@ -46,7 +46,8 @@ async fn service() {
     let slow = Scripted::new("slow", &Journal::default()).on_startup(Act::Return);
     let service = Workers::new("service").with_child(SystemdNotifier::new()).with_child(slow);
     let service = start(service).await.expect("it starts");
-    let input_ends = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    let input_ends =
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     input_ends.await.expect("no panic").expect("it can be read");
     service.shutdown().await.expect("groups are not stuck").into_result().expect("nobody failed");
 }
@@ -55,5 +56,9 @@ async fn service() {
 async fn without_systemd_it_does_nothing() {
     let service = start(Workers::new("service").with_child(SystemdNotifier::new())).await.expect("it starts");
     assert!(service.wait_timeout(std::time::Duration::from_secs(3600)).await.is_none());
-    support::ends(service.shutdown()).await.expect("groups are not stuck").into_result().expect("nobody failed");
+    support::ends(service.shutdown())
+        .await
+        .expect("groups are not stuck")
+        .into_result()
+        .expect("nobody failed");
 }

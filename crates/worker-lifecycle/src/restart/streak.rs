@@ -90,9 +90,8 @@ impl Streak {
 
     /// So many lives in a row came to nothing that nobody should wait for the next.
     pub fn is_exhausted(&self, now: Instant) -> bool {
-        let doubt_lasts = self.doubtful_since.is_some_and(|since| {
-            now.saturating_duration_since(since) >= self.patience
-        });
+        let doubt_lasts =
+            self.doubtful_since.is_some_and(|since| now.saturating_duration_since(since) >= self.patience);
         let doubtful = if doubt_lasts { self.doubtful } else { 0 };
         self.certain.saturating_add(doubtful) >= self.limit
     }
