@@ -18,7 +18,7 @@ use crate::{interrupt, report};
 #[derive(Debug, Parser)]
 #[command(name = "workfleet-benches")]
 struct Args {
-    /// Which benchmarks to run: M1, P1 to P7, idle. All if none is named.
+    /// Which benchmarks to run, such as M1 or W1. All if none is named.
     #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// Print one JSON object a line instead of the table; notes go to standard error.

@@ -315,11 +315,16 @@ fn the_notifier_is_there() {
 #[cfg(feature = "worker-serde")]
 #[test]
 fn a_status_can_be_serialised() {
-    fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
-        workfleet::wire::message::encode(value).expect("it encodes")
-    }
-    assert_eq!(encoded(&WorkerState::Init), [0]);
-    assert!(!encoded(&workfleet::worker::Status::default()).is_empty());
+    use workfleet::{
+        wire::message::{decode, encode},
+        worker::{Status, WorkerHandle, Workers, worker_fn},
+    };
+    let group = Workers::new("group").with_child(worker_fn(|_: WorkerContext| async {}));
+    let status = WorkerHandle::new(group).status();
+    assert_eq!(status.name, "group");
+    let encoded = encode(&status).expect("it encodes");
+    assert_eq!(decode::<Status>(&encoded).expect("it decodes"), status);
+    assert_eq!(encode(&WorkerState::Init).expect("it encodes"), [0]);
 }
 
 #[cfg(feature = "wire-tokio")]

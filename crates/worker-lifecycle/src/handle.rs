@@ -282,13 +282,16 @@ impl WorkerRef {
         }
         let mut board = self.shared.board.subscribe();
         loop {
-            let (outcome, deadline) = {
+            let deadline = {
                 let board = board.borrow_and_update();
-                (board.outcome.clone(), board.deadline.unwrap_or(deadline))
+                if let Some(outcome) = &board.outcome {
+                    return Ok(outcome.clone());
+                }
+                if board.lifecycle.step() == Step::Init {
+                    return Ok(Outcome::never_started());
+                }
+                board.deadline.unwrap_or(deadline)
             };
-            if let Some(outcome) = outcome {
-                return Ok(outcome);
-            }
             let given_up = {
                 let _runtime = runtime.enter();
                 sleep_until(deadline + STUCK_AFTER)

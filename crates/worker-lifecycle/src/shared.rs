@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     pub(crate) role: Role,
     pub(crate) parent: Option<Parent>,
     source: Option<Arc<dyn StatusSource>>,
-    /// Set once it is started.
+    /// Set before it is started.
     runtime: OnceLock<Handle>,
 }
 
@@ -101,6 +101,8 @@ impl Shared {
         let runtime =
             Handle::try_current().map_err(|_| StartError::NoRuntime { name: self.name.to_string() })?;
         self.grace.clone()?;
+        // Before it shows as started, so that whoever sees that finds its runtime.
+        let runtime = self.runtime.get_or_init(|| runtime).clone();
         let mut refused = None;
         self.board.send_if_modified(|board| {
             refused = board.lifecycle.handle(Event::Start).err();
@@ -109,7 +111,7 @@ impl Shared {
         if let Some(refused) = refused {
             return Err(StartError::AlreadyStarted { name: self.name.to_string(), state: refused.state() });
         }
-        Ok(self.runtime.get_or_init(|| runtime).clone())
+        Ok(runtime)
     }
 
     /// Asks it to stop, and to be aborted at the deadline, if there is one: the earliest that anybody has set counts.

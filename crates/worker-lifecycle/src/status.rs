@@ -23,13 +23,10 @@ pub struct Status {
     /// Of a child: how often it was restarted.
     pub restarts: u32,
     /// How many messages wait for it, if it has a queue.
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub queue_size: Option<usize>,
     /// Whatever else it says about itself.
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "BTreeMap::is_empty"))]
     pub details: BTreeMap<String, String>,
     /// Of a group: its children, in the order in which they start.
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub children: Vec<Status>,
 }
 

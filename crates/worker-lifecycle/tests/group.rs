@@ -428,6 +428,18 @@ async fn an_added_child_that_does_not_start_is_no_member() {
     let factory = || -> Scripted { panic!("as told") };
     let error = ends(control.add(ChildSpec::new(factory))).await.expect_err("there is nothing to start");
     assert!(error.to_string().ends_with("its factory panicked: as told"), "{error}");
+    struct Nameless;
+    impl workfleet_worker_lifecycle::Worker for Nameless {
+        fn name(&self) -> std::borrow::Cow<'static, str> {
+            panic!("as told")
+        }
+
+        async fn run(&mut self, _cx: &WorkerContext) -> Result<(), workfleet_worker_lifecycle::WorkerError> {
+            Ok(())
+        }
+    }
+    let error = ends(control.add(ChildSpec::new(|| Nameless))).await.expect_err("it does not start");
+    assert!(error.to_string().ends_with("its factory panicked: as told"), "{error}");
     assert!(group.state().is_running() && group.workers().is_empty());
 }
 

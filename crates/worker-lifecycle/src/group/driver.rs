@@ -360,8 +360,8 @@ impl Driver {
                     }
                 }
                 Effect::Waits(id, due) => {
-                    self.roster.update(id, |entry| entry.is_waiting = true);
                     if let Some(slot) = self.slots.get(&id) {
+                        self.roster.update(slot.spec.traits().phase, id, |entry| entry.is_waiting = true);
                         let delay = Instant::from_std(due).saturating_duration_since(Instant::now());
                         tracing::warn!(child = slot.name, ?delay, "restarting a child that ended: {}", slot.failure());
                     }
@@ -383,7 +383,7 @@ impl Driver {
                 slot.name = shared.name.to_string();
                 let worker = WorkerRef::new(Arc::clone(&shared));
                 slot.worker = Some(worker.clone());
-                self.roster.update(id, |entry| {
+                self.roster.update(slot.spec.traits().phase, id, |entry| {
                     entry.name.clone_from(&slot.name);
                     entry.worker = Some(worker);
                     entry.restarts = life.0 - 1;

@@ -57,9 +57,11 @@ impl Roster {
         drop(removed);
     }
 
-    pub(crate) fn update(&self, id: ChildId, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.lock().entries.iter_mut().find(|entry| entry.id == id) {
-            change(entry);
+    /// Changes a child's entry. Entries stand in the order of phases, then ids.
+    pub(crate) fn update(&self, phase: u32, id: ChildId, change: impl FnOnce(&mut Entry)) {
+        let mut state = self.lock();
+        if let Ok(place) = state.entries.binary_search_by_key(&(phase, id), |entry| (entry.phase, entry.id)) {
+            change(&mut state.entries[place]);
         }
     }
 

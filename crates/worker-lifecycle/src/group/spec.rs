@@ -56,13 +56,7 @@ impl<W: Worker, F: FnMut() -> W + Send> Launch for Factory<F> {
     }
 
     fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError> {
-        match catch(&mut self.0) {
-            Ok(worker) => spawn(worker, parent),
-            Err(panic) => {
-                let failure = WorkerFailure::new(Hook::Factory, FailureCause::Panic(panic));
-                Err(StartError::Failed { name: self.name(), failure })
-            }
-        }
+        spawn((self.0)(), parent)
     }
 }
 
@@ -128,7 +122,11 @@ impl ChildSpec {
     }
 
     pub(super) fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError> {
-        self.launch.launch(parent)
+        // The factory, and what a worker says about itself before it has a task of its own, run on the group's.
+        catch(|| self.launch.launch(parent)).unwrap_or_else(|panic| {
+            let failure = WorkerFailure::new(Hook::Factory, FailureCause::Panic(panic));
+            Err(StartError::Failed { name: self.name(), failure })
+        })
     }
 }
 

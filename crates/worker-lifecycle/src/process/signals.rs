@@ -65,16 +65,16 @@ pub async fn run_until_signal<Kind>(worker: impl IntoWorker<Kind>) -> Result<Run
     let handle = WorkerHandle::new(worker);
     let watch = Watch::begin(&handle).map_err(RunError::Signals)?;
     let first = Arc::clone(&watch.first);
-    let outcome = match handle.startup().await {
-        // By a signal, or by somebody else: it was stopped, and that is how it ended.
-        Err(StartError::Stopped { .. }) => Ok(handle.wait_for_shutdown().await),
-        Err(error) => return Err(RunError::Start(error)),
-        Ok(()) => {
-            tokio::select! {
-                outcome = handle.wait_for_shutdown() => Ok(outcome),
-                () = first.notified() => handle.shutdown().await,
-            }
+    let life = async {
+        match handle.startup().await {
+            // If it was stopped before it was up, that is how it ended.
+            Ok(()) | Err(StartError::Stopped { .. }) => Ok(handle.wait_for_shutdown().await),
+            Err(error) => Err(RunError::Start(error)),
         }
+    };
+    let outcome = tokio::select! {
+        ended = life => Ok(ended?),
+        () = first.notified() => handle.shutdown().await,
     };
     Ok(RunEnded { outcome, second_signal: watch.end() })
 }
@@ -184,7 +184,8 @@ impl Watch {
             is_on_the_spot: Arc::clone(&is_on_the_spot),
             ended,
         };
-        let thread = thread::Builder::new().name("signals".into()).spawn(move || listener.listen(signals))?;
+        let spawned = thread::Builder::new().name("signals".into()).spawn(move || listener.listen(signals));
+        let thread = spawned.inspect_err(|_| is_on_the_spot.store(true, Ordering::SeqCst))?;
         Ok(Self { first, second, is_on_the_spot, signals: handle, running: Some(running), thread: Some(thread) })
     }
 
