@@ -1,4 +1,5 @@
-//! Fleets of workers: tasks scheduled by priority over worker processes, supervised services, and the wire they talk on.
+//! Fleets of workers: tasks scheduled by priority over worker processes, supervised services, locks by key, and the wire
+//! they talk on.
 //!
 //! A program describes its work as **tasks**, small serialisable structs with a `run` method, and hands them to a
 //! **manager**. The manager starts the program again as many times as it should have **workers**, and gives each of them
@@ -79,12 +80,13 @@
 //! | stop tasks | [`TaskHandle::cancel`], [`TaskContext::check_cancelled`], [`ClosePolicy`] |
 //! | test code that has a manager | [`test_worker!`] |
 //! | run services that are supervised and stop cleanly | [`worker`] |
+//! | let one work on a thing at a time, or many read it | [`lock`](mod@lock) |
 //!
 //! The example `manifest` is a whole program: it digests every file below some directories in worker processes, shows
 //! a bar, ends properly on Ctrl-C, and loses nothing when workers are killed. Smaller ones are `priorities`, a crawl whose
 //! tasks schedule tasks; `chain`, copies that are verified before they are published; and `attach-to-async`, a service on
-//! tokio that gives its hard work to worker processes. The example `service` is of
-//! supervised workers: it takes lines over TCP, counts them, answers probes, and restarts what fails.
+//! tokio that gives its hard work to worker processes. The example `service` is of supervised workers: it takes lines
+//! over TCP, counts them, answers probes, and restarts what fails.
 //!
 //! # What is in here
 //!
@@ -93,11 +95,13 @@
 //! | name | crate | what it is |
 //! |---|---|---|
 //! | [`task`] | `workfleet-task-manager` | tasks, managers, worker processes |
+//! | [`lock`](mod@lock) | `workfleet-shared-lock` | shared and exclusive locks by key, within a process |
 //! | [`wire`] | `workfleet-wire` | frames and typed messages between processes |
 //! | [`worker`] | `workfleet-worker-lifecycle` | workers, queue consumers and supervised groups |
 //!
-//! Features: `worker` (default) is [`worker`]; `worker-serde`, `worker-signal`, `worker-probe` and `worker-systemd` add its
-//! features of these names; `wire-tokio` adds [`wire`]'s asynchronous functions, `wire-codec` its `tokio_util` codec.
+//! Features: `lock` (default) is [`lock`](mod@lock); `lock-tokio` adds its `lock_timeout`, `lock-tracing` its events.
+//! `worker` (default) is [`worker`]; `worker-serde`, `worker-signal`, `worker-probe` and `worker-systemd` add its features
+//! of these names. `wire-tokio` adds [`wire`]'s asynchronous functions, `wire-codec` its `tokio_util` codec.
 //!
 //! [`TaskContext::send_message`]: task::TaskContext::send_message
 //! [`TaskContext::schedule`]: task::TaskContext::schedule
@@ -119,6 +123,9 @@
 //! [`ClosePolicy`]: task::ClosePolicy
 //! [`Priority`]: task::Priority
 
+#[cfg(feature = "lock")]
+#[doc(inline)]
+pub use workfleet_shared_lock as lock;
 #[doc(inline)]
 pub use workfleet_task_manager as task;
 #[doc(inline)]
@@ -132,9 +139,12 @@ pub use workfleet_task_manager::{init, test_worker};
 
 /// What a program with tasks usually needs: `use workfleet::prelude::*;`.
 ///
-/// The traits [`Manager`](crate::task::Manager) and [`ManagerExt`](crate::task::ManagerExt) come without their names:
-/// their methods are there, and the names stay free.
+/// The traits [`Manager`](crate::task::Manager) and [`ManagerExt`](crate::task::ManagerExt), and those of locks, come without
+/// their names: their methods are there, and the names stay free. [`lock::Mode`](crate::lock::Mode) has to be named.
 pub mod prelude {
+    #[cfg(feature = "lock")]
+    #[doc(no_inline)]
+    pub use workfleet_shared_lock::{LocalState, LockFailed, LockGuard as _, SharedState as _};
     #[doc(no_inline)]
     pub use workfleet_task_manager::{
         AsyncTask, Chain, ClosePolicy, FailureCause, Manager as _, ManagerExt as _, Message, MessageError,

@@ -164,6 +164,62 @@ fn task_is_the_task_manager() {
     }
 }
 
+#[cfg(feature = "lock")]
+#[test]
+fn lock_is_the_shared_lock() {
+    use workfleet::lock::*;
+
+    // Traits.
+    fn _traits<S: SharedState, G: LockGuard>(_: &dyn DynSharedState) {}
+
+    let names = types![
+        Counters,
+        Cycle,
+        CycleLink,
+        Fence,
+        Guards<()>,
+        KeySnapshot,
+        LocalGuard,
+        LocalState,
+        LocalStateBuilder,
+        LockFailed,
+        Mode,
+        Party,
+        Refusal,
+        Snapshot,
+        cores::Blocked<(), ()>,
+        cores::Grant<()>,
+        cores::KeyState<(), ()>,
+        cores::Left<(), ()>,
+        cores::WaitGraph<(), ()>,
+    ];
+    for (name, _) in names {
+        assert!(name.starts_with("workfleet_shared_lock::"), "{name}");
+    }
+    assert_eq!(LocalState::new().key_limit_bytes(), DEFAULT_KEY_LIMIT_BYTES);
+}
+
+#[cfg(feature = "lock")]
+#[test]
+fn the_prelude_is_enough_for_a_lock() {
+    use workfleet::lock::Mode;
+
+    let state = LocalState::new();
+    let guard = state.blocking_lock("k", Mode::Exclusive).expect("it is free");
+    assert_eq!(guard.key(), "k");
+    let refused: Result<_, LockFailed> = state.blocking_try_lock("", Mode::Shared);
+    assert!(refused.is_err());
+}
+
+#[cfg(feature = "lock-tokio")]
+#[test]
+fn the_lock_has_timeouts() {
+    use workfleet::lock::{LocalState, Mode, SharedState};
+
+    let state = LocalState::new();
+    drop(state.lock_timeout("k", Mode::Shared, std::time::Duration::ZERO));
+}
+
 #[test]
 fn wire_is_the_wire() {
     use workfleet::wire::*;

@@ -1,0 +1,100 @@
+//! A state behind `dyn`, for who chooses it at run time.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::{LockFailed, LockGuard, Mode, SharedState, Snapshot};
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, LockFailed>> + Send + 'a>>;
+
+/// The object-safe companion of [`SharedState`], which every state with guards of its own has by itself.
+///
+/// There is nothing to call here: an `Arc<dyn DynSharedState>` is a [`SharedState`], and is used as one. Each request costs
+/// a boxed future and a boxed guard more.
+///
+/// ```
+/// use std::sync::Arc;
+/// use workfleet_shared_lock::{DynSharedState, LocalState, LockGuard, Mode, SharedState};
+///
+/// let state: Arc<dyn DynSharedState> = Arc::new(LocalState::new());
+/// let guard: Box<dyn LockGuard> = state.blocking_lock("dataset/42", Mode::Shared)?;
+/// assert_eq!(guard.key(), "dataset/42");
+/// # Ok::<(), workfleet_shared_lock::LockFailed>(())
+/// ```
+pub trait DynSharedState: Send + Sync {
+    /// As [`SharedState::lock`].
+    #[doc(hidden)]
+    fn dyn_lock<'a>(&'a self, key: &'a str, mode: Mode) -> Boxed<'a, Box<dyn LockGuard>>;
+    /// As [`SharedState::try_lock`].
+    #[doc(hidden)]
+    fn dyn_try_lock<'a>(&'a self, key: &'a str, mode: Mode) -> Boxed<'a, Option<Box<dyn LockGuard>>>;
+    /// As [`SharedState::is_free`].
+    #[doc(hidden)]
+    fn dyn_is_free<'a>(&'a self, key: &'a str, mode: Mode) -> Boxed<'a, bool>;
+    /// As [`SharedState::snapshot`].
+    #[doc(hidden)]
+    fn dyn_snapshot(&self) -> Boxed<'_, Snapshot>;
+    /// As [`SharedState::close`].
+    #[doc(hidden)]
+    fn dyn_close(&self);
+    /// As [`SharedState::key_limit_bytes`].
+    #[doc(hidden)]
+    fn dyn_key_limit_bytes(&self) -> usize;
+}
+
+impl<S: SharedState> DynSharedState for S {
+    fn dyn_lock<'a>(&'a self, key: &'a str, mode: Mode) -> Boxed<'a, Box<dyn LockGuard>> {
+        Box::pin(async move { Ok(boxed(self.lock(key, mode).await?)) })
+    }
+
+    fn dyn_try_lock<'a>(&'a self, key: &'a str, mode: Mode) -> Boxed<'a, Option<Box<dyn LockGuard>>> {
+        Box::pin(async move { Ok(self.try_lock(key, mode).await?.map(boxed)) })
+    }
+
+    fn dyn_is_free<'a>(&'a self, key: &'a str, mode: Mode) -> Boxed<'a, bool> {
+        Box::pin(self.is_free(key, mode))
+    }
+
+    fn dyn_snapshot(&self) -> Boxed<'_, Snapshot> {
+        Box::pin(self.snapshot())
+    }
+
+    fn dyn_close(&self) {
+        self.close();
+    }
+
+    fn dyn_key_limit_bytes(&self) -> usize {
+        self.key_limit_bytes()
+    }
+}
+
+fn boxed(guard: impl LockGuard) -> Box<dyn LockGuard> {
+    Box::new(guard)
+}
+
+impl SharedState for Arc<dyn DynSharedState> {
+    type Guard = Box<dyn LockGuard>;
+
+    async fn lock(&self, key: &str, mode: Mode) -> Result<Self::Guard, LockFailed> {
+        (**self).dyn_lock(key, mode).await
+    }
+
+    async fn try_lock(&self, key: &str, mode: Mode) -> Result<Option<Self::Guard>, LockFailed> {
+        (**self).dyn_try_lock(key, mode).await
+    }
+
+    async fn is_free(&self, key: &str, mode: Mode) -> Result<bool, LockFailed> {
+        (**self).dyn_is_free(key, mode).await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, LockFailed> {
+        (**self).dyn_snapshot().await
+    }
+
+    fn close(&self) {
+        (**self).dyn_close();
+    }
+
+    fn key_limit_bytes(&self) -> usize {
+        (**self).dyn_key_limit_bytes()
+    }
+}

@@ -1,0 +1,135 @@
+//! Why a lock was not granted.
+//!
+//! Each text is lowercase and names the value and the limit.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+/// Why a lock was not granted. Whoever gets it holds nothing, and no longer waits.
+///
+/// That a lock is taken is none of these: [`try_lock`](crate::SharedState::try_lock) returns `None` then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockFailed {
+    /// The state was closed, before the request or while it waited.
+    #[error("the lock state is closed")]
+    Closed,
+    /// The lock was not granted in time.
+    #[error("the lock was not granted within {after:?}")]
+    TimedOut {
+        /// The time that was given.
+        after: Duration,
+    },
+    /// The session with whoever keeps the locks is over. What it held is lost, or will be. Local states have no session.
+    #[error("the session with the lock service is lost")]
+    SessionLost,
+    /// Waiting would have closed a cycle of owners who wait for one another.
+    #[error("waiting would deadlock: {0}")]
+    WouldDeadlock(Cycle),
+    /// The request is not valid, and never will be.
+    #[error("the request is refused: {0}")]
+    Refused(Refusal),
+}
+
+/// What is wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The key is the empty text.
+    #[error("a key has 0 bytes, and at least 1 is needed")]
+    KeyEmpty,
+    /// The key is too long.
+    #[error("a key has {len_bytes} bytes, and the limit is {limit_bytes} bytes")]
+    KeyTooLong {
+        /// The key's length.
+        len_bytes: usize,
+        /// The longest key that is accepted.
+        limit_bytes: usize,
+    },
+}
+
+impl Refusal {
+    /// Holds a key against the limit.
+    pub(crate) fn check(key: &str, limit_bytes: usize) -> Result<(), LockFailed> {
+        if key.is_empty() {
+            return Err(LockFailed::Refused(Self::KeyEmpty));
+        }
+        if key.len() > limit_bytes {
+            return Err(LockFailed::Refused(Self::KeyTooLong { len_bytes: key.len(), limit_bytes }));
+        }
+        Ok(())
+    }
+}
+
+/// Owners who would wait for one another in a circle.
+///
+/// Each [link](CycleLink) waits for its key, which the owner of the next link holds or waits for in front of it; after the last
+/// comes the first. The first link is the request that was refused: the youngest of them.
+///
+/// ```
+/// # use workfleet_shared_lock::*;
+/// let state = LocalState::new();
+/// let ann = state.owner("ann");
+/// let _guard = ann.blocking_lock("x", Mode::Exclusive)?;
+/// let failed = ann.blocking_lock("x", Mode::Exclusive).unwrap_err(); // would wait for herself
+/// assert_eq!(failed.to_string(), "waiting would deadlock: ann waits for \"x\", then for ann");
+/// # Ok::<(), LockFailed>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cycle(Arc<[CycleLink]>);
+
+/// One link of a [`Cycle`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CycleLink {
+    /// The label of the owner who waits.
+    pub owner: Arc<str>,
+    /// The key that it waits for.
+    pub key: Arc<str>,
+}
+
+impl Cycle {
+    pub(crate) fn new(links: impl IntoIterator<Item = CycleLink>) -> Self {
+        Self(links.into_iter().collect())
+    }
+
+    /// The links, the refused request's first.
+    #[must_use]
+    pub fn links(&self) -> &[CycleLink] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for CycleLink { owner, key } in self.links() {
+            write!(f, "{owner} waits for {key:?}, then for ")?;
+        }
+        f.write_str(self.links().first().map_or("nobody", |link| &link.owner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_small_and_can_be_carried_across_threads() {
+        fn is<E: std::error::Error + Send + Sync + 'static>() {}
+        is::<LockFailed>();
+        is::<Refusal>();
+        assert!(size_of::<LockFailed>() <= 32, "{}", size_of::<LockFailed>());
+    }
+
+    #[test]
+    fn refusals_name_the_length_and_the_limit() {
+        assert_eq!(
+            Refusal::check("", 4).unwrap_err().to_string(),
+            "the request is refused: a key has 0 bytes, and at least 1 is needed"
+        );
+        assert_eq!(
+            Refusal::check("12345", 4).unwrap_err().to_string(),
+            "the request is refused: a key has 5 bytes, and the limit is 4 bytes"
+        );
+        assert_eq!(Refusal::check("1234", 4), Ok(()));
+    }
+}

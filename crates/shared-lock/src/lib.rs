@@ -1,0 +1,170 @@
+//! Shared and exclusive locks by key: for readers and writers of whatever has a name.
+//!
+//! A key is any text, and needs no declaration; a key that nobody holds takes no memory. Whoever asks first is served
+//! first, futures can be dropped at any time, and guards can be sent anywhere. It works on every async executor and in
+//! blocking code, without a runtime or a thread of its own.
+//!
+//! # Quick start
+//!
+//! ```
+//! use workfleet_shared_lock::{LocalState, LockFailed, LockGuard, Mode, SharedState};
+//!
+//! async fn rebuild(state: &LocalState) -> Result<(), LockFailed> {
+//!     let guard = state.lock("dataset/42", Mode::Exclusive).await?; // alone
+//!     // … write the dataset …
+//!     drop(guard);
+//!
+//!     let guard = state.lock("dataset/42", Mode::Shared).await?; // with other readers
+//!     // … read it …
+//!     guard.release(); // the same as dropping it
+//!     Ok(())
+//! }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), LockFailed> {
+//! rebuild(&LocalState::new()).await
+//! # }
+//! ```
+//!
+//! In code that may block, with the twins of the same methods:
+//!
+//! ```
+//! use std::time::Duration;
+//! use workfleet_shared_lock::{LocalState, LockFailed, Mode, SharedState};
+//!
+//! let state = LocalState::new(); // a handle: clone it for every thread and task
+//! let guard = state.blocking_lock("dataset/42", Mode::Exclusive)?;
+//!
+//! // Not within a millisecond, not at once.
+//! let late = state.blocking_lock_timeout("dataset/42", Mode::Shared, Duration::from_millis(1));
+//! assert!(matches!(late, Err(LockFailed::TimedOut { .. })));
+//! assert!(state.blocking_try_lock("dataset/42", Mode::Shared)?.is_none());
+//! drop(guard);
+//! assert!(state.blocking_try_lock("dataset/42", Mode::Shared)?.is_some());
+//! # Ok::<(), LockFailed>(())
+//! ```
+//!
+//! Do not call a `blocking_` method in async code, where it stops other tasks of the same thread: one of those may be the
+//! one that would let the lock go. (`blocking_try_lock`, `blocking_is_free` and `blocking_snapshot` of a [`LocalState`]
+//! never wait, and may be called anywhere.)
+//!
+//! # What is here
+//!
+//! | to do | see |
+//! |---|---|
+//! | take a lock, and wait for it if need be | [`lock`], [`blocking_lock`] |
+//! | only if it is free, or only so long | [`try_lock`]; `lock_timeout` (feature `tokio`), [`blocking_lock_timeout`] |
+//! | several at once, without deadlock | [`lock_many`] |
+//! | go on from writing to reading | [`LockGuard::downgrade`] |
+//! | protect a store from holders who were late | [`Fence`] |
+//! | find deadlocks | [`LocalState::owner`] |
+//! | see who holds what, who waits, and for how long | [`snapshot`], [`LocalState::counters`], [`LocalStateBuilder::ages`] |
+//! | stop | [`close`] |
+//! | choose at run time where the locks are kept | [`DynSharedState`] |
+//!
+//! # Order and fairness
+//!
+//! Requests are served in the order in which they arrive, that is, in which their futures are first polled. A shared request
+//! joins others who share only if nobody waits. When a lock is let go, the first waiter gets it; if that is a reader,
+//! all readers up to the next writer do. So nobody is overtaken, and neither side starves behind the other.
+//!
+//! A lock is handed over to the first waiter when it is let go. It stays with that waiter until its future is polled
+//! or dropped: do not keep a future that has been polled and is neither.
+//!
+//! # Fences
+//!
+//! A holder that was paused, swapped out or stopped in a debugger believes that it holds the lock when the world has gone
+//! on; a local lock is then still held, but what it did outside of the process may arrive late. Each guard has a
+//! [`fence`](LockGuard::fence), which is larger for every later exclusive grant of its key. Send it with each write, and
+//! let the store refuse fences smaller than the largest it has seen: [`Fence`] shows how. Only that protects
+//! data outside of this process.
+//!
+//! # Cancel safety
+//!
+//! A future of [`lock`] that is dropped loses its place in the queue, and nothing else; if the grant was already under way
+//! it is passed on to the next. One of [`lock_many`] lets go what it has taken. So all of them can be used in `select!`, under
+//! timeouts and in tasks that are aborted. Wakers are called and dropped outside of every lock.
+//!
+//! # Deadlock
+//!
+//! There is no re-entrancy: whoever holds a key and asks for it again waits for itself. And two tasks that each hold what
+//! the other wants wait for ever. There are two remedies:
+//!
+//! - take all at once with [`lock_many`], which has one order for all callers;
+//! - give each task an [owner](LocalState::owner). A request that would close a cycle of owners then fails at once with
+//!   [`LockFailed::WouldDeadlock`] and the cycle, and the others in it go on waiting.
+//!
+//! Strangers take no part in that: a cycle with one of them in it is not found.
+//!
+//! ```
+//! use workfleet_shared_lock::{LocalState, LockFailed, Mode, SharedState};
+//!
+//! async fn transfer(state: &LocalState, from: &str, to: &str) -> Result<(), LockFailed> {
+//!     let guards = state.lock_many([(from, Mode::Exclusive), (to, Mode::Exclusive)]).await?;
+//!     // Both are held, or we are not here.
+//!     guards.release();
+//!     Ok(())
+//! }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), LockFailed> {
+//! # transfer(&LocalState::new(), "a", "b").await
+//! # }
+//! ```
+//!
+//! # Limits and cost
+//!
+//! - A key has 1 byte up to [4 KiB](DEFAULT_KEY_LIMIT_BYTES), or another [limit](LocalStateBuilder::key_limit_bytes).
+//!   The number of keys, holders and waiters is bounded by memory alone; each is the caller's own task or guard.
+//! - Taking and letting go a free key is two short critical sections behind one of 64 locks and, up to 22 bytes of key, no
+//!   allocation: about 100 ns. A held key takes one entry of 72 bytes in a table that is at least 7/16 full, and its guard
+//!   56 bytes; a longer key is allocated once beside them. Tables shrink again.
+//! - A waiter takes one small allocation. Of a known owner, it also enters a graph behind one lock for all keys; a
+//!   request that need not wait never looks at that, whoever makes it.
+//! - Keys may come from outside: they are hashed with a seed that is new for each state (foldhash, which resists chosen keys as
+//!   long as nobody can observe the hashes or time single requests).
+//! - The clock is read only if [ages](LocalStateBuilder::ages) or a timeout ask for it.
+//! - Nothing here yields on its own: a task that takes free locks in a loop should yield now and then, as with
+//!   everything that is ready at once.
+//!
+//! # What it does not do
+//!
+//! - It protects no value: the key names what the lock is for, wherever that is.
+//! - It has no upgrade from shared to exclusive, which deadlocks as soon as two ask for it, and no re-entrancy.
+//! - It does not reach beyond the process. [`SharedState`] is made so that other states can.
+//! - A holder that never lets go keeps its lock; a local lock has no lease.
+//!
+//! # Features
+//!
+//! - `tokio`: `lock_timeout`, over tokio's timer. Nothing else needs tokio.
+//! - `tracing`: events at the level `debug` when a lock is asked for, granted and let go.
+//!
+//! [`lock`]: SharedState::lock
+//! [`try_lock`]: SharedState::try_lock
+//! [`lock_many`]: SharedState::lock_many
+//! [`blocking_lock`]: SharedState::blocking_lock
+//! [`blocking_lock_timeout`]: SharedState::blocking_lock_timeout
+//! [`snapshot`]: SharedState::snapshot
+//! [`close`]: SharedState::close
+
+mod blocking;
+pub mod cores;
+mod dynamic;
+mod error;
+mod events;
+mod fence;
+mod guard;
+mod local;
+mod mode;
+mod snapshot;
+mod state;
+mod sync;
+#[cfg(test)]
+mod testing;
+
+pub use dynamic::DynSharedState;
+pub use error::{Cycle, CycleLink, LockFailed, Refusal};
+pub use fence::Fence;
+pub use guard::{Guards, LockGuard};
+pub use local::{DEFAULT_KEY_LIMIT_BYTES, LocalGuard, LocalState, LocalStateBuilder};
+pub use mode::Mode;
+pub use snapshot::{Counters, KeySnapshot, Party, Snapshot};
+pub use state::SharedState;

@@ -1,0 +1,80 @@
+//! The future of a lock that may have to wait.
+//!
+//! Invariant: once it has asked, it has a place, and dropping it leaves that place, whether the grant has come meanwhile or
+//! not. Only a future that is ready gives the place away.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    LocalGuard, LocalState,
+    shards::{Asked, Place},
+    waiter::WaitCell,
+};
+use crate::{LockFailed, Mode, events};
+
+#[derive(Debug)]
+#[must_use = "a lock is only asked for when it is awaited"]
+pub(super) struct Lock<'s, 'k> {
+    state: &'s LocalState,
+    key: &'k str,
+    mode: Mode,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Progress {
+    New,
+    Waits(Place, Arc<WaitCell>),
+    Done,
+}
+
+impl<'s, 'k> Lock<'s, 'k> {
+    pub(super) fn new(state: &'s LocalState, key: &'k str, mode: Mode) -> Self {
+        Self { state, key, mode, progress: Progress::New }
+    }
+
+    /// The wait is over.
+    fn finish(&mut self, outcome: Result<(), LockFailed>) -> Result<LocalGuard, LockFailed> {
+        let Progress::Waits(place, _) = std::mem::replace(&mut self.progress, Progress::Done) else {
+            unreachable!("who waits has a place");
+        };
+        outcome.map(|()| LocalGuard::new(place, self.mode, self.state.label()))
+    }
+}
+
+impl Future for Lock<'_, '_> {
+    type Output = Result<LocalGuard, LockFailed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let LocalState { shards, owner } = this.state;
+        if let Progress::New = this.progress {
+            this.progress = Progress::Done;
+            events::acquiring(this.key, this.mode, this.state.label());
+            match shards.ask(owner.as_ref(), this.key, this.mode, true)? {
+                Asked::Granted(place) => {
+                    return Poll::Ready(Ok(LocalGuard::new(place, this.mode, this.state.label())));
+                }
+                Asked::Waits(place, cell) => {
+                    let outcome = cell.poll_new(cx);
+                    this.progress = Progress::Waits(place, cell);
+                    let outcome = ready!(outcome);
+                    return Poll::Ready(this.finish(outcome));
+                }
+                Asked::Taken => unreachable!("it was to wait"),
+            }
+        }
+        match &this.progress {
+            Progress::Waits(_, cell) => {
+                let outcome = ready!(cell.poll(cx));
+                Poll::Ready(this.finish(outcome))
+            }
+            Progress::New | Progress::Done => panic!("a lock's future was polled after it was ready"),
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! All keys of a state: a table in shards, each behind a lock of its own, and the drivers of the cores in it.
+//!
+//! The state of a key is *in* the table's entry; a key that nobody holds has none. Taking a free key is one look at one
+//! table, and for a short key no allocation.
+//!
+//! Invariants:
+//! - An entry is there exactly while its key is held. It is made and removed under the shard's lock, together with the
+//!   grant or the release that is the reason for it.
+//! - Locks are taken in the order shard, graph, wait cell; never two shards at once. What changes a key and what the
+//!   graph learns of it happen under the same lock of the shard.
+//! - Under these locks no code of a user runs: no waker, no destructor, no tracing subscriber.
+//! - A table that has become much too large for what is in it shrinks.
+
+use std::{hash::BuildHasher, sync::Arc};
+
+use hashbrown::{HashTable, hash_table::Entry as TableEntry};
+
+use super::{
+    clock::{Clock, Stamp},
+    key::Key,
+    owner::Owner,
+    waiter::WaitCell,
+    wakes::Wakes,
+};
+use crate::{
+    Counters, Cycle, CycleLink, Fence, KeySnapshot, LockFailed, Mode, Party, Refusal, Snapshot,
+    cores::{Blocked, Grant, KeyState, Left, WaitGraph},
+    sync::{AtomicBool, HashState, Mutex, Ordering},
+};
+
+/// Enough that a few threads rarely meet, and a closing or a snapshot still looks at few. A power of two.
+pub(super) const DEFAULT_SHARDS: usize = 64;
+
+/// Tables up to this size are not worth shrinking.
+const KEPT_CAPACITY: usize = 64;
+
+/// What all handles, guards and waiters of one state share.
+#[derive(Debug)]
+pub(super) struct Shards {
+    shards: Box<[Shard]>,
+    hash: HashState,
+    /// Of the waits of known owners. Who asks without a name locks it only to grant a known owner's request.
+    graph: Mutex<WaitGraph<Key, Owner>>,
+    /// Whether the graph has anything in it; written under its lock. Who finds it false under the lock of a shard knows
+    /// that no known owner waits for a key in that shard.
+    known_waits: AtomicBool,
+    clock: Clock,
+    key_limit_bytes: usize,
+}
+
+/// A line of the processor's cache, or two, of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard(Mutex<Table>);
+
+/// Changed under the shard's lock, all of it.
+#[derive(Debug)]
+struct Table {
+    entries: HashTable<Entry>,
+    /// The number of the next request. It differs from all other shards' numbers, and from those of the past.
+    next: u64,
+    closed: bool,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    state: KeyState<Holder, Waiter>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    owner: Option<Owner>,
+    since: Stamp,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    owner: Option<Owner>,
+    since: Stamp,
+    cell: Arc<WaitCell>,
+}
+
+/// A request's place among the holders or waiters of its key. It is left when this is dropped: a grant is released, a
+/// waiting request is cancelled, and one that has ended stays so.
+#[derive(Debug)]
+pub(super) struct Place {
+    shards: Arc<Shards>,
+    key: Key,
+    hash: u64,
+    fence: Fence,
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+pub(super) const ENTRY_BYTES: usize = size_of::<Entry>();
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Granted(Place),
+    Waits(Place, Arc<WaitCell>),
+    /// Somebody has it, and the request was not to wait.
+    Taken,
+}
+
+impl Shards {
+    pub(super) fn new(shards: usize, key_limit_bytes: usize, ages: bool) -> Self {
+        let shard = |index: u64| {
+            Shard(Mutex::new(Table {
+                entries: HashTable::new(),
+                next: index + 1,
+                closed: false,
+                counters: Counters::default(),
+            }))
+        };
+        Self {
+            shards: (0..).take(shards.next_power_of_two()).map(shard).collect(),
+            hash: HashState::default(),
+            graph: Mutex::new(WaitGraph::new()),
+            known_waits: AtomicBool::new(false),
+            clock: Clock::new(ages),
+            key_limit_bytes,
+        }
+    }
+
+    pub(super) fn key_limit_bytes(&self) -> usize {
+        self.key_limit_bytes
+    }
+
+    /// Asks for a key. If it is not free, the request takes a place in its queue; or, if it is not to wait, none at all.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        owner: Option<&Owner>,
+        key: &str,
+        mode: Mode,
+        or_wait: bool,
+    ) -> Result<Asked, LockFailed> {
+        Refusal::check(key, self.key_limit_bytes)?;
+        let hash = self.hash.hash_one(key.as_bytes());
+        let since = self.clock.now();
+        let mut table = self.shard(hash).lock();
+        if table.closed {
+            return Err(LockFailed::Closed);
+        }
+        let fence = Fence::new(table.next);
+        let Table { entries, next, counters, .. } = &mut *table;
+        let same = |entry: &Entry| entry.key.as_bytes() == key.as_bytes();
+        let holder = |owner: Option<&Owner>| Holder { owner: owner.cloned(), since };
+        let mut cell = None;
+        let key = match entries.entry(hash, same, |entry| self.hash.hash_one(&entry.key)) {
+            TableEntry::Vacant(vacant) => {
+                let key = Key::from(key);
+                let mut state = KeyState::new();
+                state.grant(fence, mode, holder(owner));
+                vacant.insert(Entry { key: key.clone(), state });
+                key
+            }
+            TableEntry::Occupied(occupied) => {
+                let entry = occupied.into_mut();
+                if entry.state.is_free(mode) {
+                    entry.state.grant(fence, mode, holder(owner));
+                } else if or_wait {
+                    if let Some(owner) = owner {
+                        let deadlock = self.begin_wait(entry, fence, owner, mode);
+                        deadlock.inspect_err(|_| counters.deadlocks += 1)?;
+                    }
+                    let cell = cell.insert(Arc::new(WaitCell::new()));
+                    let waiter = Waiter { owner: owner.cloned(), since, cell: Arc::clone(cell) };
+                    entry.state.wait(fence, mode, waiter);
+                } else {
+                    return Ok(Asked::Taken);
+                }
+                entry.key.clone()
+            }
+        };
+        *next += self.shards.len() as u64;
+        match cell {
+            None => counters.count_grant(mode),
+            Some(_) => counters.waits += 1,
+        }
+        drop(table);
+        let place = Place { shards: Arc::clone(self), key, hash, fence };
+        Ok(match cell {
+            None => Asked::Granted(place),
+            Some(cell) => Asked::Waits(place, cell),
+        })
+    }
+
+    /// Enters the wait of a known owner into the graph, or finds the cycle that it would close.
+    fn begin_wait(&self, entry: &Entry, fence: Fence, owner: &Owner, mode: Mode) -> Result<(), LockFailed> {
+        let Some(until) = entry.state.waits_until(mode) else { return Ok(()) };
+        let holders = entry.state.holders().map(|(fence, holder)| (fence, &holder.owner));
+        let waiters = entry.state.waiters().map(|(fence, _, waiter)| (fence, &waiter.owner));
+        let known = holders.chain(waiters).filter_map(|(fence, owner)| Some((fence, owner.clone()?)));
+        let result =
+            self.with_graph(|graph| graph.wait(&entry.key, fence, owner.clone(), mode, until, known));
+        result.map_err(|cycle| {
+            let link = |link: Blocked<Key, Owner>| CycleLink {
+                owner: Arc::clone(link.owner.label()),
+                key: link.key.to_shared(),
+            };
+            LockFailed::WouldDeadlock(Cycle::new(cycle.into_iter().map(link)))
+        })
+    }
+
+    fn with_graph<T>(&self, change: impl FnOnce(&mut WaitGraph<Key, Owner>) -> T) -> T {
+        let mut graph = self.graph.lock();
+        let result = change(&mut graph);
+        self.known_waits.store(!graph.is_empty(), Ordering::Relaxed);
+        result
+    }
+
+    /// Whether a request would be granted at once.
+    pub(super) fn is_free(&self, key: &str, mode: Mode) -> Result<bool, LockFailed> {
+        Refusal::check(key, self.key_limit_bytes)?;
+        let hash = self.hash.hash_one(key.as_bytes());
+        let table = self.shard(hash).lock();
+        let entry = table.entries.find(hash, |entry| entry.key.as_bytes() == key.as_bytes());
+        Ok(entry.is_none_or(|entry| entry.state.is_free(mode)))
+    }
+
+    /// Lets nobody in from now on, and sends all waiters away.
+    pub(super) fn close(&self) {
+        for shard in &self.shards {
+            let mut wakes = Wakes::default();
+            let mut table = shard.0.lock();
+            let Table { entries, counters, closed, .. } = &mut *table;
+            *closed = true;
+            let mut cancelled = Vec::new();
+            for entry in entries.iter_mut().filter(|entry| entry.state.has_waiters()) {
+                for (fence, _, waiter) in entry.state.cancel_all() {
+                    if waiter.owner.is_some() {
+                        self.with_graph(|graph| graph.leave(&entry.key, fence));
+                    }
+                    counters.waits_closed += 1;
+                    cancelled.push(waiter.cell.end(Err(LockFailed::Closed)));
+                }
+            }
+            drop(table);
+            cancelled.into_iter().for_each(|waker| wakes.push(waker));
+            wakes.wake();
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let now = self.clock.now();
+        let mut keys = Vec::new();
+        for shard in &self.shards {
+            let table = shard.0.lock();
+            keys.extend(table.entries.iter().map(|entry| self.snapshot_of(entry, now)));
+        }
+        Snapshot::new(keys)
+    }
+
+    fn snapshot_of(&self, Entry { key, state }: &Entry, now: Stamp) -> KeySnapshot {
+        let party = |owner: &Option<Owner>, mode, fence, since| Party {
+            owner: owner.as_ref().map(|owner| Arc::clone(owner.label())),
+            mode,
+            fence,
+            age: self.clock.between(since, now),
+        };
+        let mode = state.mode().unwrap_or_default();
+        let holders = state.holders();
+        let waiters = state.waiters();
+        KeySnapshot {
+            key: key.to_shared(),
+            mode,
+            holders: holders.map(|(fence, holder)| party(&holder.owner, mode, fence, holder.since)).collect(),
+            waiters: waiters
+                .map(|(fence, mode, waiter)| party(&waiter.owner, mode, fence, waiter.since))
+                .collect(),
+        }
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        sum.add_wait_time(self.clock.between(Stamp::default(), Stamp::default()));
+        for shard in &self.shards {
+            sum.add(&shard.0.lock().counters);
+        }
+        sum
+    }
+
+    /// How many keys the tables have room for.
+    #[cfg(all(test, not(workfleet_loom)))]
+    pub(super) fn capacity(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.lock().entries.capacity()).sum()
+    }
+
+    /// Whether no owner is known to wait.
+    #[cfg(test)]
+    pub(super) fn graph_is_empty(&self) -> bool {
+        self.graph.lock().is_empty()
+    }
+
+    /// Two keys that do not share a lock.
+    #[cfg(all(test, workfleet_loom))]
+    pub(super) fn keys_of_two_shards(&self) -> (&'static str, &'static str) {
+        let shard = |key: &str| std::ptr::from_ref(self.shard(self.hash.hash_one(key.as_bytes())));
+        let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let other = keys.into_iter().find(|key| shard(key) != shard(keys[0]));
+        (keys[0], other.expect("not all of them are in one shard"))
+    }
+
+    /// By bits of the hash that the table within the shard hardly uses.
+    fn shard(&self, hash: u64) -> &Mutex<Table> {
+        let index = (hash >> 40) as usize & (self.shards.len() - 1);
+        &self.shards[index].0
+    }
+}
+
+impl Place {
+    pub(super) fn key(&self) -> &str {
+        self.key.as_str()
+    }
+
+    pub(super) fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// Turns an exclusive grant into a shared one.
+    pub(super) fn downgrade(&self) {
+        let mut handover = Handover::new(&self.shards, &self.key);
+        let mut table = self.shards.shard(self.hash).lock();
+        let Table { entries, counters, .. } = &mut *table;
+        let entry = entries.find_mut(self.hash, |entry| entry.key == self.key);
+        if let Some(entry) = entry
+            && entry.state.downgrade(self.fence, &mut |grant| handover.grant(grant, counters))
+        {
+            counters.downgrades += 1;
+        }
+        drop(table);
+        handover.wakes.wake();
+    }
+
+    fn leave(&self) {
+        let mut handover = Handover::new(&self.shards, &self.key);
+        let mut table = self.shards.shard(self.hash).lock();
+        let Table { entries, counters, .. } = &mut *table;
+        let Ok(mut entry) = entries.find_entry(self.hash, |entry| entry.key == self.key) else {
+            return;
+        };
+        let state = &mut entry.get_mut().state;
+        let was_waited_for = state.has_waiters();
+        let left = state.expire(self.fence, &mut |grant| handover.grant(grant, counters));
+        match &left {
+            Some(Left::Holder(_)) => counters.releases += 1,
+            Some(Left::Waiter(..)) => counters.waits_cancelled += 1,
+            None => {}
+        }
+        if was_waited_for && self.shards.known_waits.load(Ordering::Relaxed) {
+            self.leave_graph(state, &left);
+        }
+        let removed = if state.is_idle() {
+            let removed = entry.remove().0;
+            self.shards.shrink(entries);
+            Some(removed)
+        } else {
+            None
+        };
+        drop(table);
+        // Destructors: of the key's text, of what was kept for the request, and of the waker in its cell.
+        drop((removed, left));
+        handover.wakes.wake();
+    }
+}
+
+impl Place {
+    fn leave_graph(&self, state: &KeyState<Holder, Waiter>, left: &Option<Left<Holder, Waiter>>) {
+        let is_known = match left {
+            Some(Left::Holder(holder)) => holder.owner.is_some(),
+            Some(Left::Waiter(_, waiter)) => waiter.owner.is_some(),
+            None => false,
+        };
+        if is_known {
+            self.shards.with_graph(|graph| graph.leave(&self.key, self.fence));
+        }
+        if let Some(Left::Waiter(Mode::Exclusive, _)) = left
+            && let Some(until) = state.exclusive_before(self.fence)
+        {
+            self.shards.with_graph(|graph| graph.shorten(&self.key, self.fence, until));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Shards {
+    /// Gives memory back when an eighth of it would do with room to spare; so the cost is spread over as many removals.
+    fn shrink(&self, entries: &mut HashTable<Entry>) {
+        let capacity = entries.capacity();
+        if capacity > KEPT_CAPACITY && entries.len() < capacity / 8 {
+            entries.shrink_to(capacity / 4, |entry| self.hash.hash_one(&entry.key));
+        }
+    }
+}
+
+/// The grants that one command brings about.
+struct Handover<'a> {
+    shards: &'a Shards,
+    key: &'a Key,
+    /// Of the first grant: the clock is read at most once.
+    now: Option<Stamp>,
+    wakes: Wakes,
+}
+
+impl<'a> Handover<'a> {
+    fn new(shards: &'a Shards, key: &'a Key) -> Self {
+        Self { shards, key, now: None, wakes: Wakes::default() }
+    }
+
+    /// Under the shard's lock: the waiter becomes a holder, and will be told.
+    fn grant(&mut self, grant: Grant<Waiter>, counters: &mut Counters) -> Holder {
+        let Waiter { owner, since, cell } = grant.waiter;
+        let now = *self.now.get_or_insert_with(|| self.shards.clock.now());
+        counters.count_grant(grant.mode);
+        counters.waits_granted += 1;
+        counters.add_wait_time(self.shards.clock.between(since, now));
+        if owner.is_some() {
+            self.shards.with_graph(|graph| graph.granted(self.key, grant.fence));
+        }
+        self.wakes.push(cell.end(Ok(())));
+        Holder { owner, since: now }
+    }
+}

@@ -1,0 +1,42 @@
+//! The two ways to hold a key.
+
+use std::fmt;
+
+/// How a key is held: by one alone, or together with others who only read.
+///
+/// | held \ asked for | exclusive | shared |
+/// |---|---|---|
+/// | by nobody | granted | granted |
+/// | exclusively | waits | waits |
+/// | shared | waits | granted, if nobody waits |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mode {
+    /// Together with everybody else who holds it shared: for readers.
+    Shared,
+    /// Alone: for whoever writes. The default.
+    #[default]
+    Exclusive,
+}
+
+impl Mode {
+    /// The stronger of the two, which is [`Exclusive`](Self::Exclusive) unless both are shared.
+    ///
+    /// ```
+    /// use workfleet_shared_lock::Mode;
+    ///
+    /// assert_eq!(Mode::Shared.stronger(Mode::Exclusive), Mode::Exclusive);
+    /// ```
+    #[must_use]
+    pub fn stronger(self, other: Self) -> Self {
+        self.max(other)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Exclusive => "exclusive",
+        })
+    }
+}

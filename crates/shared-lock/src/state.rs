@@ -1,0 +1,264 @@
+//! The trait of everything that gives out locks.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+#[cfg(feature = "tokio")]
+use std::{future::poll_fn, pin::pin, task::Poll};
+
+use crate::{Guards, LockFailed, LockGuard, Mode, Refusal, Snapshot, blocking};
+
+/// Shared and exclusive locks by key: in this process ([`LocalState`](crate::LocalState)), or wherever else they are kept.
+///
+/// What holds for all of them:
+///
+/// - *Exclusion.* While somebody holds a key exclusively, nobody else holds it.
+/// - *Arrival order.* Whoever asked first is granted first; a shared request joins the holders only if nobody waits. So
+///   neither readers nor writers starve. A request arrives when its future is first polled.
+/// - *Fences.* Each exclusive grant of a key has a larger [`Fence`](crate::Fence) than any grant of it before.
+/// - *No re-entrancy.* Whoever holds a key and asks for it again waits for itself. A known
+///   [owner](crate::LocalState::owner) gets [`LockFailed::WouldDeadlock`] instead.
+/// - *A key is any text* from 1 byte up to [`key_limit_bytes`](Self::key_limit_bytes).
+///
+/// Every asynchronous method has a blocking twin. Those may block the thread, and must not be called in async code: there
+/// they can keep the very task from running that would let the lock go.
+///
+/// The companion [`DynSharedState`](crate::DynSharedState) is object-safe; an `Arc<dyn DynSharedState>` is again a state.
+///
+/// ```
+/// use workfleet_shared_lock::{LockFailed, LockGuard, Mode, SharedState};
+///
+/// /// Copies one dataset into another, wherever the locks are kept.
+/// async fn copy(state: &impl SharedState, from: &str, to: &str) -> Result<(), LockFailed> {
+///     let guards = state.lock_many([(from, Mode::Shared), (to, Mode::Exclusive)]).await?;
+///     // …
+///     guards.release();
+///     Ok(())
+/// }
+/// ```
+#[doc(alias("StateABC"))]
+pub trait SharedState: Send + Sync {
+    /// What a granted lock is.
+    type Guard: LockGuard;
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    ///
+    /// - [`LockFailed::Closed`] if the state is closed, or becomes so meanwhile;
+    /// - [`LockFailed::WouldDeadlock`] if the request comes from a known owner and would close a cycle;
+    /// - [`LockFailed::Refused`] for a key that is empty or too long;
+    /// - [`LockFailed::SessionLost`] if the locks are kept elsewhere and the session with that place is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses the place in the queue, and nothing else. If the lock has just been granted, it is passed
+    /// on to the next.
+    #[doc(alias("get_lock", "acquire"))]
+    fn lock(&self, key: &str, mode: Mode) -> impl Future<Output = Result<Self::Guard, LockFailed>> + Send;
+
+    /// Takes the lock if that is possible now, without waiting for others: `None` if not.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock), except that it never waits and so cannot deadlock.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future lets the lock go, if it had been taken.
+    fn try_lock(
+        &self,
+        key: &str,
+        mode: Mode,
+    ) -> impl Future<Output = Result<Option<Self::Guard>, LockFailed>> + Send;
+
+    /// Whether [`try_lock`](Self::try_lock) would take the lock: exclusive, if nobody holds the key; shared, if nobody
+    /// holds it exclusively and nobody waits. A key that nobody uses is free.
+    ///
+    /// The answer may be outdated before it arrives; to act on it, take the lock.
+    ///
+    /// # Errors
+    ///
+    /// - [`LockFailed::Refused`] for a key that is empty or too long;
+    /// - [`LockFailed::SessionLost`] as for [`lock`](Self::lock).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    #[doc(alias("test_lock"))]
+    fn is_free(&self, key: &str, mode: Mode) -> impl Future<Output = Result<bool, LockFailed>> + Send;
+
+    /// Who holds what, and who waits.
+    ///
+    /// # Errors
+    ///
+    /// [`LockFailed::SessionLost`] as for [`lock`](Self::lock).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, LockFailed>> + Send;
+
+    /// Ends the giving out of locks: whoever waits, and whoever asks from now on, gets [`LockFailed::Closed`]. What is
+    /// held stays held until its guards are dropped. Closing again has no effect.
+    fn close(&self);
+
+    /// The length of the longest key that is accepted.
+    fn key_limit_bytes(&self) -> usize;
+
+    /// Waits for the lock, but not for longer than `timeout`. A lock that is free is granted whatever the timeout, zero
+    /// included.
+    ///
+    /// # Errors
+    ///
+    /// [`LockFailed::TimedOut`] when the time is over, and those of [`lock`](Self::lock).
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait, and is not in a tokio runtime with its time enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`lock`](Self::lock).
+    #[cfg(feature = "tokio")]
+    fn lock_timeout(
+        &self,
+        key: &str,
+        mode: Mode,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Self::Guard, LockFailed>> + Send {
+        async move {
+            let mut lock = pin!(self.lock(key, mode));
+            // Who need not wait needs no timer either.
+            if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(lock.as_mut().poll(cx))).await {
+                return result;
+            }
+            let in_time = tokio::time::timeout(timeout, lock).await;
+            in_time.unwrap_or(Err(LockFailed::TimedOut { after: timeout }))
+        }
+    }
+
+    /// Waits for all of these locks: in the end it holds every one of them, or none.
+    ///
+    /// They are taken in the order of the keys' bytes, so that callers of this method cannot deadlock one another.
+    /// A key that is named twice is taken once, in the stronger of its modes. All keys are checked before any is taken.
+    ///
+    /// It holds the first keys while it waits for the next. So a caller who holds a lock already, beside those
+    /// taken here, can deadlock with others who do the same; known owners are told.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock), for the first key for which it fails. What had been taken is let go.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future lets go what it has taken and loses its place in the queue that it is in.
+    fn lock_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = (K, Mode)>,
+    ) -> impl Future<Output = Result<Guards<Self::Guard>, LockFailed>> + Send {
+        let keys = in_safe_order(keys, self.key_limit_bytes());
+        async move {
+            let keys = keys?;
+            let mut guards = Vec::with_capacity(keys.len());
+            for (key, mode) in &keys {
+                guards.push(self.lock(key, *mode).await?);
+            }
+            Ok(Guards::new(guards))
+        }
+    }
+
+    /// As [`lock`](Self::lock), blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock).
+    fn blocking_lock(&self, key: &str, mode: Mode) -> Result<Self::Guard, LockFailed> {
+        blocking::block_on_forever(self.lock(key, mode))
+    }
+
+    /// As [`lock`](Self::lock), blocking the thread, but not for longer than `timeout`. A lock that is free is granted
+    /// whatever the timeout, zero included.
+    ///
+    /// # Errors
+    ///
+    /// [`LockFailed::TimedOut`] when the time is over, and those of [`lock`](Self::lock).
+    fn blocking_lock_timeout(
+        &self,
+        key: &str,
+        mode: Mode,
+        timeout: Duration,
+    ) -> Result<Self::Guard, LockFailed> {
+        let in_time = blocking::block_on(self.lock(key, mode), Some(timeout));
+        in_time.unwrap_or(Err(LockFailed::TimedOut { after: timeout }))
+    }
+
+    /// As [`try_lock`](Self::try_lock), blocking the thread until the answer is there; locally it is there at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_lock`](Self::try_lock).
+    fn blocking_try_lock(&self, key: &str, mode: Mode) -> Result<Option<Self::Guard>, LockFailed> {
+        blocking::block_on_forever(self.try_lock(key, mode))
+    }
+
+    /// As [`lock_many`](Self::lock_many), blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock_many`](Self::lock_many).
+    fn blocking_lock_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = (K, Mode)>,
+    ) -> Result<Guards<Self::Guard>, LockFailed> {
+        blocking::block_on_forever(self.lock_many(keys))
+    }
+
+    /// As [`is_free`](Self::is_free), blocking the thread until the answer is there; locally it is there at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`is_free`](Self::is_free).
+    fn blocking_is_free(&self, key: &str, mode: Mode) -> Result<bool, LockFailed> {
+        blocking::block_on_forever(self.is_free(key, mode))
+    }
+
+    /// As [`snapshot`](Self::snapshot), blocking the thread until the answer is there; locally it is there at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`snapshot`](Self::snapshot).
+    fn blocking_snapshot(&self) -> Result<Snapshot, LockFailed> {
+        blocking::block_on_forever(self.snapshot())
+    }
+}
+
+/// The keys in the order in which everybody takes them, each once, in the stronger mode.
+fn in_safe_order<K: AsRef<str>>(
+    keys: impl IntoIterator<Item = (K, Mode)>,
+    limit_bytes: usize,
+) -> Result<Vec<(Box<str>, Mode)>, LockFailed> {
+    let mut ordered = BTreeMap::<Box<str>, Mode>::new();
+    for (key, mode) in keys {
+        let key = key.as_ref();
+        Refusal::check(key, limit_bytes)?;
+        ordered.entry(key.into()).and_modify(|other| *other = other.stronger(mode)).or_insert(mode);
+    }
+    Ok(ordered.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_ordered_and_merged_to_the_stronger_mode() {
+        use Mode::{Exclusive, Shared};
+        let keys =
+            [("b", Shared), ("a", Shared), ("b", Exclusive), ("ä", Shared), ("b", Shared), ("a", Shared)];
+        let ordered = in_safe_order(keys, 2).unwrap();
+        let expected: [(Box<str>, Mode); 3] =
+            [("a".into(), Shared), ("b".into(), Exclusive), ("ä".into(), Shared)];
+        assert_eq!(ordered, expected);
+        assert!(in_safe_order([("a", Shared), ("", Shared)], 2).is_err());
+        assert!(in_safe_order([("a", Shared), ("abc", Shared)], 2).is_err());
+    }
+}
