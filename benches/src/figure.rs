@@ -140,6 +140,7 @@ mod tests {
     fn a_printed_figure_parses_back() {
         assert_eq!(parse(&print("P1/ours", 12.5, TASKS), TASKS), Some(12.5));
         assert_eq!(parse(&print("P2/ours", 12.5, Unit::Micros), Unit::Micros), Some(12.5));
+        assert_eq!(parse(&print("L2/left", 0.0, Unit::Cost("keys")), Unit::Cost("keys")), Some(0.0));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod floors;
 mod gate;
 mod idle;
 mod interrupt;
+mod locks;
 mod ours;
 mod procfs;
 mod python;

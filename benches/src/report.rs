@@ -128,8 +128,9 @@ fn figure(placing: &Placing) -> Option<f64> {
 }
 
 fn quotient(dividend: Option<f64>, divisor: Option<f64>) -> Option<f64> {
-    let (dividend, divisor) = (dividend?, divisor?);
-    (divisor != 0.0).then_some(dividend / divisor)
+    let quotient = dividend? / divisor?;
+    // Nothing divided by nothing says nothing.
+    quotient.is_finite().then_some(quotient)
 }
 
 fn cells(outcome: &Outcome) -> Vec<[String; 6]> {

@@ -1,6 +1,9 @@
 //! The benchmarks, one file each.
 
 mod idle;
+mod l1;
+mod l2;
+mod l3;
 mod m1;
 mod p1;
 mod p2;
@@ -18,7 +21,10 @@ use crate::benchmark::Benchmark;
 
 /// All of them, in the order in which they run.
 pub(crate) const BENCHMARKS: &[Benchmark] = &[
-    m1::BENCHMARK, //
+    l1::BENCHMARK, //
+    l2::BENCHMARK,
+    l3::BENCHMARK,
+    m1::BENCHMARK,
     p1::BENCHMARK,
     p2::BENCHMARK,
     p3::BENCHMARK,

@@ -234,7 +234,7 @@ impl Shards {
                         self.with_graph(|graph| graph.leave(&entry.key, fence));
                     }
                     counters.waits_closed += 1;
-                    cancelled.push(waiter.cell.end(Err(LockFailed::Closed)));
+                    cancelled.push(waiter.cell.close());
                 }
             }
             drop(table);
@@ -424,7 +424,7 @@ impl<'a> Handover<'a> {
         if owner.is_some() {
             self.shards.with_graph(|graph| graph.granted(self.key, grant.fence));
         }
-        self.wakes.push(cell.end(Ok(())));
+        self.wakes.push(cell.grant());
         Holder { owner, since: now }
     }
 }
