@@ -140,7 +140,7 @@ pub use workfleet_task_manager::{init, test_worker};
 /// What a program with tasks usually needs: `use workfleet::prelude::*;`.
 ///
 /// The traits [`Manager`](crate::task::Manager) and [`ManagerExt`](crate::task::ManagerExt), and those of locks, come without
-/// their names: their methods are there, and the names stay free. [`lock::Mode`](crate::lock::Mode) has to be named.
+/// their names: their methods are there, and the names stay free. `lock::Mode` has to be named.
 pub mod prelude {
     #[cfg(feature = "lock")]
     #[doc(no_inline)]
