@@ -16,7 +16,8 @@ const WORKERS: usize = 20_000;
 const WORKER: Measurement =
     Measurement { name: "W4/worker", unit: Unit::Cost("B"), run: || workers::memory(WORKERS) };
 
-const TASK: Measurement = Measurement { name: "W4/tokio", unit: Unit::Cost("B"), run: || tokio::memory(WORKERS) };
+const TASK: Measurement =
+    Measurement { name: "W4/tokio", unit: Unit::Cost("B"), run: || tokio::memory(WORKERS) };
 
 fn plan() -> Result<Vec<Race>, Error> {
     let ours = format!("{}, QueueConsumerWorker with its queue and handle", versions::of_crate("workfleet"));
