@@ -1,12 +1,14 @@
-//! When a worker that died or did not start is replaced, and when to give up hope. A core: no clock, no randomness.
+//! When a worker that died or did not start is replaced, and when to give up hope: what the ends of workers' lives mean to
+//! the core of restarts that supervised groups have too.
 //!
 //! Invariants:
 //! - A worker that ran a task before it died is replaced at once.
-//! - Delays grow with every start in a row that came to nothing, up to a limit.
 //! - Deaths that somebody else may have caused, however many, exhaust nothing before [`KILLED_LIMIT`] has passed: who
 //!   kills workers as fast as they start has not shown that they cannot run.
 
 use std::time::{Duration, Instant};
+
+use workfleet_worker_lifecycle::{Backoff, Charge, Streak};
 
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
@@ -29,52 +31,38 @@ pub(super) enum Life {
 /// The lives of a pool's workers, as far as they tell what the next is worth.
 #[derive(Debug)]
 pub(super) struct Restarts {
-    /// Lives in a row in which nothing was run.
-    barren: u32,
-    /// Those among them that did not start.
-    failures: u32,
-    /// Those among them that were killed, and when the first of them was.
-    killed: u32,
-    killed_since: Option<Instant>,
-    failure_limit: u32,
+    streak: Streak,
 }
 
 impl Restarts {
     pub(super) fn new(failure_limit: u32) -> Self {
-        Self { barren: 0, failures: 0, killed: 0, killed_since: None, failure_limit }
+        let backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        Self { streak: Streak::new(backoff, failure_limit).with_patience(KILLED_LIMIT) }
     }
 
-    /// A life has ended: how long to wait before the next. `jitter` is from 0 to 255 and spreads the delay over its
-    /// upper half, so that workers which failed together do not come back together.
+    /// A life has ended: how long to wait before the next. `jitter` spreads the delay over its upper half, so that
+    /// workers which failed together do not come back together.
     pub(super) fn ended(&mut self, now: Instant, life: Life, jitter: u8) -> Duration {
-        match life {
+        let charge = match life {
             Life::Ran => {
                 self.progress();
                 return Duration::ZERO;
             }
-            Life::DiedIdle => {}
-            Life::NotStarted => self.failures = self.failures.saturating_add(1),
-            Life::Killed => {
-                self.killed = self.killed.saturating_add(1);
-                self.killed_since.get_or_insert(now);
-            }
-        }
-        let delay = FIRST_DELAY.saturating_mul(1 << self.barren.min(16)).min(LONGEST_DELAY);
-        self.barren = self.barren.saturating_add(1);
-        delay / 2 + delay / 2 * u32::from(jitter) / 255
+            Life::DiedIdle => Charge::Free,
+            Life::NotStarted => Charge::Certain,
+            Life::Killed => Charge::Doubtful,
+        };
+        self.streak.ended(now, charge, jitter)
     }
 
     /// A task has ended: workers work.
     pub(super) fn progress(&mut self) {
-        *self = Self::new(self.failure_limit);
+        self.streak.progress();
     }
 
     /// So many starts in a row came to nothing that nobody should wait for the next.
     pub(super) fn exhausted(&self, now: Instant) -> bool {
-        let killed_for =
-            self.killed_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        self.failures >= self.failure_limit
-            || (self.failures.saturating_add(self.killed) >= self.failure_limit && killed_for >= KILLED_LIMIT)
+        self.streak.is_exhausted(now)
     }
 }
 
@@ -89,16 +77,6 @@ mod tests {
         restarts.ended(now, Life::NotStarted, 0);
         assert_eq!(restarts.ended(now, Life::Ran, 255), Duration::ZERO);
         assert_eq!(restarts.ended(now, Life::NotStarted, 255), FIRST_DELAY);
-    }
-
-    #[test]
-    fn delays_double_up_to_a_limit() {
-        let now = Instant::now();
-        let mut restarts = Restarts::new(3);
-        let delays: Vec<_> = (0..20).map(|_| restarts.ended(now, Life::NotStarted, 255)).collect();
-        assert_eq!(delays[..3], [FIRST_DELAY, FIRST_DELAY * 2, FIRST_DELAY * 4]);
-        assert_eq!(delays[19], LONGEST_DELAY);
-        assert_eq!(restarts.ended(now, Life::NotStarted, 0), LONGEST_DELAY / 2);
     }
 
     #[test]
