@@ -49,7 +49,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "a free lock, exclusive: taken and let go",
             unit: Unit::Micros,
             ours: of_crate("workfleet", &OURS)?,
-            limit: floor(&FLOOR)?,
+            limit: Some(floor(&FLOOR)?),
             rivals: vec![
                 of_crate("lockable", &LOCKABLE)?,
                 of_crate("keyed-lock", &KEYED_LOCK)?,
@@ -63,7 +63,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "a free lock, shared: taken and let go",
             unit: Unit::Micros,
             ours: of_crate("workfleet", &OURS_SHARED)?,
-            limit: floor(&FLOOR)?,
+            limit: Some(floor(&FLOOR)?),
             rivals: vec![
                 of_crate("key-rwlock", &KEY_RWLOCK_SHARED)?,
                 table(&TABLE_SHARED)?,

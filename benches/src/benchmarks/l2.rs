@@ -75,7 +75,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "1,000,000 keys in turn, exclusive: taken and let go",
             unit: Unit::Micros,
             ours: of_crate("workfleet", &OURS)?,
-            limit: floor(&FLOOR)?,
+            limit: Some(floor(&FLOOR)?),
             rivals: vec![
                 of_crate("lockable", &LOCKABLE)?,
                 of_crate("keyed-lock", &KEYED_LOCK)?,
@@ -88,7 +88,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "1,000,000 keys in turn, shared: taken and let go",
             unit: Unit::Micros,
             ours: of_crate("workfleet", &OURS_SHARED)?,
-            limit: floor(&FLOOR)?,
+            limit: Some(floor(&FLOOR)?),
             rivals: vec![of_crate("key-rwlock", &KEY_RWLOCK_SHARED)?, table(&TABLE_SHARED)?],
         },
         Race {
@@ -96,7 +96,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "each of 1,000,000 keys of 19 bytes held at once, guard and key included",
             unit: Unit::Cost("B"),
             ours: of_crate("workfleet", &OURS_BYTES)?,
-            limit: floor(&FLOOR_BYTES)?,
+            limit: Some(floor(&FLOOR_BYTES)?),
             rivals: vec![of_crate("lockable", &LOCKABLE_BYTES)?, table(&TABLE_BYTES)?],
         },
         Race {
@@ -104,7 +104,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "left of 100,000 keys whose holder left before the only waiter gave up",
             unit: KEYS,
             ours: of_crate("workfleet", &OURS_LEFT)?,
-            limit: floor(&NONE_LEFT)?,
+            limit: Some(floor(&NONE_LEFT)?),
             rivals: vec![of_crate("lockable", &LOCKABLE_LEFT)?, table(&TABLE_LEFT)?],
         },
     ])

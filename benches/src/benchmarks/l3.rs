@@ -57,7 +57,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "8 tasks contend for one key, exclusive: each lock",
             unit: Unit::Micros,
             ours: of_crate("workfleet", &OURS)?,
-            limit: mutex()?,
+            limit: Some(mutex()?),
             rivals: vec![
                 of_crate("lockable", &LOCKABLE)?,
                 of_crate("keyed-lock", &KEYED_LOCK)?,
@@ -70,7 +70,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "8 tasks share one key: each lock",
             unit: Unit::Micros,
             ours: of_crate("workfleet", &OURS_SHARED)?,
-            limit: mutex()?,
+            limit: Some(mutex()?),
             rivals: vec![table(&TABLE_SHARED)?, no_keys(&TOKIO_SHARED)?],
         },
         Race {
@@ -78,7 +78,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "1 reader among 7 writers who hold it for 1 ms each: its wait",
             unit: Unit::Micros,
             ours: of_crate("workfleet", &OURS_READER)?,
-            limit: hold()?,
+            limit: Some(hold()?),
             rivals: vec![no_keys(&TOKIO_READER)?],
         },
         Race {
@@ -86,7 +86,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "1 writer among 7 readers who hold it for 1 ms each: its wait",
             unit: Unit::Micros,
             ours: of_crate("workfleet", &OURS_WRITER)?,
-            limit: hold()?,
+            limit: Some(hold()?),
             rivals: vec![no_keys(&TOKIO_WRITER)?],
         },
     ])

@@ -45,7 +45,7 @@ fn race(
         what,
         unit: Unit::Micros,
         ours: Contender::own("workfleet", how, ours, Placement::Anywhere)?,
-        limit: Contender::own("limit", limit, &TASKS, Placement::Anywhere)?,
+        limit: Some(Contender::own("limit", limit, &TASKS, Placement::Anywhere)?),
         rivals: vec![python::contender(
             "aio-fluid",
             "fluid_startstop.py",

@@ -43,7 +43,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "messages through a consumer, all sent before its start",
             unit: MESSAGES_PER_SECOND,
             ours: ours(&BEFORE)?,
-            limit: limit(&CHANNEL_BEFORE)?,
+            limit: Some(limit(&CHANNEL_BEFORE)?),
             rivals: vec![fluid()?],
         },
         Race {
@@ -51,7 +51,7 @@ fn plan() -> Result<Vec<Race>, Error> {
             what: "messages through a consumer, sent by another thread meanwhile",
             unit: MESSAGES_PER_SECOND,
             ours: ours(&MEANWHILE)?,
-            limit: limit(&CHANNEL_MEANWHILE)?,
+            limit: Some(limit(&CHANNEL_MEANWHILE)?),
             rivals: Vec::new(),
         },
     ])

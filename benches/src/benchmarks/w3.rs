@@ -43,12 +43,12 @@ fn plan() -> Result<Vec<Race>, Error> {
                 &STOP,
                 Placement::Anywhere,
             )?,
-            limit: Contender::own(
+            limit: Some(Contender::own(
                 "limit",
                 format!("{bare}, a task that waits is cancelled and joined, p50"),
                 &CANCEL,
                 Placement::Anywhere,
-            )?,
+            )?),
             rivals: vec![fluid("stop")?],
         },
         Race {
@@ -61,12 +61,12 @@ fn plan() -> Result<Vec<Race>, Error> {
                 &IDLE,
                 Placement::Anywhere,
             )?,
-            limit: Contender::own(
+            limit: Some(Contender::own(
                 "limit",
                 format!("{bare}, tasks that wait; the timer that ends the second is in it"),
                 &IDLE_TASKS,
                 Placement::Anywhere,
-            )?,
+            )?),
             rivals: vec![fluid("cpu")?],
         },
     ])

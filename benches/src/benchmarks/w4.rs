@@ -27,7 +27,7 @@ fn plan() -> Result<Vec<Race>, Error> {
         what: "resident memory of one idle consumer",
         unit: Unit::Cost("B"),
         ours: Contender::own("workfleet", ours, &WORKER, Placement::Anywhere)?,
-        limit: Contender::own("limit", limit, &TASK, Placement::Anywhere)?,
+        limit: Some(Contender::own("limit", limit, &TASK, Placement::Anywhere)?),
         rivals: vec![python::contender(
             "aio-fluid",
             "fluid_idle.py",
