@@ -11,6 +11,7 @@ mod messages;
 mod own_thread;
 mod report;
 mod restart;
+pub(crate) mod seat;
 pub(crate) mod settings;
 mod shared;
 mod start;

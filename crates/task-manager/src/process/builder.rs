@@ -11,15 +11,10 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{
-    ProcessManager,
-    logs::Logs,
-    seat::{self, Plan},
-    spawn::Program,
-};
+use super::{ProcessManager, logs::Logs, seat::Plan, spawn::Program};
 use crate::{
     pool::{
-        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver,
+        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, seat,
         settings::{self, FOR_EVER, Settings, settings_of_every_pool},
     },
     registry::Registry,
@@ -131,7 +126,7 @@ impl ProcessManagerBuilder {
             spawning: Semaphore::new(SPAWNS_AT_A_TIME),
         });
         let workers = settings.workers;
-        let lives = move || (0..workers).map(|seat| seat::run(Arc::clone(&plan), seat)).collect();
+        let lives = move || (0..workers).map(|number| seat::run(Arc::clone(&plan), number)).collect();
         let at_end = move || log_writer.finish(LOG_LIMIT);
         let thread = driver::start(runtime, Arc::clone(&shared), lives, pending(), at_end)
             .map_err(StartError::Runtime)?;

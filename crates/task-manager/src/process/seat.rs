@@ -7,7 +7,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering, mpsc::Sender},
     thread,
     time::Duration,
 };
@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     io::Interest,
     sync::{Semaphore, oneshot, watch::Receiver},
-    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 use workfleet_wire::{Decoder, FrameRef, kinds};
 
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     failure::{DeathCertificate, ExitStatus, KillReason},
-    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, guarded, worker_name},
+    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, guarded, seat, worker_name},
     protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::with_sources,
     service::{Incarnation, Peer},
@@ -56,14 +56,14 @@ pub(super) struct Plan {
     pub(super) silence_limit: Duration,
     pub(super) logs: Logs,
     /// Each first try of a seat reports here.
-    pub(super) first_tries: std::sync::mpsc::Sender<Result<(), StartFailure>>,
+    pub(super) first_tries: Sender<Result<(), StartFailure>>,
     pub(super) incarnations: AtomicU64,
     /// Who may start a process now.
     pub(super) spawning: Semaphore,
 }
 
 /// A worker process that has shaken hands.
-struct Worker {
+pub(super) struct Worker {
     process: Process,
     connection: Watched,
     decoder: Decoder,
@@ -73,37 +73,24 @@ struct Worker {
     peer: Peer,
 }
 
-/// Keeps a worker on `seat` until the manager closes.
-pub(super) async fn run(plan: Arc<Plan>, seat: usize) {
-    let shared = Arc::clone(&plan.shared);
-    let mut mode = shared.mode.subscribe();
-    let mut first_try = Some(plan.first_tries.clone());
-    while *mode.borrow() == Mode::Running {
-        let delay = match start(&plan, seat, &mut mode).await {
-            Ok(mut worker) => {
-                if let Some(first_try) = first_try.take() {
-                    let _ = first_try.send(Ok(()));
-                }
-                let killed_because = worker.serve(&plan, seat, &mut mode).await;
-                worker.bury(&shared, seat, killed_because).await
-            }
-            Err(StartFailure::Closing) => break,
-            Err(failure) => {
-                tracing::warn!(worker = seat, error = %with_sources(&failure), "a worker did not start");
-                let delay = shared.start_failed(&failure);
-                if let Some(first_try) = first_try.take() {
-                    let _ = first_try.send(Err(failure));
-                }
-                delay
-            }
-        };
-        if !delay.is_zero() {
-            tokio::select! {
-                biased;
-                () = changed(&mut mode, Mode::Running) => break,
-                () = sleep(delay) => {}
-            }
-        }
+impl seat::Plan for Plan {
+    type Worker = Worker;
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn first_tries(&self) -> &Sender<Result<(), StartFailure>> {
+        &self.first_tries
+    }
+
+    async fn start(&self, seat: usize, mode: &mut Receiver<Mode>) -> Result<Worker, StartFailure> {
+        start(self, seat, mode).await
+    }
+
+    async fn serve(&self, mut worker: Worker, seat: usize, mode: &mut Receiver<Mode>) -> Duration {
+        let killed_because = worker.serve(self, seat, mode).await;
+        worker.bury(&self.shared, seat, killed_because).await
     }
 }
 

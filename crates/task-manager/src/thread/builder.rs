@@ -5,14 +5,10 @@ use std::{
     sync::{Arc, atomic::AtomicU64, mpsc},
 };
 
-use super::{
-    ThreadManager,
-    exchange::Exchange,
-    seat::{self, Plan},
-};
+use super::{ThreadManager, exchange::Exchange, seat::Plan};
 use crate::{
     pool::{
-        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver,
+        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, seat,
         settings::{self, Settings, settings_of_every_pool},
     },
     registry::Registry,
@@ -62,7 +58,7 @@ impl ThreadManagerBuilder {
             incarnations: AtomicU64::new(1),
         });
         let workers = settings.workers;
-        let lives = move || (0..workers).map(|seat| seat::run(Arc::clone(&plan), seat)).collect();
+        let lives = move || (0..workers).map(|number| seat::run(Arc::clone(&plan), number)).collect();
         let aside = Arc::clone(&exchange).serve();
         let thread = driver::start(runtime, Arc::clone(&shared), lives, aside, move || exchange.close())
             .map_err(StartError::Runtime)?;

@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
+        mpsc::Sender,
     },
     thread,
     time::Duration,
@@ -14,14 +15,14 @@ use std::{
 
 use tokio::{
     sync::{Notify, oneshot, watch::Receiver},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{exchange::Exchange, line::ThreadLine, worker::ThreadWorker};
 use crate::{
     extension::Extensions,
-    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, worker_name},
-    registry::{Entry, Registry, with_sources},
+    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, seat, worker_name},
+    registry::{Entry, Registry},
     run::{self, STACK_BYTES, open::OpenAttempts, queue::TaskQueue},
     service::{Incarnation, Peer},
 };
@@ -38,12 +39,12 @@ pub(super) struct Plan {
     pub(super) limits: Limits,
     pub(super) exchange: Arc<Exchange>,
     /// Each first try of a seat reports here.
-    pub(super) first_tries: std::sync::mpsc::Sender<Result<(), StartFailure>>,
+    pub(super) first_tries: Sender<Result<(), StartFailure>>,
     pub(super) incarnations: AtomicU64,
 }
 
 /// A thread that takes tasks.
-struct Started {
+pub(super) struct Started {
     queue: Arc<TaskQueue>,
     worker: Weak<ThreadWorker>,
     incarnation: Incarnation,
@@ -52,37 +53,24 @@ struct Started {
     ended: oneshot::Receiver<()>,
 }
 
-/// Keeps a thread on `seat` until the manager closes.
-pub(super) async fn run(plan: Arc<Plan>, seat: usize) {
-    let shared = Arc::clone(&plan.shared);
-    let mut mode = shared.mode.subscribe();
-    let mut first_try = Some(plan.first_tries.clone());
-    while *mode.borrow() == Mode::Running {
-        let delay = match start(&plan, seat, &mut mode).await {
-            Ok(worker) => {
-                if let Some(first_try) = first_try.take() {
-                    let _ = first_try.send(Ok(()));
-                }
-                worker.serve(&plan, seat, &mut mode).await;
-                Duration::ZERO
-            }
-            Err(StartFailure::Closing) => break,
-            Err(failure) => {
-                tracing::warn!(worker = seat, error = %with_sources(&failure), "a worker did not start");
-                let delay = shared.start_failed(&failure);
-                if let Some(first_try) = first_try.take() {
-                    let _ = first_try.send(Err(failure));
-                }
-                delay
-            }
-        };
-        if !delay.is_zero() {
-            tokio::select! {
-                biased;
-                () = changed(&mut mode, Mode::Running) => break,
-                () = sleep(delay) => {}
-            }
-        }
+impl seat::Plan for Plan {
+    type Worker = Started;
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn first_tries(&self) -> &Sender<Result<(), StartFailure>> {
+        &self.first_tries
+    }
+
+    async fn start(&self, seat: usize, mode: &mut Receiver<Mode>) -> Result<Started, StartFailure> {
+        start(self, seat, mode).await
+    }
+
+    async fn serve(&self, worker: Started, seat: usize, mode: &mut Receiver<Mode>) -> Duration {
+        worker.serve(self, seat, mode).await;
+        Duration::ZERO
     }
 }
 

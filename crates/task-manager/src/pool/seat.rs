@@ -1,0 +1,73 @@
+//! A worker's place: one worker after the other, whatever kind of worker it is.
+
+use std::{
+    future::Future,
+    sync::{Arc, mpsc::Sender},
+    time::Duration,
+};
+
+use tokio::{sync::watch::Receiver, time::sleep};
+
+use super::{Mode, Shared, StartFailure, changed};
+use crate::registry::with_sources;
+
+/// What a manager of one kind of worker starts each of them from.
+pub(crate) trait Plan: Send + Sync + 'static {
+    /// One that takes tasks.
+    type Worker: Send;
+
+    fn shared(&self) -> &Arc<Shared>;
+
+    /// Where each first try of a seat reports.
+    fn first_tries(&self) -> &Sender<Result<(), StartFailure>>;
+
+    /// Starts a worker up to the point where it takes tasks.
+    fn start(
+        &self,
+        seat: usize,
+        mode: &mut Receiver<Mode>,
+    ) -> impl Future<Output = Result<Self::Worker, StartFailure>> + Send;
+
+    /// Serves it until it is gone. Returns how long to wait before the next start.
+    fn serve(
+        &self,
+        worker: Self::Worker,
+        seat: usize,
+        mode: &mut Receiver<Mode>,
+    ) -> impl Future<Output = Duration> + Send;
+}
+
+/// Keeps a worker on `seat` until the manager closes.
+pub(crate) async fn run<P: Plan>(plan: Arc<P>, seat: usize) {
+    let shared = Arc::clone(plan.shared());
+    let mut mode = shared.mode.subscribe();
+    let mut first_try = Some(plan.first_tries().clone());
+    let mut report = |tried| {
+        if let Some(first_try) = first_try.take() {
+            // An error means that another was the first.
+            let _ = first_try.send(tried);
+        }
+    };
+    while *mode.borrow() == Mode::Running {
+        let delay = match plan.start(seat, &mut mode).await {
+            Ok(worker) => {
+                report(Ok(()));
+                plan.serve(worker, seat, &mut mode).await
+            }
+            Err(StartFailure::Closing) => break,
+            Err(failure) => {
+                tracing::warn!(worker = seat, error = %with_sources(&failure), "a worker did not start");
+                let delay = shared.start_failed(&failure);
+                report(Err(failure));
+                delay
+            }
+        };
+        if !delay.is_zero() {
+            tokio::select! {
+                biased;
+                () = changed(&mut mode, Mode::Running) => break,
+                () = sleep(delay) => {}
+            }
+        }
+    }
+}
