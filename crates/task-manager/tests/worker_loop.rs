@@ -383,7 +383,9 @@ fn while_the_program_is_away_its_tasks_are_cancelled_and_it_is_not_silent() {
 fn a_program_that_goes_away_after_a_wait_in_vain_leaves_nobody_waiting() {
     let _alone = alone();
     for entry in ["worker_without_patience", "worker_with_some_patience"] {
-        let manager = by_entry(builder(registry(), 1), entry).start().expect("it starts");
+        // Its silence would not be noticed before the test hangs.
+        let builder = builder(registry(), 1).silence_limit(Duration::from_secs(3600));
+        let manager = by_entry(builder, entry).start().expect("it starts");
         let away = away_file(all_ready(&manager, 1)[0]);
         until(|| std::fs::remove_file(&away).is_ok());
         let handle = manager.submit(Double(1)).expect("it is taken");

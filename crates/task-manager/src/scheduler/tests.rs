@@ -277,6 +277,8 @@ fn less_urgent_tasks_in_hand_make_way_for_what_has_to_wait() {
     let urgent = schedule(&mut core, now, URGENT, 0, 2);
     assert_eq!(urgent.len(), 2);
     assert!(effects(&mut core).is_empty());
+    assert!(core.hunger().is_for(single(0), URGENT), "whoever has one more has to say so at once");
+    assert!(!core.hunger().is_for(single(0), NORMAL));
     assert!(schedule(&mut core, now, URGENT, 0, 1).is_empty());
     assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 2, from: 1 }"]);
     assert!(core.given_back(0, normal[1].2));
