@@ -124,8 +124,11 @@ fn is_text(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "txt")
 }
 
-/// What stands in `href="…"` and behind `](`.
+/// What stands in `href="…"` and behind `](`, but for scripts, which put their links together by themselves.
 fn links(text: &str) -> Vec<String> {
+    let mut parts = text.split("<script");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    text.extend(parts.filter_map(|part| Some(part.split_once("</script>")?.1)));
     let between = |open: &'static str, close: char| {
         text.split(open).skip(1).filter_map(move |rest| Some(rest.split_once(close)?.0.to_owned()))
     };

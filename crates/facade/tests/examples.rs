@@ -63,7 +63,7 @@ fn a_crawl_reads_each_page_once_and_names_broken_links() {
             ("site/a.md", "[home](/index.html) [b](b/index.html) [notes](notes.txt) [out](../outside.md)"),
             (
                 "site/b/index.html",
-                r#"<a href="../a.md"> <a href="c.html?x=1"> <a href="https://example.org/x">"#,
+                r#"<script>f('<a href="${x}">')</script> <a href="../a.md"> <a href="c.html?x=1"> <a href="https://example.org/x">"#,
             ),
             (
                 "site/b/c.html",
