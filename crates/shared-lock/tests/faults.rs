@@ -245,15 +245,17 @@ fn is_free_means_that_the_lock_could_be_taken() {
     drop(guard);
 }
 
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        std::panic::resume_unwind(Box::new("on purpose"));
+    }
+}
+
 /// A panic in a waker must leave neither the state unusable nor the other waiters asleep.
 #[test]
 fn a_waker_that_panics_spoils_nothing() {
-    struct Panics;
-    impl Wake for Panics {
-        fn wake(self: Arc<Self>) {
-            std::panic::resume_unwind(Box::new("on purpose"));
-        }
-    }
     let state = LocalState::new();
     let holder = exclusive(&state, "k");
     let mut first = Box::pin(state.lock("k", Shared));
@@ -269,6 +271,31 @@ fn a_waker_that_panics_spoils_nothing() {
         Poll::Ready(guard) => drop(guard.expect("it is granted")),
         Poll::Pending => panic!("it was granted"),
     }
+    assert!(is_idle(&state));
+}
+
+/// Nor may it leave a part of the keys open, and those who wait for them asleep.
+#[test]
+fn a_waker_that_panics_does_not_stop_a_close_half_way() {
+    let state = LocalState::new();
+    let keys = Vec::from_iter((0..200).map(|key| key.to_string())); // more than are behind one lock
+    let holders = Vec::from_iter(keys.iter().map(|key| exclusive(&state, key)));
+    let waker = Waker::from(Arc::new(Panics));
+    let mut first = Vec::from_iter(keys.iter().map(|key| Box::pin(state.lock(key, Exclusive))));
+    for waiter in &mut first {
+        assert!(waiter.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let mut second = Vec::from_iter(keys.iter().map(|key| Polled::new(state.lock(key, Exclusive))));
+    second.iter_mut().for_each(Polled::assert_waits);
+
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.close())).unwrap_err();
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"on purpose"));
+    for (waiter, key) in second.iter_mut().zip(&keys) {
+        assert_eq!(waiter.wakes.count(), 1);
+        assert_eq!(waiter.assert_ready().expect_err("the state is closed"), LockFailed::Closed);
+        assert_eq!(state.blocking_try_lock(key, Shared).unwrap_err(), LockFailed::Closed);
+    }
+    drop((first, second, holders));
     assert!(is_idle(&state));
 }
 

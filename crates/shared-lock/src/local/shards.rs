@@ -221,26 +221,25 @@ impl Shards {
     }
 
     /// Lets nobody in from now on, and sends all waiters away.
+    ///
+    /// They are woken when all shards are closed: a waker may panic, or ask for a key of another shard.
     pub(super) fn close(&self) {
+        let mut wakes = Wakes::default();
         for shard in &self.shards {
-            let mut wakes = Wakes::default();
             let mut table = shard.0.lock();
             let Table { entries, counters, closed, .. } = &mut *table;
             *closed = true;
-            let mut cancelled = Vec::new();
             for entry in entries.iter_mut().filter(|entry| entry.state.has_waiters()) {
                 for (fence, _, waiter) in entry.state.cancel_all() {
                     if waiter.owner.is_some() {
                         self.with_graph(|graph| graph.leave(&entry.key, fence));
                     }
                     counters.waits_closed += 1;
-                    cancelled.push(waiter.cell.close());
+                    wakes.push(waiter.cell.close());
                 }
             }
-            drop(table);
-            cancelled.into_iter().for_each(|waker| wakes.push(waker));
-            wakes.wake();
         }
+        wakes.wake();
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
