@@ -7,6 +7,7 @@
 //!   is panicking already; then it has been reported by the panic hook, and ends here.
 
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     task::Waker,
     thread,
@@ -34,14 +35,24 @@ impl Wakes {
         let mut panic = None;
         for waker in std::iter::once(first).chain(self.more) {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                panic.get_or_insert(payload);
+                match panic {
+                    None => panic = Some(payload),
+                    Some(_) => discard(payload),
+                }
             }
         }
-        if let Some(payload) = panic
-            && !thread::panicking()
-        {
-            resume_unwind(payload);
+        match panic {
+            Some(payload) if thread::panicking() => discard(payload),
+            Some(payload) => resume_unwind(payload),
+            None => {}
         }
+    }
+}
+
+/// Drops what a waker panicked with. That may panic in its turn, and what comes then is not dropped at all.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(payload);
     }
 }
 
@@ -81,12 +92,41 @@ mod tests {
         assert_eq!(counts.0.load(Ordering::Relaxed), 2);
     }
 
+    /// The payload of a panic is a user's too, and so is its destructor.
+    struct PanicsWhenDropped;
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("a payload that panics");
+        }
+    }
+    impl Wake for PanicsWhenDropped {
+        fn wake(self: Arc<Self>) {
+            std::mem::forget(self);
+            std::panic::panic_any(PanicsWhenDropped);
+        }
+    }
+
+    #[test]
+    fn a_payload_that_panics_keeps_no_other_from_being_woken() {
+        let counts = Arc::new(Counts::default());
+        let mut wakes = Wakes::default();
+        for _ in 0..3 {
+            wakes.push(Some(Waker::from(Arc::new(PanicsWhenDropped))));
+            wakes.push(Some(Waker::from(Arc::clone(&counts))));
+        }
+        let payload = catch_unwind(AssertUnwindSafe(|| wakes.wake())).unwrap_err();
+        assert!(payload.is::<PanicsWhenDropped>(), "the first panic");
+        std::mem::forget(payload);
+        assert_eq!(counts.0.load(Ordering::Relaxed), 3);
+    }
+
     #[test]
     fn a_panicking_waker_does_not_abort_a_thread_that_panics_already() {
         struct WakesWhenDropped;
         impl Drop for WakesWhenDropped {
             fn drop(&mut self) {
                 let mut wakes = Wakes::default();
+                wakes.push(Some(Waker::from(Arc::new(PanicsWhenDropped))));
                 wakes.push(Some(Waker::from(Arc::new(Panics))));
                 wakes.wake();
             }
