@@ -72,6 +72,7 @@ pub trait SharedState: Send + Sync {
 
     /// Whether [`try_lock`](Self::try_lock) would take the lock: exclusive, if nobody holds the key; shared, if nobody
     /// holds it exclusively and nobody waits. A key that nobody uses is free.
+    /// A closed state gives out nothing, and answers all the same by who holds the key.
     ///
     /// The answer may be outdated before it arrives; to act on it, take the lock.
     ///
