@@ -585,3 +585,35 @@ fn what_a_proxy_was_promised_while_its_task_ends_is_kept() {
     assert!(promised > refused, "the race was run: {promised} messages");
     join(&manager);
 }
+
+/// Two threads of one task are slow to be told apart: neither's children may be taken for repetitions of the other's.
+#[test]
+fn all_children_are_run_that_the_threads_of_a_task_schedule_at_once() {
+    const EACH: u64 = 2000;
+    let _alone = alone();
+    let manager = start(1);
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&runs);
+    let parent = deed(move |cx| {
+        let together = Barrier::new(2);
+        let schedules = || {
+            together.wait();
+            for _ in 0..EACH {
+                let count = Arc::clone(&count);
+                let child = deed(move |_| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    Ok(String::new())
+                });
+                cx.schedule(child, NORMAL).expect("it is taken");
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(schedules);
+            schedules();
+        });
+        Ok(String::new())
+    });
+    manager.submit(parent).expect("it is taken").wait().expect("it is done");
+    join(&manager);
+    assert_eq!(runs.load(Ordering::Relaxed), 2 * EACH);
+}

@@ -225,12 +225,12 @@ impl Shared {
         Ok((task_type, self.index.class(task_type)))
     }
 
-    /// Takes the child number `index` of an attempt that runs in this process.
+    /// Takes the next child of an attempt that runs in this process. It is numbered here, under the core's lock: threads
+    /// that share the attempt's proxy would otherwise overtake one another, and the one behind be taken for a repetition.
     pub(crate) fn schedule_child(
         &self,
         seat: usize,
         lease: u64,
-        index: u32,
         task: EncodedTask,
         priority: Priority,
     ) -> Result<(), (EncodedTask, ScheduleErrorKind)> {
@@ -239,9 +239,10 @@ impl Shared {
             Err(kind) => return Err((task, kind)),
         };
         self.turn(|core, _| {
-            if core.scheduler.leased(seat, Lease::from_bits(lease)).is_none() {
-                return Err((task, ScheduleErrorKind::AttemptEnded));
-            }
+            let index = match core.scheduler.leased(seat, Lease::from_bits(lease)) {
+                None => return Err((task, ScheduleErrorKind::AttemptEnded)),
+                Some((parent, _)) => parent.children,
+            };
             let body = Body { task, task_type, slot: None, deaths: None };
             core.add_child(self, seat, lease, index, priority.0, class, body);
             Ok(())

@@ -170,15 +170,10 @@ impl Host for ThreadWorker {
         task: EncodedTask,
         priority: Priority,
     ) -> Result<(), (EncodedTask, ScheduleErrorKind)> {
-        let index = match self.lock_open().next_child(attempt.lease) {
-            None => return Err((task, ScheduleErrorKind::AttemptEnded)),
-            Some(next) => {
-                let index = *next;
-                *next += 1;
-                index
-            }
-        };
-        self.shared.schedule_child(self.seat, attempt.lease, index, task, priority)
+        if !self.lock_open().is_open(attempt.lease) {
+            return Err((task, ScheduleErrorKind::AttemptEnded));
+        }
+        self.shared.schedule_child(self.seat, attempt.lease, task, priority)
     }
 
     fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {
