@@ -21,7 +21,8 @@ use support::{
     until,
 };
 use workfleet_task_manager::{
-    ClosePolicy, Incarnation, Peer, SendError, Service, ThreadManager, ThreadManagerBuilder,
+    ClosePolicy, Extension, Incarnation, Peer, SendError, Service, ServiceLine, ThreadManager,
+    ThreadManagerBuilder,
 };
 use workfleet_wire::Kind;
 
@@ -293,4 +294,46 @@ fn the_last_owner_may_be_a_service_of_the_pool() {
     let failure = sends.wait().expect_err("it is told to stop, or abandoned");
     assert_eq!(failure.cause, workfleet_task_manager::FailureCause::Cancelled);
     until(|| owner.1.get().is_some());
+}
+
+/// Answers every frame at once.
+struct Answers(ServiceLine);
+
+impl Extension for Answers {
+    const KINDS: RangeInclusive<u8> = ECHO_KINDS;
+
+    fn attach(line: ServiceLine) -> Self {
+        Self(line)
+    }
+
+    fn on_frame(&self, kind: Kind, _payload: &[u8]) {
+        // The manager may have closed.
+        let _ = self.0.send(kind, b"answer");
+    }
+}
+
+#[test]
+fn an_extension_may_answer_while_too_much_waits_for_its_service() {
+    let _alone = alone();
+    let (manager, _service, told, let_go) = start_slow();
+    let (tell_go_on, go_on) = channel::<()>();
+    let floods = deed(move |cx| {
+        let answers = cx.extension::<Answers>();
+        answers.0.send(ECHO, b"x")?;
+        go_on.recv()?;
+        for _ in 0..2 {
+            answers.0.send(ECHO, &vec![0; 600 * 1024])?;
+        }
+        Ok(String::new())
+    });
+    let floods = manager.submit(floods).expect("it is taken");
+    // The service holds the manager's thread; behind it come a frame that is answered, and more than 1 MiB.
+    let (peer, _) = told.recv().expect("it comes");
+    peer.send(ECHO, b"question").expect("it is sent");
+    tell_go_on.send(()).expect("it waits");
+    floods.wait().expect("it is done");
+    drop(let_go);
+    let lens: Vec<usize> = (0..3).map(|_| told.recv().expect("it comes").1).collect();
+    assert_eq!(lens, [600 * 1024, 600 * 1024, b"answer".len()]);
+    join(&manager);
 }

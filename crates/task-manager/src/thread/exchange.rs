@@ -3,14 +3,16 @@
 //!
 //! Invariants:
 //! - Frames are handed over in the order in which they were sent, on the manager's thread, with no lock held.
-//! - What waits for a service is bounded: beyond [`HIGH_WATER_BYTES`] a task that sends waits for the manager's thread.
+//! - What waits for a service is bounded: beyond [`HIGH_WATER_BYTES`] a task that sends waits for the manager's thread,
+//!   which itself waits for nothing.
 //!   What waits for an extension is bounded by refusing more.
 
 use std::{
     collections::VecDeque,
     convert::Infallible,
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    thread::{self, ThreadId},
 };
 
 use tokio::sync::Notify;
@@ -36,6 +38,8 @@ pub(super) struct Exchange {
     arrived: Notify,
     /// Services have taken what waited, or nothing is handed over any more.
     room: Condvar,
+    /// The manager's thread, which hands frames over: it must not wait for itself.
+    server: OnceLock<ThreadId>,
 }
 
 #[derive(Default)]
@@ -59,16 +63,18 @@ enum To {
 
 impl Exchange {
     pub(super) fn new(services: Vec<Arc<dyn Service>>) -> Self {
-        Self { services, state: Mutex::default(), arrived: Notify::new(), room: Condvar::new() }
+        let (arrived, room, server) = (Notify::new(), Condvar::new(), OnceLock::new());
+        Self { services, state: Mutex::default(), arrived, room, server }
     }
 
-    /// Sends a frame to the service whose it is; waits while too much waits for them.
+    /// Sends a frame to the service whose it is; waits while too much waits for them. An extension that answers what it
+    /// is being handed does not wait: nobody else would make room.
     pub(super) fn to_service(&self, peer: Peer, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
         if self.service(kind).is_none() {
             return Err(SendError::NoService { kind });
         }
         let mut state = self.lock();
-        while state.to_services_bytes > HIGH_WATER_BYTES && !state.closed {
+        while state.to_services_bytes > HIGH_WATER_BYTES && !state.closed && !self.is_server() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed {
@@ -109,6 +115,7 @@ impl Exchange {
 
     /// Hands frames over, for as long as it is polled.
     pub(super) async fn serve(self: Arc<Self>) -> Infallible {
+        self.server.get_or_init(|| thread::current().id());
         loop {
             while let Some(frame) = self.take() {
                 self.hand_over(&frame);
@@ -167,6 +174,10 @@ impl Exchange {
         self.room.notify_all();
         // A frame holds its peer, whose destructors are not run under the lock.
         drop(left);
+    }
+
+    fn is_server(&self) -> bool {
+        self.server.get().is_some_and(|server| *server == thread::current().id())
     }
 
     fn service(&self, kind: Kind) -> Option<&Arc<dyn Service>> {
