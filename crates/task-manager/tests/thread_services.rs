@@ -337,3 +337,18 @@ fn an_extension_may_answer_while_too_much_waits_for_its_service() {
     assert_eq!(lens, [600 * 1024, 600 * 1024, b"answer".len()]);
     join(&manager);
 }
+
+#[test]
+fn halves_that_answer_each_other_without_end_keep_no_manager_from_closing() {
+    let _alone = alone();
+    for policy in POLICIES {
+        let (service, manager) = start(1);
+        let begins = deed(|cx| {
+            cx.extension::<Answers>().0.send(ECHO, b"x")?;
+            Ok(String::new())
+        });
+        manager.submit(begins).expect("it is taken").wait().expect("it is done");
+        until(|| service.frames.load(Ordering::Relaxed) > 100);
+        assert_balanced(&manager.close(policy).expect("it closes"));
+    }
+}

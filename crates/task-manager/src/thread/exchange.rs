@@ -15,7 +15,7 @@ use std::{
     thread::{self, ThreadId},
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::yield_now};
 use workfleet_wire::Kind;
 
 use super::worker::ThreadWorker;
@@ -30,6 +30,8 @@ use crate::{
 const HIGH_WATER_BYTES: usize = 1024 * 1024;
 /// While more than this, or than one frame may have, is on its way to extensions, more is refused.
 const WAITING_LIMIT_BYTES: u64 = 16 << 20;
+/// Frames that are handed over before the manager's thread looks after everything else.
+const FRAMES_IN_A_ROW: usize = 64;
 
 pub(super) struct Exchange {
     services: Vec<Arc<dyn Service>>,
@@ -117,10 +119,14 @@ impl Exchange {
     pub(super) async fn serve(self: Arc<Self>) -> Infallible {
         self.server.get_or_init(|| thread::current().id());
         loop {
-            while let Some(frame) = self.take() {
-                self.hand_over(&frame);
+            for _ in 0..FRAMES_IN_A_ROW {
+                match self.take() {
+                    Some(frame) => self.hand_over(&frame),
+                    None => self.arrived.notified().await,
+                }
             }
-            self.arrived.notified().await;
+            // Frames may come as fast as they go, without end: the thread has seats to serve, too.
+            yield_now().await;
         }
     }
 
