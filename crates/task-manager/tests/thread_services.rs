@@ -352,3 +352,35 @@ fn halves_that_answer_each_other_without_end_keep_no_manager_from_closing() {
         assert_balanced(&manager.close(policy).expect("it closes"));
     }
 }
+
+#[test]
+fn empty_frames_wait_in_no_larger_number_than_memory_bears() {
+    const MANY: usize = 1_000_000;
+    let _alone = alone();
+    let (manager, _service, told, let_go) = start_slow();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (tell_thread, thread) = channel();
+    let count = Arc::clone(&sent);
+    let floods = deed(move |cx| {
+        let link = fs::read_link("/proc/thread-self")?;
+        tell_thread.send(link.file_name().and_then(|name| name.to_str()?.parse::<i32>().ok()))?;
+        let echo = cx.extension::<EchoExtension>();
+        for _ in 0..MANY {
+            if echo.line.send(ECHO, b"").is_err() {
+                break;
+            }
+            count.fetch_add(1, Ordering::Release);
+        }
+        Ok(String::new())
+    });
+    let floods = manager.submit(floods).expect("it is taken");
+    let thread = thread.recv().expect("it begins").expect("it has a number");
+    let (peer, _) = told.recv().expect("it comes");
+    let refused = (0..MANY).find_map(|_| peer.send(ECHO, b"").err());
+    assert!(matches!(refused, Some(SendError::Full { .. })), "{refused:?}");
+    until(|| sent.load(Ordering::Acquire) == MANY || (sent.load(Ordering::Acquire) > 1 && sleeps(thread)));
+    assert!(sent.load(Ordering::Acquire) < MANY, "it waits for the service");
+    drop(let_go);
+    assert_balanced(&manager.close(ClosePolicy::Kill).expect("it closes"));
+    assert!(floods.is_finished());
+}

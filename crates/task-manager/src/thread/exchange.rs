@@ -58,6 +58,13 @@ struct Frame {
     payload: Box<[u8]>,
 }
 
+impl Frame {
+    /// What it takes while it waits: also an empty one is something.
+    fn len_bytes(&self) -> usize {
+        size_of::<Self>() + self.payload.len()
+    }
+}
+
 enum To {
     Service(Peer),
     Extension(Weak<ThreadWorker>),
@@ -82,8 +89,9 @@ impl Exchange {
         if state.closed {
             return Err(SendError::AttemptEnded);
         }
-        state.to_services_bytes += payload.len();
-        self.push(state, Frame { to: To::Service(peer), kind, payload: payload.into() });
+        let frame = Frame { to: To::Service(peer), kind, payload: payload.into() };
+        state.to_services_bytes += frame.len_bytes();
+        self.push(state, frame);
         Ok(())
     }
 
@@ -104,8 +112,9 @@ impl Exchange {
         if waiting_bytes > limit_bytes {
             return Err(SendError::Full { waiting_bytes, limit_bytes });
         }
-        state.to_extensions_bytes += payload.len();
-        self.push(state, Frame { to: To::Extension(worker), kind, payload: payload.into() });
+        let frame = Frame { to: To::Extension(worker), kind, payload: payload.into() };
+        state.to_extensions_bytes += frame.len_bytes();
+        self.push(state, frame);
         Ok(())
     }
 
@@ -136,12 +145,12 @@ impl Exchange {
         match frame.to {
             To::Service(_) => {
                 let before_bytes = state.to_services_bytes;
-                state.to_services_bytes -= frame.payload.len();
+                state.to_services_bytes -= frame.len_bytes();
                 if before_bytes > HIGH_WATER_BYTES && state.to_services_bytes <= HIGH_WATER_BYTES {
                     self.room.notify_all();
                 }
             }
-            To::Extension(_) => state.to_extensions_bytes -= frame.payload.len(),
+            To::Extension(_) => state.to_extensions_bytes -= frame.len_bytes(),
         }
         Some(frame)
     }
