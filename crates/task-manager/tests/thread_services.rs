@@ -384,3 +384,24 @@ fn empty_frames_wait_in_no_larger_number_than_memory_bears() {
     assert_balanced(&manager.close(ClosePolicy::Kill).expect("it closes"));
     assert!(floods.is_finished());
 }
+
+#[test]
+fn nothing_comes_of_a_thread_that_its_service_was_told_is_gone() {
+    let _alone = alone();
+    let service = Arc::new(EchoService::default());
+    let manager = builder(1, service.clone()).tasks_per_worker(1).start().expect("it starts");
+    let (tell, told) = channel();
+    let leaves = deed(move |cx| {
+        // What holds the worker's half alive outlasts its thread.
+        tell.send((cx.proxy(), cx.extension::<EchoExtension>()))?;
+        Ok(String::new())
+    });
+    manager.submit(leaves).expect("it is taken").wait().expect("it is done");
+    let (_proxy, echo) = told.recv().expect("it was sent");
+    until(|| service.gone.lock().expect("no panic").len() == 1);
+    let refused = echo.line.send(ECHO, b"late");
+    assert!(matches!(refused, Err(SendError::AttemptEnded)), "{refused:?}");
+    assert!(echoes(&manager), "the next thread is heard");
+    assert_eq!(service.frames.load(Ordering::Relaxed), 2);
+    join(&manager);
+}

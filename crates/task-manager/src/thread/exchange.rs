@@ -3,6 +3,7 @@
 //!
 //! Invariants:
 //! - Frames are handed over in the order in which they were sent, on the manager's thread, with no lock held.
+//! - Services hear of the end of a worker after all that it sent, and of nothing that it sends later.
 //! - What waits for a service is bounded: beyond [`HIGH_WATER_BYTES`] a task that sends waits for the manager's thread,
 //!   which itself waits for nothing.
 //!   What waits for an extension is bounded by refusing more.
@@ -49,6 +50,8 @@ struct State {
     frames: VecDeque<Frame>,
     to_services_bytes: usize,
     to_extensions_bytes: usize,
+    /// Of whom frames are taken: of workers that are not gone.
+    live: Vec<Incarnation>,
     closed: bool,
 }
 
@@ -83,10 +86,11 @@ impl Exchange {
             return Err(SendError::NoService { kind });
         }
         let mut state = self.lock();
-        while state.to_services_bytes > HIGH_WATER_BYTES && !state.closed && !self.is_server() {
+        let is_heard = |state: &State| !state.closed && state.live.contains(&peer.incarnation);
+        while state.to_services_bytes > HIGH_WATER_BYTES && is_heard(&state) && !self.is_server() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.closed {
+        if !is_heard(&state) {
             return Err(SendError::AttemptEnded);
         }
         let frame = Frame { to: To::Service(peer), kind, payload: payload.into() };
@@ -173,8 +177,21 @@ impl Exchange {
         }
     }
 
-    /// A worker is gone.
+    /// A worker is about to run tasks.
+    pub(super) fn worker_ready(&self, incarnation: Incarnation) {
+        self.lock().live.push(incarnation);
+    }
+
+    /// A worker is gone. On the manager's thread: what the worker sent before is handed over first, and nothing after.
     pub(super) fn worker_gone(&self, incarnation: Incarnation) {
+        let mut state = self.lock();
+        state.live.retain(|&live| live != incarnation);
+        let waiting = state.frames.len();
+        drop(state);
+        self.room.notify_all();
+        for frame in (0..waiting).map_while(|_| self.take()) {
+            self.hand_over(&frame);
+        }
         for service in &self.services {
             guarded(|| service.on_worker_gone(incarnation));
         }

@@ -148,6 +148,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
         }
         return Err(failure);
     }
+    plan.exchange.worker_ready(incarnation);
     shared.worker_ready(seat, Seated { line, name, pid: None });
     Ok(Started { queue, worker: weak, incarnation, retired, ended })
 }
