@@ -11,6 +11,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    rc::Rc,
     sync::Arc,
 };
 
@@ -351,16 +352,30 @@ fn block_on_encoded<T: AsyncTask>(
 /// Lends the runtime on which this thread runs asynchronous tasks. It is made when the first of them comes.
 pub(crate) fn on_own_runtime<R>(run: impl FnOnce(&Runtime) -> R) -> std::io::Result<R> {
     thread_local! {
-        static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
+        static RUNTIME: OnceCell<OwnRuntime> = const { OnceCell::new() };
     }
-    RUNTIME.with(|own| {
+    let runtime = RUNTIME.with(|own| {
         if own.get().is_none() {
             let made = Builder::new_current_thread().enable_all().build()?;
-            let first = own.set(made).is_ok();
+            let first = own.set(OwnRuntime(Some(Rc::new(made)))).is_ok();
             debug_assert!(first, "making a runtime runs no task");
         }
-        Ok(run(own.get().unwrap_or_else(|| unreachable!("it was made above"))))
-    })
+        let OwnRuntime(runtime) = own.get().unwrap_or_else(|| unreachable!("it was made above"));
+        Ok::<_, std::io::Error>(runtime.clone().unwrap_or_else(|| unreachable!("only its drop takes it")))
+    })?;
+    Ok(run(&runtime))
+}
+
+/// A thread's runtime, which goes with the thread. That may be in the midst of a task: one that calls `exit` runs the
+/// destructors of its thread's locals. A runtime in use is left alone then, and none waits for what still blocks.
+struct OwnRuntime(Option<Rc<Runtime>>);
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take().and_then(Rc::into_inner) {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 fn decode<T: TaskSpec>(payload: &[u8]) -> Result<T, Box<Failed>> {

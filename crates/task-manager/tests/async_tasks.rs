@@ -8,6 +8,7 @@ use std::{
     collections::HashSet,
     panic,
     path::PathBuf,
+    process,
     sync::{
         atomic::{AtomicU32, Ordering},
         mpsc,
@@ -22,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use support::{alone, assert_balanced, process::signal, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use workfleet_task_manager::{
-    AsyncTask, ClosePolicy, FailureCause, Pool, Priority, ProcessManager, Registry, StartError, Task,
-    TaskContext, TaskError, TaskFailure, TaskHandle, TaskMessage, TaskSpec, ThreadManager,
+    AsyncTask, ClosePolicy, ExitStatus, FailureCause, Pool, Priority, ProcessManager, Registry, StartError,
+    Task, TaskContext, TaskError, TaskFailure, TaskHandle, TaskMessage, TaskSpec, ThreadManager,
 };
 
 /// Names a task type, its output, and what it does asynchronously.
@@ -95,6 +96,29 @@ async_task!(PanicQuietly, "panic-quietly", (), |self, _cx| {
     assert!(panic::catch_unwind(|| panic!("caught")).is_err());
     tokio::task::yield_now().await;
     panic::resume_unwind(Box::new("quiet"))
+});
+
+/// Says something and ends its process in order.
+#[derive(Debug, Serialize, Deserialize)]
+struct Exit;
+async_task!(Exit, "exit", (), |self, cx| {
+    cx.send_message(&Text("last words".into()))?;
+    tokio::task::yield_now().await;
+    process::exit(13)
+});
+
+/// Leaves a thread of its runtime behind that blocks for ever.
+#[derive(Debug, Serialize, Deserialize)]
+struct LeaveBlocked;
+async_task!(LeaveBlocked, "leave-blocked", (), |self, _cx| {
+    let (begins, begun) = tokio::sync::oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let _ = begins.send(());
+        loop {
+            thread::park();
+        }
+    });
+    Ok(begun.await?)
 });
 
 /// Comes to a door and leaves it when it is cancelled.
@@ -261,6 +285,8 @@ fn registry() -> Registry {
         .async_task::<BlockUntilCancelled>()
         .async_task::<Innocent>()
         .async_task::<Culprit>()
+        .async_task::<Exit>()
+        .async_task::<LeaveBlocked>()
         .async_task::<Spawn>()
         .async_task::<Echo>()
         .task::<BlockingCulprit>()
@@ -689,4 +715,31 @@ fn one_that_blocks_its_thread_keeps_its_worker_from_nothing_but_tasks() {
     assert_eq!((&failure.cause, failure.attempt, failure.deaths.len()), (&FailureCause::Cancelled, 1, 0));
     guest.go_on();
     assert!(!beside.wait().expect("its worker was not killed: it would come to the door again"));
+}
+
+#[test]
+fn what_an_asynchronous_task_said_before_it_exits_arrives() {
+    let _alone = alone();
+    for at_once in [1, 4] {
+        let builder = ProcessManager::builder(registry()).workers(1).async_tasks(at_once).grace(GRACE);
+        let manager = builder.crash_limit(1).start().expect("it starts");
+        let failure = manager.submit(Exit).expect("it is taken").wait().expect_err("its worker is gone");
+        assert_eq!(failure.deaths[0].status, ExitStatus::Exited(13), "{failure}");
+        let said: Vec<_> =
+            manager.messages::<Text>().map(|item| item.expect("a message").content.0).collect();
+        assert_eq!(said, ["last words"]);
+        assert_balanced(&manager.close(ClosePolicy::Join).expect("it closes"));
+    }
+}
+
+#[test]
+fn a_worker_exits_whatever_its_tasks_have_left_blocking() {
+    let _alone = alone();
+    for at_once in [1, 4] {
+        let builder = ProcessManager::builder(registry()).workers(1).async_tasks(at_once).grace(GRACE);
+        let manager = builder.start().expect("it starts");
+        manager.submit(LeaveBlocked).expect("it is taken").wait().expect("it is done");
+        // Its grace is far beyond the limit on hanging.
+        assert_balanced(&manager.close(ClosePolicy::Join).expect("it closes"));
+    }
 }
