@@ -19,7 +19,7 @@ use workfleet_wire::message;
 
 use crate::{
     failure::{FailureCause, FailureReport, TaskFailure},
-    pool::Shared,
+    pool::{Shared, wake},
     registry::with_sources,
     task::{SpecInfo, TaskId},
 };
@@ -55,7 +55,7 @@ impl Slot {
             self.ready.notify_all();
         }
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
     }
 

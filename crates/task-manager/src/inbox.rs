@@ -19,6 +19,7 @@ use std::{
 use crate::{
     failure::TaskFailure,
     message::{EncodedMessage, Message, MessageError, TaskMessage},
+    pool::wake,
     task::TaskId,
 };
 
@@ -104,7 +105,7 @@ impl Inbox {
         state.pending -= ended;
         let became_full = state.len_bytes > self.limit_bytes && !self.full.swap(true, Ordering::AcqRel);
         if state.items.len() > before || state.pending == 0 {
-            self.wake(state);
+            self.wake_readers(state);
         } else {
             drop(state);
         }
@@ -133,7 +134,7 @@ impl Inbox {
 
     /// Tells the readers that something has come.
     pub(crate) fn announce(&self) {
-        self.wake(self.lock());
+        self.wake_readers(self.lock());
     }
 
     /// Nothing should be dispatched until a reader has made room.
@@ -240,7 +241,7 @@ impl Inbox {
         }
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
+    fn wake_readers(&self, mut state: MutexGuard<'_, State>) {
         let wakers = std::mem::take(&mut state.wakers);
         let threads_wait = state.threads_waiting > 0;
         drop(state);
@@ -248,7 +249,7 @@ impl Inbox {
             self.changed.notify_all();
         }
         for (_, waker) in wakers {
-            waker.wake();
+            wake(waker);
         }
     }
 

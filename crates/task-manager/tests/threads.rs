@@ -617,3 +617,43 @@ fn all_children_are_run_that_the_threads_of_a_task_schedule_at_once() {
     join(&manager);
     assert_eq!(runs.load(Ordering::Relaxed), 2 * EACH);
 }
+
+#[test]
+fn a_waker_that_panics_costs_nobody_else_an_outcome() {
+    struct Panics(AtomicU64);
+    impl std::task::Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            panic!("a waker that fails");
+        }
+    }
+    let _alone = alone();
+    for policy in POLICIES {
+        let manager = start(1);
+        let panics = Arc::new(Panics(AtomicU64::new(0)));
+        let waker = std::task::Waker::from(Arc::clone(&panics));
+        let mut cx = std::task::Context::from_waker(&waker);
+        let (tell, told) = channel();
+        let (let_go, is_let_go) = channel::<()>();
+        let runs = deed(move |cx| {
+            tell.send(())?;
+            let _ = is_let_go.recv();
+            cx.send_message(&Text(String::new()))?;
+            Ok(String::new())
+        });
+        let mut runs = manager.submit(runs).expect("it is taken");
+        told.recv().expect("it begins");
+        let mut waits = manager.submit(deed(|_| Ok(String::new()))).expect("it is taken");
+        let last = manager.submit(deed(|_| Ok(String::new()))).expect("it is taken");
+        let mut stream = Box::pin(manager.message_stream::<Text>());
+        assert!(std::pin::Pin::new(&mut runs).poll(&mut cx).is_pending());
+        assert!(std::pin::Pin::new(&mut waits).poll(&mut cx).is_pending());
+        assert!(futures_core::Stream::poll_next(stream.as_mut(), &mut cx).is_pending());
+        if policy != ClosePolicy::Kill {
+            drop(let_go);
+        }
+        assert_balanced(&manager.close(policy).expect("it closes"));
+        assert!(runs.is_finished() && waits.is_finished() && last.is_finished());
+        assert!(panics.0.load(Ordering::Relaxed) >= 3, "they were woken");
+    }
+}

@@ -31,7 +31,7 @@ pub use messages::{MessageStream, Messages};
 pub(crate) use own_thread::OwnThread;
 pub use report::{Abandoned, CloseReport};
 pub use settings::ScopeError;
-pub(crate) use shared::{Mode, Seated, Setup, Shared, guarded};
+pub(crate) use shared::{Mode, Seated, Setup, Shared, guarded, wake, woken};
 pub(crate) use start::Limits;
 pub use start::{StartError, StartFailure};
 

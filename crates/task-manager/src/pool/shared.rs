@@ -12,6 +12,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -818,6 +819,20 @@ pub(crate) fn guarded(call: impl FnOnce()) {
         // Its destructor may panic too.
         std::mem::forget(payload);
         tracing::error!("a service panicked");
+    }
+}
+
+/// Wakes somebody, whose panic is their own: others still have to be told.
+pub(crate) fn wake(waker: Waker) {
+    woken(|| waker.wake());
+}
+
+/// Does what runs wakers.
+pub(crate) fn woken(wake: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(wake)) {
+        // Its destructor may panic too.
+        std::mem::forget(payload);
+        tracing::error!("a waker panicked");
     }
 }
 

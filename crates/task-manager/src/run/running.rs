@@ -2,6 +2,8 @@
 
 use tokio_util::sync::CancellationToken;
 
+use crate::pool::woken;
+
 /// What runs: at most one task that has the thread to itself, and any number of those that share it.
 #[derive(Debug, Default)]
 pub(super) struct Running {
@@ -24,7 +26,7 @@ pub(super) struct Tokens(Vec<CancellationToken>);
 
 impl Tokens {
     pub(super) fn cancel(self) {
-        self.0.iter().for_each(CancellationToken::cancel);
+        self.0.iter().for_each(|token| woken(|| token.cancel()));
     }
 }
 
