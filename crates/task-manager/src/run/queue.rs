@@ -200,6 +200,13 @@ impl TaskQueue {
                 return Turn::Run(task, wake);
             }
             if state.closing {
+                state.watch_wanted = false;
+                if state.watcher == Watcher::Nobody {
+                    // This thread does not come back: the other has to see the end of the connection.
+                    state.watcher = Watcher::Io;
+                    drop(state);
+                    wake_io();
+                }
                 return Turn::End;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -430,6 +437,17 @@ mod tests {
         assert!(asked.get() && matches!(turn, Turn::Watch));
         assert_eq!(queue.io_turn(), IoTurn { watch: false, tick: false }, "an idle worker does not tick");
         queue
+    }
+
+    #[test]
+    fn a_task_thread_that_is_to_exit_leaves_the_watch_to_the_io_thread() {
+        let queue = watched_by_the_task_thread();
+        queue.close();
+        let woken = std::cell::Cell::new(false);
+        assert!(matches!(queue.next(None, || woken.set(true)), Turn::End));
+        assert!(woken.get(), "the I/O thread sleeps and has to look");
+        assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
+        assert!(matches!(queue.next(None, || unreachable!("it watches")), Turn::End));
     }
 
     #[test]
