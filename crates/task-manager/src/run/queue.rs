@@ -277,11 +277,11 @@ impl TaskQueue {
 
     fn begin(&self, state: &mut State) -> Option<Queued> {
         let next = state.waiting.pop_front();
-        let single = next.as_ref().filter(|task| !task.concurrent);
+        // One that was asked back is not begun, whatever ends its thread meanwhile.
+        let begun = next.as_ref().filter(|task| !task.revoked);
+        let single = begun.filter(|task| !task.concurrent);
         state.running.set_single(single.map(Queued::lease));
-        if let Some(task) = &next
-            && task.concurrent
-        {
+        if let Some(task) = begun.filter(|task| task.concurrent) {
             state.running.add_concurrent(task.lease());
         }
         self.count_cancelled(state);
@@ -402,6 +402,17 @@ mod tests {
         assert!(!token.is_cancelled());
         assert!(!queue.cancel(1));
         assert!(token.is_cancelled() && queue.is_cancelled(1) && queue.token(1).is_cancelled());
+    }
+
+    #[test]
+    fn what_was_asked_back_before_it_began_does_not_run() {
+        let queue = TaskQueue::default();
+        for concurrent in [false, true] {
+            queue.add([Queued { concurrent, ..task(1, 1) }].into_iter());
+            queue.revoke(None);
+            assert!(queue.try_next().is_some_and(|task| task.revoked));
+            assert_eq!(queue.running(), []);
+        }
     }
 
     #[test]
