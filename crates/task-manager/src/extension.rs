@@ -9,7 +9,10 @@ use std::{
     any::Any,
     fmt,
     ops::RangeInclusive,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use workfleet_wire::Kind;
@@ -61,12 +64,30 @@ impl ServiceLine {
 #[derive(Default)]
 pub(crate) struct Extensions {
     attached: Mutex<Vec<Attached>>,
+    /// One is being made, with `attached` locked: frames for this worker wait for that.
+    attaching: AtomicBool,
 }
 
 struct Attached {
     kinds: RangeInclusive<u8>,
     extension: Arc<dyn Any + Send + Sync>,
     on_frame: fn(&(dyn Any + Send + Sync), Kind, &[u8]),
+}
+
+/// An extension is being made while this lives, also if that panics.
+struct Attaching<'a>(&'a AtomicBool);
+
+impl<'a> Attaching<'a> {
+    fn new(attaching: &'a AtomicBool) -> Self {
+        attaching.store(true, Ordering::Relaxed);
+        Self(attaching)
+    }
+}
+
+impl Drop for Attaching<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Extensions {
@@ -84,7 +105,9 @@ impl Extensions {
             panic!("an extension claims the frame kinds {:?}, of which another has {kinds:?}", E::KINDS);
         }
         let line = ServiceLine { host: Arc::downgrade(host), kinds: E::KINDS };
+        let attaching = Attaching::new(&self.attaching);
         let extension = Arc::new(E::attach(line));
+        drop(attaching);
         attached.push(Attached {
             kinds: E::KINDS,
             extension: extension.clone(),
@@ -95,6 +118,11 @@ impl Extensions {
             },
         });
         extension
+    }
+
+    /// Whether one is being made. What it sends must not wait for whoever hands frames over, who waits for it.
+    pub(crate) fn is_attaching(&self) -> bool {
+        self.attaching.load(Ordering::Relaxed)
     }
 
     /// Hands a frame to the extension whose it is; false if there is none.

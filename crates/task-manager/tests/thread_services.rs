@@ -405,3 +405,49 @@ fn nothing_comes_of_a_thread_that_its_service_was_told_is_gone() {
     assert_eq!(service.frames.load(Ordering::Relaxed), 2);
     join(&manager);
 }
+
+#[test]
+fn an_extension_may_send_while_it_is_made_and_too_much_waits_for_its_service() {
+    static MAKING: Mutex<Option<Sender<()>>> = Mutex::new(None);
+    struct Floods(ServiceLine);
+    impl Extension for Floods {
+        const KINDS: RangeInclusive<u8> = ECHO.0..=ECHO.0;
+        fn attach(line: ServiceLine) -> Self {
+            Self(line)
+        }
+        fn on_frame(&self, _kind: Kind, _payload: &[u8]) {}
+    }
+    struct Greets(Result<(), SendError>);
+    impl Extension for Greets {
+        const KINDS: RangeInclusive<u8> = PANIC_THERE.0..=PANIC_THERE.0;
+        fn attach(line: ServiceLine) -> Self {
+            drop(MAKING.lock().expect("no panic").take());
+            Self(line.send(PANIC_THERE, b"made"))
+        }
+        fn on_frame(&self, _kind: Kind, _payload: &[u8]) {}
+    }
+    let _alone = alone();
+    let (manager, _service, told, let_go) = start_slow();
+    let (tell_making, making) = channel();
+    *MAKING.lock().expect("no panic") = Some(tell_making);
+    let (tell_go_on, go_on) = channel::<()>();
+    let floods = deed(move |cx| {
+        let floods = cx.extension::<Floods>();
+        floods.0.send(ECHO, b"x")?;
+        go_on.recv()?;
+        for _ in 0..2 {
+            floods.0.send(ECHO, &vec![0; 600 * 1024])?;
+        }
+        Ok(format!("{:?}", cx.extension::<Greets>().0))
+    });
+    let floods = manager.submit(floods).expect("it is taken");
+    // Behind what the service holds come a frame for an extension and more than 1 MiB.
+    let (peer, _) = told.recv().expect("it comes");
+    peer.send(ECHO, b"x").expect("it is sent");
+    tell_go_on.send(()).expect("it waits");
+    // It is being made when its end is dropped.
+    let _ = making.recv();
+    drop(let_go);
+    assert_eq!(floods.wait().expect("it is done"), "Ok(())");
+    join(&manager);
+}

@@ -81,13 +81,20 @@ impl Exchange {
 
     /// Sends a frame to the service whose it is; waits while too much waits for them. An extension that answers what it
     /// is being handed does not wait: nobody else would make room.
-    pub(super) fn to_service(&self, peer: Peer, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+    pub(super) fn to_service(
+        &self,
+        peer: Peer,
+        kind: Kind,
+        payload: &[u8],
+        may_wait: bool,
+    ) -> Result<(), SendError> {
         if self.service(kind).is_none() {
             return Err(SendError::NoService { kind });
         }
         let mut state = self.lock();
         let is_heard = |state: &State| !state.closed && state.live.contains(&peer.incarnation);
-        while state.to_services_bytes > HIGH_WATER_BYTES && is_heard(&state) && !self.is_server() {
+        let may_wait = may_wait && !self.is_server();
+        while may_wait && state.to_services_bytes > HIGH_WATER_BYTES && is_heard(&state) {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if !is_heard(&state) {

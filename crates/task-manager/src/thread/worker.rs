@@ -204,7 +204,8 @@ impl Host for ThreadWorker {
         if len_bytes > limit_bytes {
             return Err(SendError::TooLarge { len_bytes, limit_bytes });
         }
-        self.exchange.to_service(self.peer.clone(), kind, payload)
+        let may_wait = !self.extensions.is_attaching();
+        self.exchange.to_service(self.peer.clone(), kind, payload, may_wait)
     }
 }
 
