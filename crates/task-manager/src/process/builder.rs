@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How many processes are started at a time.
-const SPAWNS_AT_A_TIME: usize = 4;
+const SPAWNS_AT_A_TIME: usize = 16;
 /// How long the log thread may take to write what workers printed last.
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 
