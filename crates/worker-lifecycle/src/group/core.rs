@@ -53,7 +53,8 @@ pub enum StopOrder {
     /// All at once.
     #[default]
     Concurrent,
-    /// Phase by phase, the last first. Children of one phase stop at once.
+    /// Phase by phase, the last first. Children of one phase stop at once; at the group's deadline, so do all that are
+    /// left.
     ReversePhases,
 }
 
@@ -183,6 +184,8 @@ struct Batch {
 enum Timer {
     Batch(u64),
     Stuck(ChildId),
+    /// The group's own, while it is stopping.
+    Deadline,
 }
 
 #[derive(Debug)]
@@ -348,6 +351,7 @@ impl Supervisor {
                     self.advance(now, batch);
                 }
                 Timer::Stuck(id) => self.give_up(now, id),
+                Timer::Deadline => self.stop_next_phase(now),
             }
         }
     }
@@ -369,6 +373,7 @@ impl Supervisor {
         self.mode = Mode::Stopping;
         self.batches.clear();
         self.timers.retain(|(_, timer)| matches!(timer, Timer::Stuck(_)));
+        self.timers.extend(self.deadline.map(|deadline| (deadline, Timer::Deadline)));
         for child in self.children.values_mut() {
             child.batch = None;
             match &mut child.state {
@@ -385,7 +390,12 @@ impl Supervisor {
         if self.deadline.is_some_and(|earlier| earlier <= deadline) {
             return;
         }
-        self.deadline = Some(deadline);
+        if let Some(before) = self.deadline.replace(deadline) {
+            self.timers.remove(&(before, Timer::Deadline));
+        }
+        if self.mode == Mode::Stopping {
+            self.timers.insert((deadline, Timer::Deadline));
+        }
         let later: Vec<ChildId> = self
             .children
             .iter()
@@ -470,21 +480,24 @@ impl Supervisor {
             return;
         };
         let from = match self.config.stop_order {
-            StopOrder::Concurrent => 0,
-            StopOrder::ReversePhases => last,
+            // Who is stuck shall not hold up the others past the deadline.
+            StopOrder::ReversePhases if self.deadline.is_none_or(|deadline| deadline > now) => last,
+            StopOrder::ReversePhases | StopOrder::Concurrent => 0,
         };
         // Once per phase: afterwards all of them are stopping.
         if self.asked_down_to.is_some_and(|phase| phase <= from) {
             return;
         }
         self.asked_down_to = Some(from);
-        let asked: Vec<ChildId> = self
+        let mut asked: Vec<Key> = self
             .children
             .iter()
             .filter(|(_, child)| child.traits.phase >= from && matches!(child.state, State::Starting | State::Up))
-            .map(|(id, _)| *id)
+            .map(|(id, child)| (child.traits.phase, *id))
             .collect();
-        for id in asked {
+        // The last phase first, also where all are asked at once.
+        asked.sort_by_key(|(phase, _)| std::cmp::Reverse(*phase));
+        for (_, id) in asked {
             self.ask_to_stop(now, id, Then::Down);
         }
     }

@@ -404,3 +404,51 @@ proptest! {
         prop_assert_eq!(World::run(begin, config, &initial, &steps), trace);
     }
 }
+
+fn plain(phase: u32) -> Traits {
+    Traits { phase, restart: Restart::Always, may_end: false, is_renewable: true }
+}
+
+/// Starts children that come up at once.
+fn bring_up(core: &mut Supervisor, now: Instant) {
+    while let Some(effect) = core.poll_effect() {
+        if let Effect::Start(id, life) = effect {
+            core.launched(id, LifeTraits { grace: GRACE, is_group: false });
+            core.handle_up(now, id, life);
+        }
+    }
+}
+
+#[test]
+fn stuck_phases_do_not_add_up_past_the_deadline() {
+    for is_deadline_first in [true, false] {
+        let begin = Instant::now();
+        let stop_order = StopOrder::ReversePhases;
+        let mut core = Supervisor::new(Config { stop_order, ..Config::default() });
+        for phase in 0..5 {
+            core.add_initial(plain(phase));
+        }
+        core.start(begin);
+        bring_up(&mut core, begin);
+        let deadline = begin + GRACE / 2;
+        if is_deadline_first {
+            core.set_deadline(begin, deadline);
+            core.stop(begin);
+        } else {
+            core.stop(begin);
+            core.set_deadline(begin, begin + GRACE);
+            core.set_deadline(begin, deadline);
+        }
+        let asked = |core: &mut Supervisor| {
+            std::iter::from_fn(|| core.poll_effect())
+                .filter_map(|effect| if let Effect::Stop(id, _) = effect { Some(id.0) } else { None })
+                .collect::<BTreeSet<u64>>()
+        };
+        assert_eq!(asked(&mut core), BTreeSet::from([4]));
+        assert_eq!(core.poll_timeout(), Some(deadline));
+        core.handle_timeout(deadline);
+        assert_eq!(asked(&mut core), BTreeSet::from([0, 1, 2, 3]));
+        core.handle_timeout(deadline + STUCK_AFTER);
+        assert_eq!(core.mode(), Mode::Ended);
+    }
+}
