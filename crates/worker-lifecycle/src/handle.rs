@@ -373,12 +373,17 @@ impl StateWatch {
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub async fn wait_for(&mut self, wanted: impl Fn(WorkerState) -> bool) -> Option<WorkerState> {
-        let board = self.board.wait_for(|board| {
-            let state = board.lifecycle.state();
-            wanted(state) || state.is_stopped()
-        });
-        let state = board.await.ok()?.lifecycle.state();
-        wanted(state).then_some(state)
+        loop {
+            // What is wanted is somebody else's code: not under the board's lock.
+            let state = self.board.borrow_and_update().lifecycle.state();
+            if wanted(state) {
+                return Some(state);
+            }
+            if state.is_stopped() {
+                return None;
+            }
+            self.board.changed().await.ok()?;
+        }
     }
 }
 

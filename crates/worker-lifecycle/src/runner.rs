@@ -116,8 +116,9 @@ fn conclude(lifecycle: Lifecycle, aborted: Ending, failures: Vec<WorkerFailure>,
 }
 
 fn log(shared: &Shared) {
-    let board = shared.board.borrow();
-    let (name, Some(outcome)) = (&*shared.name, &board.outcome) else { return };
+    // Errors write their own text, which may ask the worker: not under the board's lock.
+    let outcome = shared.board.borrow().outcome.clone();
+    let (name, Some(outcome)) = (&*shared.name, outcome) else { return };
     match outcome.state() {
         WorkerState::Failed => tracing::error!(worker = name, "worker failed: {outcome}"),
         WorkerState::ForceStopped => tracing::warn!(worker = name, "worker stopped: {outcome}"),

@@ -15,7 +15,8 @@ use support::{Act, Journal, Scripted, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
     AddError, Backoff, Budget, ChildSpec, Ending, RemoveError, Restart, RestartStrategy, StartError, Status,
-    StopOrder, WorkerContext, WorkerHandle, WorkerState, Workers, start, worker_fn,
+    StatusSource, StopOrder, Worker, WorkerContext, WorkerError, WorkerHandle, WorkerRef, WorkerState, Workers, start,
+    worker_fn,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -613,4 +614,43 @@ async fn a_group_that_a_worker_owns_goes_with_it() {
     let owned = ends(named.recv()).await.expect("a group");
     owner.abort();
     assert_eq!(ends(owned.wait_for_shutdown()).await.state(), WorkerState::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_past_life_leaves_behind_may_look_at_the_group_when_it_is_dropped() {
+    let _watchdog = watchdog();
+
+    #[derive(Clone, Default)]
+    struct Group(Arc<std::sync::OnceLock<WorkerRef>>, Arc<AtomicU32>);
+    struct Source(Group);
+    impl StatusSource for Source {
+        fn add_to(&self, _status: &mut Status) {}
+    }
+    impl Drop for Source {
+        fn drop(&mut self) {
+            let Group(group, dropped) = &self.0;
+            assert_eq!(group.get().expect("it was started").status().name, "group");
+            dropped.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    struct Child(Group);
+    impl Worker for Child {
+        fn status(&self) -> Option<Arc<dyn StatusSource>> {
+            Some(Arc::new(Source(self.0.clone())))
+        }
+
+        async fn run(&mut self, _cx: &WorkerContext) -> Result<(), WorkerError> {
+            tokio::time::sleep(seconds(1)).await;
+            Err("as told".into())
+        }
+    }
+
+    let seen = Group::default();
+    let made = seen.clone();
+    let group = group().with_child(ChildSpec::new(move || Child(made.clone())));
+    let group = start(group).await.expect("it starts");
+    seen.0.set(group.worker()).expect("it is set once");
+    tokio::time::sleep(seconds(3)).await;
+    assert_eq!(seen.1.load(Ordering::SeqCst), 1);
+    assert_eq!(group.status().children[0].restarts, 1);
 }

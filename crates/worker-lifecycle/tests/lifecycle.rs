@@ -456,3 +456,72 @@ fn a_worker_that_blocks_its_thread_is_reported_stuck_by_name() {
         assert_eq!(worker.wait_for_shutdown().await.ending(), Ending::Requested);
     });
 }
+
+/// An error that runs a function when it is shown.
+struct Shown<F>(F);
+
+impl<F: Fn()> std::fmt::Display for Shown<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (self.0)();
+        f.write_str("shown")
+    }
+}
+
+impl<F> std::fmt::Debug for Shown<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shown")
+    }
+}
+
+impl<F: Fn()> std::error::Error for Shown<F> {}
+
+/// Formats whatever is logged.
+struct Formatting;
+
+impl tracing::Subscriber for Formatting {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut |_: &tracing::field::Field, value: &dyn std::fmt::Debug| drop(format!("{value:?}")));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_uses_its_worker_when_it_is_logged_hangs_nothing() {
+    let _watchdog = watchdog();
+    let _logged = tracing::subscriber::set_default(Formatting);
+    let worker = start(|cx: WorkerContext| async move {
+        let worker = cx.worker();
+        Err::<(), _>(Shown(move || {
+            worker.gracefully_stop();
+        }))
+    });
+    let worker = worker.await.expect("it starts");
+    assert_eq!(ends(worker.wait_for_shutdown()).await.state(), WorkerState::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_may_use_the_worker() {
+    let _watchdog = watchdog();
+    let worker = start(|cx: WorkerContext| async move { cx.stopping().await }).await.expect("it starts");
+    let mut watch = worker.watch_state();
+    let stopped = watch.wait_for(|state| {
+        worker.gracefully_stop();
+        state.is_stopped()
+    });
+    assert_eq!(ends(stopped).await, Some(WorkerState::Stopped));
+}

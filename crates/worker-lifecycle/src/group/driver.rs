@@ -383,12 +383,14 @@ impl Driver {
                 slot.name = shared.name.to_string();
                 let worker = WorkerRef::new(Arc::clone(&shared));
                 slot.worker = Some(worker.clone());
-                self.roster.update(slot.spec.traits().phase, id, |entry| {
+                let past = self.roster.update(slot.spec.traits().phase, id, |entry| {
                     entry.name.clone_from(&slot.name);
-                    entry.worker = Some(worker);
                     entry.restarts = life.0 - 1;
                     entry.is_waiting = false;
+                    entry.worker.replace(worker)
                 });
+                // The last of it may run anything when it is dropped: not under the lock.
+                drop(past);
                 self.core.launched(id, life_traits(&shared));
             }
             Err(refused) => {

@@ -57,12 +57,11 @@ impl Roster {
         drop(removed);
     }
 
-    /// Changes a child's entry. Entries stand in the order of phases, then ids.
-    pub(crate) fn update(&self, phase: u32, id: ChildId, change: impl FnOnce(&mut Entry)) {
+    /// Changes a child's entry. Entries stand in the order of phases, then ids. What is to be dropped is returned.
+    pub(crate) fn update<R>(&self, phase: u32, id: ChildId, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         let mut state = self.lock();
-        if let Ok(place) = state.entries.binary_search_by_key(&(phase, id), |entry| (entry.phase, entry.id)) {
-            change(&mut state.entries[place]);
-        }
+        let place = state.entries.binary_search_by_key(&(phase, id), |entry| (entry.phase, entry.id)).ok()?;
+        state.entries.get_mut(place).map(change)
     }
 
     pub(crate) fn set_report(&self, report: StopReport) {
