@@ -2,9 +2,14 @@
 //!
 //! Invariant: a failure can be cloned, because everyone who asks for a worker's outcome gets it whole, sources included.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::{grace::GracePeriodError, lifecycle::WorkerState, outcome::Outcome};
+use crate::{grace::GracePeriodError, lifecycle::WorkerState, outcome::Outcome, panic::catch};
 
 /// The error of a worker's hook: made by `?` from any error, or from a text.
 ///
@@ -40,9 +45,15 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for WorkerError {
     }
 }
 
+/// In the words of the error that it was made from. One that panics for them harms nobody who shows it.
 impl fmt::Display for WorkerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let mut text = String::new();
+        let is_long = f.alternate();
+        match catch(|| if is_long { write!(text, "{:#}", self.0) } else { write!(text, "{}", self.0) }) {
+            Ok(Ok(())) => f.pad(&text),
+            Ok(Err(fmt::Error)) | Err(_) => f.write_str("(an error that cannot be shown)"),
+        }
     }
 }
 

@@ -654,3 +654,31 @@ async fn what_a_past_life_leaves_behind_may_look_at_the_group_when_it_is_dropped
     assert_eq!(seen.1.load(Ordering::SeqCst), 1);
     assert_eq!(group.status().children[0].restarts, 1);
 }
+
+/// An error that panics when it is shown.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("as told")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_whose_error_cannot_be_shown_does_not_cut_the_stop_short() {
+    let journal = Journal::default();
+    let bad = |cx: WorkerContext| async move {
+        cx.stopping().await;
+        Err::<(), _>(Unspeakable)
+    };
+    let slow = Scripted::new("slow", &journal).run(Act::Linger(seconds(5)));
+    let group = start(group().with_child(bad).with_child(slow)).await.expect("it starts");
+    let slow = group.workers()[1].clone();
+    let outcome = ends(group.shutdown()).await.expect("groups are not stuck");
+    assert_eq!(slow.state(), WorkerState::Stopped);
+    assert_eq!(outcome.state(), WorkerState::Failed);
+    assert_eq!(outcome.report().expect("it has stopped").children.len(), 2);
+}

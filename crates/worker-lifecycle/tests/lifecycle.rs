@@ -525,3 +525,25 @@ async fn what_is_waited_for_may_use_the_worker() {
     });
     assert_eq!(ends(stopped).await, Some(WorkerState::Stopped));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_panics_when_it_is_shown_skips_nothing() {
+    let _logged = tracing::subscriber::set_default(Formatting);
+    let journal = Journal::default();
+
+    struct Bad(Journal);
+    impl workfleet_worker_lifecycle::Worker for Bad {
+        async fn run(&mut self, _cx: &WorkerContext) -> Result<(), workfleet_worker_lifecycle::WorkerError> {
+            Err(Shown(|| panic!("as told")).into())
+        }
+
+        fn after_shutdown(&mut self, reason: &str, code: u8) {
+            self.0.add(format!("after_shutdown {code} {reason}"));
+        }
+    }
+
+    let worker = start(Bad(journal.clone())).await.expect("it starts");
+    let outcome = ends(worker.wait_for_shutdown()).await;
+    assert_eq!(outcome.failures().len(), 1, "{outcome}");
+    assert_eq!(journal.lines(), ["after_shutdown 2 run failed: (an error that cannot be shown)"]);
+}
