@@ -682,3 +682,23 @@ async fn a_child_whose_error_cannot_be_shown_does_not_cut_the_stop_short() {
     assert_eq!(outcome.state(), WorkerState::Failed);
     assert_eq!(outcome.report().expect("it has stopped").children.len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_added_worker_that_panics_for_its_name_harms_only_itself() {
+    struct Nameless;
+    impl Worker for Nameless {
+        fn name(&self) -> std::borrow::Cow<'static, str> {
+            panic!("as told")
+        }
+
+        async fn run(&mut self, _cx: &WorkerContext) -> Result<(), WorkerError> {
+            Ok(())
+        }
+    }
+    let group = group();
+    let control = group.control();
+    let group = start(group).await.expect("it starts");
+    let error = ends(control.add(Nameless)).await.expect_err("it does not start");
+    assert_eq!(error.to_string(), "the worker `nameless` did not start: its factory panicked: as told");
+    assert!(group.state().is_running() && group.workers().is_empty());
+}

@@ -19,6 +19,9 @@ trait Launch: Send {
     /// What its name will be, as far as that is known before it is made.
     fn name(&self) -> String;
 
+    /// Its type's name.
+    fn type_name(&self) -> String;
+
     /// Starts a life of it, and returns that at once.
     fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError>;
 }
@@ -38,6 +41,10 @@ impl<W: Worker> Launch for Once<W> {
         self.0.as_ref().map_or_else(name::of_type::<W>, |worker| worker.name().into_owned())
     }
 
+    fn type_name(&self) -> String {
+        name::of_type::<W>()
+    }
+
     fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError> {
         match self.0.take() {
             Some(worker) => spawn(worker, parent),
@@ -52,6 +59,10 @@ struct Factory<F>(F);
 
 impl<W: Worker, F: FnMut() -> W + Send> Launch for Factory<F> {
     fn name(&self) -> String {
+        self.type_name()
+    }
+
+    fn type_name(&self) -> String {
         name::of_type::<W>()
     }
 
@@ -114,7 +125,8 @@ impl ChildSpec {
     }
 
     pub(super) fn name(&self) -> String {
-        self.launch.name()
+        // A worker that panics here does so again when it is launched, and that is told.
+        catch(|| self.launch.name()).unwrap_or_else(|_| self.launch.type_name())
     }
 
     pub(super) fn traits(&self) -> Traits {
