@@ -702,3 +702,15 @@ async fn an_added_worker_that_panics_for_its_name_harms_only_itself() {
     assert_eq!(error.to_string(), "the worker `nameless` did not start: its factory panicked: as told");
     assert!(group.state().is_running() && group.workers().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_that_no_clock_reaches_is_waited_for() {
+    let journal = Journal::default();
+    let (child, made) = restarted("w", &journal, Act::Fail);
+    let group = Workers::new("group").with_backoff(Backoff::new(Duration::MAX, Duration::MAX)).with_child(child);
+    let group = start(group).await.expect("it starts");
+    tokio::time::sleep(seconds(1)).await;
+    assert!(group.state().is_running(), "{:?}", group.outcome());
+    let outcome = ends(group.shutdown()).await.expect("groups are not stuck");
+    assert_eq!((outcome.state(), made.load(Ordering::SeqCst)), (WorkerState::Stopped, 1));
+}

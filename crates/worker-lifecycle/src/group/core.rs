@@ -543,7 +543,7 @@ impl Supervisor {
 
     fn restart(&mut self, now: Instant, id: ChildId, jitter: u8) {
         let Some(child) = self.children.get_mut(&id) else { return };
-        let due = now + child.streak.ended(now, Charge::Certain, jitter);
+        let due = now + child.streak.ended(now, Charge::Certain, jitter).min(FAR);
         let key = (child.traits.phase, id);
         let is_affected = |(other, child): (&ChildId, &Child)| {
             let is_alike = match self.config.strategy {
