@@ -714,3 +714,23 @@ async fn a_delay_that_no_clock_reaches_is_waited_for() {
     let outcome = ends(group.shutdown()).await.expect("groups are not stuck");
     assert_eq!((outcome.state(), made.load(Ordering::SeqCst)), (WorkerState::Stopped, 1));
 }
+
+#[tokio::test]
+async fn a_factory_that_panics_without_end_does_not_keep_the_group_from_stopping() {
+    let _watchdog = watchdog();
+    let mut is_made = false;
+    let child = ChildSpec::new(move || {
+        assert!(!std::mem::replace(&mut is_made, true), "as told");
+        |_cx: WorkerContext| async { Err::<(), _>("as told") }
+    });
+    let group = Workers::new("group")
+        .with_backoff(Backoff::new(Duration::ZERO, Duration::ZERO))
+        .with_budget(Budget::new(u32::MAX, seconds(3600)))
+        .with_child(child);
+    let group = start(group).await.expect("it starts");
+    while group.status().children[0].restarts == 0 && group.status().children[0].running {
+        tokio::task::yield_now().await;
+    }
+    let outcome = group.shutdown().await.expect("groups are not stuck");
+    assert_eq!(outcome.state(), WorkerState::Stopped);
+}

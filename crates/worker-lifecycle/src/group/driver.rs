@@ -267,6 +267,7 @@ impl Driver {
                     let _ = added.send(Ok(Child { id: child, worker: worker.clone() }));
                 }
             }
+            Occurrence::Refused => self.core.handle_ended(now(), child, life, true, jitter()),
             Occurrence::Ended(outcome) => {
                 let failed = outcome.state() != WorkerState::Stopped;
                 self.note_end(child, life, &outcome);
@@ -395,7 +396,9 @@ impl Driver {
             }
             Err(refused) => {
                 slot.refused = Some(refused);
-                self.core.handle_ended(now(), id, life, true, jitter());
+                // In turn with all other events, so that one which is refused again and again keeps nobody waiting. The
+                // other end is here.
+                let _ = self.to_events.send(ChildEvent::new(id, life, Occurrence::Refused));
             }
         }
     }

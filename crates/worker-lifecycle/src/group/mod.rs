@@ -51,4 +51,6 @@ pub(crate) enum Occurrence {
     /// Its `on_startup` has succeeded.
     Up,
     Ended(Outcome),
+    /// It did not even begin.
+    Refused,
 }
