@@ -14,13 +14,14 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 
 use crate::{
     error::{Hook, StartError, Stuck},
     lifecycle::{Step, WorkerState},
     outcome::Outcome,
+    panic::catch,
     runner::Runner,
     shared::{Board, Shared, after},
     status::Status,
@@ -292,10 +293,7 @@ impl WorkerRef {
                 }
                 board.deadline.unwrap_or(deadline)
             };
-            let given_up = {
-                let _runtime = runtime.enter();
-                sleep_until(deadline + STUCK_AFTER)
-            };
+            let given_up = sleep_where_time_passes(runtime, deadline + STUCK_AFTER);
             tokio::select! {
                 biased;
                 // The board lives as long as `self`.
@@ -333,6 +331,18 @@ impl WorkerRef {
     pub async fn wait_timeout(&self, limit: Duration) -> Option<Outcome> {
         timeout(limit, self.wait_for_shutdown()).await.ok()
     }
+}
+
+/// A timer of the caller's runtime, if it has any; else, of the worker's. That one stands still when the runtime was shut
+/// down under a worker that blocks its thread.
+fn sleep_where_time_passes(home: &Handle, until: Instant) -> Sleep {
+    let sleep = |runtime: &Handle| {
+        let _runtime = runtime.enter();
+        sleep_until(until)
+    };
+    let own = Handle::try_current().ok().filter(|own| own.id() != home.id());
+    // It panics in a runtime without a time driver.
+    own.and_then(|own| catch(|| sleep(&own)).ok()).unwrap_or_else(|| sleep(home))
 }
 
 impl fmt::Debug for WorkerRef {

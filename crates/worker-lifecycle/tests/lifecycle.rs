@@ -547,3 +547,26 @@ async fn an_error_that_panics_when_it_is_shown_skips_nothing() {
     assert_eq!(outcome.failures().len(), 1, "{outcome}");
     assert_eq!(journal.lines(), ["after_shutdown 2 run failed: (an error that cannot be shown)"]);
 }
+
+#[test]
+fn a_stuck_worker_whose_runtime_was_shut_down_is_reported_all_the_same() {
+    let _watchdog = watchdog();
+    let home = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let blocker = worker_fn(move |_cx: WorkerContext| async move {
+        // The error is the release.
+        let _ = released.recv();
+    });
+    let worker = home.block_on(async { tokio::spawn(start(blocker)).await.expect("no panic").expect("it starts") });
+    home.shutdown_background();
+    let other = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    other.block_on(async {
+        worker.shutdown_within(Duration::ZERO).await.expect_err("nothing can abort it");
+        drop(release);
+        worker.wait_for_shutdown().await;
+    });
+}
