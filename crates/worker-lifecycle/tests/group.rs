@@ -15,8 +15,8 @@ use support::{Act, Journal, Scripted, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
     AddError, Backoff, Budget, ChildSpec, Ending, RemoveError, Restart, RestartStrategy, StartError, Status,
-    StatusSource, StopOrder, Worker, WorkerContext, WorkerError, WorkerHandle, WorkerRef, WorkerState, Workers, start,
-    worker_fn,
+    StatusSource, StopOrder, Worker, WorkerContext, WorkerError, WorkerHandle, WorkerRef, WorkerState,
+    Workers, start, worker_fn,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -707,7 +707,8 @@ async fn an_added_worker_that_panics_for_its_name_harms_only_itself() {
 async fn a_delay_that_no_clock_reaches_is_waited_for() {
     let journal = Journal::default();
     let (child, made) = restarted("w", &journal, Act::Fail);
-    let group = Workers::new("group").with_backoff(Backoff::new(Duration::MAX, Duration::MAX)).with_child(child);
+    let group =
+        Workers::new("group").with_backoff(Backoff::new(Duration::MAX, Duration::MAX)).with_child(child);
     let group = start(group).await.expect("it starts");
     tokio::time::sleep(seconds(1)).await;
     assert!(group.state().is_running(), "{:?}", group.outcome());
@@ -733,4 +734,32 @@ async fn a_factory_that_panics_without_end_does_not_keep_the_group_from_stopping
     }
     let outcome = group.shutdown().await.expect("groups are not stuck");
     assert_eq!(outcome.state(), WorkerState::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_whose_job_waits_to_be_restarted_is_not_ready() {
+    let journal = Journal::default();
+    let (job, _) = restarted("job", &journal, Act::Last(seconds(1), true));
+    let group = start(group().with_child(job.may_end())).await.expect("it starts");
+    assert!(group.status().ready);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(!group.status().ready, "it waits for its restart");
+    tokio::time::sleep(seconds(1)).await;
+    assert!(group.status().ready);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_while_it_is_removed_does_not_fail_the_stop_that_overtakes_it() {
+    let journal = Journal::default();
+    let child = Scripted::new("w", &journal).on_shutdown(Act::Linger(seconds(1))).run(Act::ObeyAndFail);
+    let group = group();
+    let control = group.control();
+    let group = start(group).await.expect("it starts");
+    let id = control.add(child).await.expect("it starts").id;
+    let (removed, outcome) = tokio::join!(control.remove(id), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        group.shutdown().await
+    });
+    assert_eq!(removed.expect("it is removed").state(), WorkerState::Failed);
+    assert_eq!(outcome.expect("groups are not stuck").state(), WorkerState::Stopped);
 }

@@ -492,7 +492,8 @@ impl tracing::Subscriber for Formatting {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut |_: &tracing::field::Field, value: &dyn std::fmt::Debug| drop(format!("{value:?}")));
+        event
+            .record(&mut |_: &tracing::field::Field, value: &dyn std::fmt::Debug| drop(format!("{value:?}")));
     }
 
     fn enter(&self, _: &tracing::span::Id) {}
@@ -561,7 +562,8 @@ fn a_stuck_worker_whose_runtime_was_shut_down_is_reported_all_the_same() {
         // The error is the release.
         let _ = released.recv();
     });
-    let worker = home.block_on(async { tokio::spawn(start(blocker)).await.expect("no panic").expect("it starts") });
+    let worker =
+        home.block_on(async { tokio::spawn(start(blocker)).await.expect("no panic").expect("it starts") });
     home.shutdown_background();
     let other = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     other.block_on(async {
@@ -569,4 +571,15 @@ fn a_stuck_worker_whose_runtime_was_shut_down_is_reported_all_the_same() {
         drop(release);
         worker.wait_for_shutdown().await;
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_deadline_does_not_replace_an_earlier_one() {
+    let begin = Instant::now();
+    let deaf = worker_fn(|_cx: WorkerContext| pending::<()>()).with_grace(seconds(2));
+    let worker = start(deaf).await.expect("it starts").detach();
+    let (first, second) = tokio::join!(worker.shutdown(), worker.shutdown_within(seconds(60)));
+    assert_eq!(first.expect("it is not stuck").ending(), Ending::Forced);
+    assert_eq!(second.expect("it is not stuck").ending(), Ending::Forced);
+    assert_eq!(begin.elapsed(), seconds(2));
 }

@@ -452,3 +452,17 @@ fn stuck_phases_do_not_add_up_past_the_deadline() {
         assert_eq!(core.mode(), Mode::Ended);
     }
 }
+
+#[test]
+fn a_child_that_is_removed_while_it_stops_for_a_restart_goes() {
+    let now = Instant::now();
+    let mut core = Supervisor::new(Config { strategy: RestartStrategy::OneForAll, ..Config::default() });
+    let (failing, removed) = (core.add_initial(plain(0)), core.add_initial(plain(0)));
+    core.start(now);
+    bring_up(&mut core, now);
+    core.handle_ended(now, failing, Life(1), true, 0);
+    assert!(core.remove(now, removed));
+    core.handle_ended(now, removed, Life(1), false, 0);
+    assert!(std::iter::from_fn(|| core.poll_effect()).any(|effect| effect == Effect::Gone(removed)));
+    assert!(core.poll_timeout().is_some(), "the other waits for its restart alone");
+}
