@@ -558,12 +558,15 @@ fn a_stuck_worker_whose_runtime_was_shut_down_is_reported_all_the_same() {
         .build()
         .expect("a runtime");
     let (release, released) = std::sync::mpsc::channel::<()>();
+    let (blocks, blocked) = std::sync::mpsc::channel::<()>();
     let blocker = worker_fn(move |_cx: WorkerContext| async move {
+        blocks.send(()).expect("the test waits");
         // The error is the release.
         let _ = released.recv();
     });
     let worker =
         home.block_on(async { tokio::spawn(start(blocker)).await.expect("no panic").expect("it starts") });
+    blocked.recv().expect("it runs");
     home.shutdown_background();
     let other = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     other.block_on(async {
