@@ -13,7 +13,7 @@ use workfleet_wire::Kind;
 
 use crate::{manager::SendError, pool::Line};
 
-/// One life of one worker process: it fences everything that the worker held.
+/// One life of one worker, be it a process or a thread: it fences everything that the worker held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(pub(crate) u64);
 

@@ -6,7 +6,7 @@
 //! - Before the thread waits for work, everything it has to say is on its way.
 //! - A task that panics, or cannot be decoded, ends as a failure of that task; the thread goes on.
 //! - In a process that a task has forked, nothing comes after that task.
-//! - A task that was received ends, whatever the program does with it: dropping it is a failure.
+//! - A task that was received ends: dropping it is a failure. (One that a program forgets, by `mem::forget`, it keeps.)
 
 use std::{
     fmt, process,
