@@ -180,6 +180,8 @@ pub struct SpecInfo {
 }
 
 impl SpecInfo {
+    // Not inlined: so that it has one address for one type, by which it is found at once.
+    #[inline(never)]
     pub(crate) fn of<T: TaskSpec>() -> &'static Self {
         const { &Self { name: T::NAME, type_name: std::any::type_name::<T>, debug: debug_form::<T> } }
     }

@@ -280,9 +280,13 @@ impl<'a> ReceivedTask<'a> {
         let ended = own.worker.run_one(&task, &mut own.output);
         let began = std::mem::replace(&mut own.now, Instant::now());
         let took = own.now - began;
-        if took >= CLOSING_TAKES && !own.worker.outbox.is_intact() {
-            // The page still names the task that did this: it is charged, not the next.
-            io::end_group();
+        if took >= CLOSING_TAKES {
+            if !own.worker.outbox.is_intact() {
+                // The page still names the task that did this: it is charged, not the next.
+                io::end_group();
+            }
+            // Looking takes longer than a short task, which would be looked after for that.
+            own.now = Instant::now();
         }
         FinishedTask { inner: Some((own, Report { task, ended, took })) }
     }
