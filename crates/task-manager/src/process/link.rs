@@ -68,22 +68,29 @@ impl Link {
 
     /// Sends what the socket takes. False if the worker is gone.
     pub(super) fn send(&self) -> bool {
-        let mut out = self.lock();
+        self.send_out(&mut self.lock())
+    }
+
+    /// False if the worker was gone before: one that goes by what was sent has been sent it.
+    fn send_out(&self, out: &mut Outgoing) -> bool {
         self.full.store(false, Ordering::Release);
-        if !self.closed.load(Ordering::Relaxed) {
-            match out.send(&*self.socket) {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.full.store(true, Ordering::Release);
-                    self.blocked.notify_one();
-                }
-                Err(_) => self.close(),
-            }
-        }
         if self.closed.load(Ordering::Relaxed) {
             out.clear();
+            return false;
         }
-        !self.closed.load(Ordering::Relaxed)
+        match out.send(&*self.socket) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.full.store(true, Ordering::Release);
+                self.blocked.notify_one();
+            }
+            Err(_) => {
+                self.close();
+                out.clear();
+                return false;
+            }
+        }
+        true
     }
 
     /// Resolves when a socket that was full takes bytes again, or has failed.
@@ -155,12 +162,13 @@ impl Line for Link {
     }
 
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
-        let waiting_bytes = self.lock().waiting_bytes() as u64;
+        let mut out = self.lock();
+        let waiting_bytes = out.waiting_bytes() as u64;
         let limit_bytes = limit_bytes.max(WAITING_LIMIT_BYTES);
         if waiting_bytes > limit_bytes {
             return Err(SendError::Full { waiting_bytes, limit_bytes });
         }
-        workfleet_wire::encode_frame(kind, payload, self.lock().buffer());
-        if self.send() { Ok(()) } else { Err(SendError::WorkerGone) }
+        workfleet_wire::encode_frame(kind, payload, out.buffer());
+        if self.send_out(&mut out) { Ok(()) } else { Err(SendError::WorkerGone) }
     }
 }
