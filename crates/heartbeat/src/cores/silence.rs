@@ -1,0 +1,88 @@
+//! Whether a token has been silent for too long.
+//!
+//! Invariant: each silence is reported once.
+
+use std::time::{Duration, Instant};
+
+/// Watches for a silence longer than a timeout. A beat that ends a silence that was reported is late; with it, the watch
+/// begins again.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use workfleet_heartbeat::cores::Silence;
+///
+/// let (start, s) = (Instant::now(), Duration::from_secs);
+/// let mut silence = Silence::new(start, s(10));
+/// assert!(!silence.heard(start + s(5)), "in time");
+/// assert!(!silence.handle_timeout(start + s(14)));
+/// assert!(silence.handle_timeout(start + s(15)), "missed");
+/// assert!(!silence.handle_timeout(start + s(99)), "and reported once");
+/// assert!(silence.heard(start + s(100)), "late");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Silence {
+    timeout: Duration,
+    heard_at: Instant,
+    reported: bool,
+}
+
+impl Silence {
+    /// The watch begins now: a token that never beats is silent from here.
+    pub fn new(now: Instant, timeout: Duration) -> Self {
+        Self { timeout, heard_at: now, reported: false }
+    }
+
+    /// How long a silence may be.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// When the last beat came, or the watch began.
+    pub fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
+    /// A beat came. True if it is late: its silence has been reported.
+    pub fn heard(&mut self, now: Instant) -> bool {
+        self.heard_at = now;
+        std::mem::take(&mut self.reported)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; never once the silence was reported, or if that
+    /// is beyond what a clock can tell.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.reported { None } else { self.heard_at.checked_add(self.timeout) }
+    }
+
+    /// Time has passed. True if the silence is to be reported now.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        let missed = self.poll_timeout().is_some_and(|at| now >= at);
+        self.reported |= missed;
+        missed
+    }
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_after_a_late_beat_is_another_one() {
+        let (start, s) = (Instant::now(), Duration::from_secs);
+        let mut silence = Silence::new(start, s(1));
+        assert!(silence.handle_timeout(start + s(1)));
+        assert!(silence.heard(start + s(2)));
+        assert!(!silence.heard(start + s(2)), "only the first beat is late");
+        assert_eq!(silence.poll_timeout(), Some(start + s(3)));
+        assert!(silence.handle_timeout(start + s(3)));
+        assert_eq!(silence.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_timeout_that_no_clock_can_tell_never_comes() {
+        let start = Instant::now();
+        let mut silence = Silence::new(start, Duration::MAX);
+        assert_eq!(silence.poll_timeout(), None);
+        assert!(!silence.handle_timeout(start + Duration::from_secs(1 << 30)));
+    }
+}
