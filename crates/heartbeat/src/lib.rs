@@ -2,5 +2,12 @@
 
 pub mod cores;
 mod details;
+mod event;
+mod park;
+#[cfg(feature = "remote")]
+pub mod remote;
+#[cfg(all(test, not(workfleet_loom)))]
+mod testing;
 
 pub use details::{DETAILS_LIMIT_BYTES, Details, DetailsError, DetailsMismatch};
+pub use event::{Event, EventLost, WaitError};

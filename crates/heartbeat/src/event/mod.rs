@@ -1,0 +1,152 @@
+//! Something that has happened or not, which everybody who holds it can see, wait for, and change.
+
+mod core;
+mod shared;
+mod signal;
+#[cfg(all(test, feature = "remote", not(workfleet_loom)))]
+mod tests;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+#[cfg(feature = "remote")]
+pub(crate) use core::{Copy, News, Send};
+pub(crate) use shared::Shared;
+
+/// A flag that is set or cleared, and can be waited for; clones are the same event.
+///
+/// Within a process, changes are seen at once. With the feature `remote`, an event can be serialised: in the worker that it
+/// is sent to, it is the same event. There, [`is_set`](Self::is_set) reads what was told last; a change takes one hop
+/// over a socket. Changes meet in the process that made the event, and everybody sees their result; whoever changes it
+/// sees its own change at once. An event that is set and cleared at once wakes everybody who waits for it, everywhere.
+///
+/// ```
+/// use workfleet_heartbeat::Event;
+///
+/// let stop = Event::new();
+/// let worker = std::thread::spawn({
+///     let stop = stop.clone();
+///     move || stop.blocking_wait()
+/// });
+/// stop.set()?;
+/// worker.join().unwrap()?;
+/// assert!(stop.is_set());
+/// # Ok::<_, workfleet_heartbeat::EventLost>(())
+/// ```
+#[doc(alias = "new_event")]
+#[derive(Clone)]
+pub struct Event {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// The event is out of reach: nobody in the process that made it held it any more when it arrived here, or this process
+/// was not started as a worker of one that has a way there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the event is out of reach: the process that made it has let go of it, or is not connected")]
+#[non_exhaustive]
+pub struct EventLost;
+
+/// A wait for an event ended without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// It was not set in time.
+    #[error("the event was not set within {0:?}")]
+    TimedOut(Duration),
+    /// It is out of reach.
+    #[error(transparent)]
+    Lost(#[from] EventLost),
+}
+
+impl Event {
+    /// A new event, clear.
+    ///
+    /// It is there as long as anybody holds it, here or in a process that it was sent to: keep it while tasks that carry it
+    /// wait for their worker.
+    pub fn new() -> Self {
+        Self { shared: Arc::new(Shared::home()) }
+    }
+
+    /// Sets it and wakes everybody who waits for it. Setting it twice is harmless.
+    ///
+    /// # Errors
+    /// [`EventLost`], only where it has been sent to.
+    pub fn set(&self) -> Result<(), EventLost> {
+        self.shared.operate(true)
+    }
+
+    /// Clears it.
+    ///
+    /// # Errors
+    /// [`EventLost`], only where it has been sent to.
+    pub fn clear(&self) -> Result<(), EventLost> {
+        self.shared.operate(false)
+    }
+
+    /// Whether it is set: one load of an atomic. False if it is [lost](EventLost).
+    ///
+    /// Only the first call after it has come from another process may have to wait, for one round trip.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.shared.is_set()
+    }
+
+    /// Waits until it is set, on any executor. One that is set and cleared again at once counts.
+    ///
+    /// # Errors
+    /// [`EventLost`].
+    ///
+    /// # Cancel safety
+    /// Dropping this future changes nothing. An event that was set and cleared meanwhile is missed.
+    pub async fn wait(&self) -> Result<(), EventLost> {
+        self.shared.wait().await
+    }
+
+    /// Waits until it is set, at most this long, by tokio's timer.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its timer enabled.
+    ///
+    /// # Cancel safety
+    /// As for [`wait`](Self::wait).
+    pub async fn wait_timeout(&self, timeout: Duration) -> Result<(), WaitError> {
+        let waited = tokio::time::timeout(timeout, self.wait()).await;
+        Ok(waited.map_err(|_| WaitError::TimedOut(timeout))??)
+    }
+
+    /// Waits until it is set, blocking the thread.
+    ///
+    /// # Errors
+    /// [`EventLost`].
+    pub fn blocking_wait(&self) -> Result<(), EventLost> {
+        // Without a deadline there always is an outcome.
+        self.shared.blocking_wait(None).unwrap_or(Err(EventLost))
+    }
+
+    /// Waits until it is set, blocking the thread at most this long.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub fn blocking_wait_timeout(&self, timeout: Duration) -> Result<(), WaitError> {
+        let waited = self.shared.blocking_wait(Instant::now().checked_add(timeout));
+        Ok(waited.ok_or(WaitError::TimedOut(timeout))??)
+    }
+}
+
+impl Default for Event {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("is_set", &self.shared.last_known()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! What the handles of one event in one process share.
+//!
+//! Invariants:
+//! - What a step of the core has to send is sent under the core's lock, so that it leaves in the order of the steps.
+//! - Whoever waits is woken outside it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::{
+    EventLost,
+    core::{EventCore, Step},
+    signal::{Change, Signal},
+};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    signal: Signal,
+    core: Mutex<EventCore>,
+    /// Set once another process may come to know of it.
+    #[cfg(feature = "remote")]
+    place: std::sync::OnceLock<crate::remote::Place>,
+}
+
+impl Shared {
+    /// An event that is made here.
+    pub(super) fn home() -> Self {
+        Self::new(EventCore::home(), true)
+    }
+
+    fn new(core: EventCore, known: bool) -> Self {
+        Self {
+            signal: Signal::new(known),
+            core: Mutex::new(core),
+            #[cfg(feature = "remote")]
+            place: std::sync::OnceLock::new(),
+        }
+    }
+
+    pub(super) fn operate(self: &Arc<Self>, set: bool) -> Result<(), EventLost> {
+        let mut core = self.lock();
+        let step = core.operate(set).ok_or(EventLost)?;
+        self.carry_out(core, step);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn is_set(&self) -> bool {
+        self.signal.is_set().unwrap_or_else(|| self.ask())
+    }
+
+    /// What was told last; `None` if that is nothing yet.
+    pub(super) fn last_known(&self) -> Option<bool> {
+        self.signal.is_set()
+    }
+
+    #[cold]
+    fn ask(&self) -> bool {
+        #[cfg(feature = "remote")]
+        if self.place.get().is_some_and(crate::remote::Place::reads_here) {
+            // The answer would have to be read by this very thread.
+            return false;
+        }
+        self.signal.wait_until_known()
+    }
+
+    pub(super) async fn wait(&self) -> Result<(), EventLost> {
+        if self.signal.wait().await { Ok(()) } else { Err(EventLost) }
+    }
+
+    pub(super) fn blocking_wait(&self, deadline: Option<Instant>) -> Option<Result<(), EventLost>> {
+        self.signal.blocking_wait(deadline).map(|set| if set { Ok(()) } else { Err(EventLost) })
+    }
+
+    fn carry_out(self: &Arc<Self>, core: MutexGuard<'_, EventCore>, step: Step) {
+        if let Some(change) = step.change {
+            self.signal.apply(change);
+        }
+        #[cfg(feature = "remote")]
+        let released = self.place.get().and_then(|place| {
+            place.send(&step.send);
+            step.change.and_then(|change| place.keep(self, matches!(change, Change::Is { set: true, .. })))
+        });
+        drop(core);
+        #[cfg(feature = "remote")]
+        drop(released);
+        if step.change.is_some() {
+            self.signal.announce();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, EventCore> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(feature = "remote")]
+mod elsewhere {
+    //! The event as other processes see it.
+
+    use super::{Arc, EventCore, Shared, Step};
+    use crate::{
+        event::Copy,
+        remote::{Place, Reach},
+    };
+
+    impl Shared {
+        /// The event that is to be found at `place`.
+        pub(crate) fn at(place: Place) -> Arc<Self> {
+            let shared = match place.reach() {
+                Reach::Home => Self::home(),
+                Reach::Copy(_) | Reach::None => Self::new(EventCore::copy(), false),
+            };
+            let lost = place.reach() == Reach::None;
+            let first = shared.place.set(place).is_ok();
+            debug_assert!(first, "it was just made");
+            let shared = Arc::new(shared);
+            if lost {
+                shared.lose();
+            }
+            shared
+        }
+
+        /// It cannot be reached any more; returns the copies below, which are to be told.
+        pub(crate) fn lose(self: &Arc<Self>) -> Vec<Copy> {
+            let mut core = self.lock();
+            let (step, copies) = core.lose();
+            self.carry_out(core, step);
+            copies
+        }
+
+        pub(crate) fn is_lost(&self) -> bool {
+            self.lock().is_lost()
+        }
+
+        /// Where others find it; made when it is first asked for.
+        pub(crate) fn place(self: &Arc<Self>, make: impl FnOnce() -> Place) -> &Place {
+            self.place.get_or_init(make)
+        }
+
+        /// A step of its core, of what other processes sent.
+        pub(crate) fn step(self: &Arc<Self>, step: impl FnOnce(&mut EventCore) -> Step) {
+            let mut core = self.lock();
+            let step = step(&mut core);
+            self.carry_out(core, step);
+        }
+    }
+
+    impl Drop for Shared {
+        fn drop(&mut self) {
+            if let Some(place) = self.place.get() {
+                place.forget(self);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A process below this one: what it uses of what is here or further up.
+//!
+//! Invariants:
+//! - Everything it has attached is held for it until it detaches it or is gone.
+//! - Its frames are handled one after the other, by whoever reads its connection.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use workfleet_wire::Kind;
+
+use super::{
+    Down,
+    channel::Channel,
+    frames::{
+        self, ATTACH, About, Address, Attach, BEATS, DETACH, FLUSHED, GONE, NAME_LIMIT_BYTES, OPERATION,
+        TAKEN, Violation, What, decode,
+    },
+    node::Node,
+};
+use crate::event::Shared;
+
+/// As much as this can be attached by one process.
+const ATTACHED_LIMIT: usize = 1 << 20;
+
+pub(super) struct Below {
+    id: u64,
+    connection: Arc<dyn Down>,
+    held: Mutex<HashMap<u64, Held>>,
+}
+
+#[derive(Clone)]
+enum Held {
+    Event(Arc<Shared>),
+    Channel(Arc<Channel>),
+}
+
+impl Below {
+    pub(super) fn new(id: u64, connection: Arc<dyn Down>) -> Self {
+        Self { id, connection, held: Mutex::default() }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.connection.name()
+    }
+
+    pub(super) fn send(&self, kind: Kind, payload: &[u8]) {
+        self.connection.send(kind, payload);
+    }
+
+    pub(super) fn catch_up(&self, done: Box<dyn FnOnce() + Send>) {
+        self.connection.catch_up(done);
+    }
+
+    /// A frame came from it.
+    pub(super) fn on_frame(&self, node: &Arc<Node>, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
+        match kind {
+            ATTACH => self.attach(node, decode(kind, payload)?)?,
+            DETACH => {
+                let number: u64 = decode(kind, payload)?;
+                let held = self.lock().remove(&number);
+                if let Some(held) = held {
+                    self.let_go(number, &held);
+                }
+            }
+            OPERATION => {
+                let About { number, news } = decode(kind, payload)?;
+                if let Some(event) = self.event(number) {
+                    event.step(|core| core.on_operation((self.id, number), news));
+                }
+            }
+            TAKEN => {
+                let number: u64 = decode(kind, payload)?;
+                if let Some(event) = self.event(number) {
+                    event.step(|core| core.on_taken((self.id, number)));
+                }
+            }
+            BEATS => frames::each_beat(payload, |beat| {
+                let channel = match self.lock().get(&beat.number) {
+                    Some(Held::Channel(channel)) => Arc::clone(channel),
+                    // It was told that there is no such token.
+                    _ => return,
+                };
+                channel.beat(beat.details, beat.superseded);
+            })?,
+            FLUSHED => {
+                let request: u64 = decode(kind, payload)?;
+                node.flushes.answered((self.id, request));
+            }
+            _ => return Err(Violation::Direction { kind }),
+        }
+        Ok(())
+    }
+
+    fn attach(&self, node: &Arc<Node>, attach: Attach) -> Result<(), Violation> {
+        let Attach { number, what, address } = attach;
+        let refused = |reason: String| Err(Violation::Attachment { reason });
+        if let Address::Named { name, .. } = &address
+            && name.len() > NAME_LIMIT_BYTES
+        {
+            let len_bytes = name.len();
+            return refused(format!(
+                "an event's name has {len_bytes} bytes, of {NAME_LIMIT_BYTES} it may have"
+            ));
+        }
+        let count = self.lock().len();
+        if count >= ATTACHED_LIMIT {
+            return refused(format!(
+                "{count} events and tokens are attached, of {ATTACHED_LIMIT} that may be"
+            ));
+        }
+        let held = match what {
+            What::Event => Some(Held::Event(node.event(address))),
+            What::Sender => node.channel(address).map(Held::Channel),
+        };
+        let Some(held) = held else {
+            self.send(GONE, &frames::encode(&number));
+            return Ok(());
+        };
+        let taken = self.lock().insert(number, held.clone());
+        if taken.is_some() {
+            return refused(format!("the number {number} is attached twice"));
+        }
+        match held {
+            Held::Channel(channel) => {
+                channel.copies().insert((self.id, number));
+            }
+            Held::Event(event) if event.is_lost() => {
+                self.send(GONE, &frames::encode(&number));
+            }
+            Held::Event(event) => event.step(|core| core.add_copy((self.id, number))),
+        }
+        Ok(())
+    }
+
+    /// It is gone: whatever it held is held by it no longer.
+    pub(super) fn gone(&self, node: &Node) {
+        // Later questions find it gone.
+        let own = node.remove_below(self.id);
+        node.flushes.gone(self.id);
+        let held = std::mem::take(&mut *self.lock());
+        for (number, held) in &held {
+            self.let_go(*number, held);
+        }
+        drop((own, held));
+    }
+
+    fn let_go(&self, number: u64, held: &Held) {
+        match held {
+            Held::Event(event) => event.step(|core| core.remove_copy((self.id, number))),
+            Held::Channel(channel) => {
+                channel.copies().remove(&(self.id, number));
+            }
+        }
+    }
+
+    fn event(&self, number: u64) -> Option<Arc<Shared>> {
+        match self.lock().get(&number) {
+            Some(Held::Event(event)) => Some(Arc::clone(event)),
+            _ => None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Below {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Below").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

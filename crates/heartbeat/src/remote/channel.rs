@@ -1,0 +1,129 @@
+//! The way that the beats of one token take through one process: to the heartbeater that is here, or upwards.
+//!
+//! Invariants:
+//! - Of the beats that wait to go up, only the latest of each token is kept.
+//! - Beats leave before whatever is said about their token after them: they are sent under one lock.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{
+    frames::{self, Address, Beat},
+    node::Node,
+};
+use crate::{Details, event::Copy};
+
+/// Where beats arrive: the heartbeater of a token.
+pub(crate) trait Inlet: Send + Sync {
+    /// A beat from another process, which superseded so many on its way.
+    fn beat(&self, details: Details, superseded: u64);
+}
+
+pub(crate) struct Channel {
+    node: Arc<Node>,
+    address: Address,
+    way: Way,
+    /// Who below sends beats of this token.
+    copies: Mutex<BTreeSet<Copy>>,
+}
+
+enum Way {
+    Here(Arc<dyn Inlet>),
+    Up {
+        /// Its number on the connection.
+        number: u64,
+        held: Mutex<Held>,
+        /// There is no such heartbeater any more.
+        gone: AtomicBool,
+    },
+}
+
+#[derive(Default)]
+struct Held {
+    details: Option<Details>,
+    superseded: u64,
+}
+
+impl Channel {
+    pub(super) fn here(node: Arc<Node>, address: Address, inlet: Arc<dyn Inlet>) -> Self {
+        Self { node, address, way: Way::Here(inlet), copies: Mutex::default() }
+    }
+
+    pub(super) fn up(node: Arc<Node>, address: Address, number: u64) -> Self {
+        let way = Way::Up { number, held: Mutex::default(), gone: AtomicBool::new(false) };
+        Self { node, address, way, copies: Mutex::default() }
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Its number on the connection, if it leads upwards.
+    pub(super) fn number(&self) -> Option<u64> {
+        match self.way {
+            Way::Here(_) => None,
+            Way::Up { number, .. } => Some(number),
+        }
+    }
+
+    /// Passes a beat on. False if there is nobody to pass it on to.
+    pub(crate) fn beat(self: &Arc<Self>, details: Details, superseded: u64) -> bool {
+        match &self.way {
+            Way::Here(inlet) => inlet.beat(details, superseded),
+            Way::Up { gone, .. } if gone.load(Ordering::Relaxed) => return false,
+            Way::Up { held, .. } => {
+                let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                let replaced = held.details.replace(details);
+                held.superseded += superseded + u64::from(replaced.is_some());
+                drop(held);
+                if replaced.is_none() {
+                    self.node.beats_wait(Arc::clone(self));
+                }
+            }
+        }
+        true
+    }
+
+    /// There is no such heartbeater any more.
+    pub(super) fn lose(&self) {
+        if let Way::Up { gone, .. } = &self.way {
+            gone.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Appends the beat that waits, if one does.
+    pub(super) fn take(&self, frame: &mut Vec<u8>) {
+        let Way::Up { number, held, .. } = &self.way else { return };
+        let Held { details, superseded } =
+            std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(details) = details {
+            frame.extend_from_slice(&frames::encode(&Beat { number: *number, superseded, details }));
+        }
+    }
+
+    pub(super) fn copies(&self) -> MutexGuard<'_, BTreeSet<Copy>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.node.forget_channel(self);
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("address", &self.address).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,136 @@
+//! What two processes tell each other about events and beats, in the frames of [`EVENT_KINDS`].
+//!
+//! Upwards is towards the process that started this one. What a frame is about was attached before, under a number that the
+//! lower side chose and never uses again on that connection.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+use workfleet_wire::{DecodeError, Kind, kinds, message};
+
+use crate::{Details, event::News};
+
+/// The kinds of all frames here.
+pub const KINDS: RangeInclusive<u8> = kinds::EVENT_KINDS;
+
+/// Upwards: something from further up is used here, under this number.
+pub(super) const ATTACH: Kind = Kind(0x30);
+/// Upwards: the number is not used any more. Everything that was said under it came before.
+pub(super) const DETACH: Kind = Kind(0x31);
+/// Upwards: an event was set or cleared. Answered by [`DONE`].
+pub(super) const OPERATION: Kind = Kind(0x32);
+/// Upwards: the answer to [`STATE`].
+pub(super) const TAKEN: Kind = Kind(0x33);
+/// Upwards: beats, one after the other.
+pub(super) const BEATS: Kind = Kind(0x34);
+/// Upwards: the answer to [`FLUSH`].
+pub(super) const FLUSHED: Kind = Kind(0x35);
+/// Downwards: what an event is. Answered by [`TAKEN`].
+pub(super) const STATE: Kind = Kind(0x38);
+/// Downwards: the answer to [`OPERATION`].
+pub(super) const DONE: Kind = Kind(0x39);
+/// Downwards: what was attached is not there any more.
+pub(super) const GONE: Kind = Kind(0x3a);
+/// Downwards: send what beats there are, and say so when everybody below has done it too. Answered by [`FLUSHED`].
+pub(super) const FLUSH: Kind = Kind(0x3b);
+
+/// The longest name of an event, in bytes.
+pub const NAME_LIMIT_BYTES: usize = 1024;
+
+/// Where something is to be found, from every process of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Address {
+    /// Made by this process, with this number.
+    Made { home: u128, number: u64 },
+    /// An event of this name, of one pool.
+    Named { scope: u128, name: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum What {
+    Event,
+    Sender,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Attach {
+    pub(super) number: u64,
+    pub(super) what: What,
+    pub(super) address: Address,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    pub(super) number: u64,
+    pub(super) news: News,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Flush {
+    pub(super) number: u64,
+    pub(super) request: u64,
+}
+
+/// One of the beats in a frame of them.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Beat {
+    pub(super) number: u64,
+    /// How many were superseded by this one on their way.
+    pub(super) superseded: u64,
+    pub(super) details: Details,
+}
+
+/// What another process sent does not fit here.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A frame's payload does not decode.
+    #[error("the frame {kind} does not decode")]
+    #[non_exhaustive]
+    Payload {
+        /// The frame's kind.
+        kind: Kind,
+        /// What was wrong.
+        source: DecodeError,
+    },
+    /// A frame of this kind does not go this way.
+    #[error("the frame {kind} does not go this way")]
+    #[non_exhaustive]
+    Direction {
+        /// The frame's kind.
+        kind: Kind,
+    },
+    /// Something was attached under a number that is in use, with a name that is too long, or beyond the limit.
+    #[error("{reason}")]
+    #[non_exhaustive]
+    Attachment {
+        /// What was wrong with it.
+        reason: String,
+    },
+}
+
+pub(super) fn decode<'a, T: Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> Result<T, Violation> {
+    message::decode_borrowed(payload).map_err(|source| Violation::Payload { kind, source })
+}
+
+/// The beats in a frame, one after the other.
+pub(super) fn each_beat(mut payload: &[u8], mut each: impl FnMut(Beat)) -> Result<(), Violation> {
+    while !payload.is_empty() {
+        let (beat, rest) = postcard::take_from_bytes(payload).map_err(|source| Violation::Payload {
+            kind: BEATS,
+            source: DecodeError::Malformed {
+                type_name: std::any::type_name::<Beat>(),
+                len_bytes: payload.len(),
+                source,
+            },
+        })?;
+        each(beat);
+        payload = rest;
+    }
+    Ok(())
+}
+
+/// Numbers, texts and bytes always encode.
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    message::encode(value).unwrap_or_else(|error| unreachable!("numbers and bytes encode: {error}"))
+}

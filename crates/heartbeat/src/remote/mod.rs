@@ -1,0 +1,245 @@
+//! Events and senders in other processes: what whoever owns the connections between processes plugs in here.
+//!
+//! A program and the processes that it starts, and those that they start, form a tree. Each process is one node of it, with
+//! one way up at most ([`connect`]) and any number of processes below ([`attach_below`]). An event or a sender that
+//! arrives in another process finds the way home upwards; what passes through a process in between is passed on there.
+//!
+//! The process whose workers these are does this by itself: a `ProcessManager` of `workfleet-task-manager` plugs its
+//! workers in. This module is for those who have other connections.
+
+mod below;
+mod channel;
+mod flush;
+mod frames;
+mod node;
+mod place;
+mod sent;
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests;
+
+use std::{fmt, sync::Arc};
+
+use workfleet_wire::Kind;
+
+use below::Below;
+pub(crate) use channel::{Channel, Inlet};
+pub(crate) use flush::{catch_up, flush};
+use frames::{DONE, FLUSH, FLUSHED, GONE, STATE, TAKEN, decode};
+pub use frames::{KINDS, NAME_LIMIT_BYTES, Violation};
+use node::Attached;
+pub(crate) use node::Node;
+pub(crate) use place::{Place, Reach};
+
+use crate::Event;
+
+/// The connection to the process that has started this one.
+pub trait Up: Send + Sync + 'static {
+    /// Sends a frame; `send` of no other thread comes in between. It must not wait for the other side. What is sent is
+    /// bounded here: by one unanswered message for each event, and one beat for each token.
+    fn send(&self, kind: Kind, payload: &[u8]);
+
+    /// A beat waits: [`Upwards::send_beats`] is to be called soon, from whichever thread sees to the connection; at once if
+    /// it is urgent, because many wait. It must not wait.
+    fn beats_wait(&self, urgent: bool);
+
+    /// Whether the calling thread is the one that reads from this connection, and would wait in vain for an answer.
+    fn reads_here(&self) -> bool;
+}
+
+/// The connection to a process that this one has started.
+pub trait Down: Send + Sync + 'static {
+    /// How the process is called in errors.
+    fn name(&self) -> &str;
+
+    /// Sends a frame, or drops it if the process is gone. It must not wait for the other side. What is sent is bounded here.
+    fn send(&self, kind: Kind, payload: &[u8]);
+
+    /// Calls `done` once everything that the process has sent up to now was given to [`Downwards::on_frame`], or the process
+    /// is gone. It does not wait for the process.
+    fn catch_up(&self, done: Box<dyn FnOnce() + Send>);
+}
+
+/// This process's end of its way up.
+pub struct Upwards {
+    node: Arc<Node>,
+}
+
+/// This process's end of the connection to one below. When it is dropped, that process is gone.
+pub struct Downwards {
+    node: Arc<Node>,
+    below: Arc<Below>,
+}
+
+/// The named events of one pool, at home in this process as long as this is there.
+pub struct Scope {
+    node: Arc<Node>,
+    id: u128,
+}
+
+/// Gives this process its way up; `None` if it has one.
+pub fn connect(up: Arc<dyn Up>) -> Option<Upwards> {
+    Upwards::new(Node::own(), up)
+}
+
+/// Takes a process below this one.
+pub fn attach_below(connection: Arc<dyn Down>) -> Downwards {
+    Downwards::new(Node::own(), connection)
+}
+
+/// Makes this process the home of the events that are named in this scope, until what is returned is dropped. Elsewhere,
+/// [`named_event`] finds them upwards.
+pub fn open_scope(id: u128) -> Scope {
+    Scope::new(Node::own(), id)
+}
+
+/// The event of this name in this scope. The names of a scope that is open here are made as they are asked for; a name is
+/// forgotten when nobody holds the event and it is clear.
+///
+/// # Errors
+/// [`NameTooLong`].
+pub fn named_event(scope: u128, name: &str) -> Result<Event, NameTooLong> {
+    Node::own().named_event(scope, name)
+}
+
+/// An event's name exceeds [`NAME_LIMIT_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event's name has {len_bytes} bytes, of {NAME_LIMIT_BYTES} that it may have")]
+#[non_exhaustive]
+pub struct NameTooLong {
+    /// The name's length.
+    pub len_bytes: usize,
+}
+
+impl Node {
+    pub(crate) fn named_event(self: &Arc<Self>, scope: u128, name: &str) -> Result<Event, NameTooLong> {
+        if name.len() > NAME_LIMIT_BYTES {
+            return Err(NameTooLong { len_bytes: name.len() });
+        }
+        let address = frames::Address::Named { scope, name: name.to_owned() };
+        Ok(Event { shared: self.event(address) })
+    }
+}
+
+impl Upwards {
+    fn new(node: &Arc<Node>, up: Arc<dyn Up>) -> Option<Self> {
+        node.connect(up).then(|| Self { node: Arc::clone(node) })
+    }
+
+    /// A frame came from above; not to be called by two threads at once.
+    ///
+    /// # Errors
+    /// [`Violation`]: the frame does not decode, or does not go this way.
+    pub fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
+        let node = &self.node;
+        let Some(up) = node.up() else { return Ok(()) };
+        match kind {
+            STATE | DONE => {
+                let frames::About { number, news } = decode(kind, payload)?;
+                if let Some(Attached::Event(event)) = node.attached(number)
+                    && let Some(event) = event.upgrade()
+                {
+                    event.step(|core| if kind == STATE { core.on_state(news) } else { core.on_done(news) });
+                }
+                if kind == STATE {
+                    up.send(TAKEN, &frames::encode(&number));
+                }
+            }
+            GONE => match node.attached(decode(kind, payload)?) {
+                Some(Attached::Event(event)) => {
+                    if let Some(event) = event.upgrade() {
+                        for (below, number) in event.lose() {
+                            node.send_below(below, GONE, &frames::encode(&number));
+                        }
+                    }
+                }
+                Some(Attached::Channel(channel)) => {
+                    if let Some(channel) = channel.upgrade() {
+                        channel.lose();
+                        let copies: Vec<_> = channel.copies().iter().copied().collect();
+                        for (below, number) in copies {
+                            node.send_below(below, GONE, &frames::encode(&number));
+                        }
+                    }
+                }
+                None => {}
+            },
+            FLUSH => {
+                let frames::Flush { number, request } = decode(kind, payload)?;
+                let (own, up) = (Arc::clone(node), Arc::clone(up));
+                let answer = Box::new(move || {
+                    own.send_beats();
+                    up.send(FLUSHED, &frames::encode(&request));
+                });
+                let attached = match node.attached(number) {
+                    Some(Attached::Channel(channel)) => channel.upgrade(),
+                    _ => None,
+                };
+                match attached {
+                    Some(channel) => flush::flush_for_above(&channel, answer),
+                    // Detached meanwhile: what it had to say came before that.
+                    None => answer(),
+                }
+            }
+            _ => return Err(Violation::Direction { kind }),
+        }
+        Ok(())
+    }
+
+    /// Sends the beats that wait; of each token the latest. Returns whether there were any: then more may come soon.
+    pub fn send_beats(&self) -> bool {
+        self.node.send_beats()
+    }
+}
+
+impl Downwards {
+    fn new(node: &Arc<Node>, connection: Arc<dyn Down>) -> Self {
+        let below = Arc::new(Below::new(node.next_number(), connection));
+        node.add_below(Arc::clone(&below));
+        Self { node: Arc::clone(node), below }
+    }
+
+    /// A frame came from the process; not to be called by two threads at once.
+    ///
+    /// # Errors
+    /// [`Violation`]: the frame does not decode, does not go this way, or asks for more than it may.
+    pub fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
+        self.below.on_frame(&self.node, kind, payload)
+    }
+}
+
+impl Drop for Downwards {
+    fn drop(&mut self) {
+        self.below.gone(&self.node);
+    }
+}
+
+impl Scope {
+    fn new(node: &Arc<Node>, id: u128) -> Self {
+        node.open_scope(id);
+        Self { node: Arc::clone(node), id }
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        self.node.close_scope(self.id);
+    }
+}
+
+impl fmt::Debug for Upwards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upwards").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Downwards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Downwards").field("process", &self.below.name()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,298 @@
+//! A process as a node in the tree of processes that a program starts: what it knows of events and tokens that others know
+//! too, and the connections upwards and downwards.
+//!
+//! Invariants:
+//! - What is attached upwards is attached under the tables' lock, before anybody else can find it; and it is detached under
+//!   that lock when nobody here holds it.
+//! - Locks are taken in the order: an event's core, the tables, a connection. Nothing that may be the last to hold an event
+//!   or a channel is dropped under any of them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use workfleet_wire::Kind;
+
+use super::{
+    Up,
+    below::Below,
+    channel::{Channel, Inlet},
+    flush::Flushes,
+    frames::{self, ATTACH, Address, Attach, BEATS, DETACH, What},
+    place::{Place, Reach},
+};
+use crate::event::Shared;
+
+/// A frame of beats is sent when it has grown to this.
+const FRAME_BYTES: usize = 32 * 1024;
+/// Whoever makes as many tokens wait as this has them sent, however soon that would be done anyway.
+const WAKE_AT: usize = 512;
+
+pub(crate) struct Node {
+    /// Names this process among all others.
+    home: u128,
+    next_number: AtomicU64,
+    up: OnceLock<Arc<dyn Up>>,
+    tables: Mutex<Tables>,
+    below: Mutex<BTreeMap<u64, Arc<Below>>>,
+    pub(super) flushes: Flushes,
+    /// Whose beats wait to go up.
+    waiting: Mutex<Vec<Arc<Channel>>>,
+    /// Held while beats are sent; a buffer for their frame.
+    sending: Mutex<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Tables {
+    events: HashMap<Address, Weak<Shared>>,
+    channels: HashMap<Address, Weak<Channel>>,
+    /// Of copies, by their number on the connection upwards.
+    numbers: HashMap<u64, Attached>,
+    /// The pools whose named events are at home here, with those that are set.
+    scopes: HashMap<u128, HashMap<String, Arc<Shared>>>,
+}
+
+/// What is attached upwards.
+#[derive(Clone)]
+pub(super) enum Attached {
+    Event(Weak<Shared>),
+    Channel(Weak<Channel>),
+}
+
+impl Node {
+    pub(super) fn new() -> Arc<Self> {
+        let random = RandomState::new();
+        let half = |part: u8| u128::from(random.hash_one((std::process::id(), part)));
+        Arc::new(Self {
+            home: half(0) << 64 | half(1),
+            next_number: AtomicU64::new(1),
+            up: OnceLock::new(),
+            tables: Mutex::default(),
+            below: Mutex::default(),
+            flushes: Flushes::default(),
+            waiting: Mutex::default(),
+            sending: Mutex::default(),
+        })
+    }
+
+    /// The node that this process is.
+    pub(crate) fn own() -> &'static Arc<Self> {
+        static OWN: LazyLock<Arc<Node>> = LazyLock::new(Node::new);
+        &OWN
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn up(&self) -> Option<&Arc<dyn Up>> {
+        self.up.get()
+    }
+
+    /// False if there is a way up already.
+    pub(super) fn connect(&self, up: Arc<dyn Up>) -> bool {
+        self.up.set(up).is_ok()
+    }
+
+    pub(super) fn add_below(&self, below: Arc<Below>) {
+        self.lock_below().insert(below.id(), below);
+    }
+
+    pub(super) fn remove_below(&self, id: u64) -> Option<Arc<Below>> {
+        self.lock_below().remove(&id)
+    }
+
+    /// Every process below, in the order in which they came.
+    pub(super) fn all_below(&self) -> Vec<Arc<Below>> {
+        self.lock_below().values().cloned().collect()
+    }
+
+    pub(super) fn below(&self, id: u64) -> Option<Arc<Below>> {
+        self.lock_below().get(&id).cloned()
+    }
+
+    /// Sends a frame to a process below, if it is still there.
+    pub(super) fn send_below(&self, id: u64, kind: Kind, payload: &[u8]) {
+        if let Some(below) = self.below(id) {
+            below.send(kind, payload);
+        }
+    }
+
+    /// A pool's named events are at home here from now on.
+    pub(super) fn open_scope(&self, scope: u128) {
+        self.lock_tables().scopes.entry(scope).or_default();
+    }
+
+    pub(super) fn close_scope(&self, scope: u128) {
+        let kept = self.lock_tables().scopes.remove(&scope);
+        drop(kept);
+    }
+
+    pub(super) fn keep(&self, scope: u128, name: &str, event: Option<Arc<Shared>>) -> Option<Arc<Shared>> {
+        let mut tables = self.lock_tables();
+        let Some(kept) = tables.scopes.get_mut(&scope) else {
+            drop(tables);
+            return event;
+        };
+        match event {
+            Some(event) => kept.insert(name.to_owned(), event),
+            None => kept.remove(name),
+        }
+    }
+
+    /// Where others find an event that was made here.
+    pub(crate) fn export_event<'e>(self: &Arc<Self>, event: &'e Arc<Shared>) -> &'e Place {
+        event.place(|| {
+            let address = Address::Made { home: self.home, number: self.next_number() };
+            self.lock_tables().events.insert(address.clone(), Arc::downgrade(event));
+            Place { node: Arc::clone(self), address, reach: Reach::Home }
+        })
+    }
+
+    /// The event at this address.
+    pub(crate) fn event(self: &Arc<Self>, address: Address) -> Arc<Shared> {
+        let mut tables = self.lock_tables();
+        if let Some(found) = tables.events.get(&address).and_then(Weak::upgrade) {
+            return found;
+        }
+        let at_home = match &address {
+            // If it was here, nobody holds it any more.
+            Address::Made { home, .. } => (*home == self.home).then_some(Reach::None),
+            Address::Named { scope, .. } => tables.scopes.contains_key(scope).then_some(Reach::Home),
+        };
+        let reach = at_home.unwrap_or_else(|| match self.up() {
+            Some(_) => Reach::Copy(self.next_number()),
+            None => Reach::None,
+        });
+        let event = Shared::at(Place { node: Arc::clone(self), address: address.clone(), reach });
+        if reach == Reach::None {
+            return event;
+        }
+        if let Reach::Copy(number) = reach {
+            tables.numbers.insert(number, Attached::Event(Arc::downgrade(&event)));
+            self.attach(number, What::Event, address.clone());
+        }
+        tables.events.insert(address, Arc::downgrade(&event));
+        event
+    }
+
+    pub(super) fn forget_event(&self, place: &Place, event: *const Shared) {
+        let mut tables = self.lock_tables();
+        // Another may have been made at the same address since.
+        if tables.events.get(&place.address).is_some_and(|at| std::ptr::eq(at.as_ptr(), event)) {
+            tables.events.remove(&place.address);
+        }
+        if let Reach::Copy(number) = place.reach {
+            self.detach(&mut tables, number);
+        }
+    }
+
+    /// A way for beats to a heartbeater that is here.
+    pub(crate) fn export_channel(self: &Arc<Self>, inlet: Arc<dyn Inlet>) -> Arc<Channel> {
+        let address = Address::Made { home: self.home, number: self.next_number() };
+        let channel = Arc::new(Channel::here(Arc::clone(self), address.clone(), inlet));
+        self.lock_tables().channels.insert(address, Arc::downgrade(&channel));
+        channel
+    }
+
+    /// The way for beats to this address, if there is one.
+    pub(crate) fn channel(self: &Arc<Self>, address: Address) -> Option<Arc<Channel>> {
+        let mut tables = self.lock_tables();
+        if let Some(found) = tables.channels.get(&address).and_then(Weak::upgrade) {
+            return Some(found);
+        }
+        let at_home = matches!(&address, Address::Made { home, .. } if *home == self.home);
+        if at_home || self.up().is_none() {
+            return None;
+        }
+        let number = self.next_number();
+        let channel = Arc::new(Channel::up(Arc::clone(self), address.clone(), number));
+        tables.numbers.insert(number, Attached::Channel(Arc::downgrade(&channel)));
+        self.attach(number, What::Sender, address.clone());
+        tables.channels.insert(address, Arc::downgrade(&channel));
+        Some(channel)
+    }
+
+    pub(super) fn forget_channel(&self, channel: &Channel) {
+        let mut tables = self.lock_tables();
+        if tables.channels.get(channel.address()).is_some_and(|at| std::ptr::eq(at.as_ptr(), channel)) {
+            tables.channels.remove(channel.address());
+        }
+        if let Some(number) = channel.number() {
+            self.detach(&mut tables, number);
+        }
+    }
+
+    /// What is attached upwards under this number.
+    pub(super) fn attached(&self, number: u64) -> Option<Attached> {
+        self.lock_tables().numbers.get(&number).cloned()
+    }
+
+    fn attach(&self, number: u64, what: What, address: Address) {
+        if let Some(up) = self.up() {
+            up.send(ATTACH, &frames::encode(&Attach { number, what, address }));
+        }
+    }
+
+    fn detach(&self, tables: &mut Tables, number: u64) {
+        tables.numbers.remove(&number);
+        if let Some(up) = self.up() {
+            up.send(DETACH, &frames::encode(&number));
+        }
+    }
+
+    /// A beat waits to go up.
+    pub(super) fn beats_wait(&self, channel: Arc<Channel>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push(channel);
+        let count = waiting.len();
+        drop(waiting);
+        if let Some(up) = self.up() {
+            up.beats_wait(count.is_multiple_of(WAKE_AT));
+        }
+    }
+
+    /// Sends the beats that wait. Returns whether there were any.
+    pub(super) fn send_beats(&self) -> bool {
+        // Under this lock: who finds nothing left to send can be sure that it has been sent.
+        let mut frame = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(up) = self.up().filter(|_| !waiting.is_empty()) else { return false };
+        for channel in &waiting {
+            channel.take(&mut frame);
+            if frame.len() >= FRAME_BYTES {
+                up.send(BEATS, &frame);
+                frame.clear();
+            }
+        }
+        if !frame.is_empty() {
+            up.send(BEATS, &frame);
+            frame.clear();
+        }
+        frame.shrink_to(2 * FRAME_BYTES);
+        drop(frame);
+        // With what was gathered, the last holder of a channel may go, which detaches it.
+        waiting.clear();
+        true
+    }
+
+    fn lock_tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_below(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Below>>> {
+        self.below.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({:032x})", self.home)
+    }
+}

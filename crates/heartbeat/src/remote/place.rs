@@ -1,0 +1,79 @@
+//! Where an event is to be found, and by whom it is reached.
+
+use std::sync::Arc;
+
+use super::{
+    frames::{About, Address, DONE, OPERATION, STATE},
+    node::Node,
+};
+use crate::event::{News, Send, Shared};
+
+/// The place of an event that other processes may know.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(super) node: Arc<Node>,
+    pub(super) address: Address,
+    pub(super) reach: Reach,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It is at home here.
+    Home,
+    /// It is a copy, attached under this number.
+    Copy(u64),
+    /// There is no way to it.
+    None,
+}
+
+impl Place {
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Whether an answer from above would have to be read by this very thread.
+    pub(crate) fn reads_here(&self) -> bool {
+        self.node.up().is_some_and(|up| up.reads_here())
+    }
+
+    /// Sends what a step of the event's core asks for; under the core's lock.
+    pub(crate) fn send(&self, messages: &[Send]) {
+        for &message in messages {
+            match message {
+                Send::Operation(news) => {
+                    if let (Some(up), Reach::Copy(number)) = (self.node.up(), self.reach) {
+                        up.send(OPERATION, &about(number, news));
+                    }
+                }
+                Send::State((below, number), news) => {
+                    self.node.send_below(below, STATE, &about(number, news));
+                }
+                Send::Done((below, number), news) => self.node.send_below(below, DONE, &about(number, news)),
+            }
+        }
+    }
+
+    /// A named event stays while it is set, also if nobody holds it. What is returned is to be dropped without the lock.
+    #[must_use]
+    pub(crate) fn keep(&self, event: &Arc<Shared>, set: bool) -> Option<Arc<Shared>> {
+        match &self.address {
+            Address::Named { scope, name } if self.reach == Reach::Home => {
+                self.node.keep(*scope, name, set.then(|| Arc::clone(event)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Nobody holds the event here any more.
+    pub(crate) fn forget(&self, event: *const Shared) {
+        self.node.forget_event(self, event);
+    }
+}
+
+fn about(number: u64, news: News) -> Vec<u8> {
+    super::frames::encode(&About { number, news })
+}
