@@ -31,7 +31,16 @@ pub trait Service: Send + Sync {
     /// The frame kinds that are this service's own: within `0x20..=0x67`, see [`workfleet_wire::kinds`].
     fn kinds(&self) -> RangeInclusive<u8>;
 
+    /// A worker is about to get its first task. Nothing comes of it before. Its half is made when a task first asks for
+    /// it: until that has said something, there is nobody to send to.
+    fn on_worker_ready(&self, peer: &Peer) {
+        let _ = peer;
+    }
+
     /// A worker's half sent a frame.
+    ///
+    /// From a worker process, what a task sent before a message, or before its end, is here before anybody can read that
+    /// message or outcome.
     fn on_frame(&self, peer: &Peer, kind: Kind, payload: &[u8]);
 
     /// A worker is dead: what it held under this incarnation can be released. Nothing comes of it any more.
@@ -73,6 +82,15 @@ impl Peer {
             return Err(SendError::TooLarge { len_bytes, limit_bytes });
         }
         self.line.send_frame(kind, payload, limit_bytes)
+    }
+
+    /// Handles everything that this worker has sent so far, then calls `done`: for whoever is about to judge that
+    /// something did not come, and may be the one who is late.
+    ///
+    /// Nobody waits: `done` is called on the manager's thread, or at once on this one if there is nothing to handle; also
+    /// if the worker is gone or the manager closes. What a stopped worker has not sent is not waited for.
+    pub fn catch_up(&self, done: impl FnOnce() + Send + 'static) {
+        self.line.catch_up(Box::new(done));
     }
 }
 

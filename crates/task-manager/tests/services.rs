@@ -1,21 +1,32 @@
 //! Services on the connections of worker processes, which may be killed, stopped, or say what they must not.
 
+#[path = "support/both.rs"]
+mod both;
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc, Mutex, OnceLock, Weak,
+        atomic::Ordering,
+        mpsc::{RecvTimeoutError, channel},
+    },
+    time::Duration,
+};
 
+use both::{Door, wait_at};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use support::{
     all_ready, alone, assert_balanced, builder,
-    echo::{ECHO, Echo, EchoExtension, EchoService, PANIC_THERE, STRANGE},
+    echo::{ECHO, ECHO_KINDS, Echo, EchoExtension, EchoService, PANIC_THERE, STRANGE},
     process::signal,
-    tasks::{self, Gate, next_text},
+    tasks::{self, Gate, Text, next_text},
     until,
 };
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, ProcessManager, Registry, SendError, Service, Task, TaskContext, TaskError,
-    TaskSpec,
+    ClosePolicy, FailureCause, Incarnation, Peer, ProcessManager, Registry, SendError, Service, Task,
+    TaskContext, TaskError, TaskSpec,
 };
 use workfleet_wire::Kind;
 
@@ -37,8 +48,47 @@ impl Task for SendAndWait {
     }
 }
 
+/// Sends a message and a frame in one piece, and ends.
+#[derive(Debug, Serialize, Deserialize)]
+struct SendBoth;
+
+impl TaskSpec for SendBoth {
+    const NAME: &'static str = "send-both";
+    type Output = ();
+}
+
+impl Task for SendBoth {
+    fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
+        cx.send_message(&Text("both".into()))?;
+        cx.extension::<EchoExtension>().line.send(ECHO, b"x")?;
+        Ok(())
+    }
+}
+
+/// Sends many frames, then waits at a door.
+#[derive(Debug, Serialize, Deserialize)]
+struct SendThenWait(std::path::PathBuf);
+
+/// So many that the socket takes them.
+const FRAMES: u64 = 100;
+
+impl TaskSpec for SendThenWait {
+    const NAME: &'static str = "send-then-wait";
+    type Output = ();
+}
+
+impl Task for SendThenWait {
+    fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
+        let echo = cx.extension::<EchoExtension>();
+        (0..FRAMES).try_for_each(|_| echo.line.send(ECHO, &[0; 64]))?;
+        wait_at(&self.0, "sent")?;
+        Ok(())
+    }
+}
+
 fn registry() -> Registry {
-    tasks::registry().task::<Echo>().task::<SendAndWait>()
+    let registry = tasks::registry().task::<Echo>().task::<SendAndWait>();
+    registry.task::<SendBoth>().task::<SendThenWait>()
 }
 workfleet_task_manager::test_worker!(registry());
 
@@ -139,5 +189,107 @@ fn an_extension_that_panics_ends_its_worker_with_its_words() {
         "{failure}"
     );
     assert!(manager.submit(Echo(vec![1])).expect("it is taken").wait().expect("another took its place"));
+    join(&manager);
+}
+
+/// Notes how many items its manager's inbox held when a frame came.
+#[derive(Default)]
+struct LooksAround {
+    manager: OnceLock<Weak<ProcessManager>>,
+    seen: Mutex<Vec<usize>>,
+}
+
+impl Service for LooksAround {
+    fn kinds(&self) -> RangeInclusive<u8> {
+        ECHO_KINDS
+    }
+
+    fn on_frame(&self, _peer: &Peer, _kind: Kind, _payload: &[u8]) {
+        let manager = self.manager.get().and_then(Weak::upgrade).expect("it is there");
+        self.seen.lock().expect("no panic").push(manager.stats().inbox);
+    }
+
+    fn on_worker_gone(&self, _incarnation: Incarnation) {}
+}
+
+#[test]
+fn a_service_has_a_frame_before_anybody_reads_what_came_with_it() {
+    let _alone = alone();
+    let service = Arc::new(LooksAround::default());
+    let manager = Arc::new(builder(registry(), 1).service(service.clone()).start().expect("it starts"));
+    service.manager.set(Arc::downgrade(&manager)).expect("it is the first");
+    for _ in 0..20 {
+        manager.submit(SendBoth).expect("it is taken").wait().expect("it is done");
+        assert_eq!(next_text(&manager), "both");
+    }
+    assert_eq!(*service.seen.lock().expect("no panic"), [0; 20]);
+    join(&manager);
+}
+
+/// Asks to catch up, and waits for that.
+fn catch_up(peer: &Peer) {
+    let (tell, told) = channel();
+    peer.catch_up(move || tell.send(()).expect("it waits"));
+    told.recv().expect("it is called");
+}
+
+#[test]
+fn whoever_has_caught_up_has_heard_what_a_worker_had_sent() {
+    let _alone = alone();
+    let (service, manager) = start(1);
+    let door = Door::new();
+    for round in 1..=10 {
+        let task = manager.submit(SendThenWait(door.path())).expect("it is taken");
+        let sent = door.next();
+        let peer = service.ready.lock().expect("no panic")[0].clone();
+        let (tell, told) = channel();
+        let counts = Arc::clone(&service);
+        peer.catch_up(move || {
+            tell.send(counts.frames.load(Ordering::Relaxed)).expect("it waits");
+        });
+        assert_eq!(told.recv(), Ok(round * FRAMES));
+        sent.go_on();
+        task.wait().expect("it is done");
+    }
+    join(&manager);
+}
+
+#[test]
+fn whoever_catches_up_with_a_worker_that_is_stopped_or_killed_or_gone_does_not_wait_for_it() {
+    let _alone = alone();
+    let (service, manager) = start(1);
+    let pid = all_ready(&manager, 1)[0];
+    let peer = service.ready.lock().expect("no panic")[0].clone();
+    signal(pid, Signal::STOP);
+    catch_up(&peer);
+    signal(pid, Signal::KILL);
+    catch_up(&peer);
+    until(|| service.gone.lock().expect("no panic").contains(&peer.incarnation()));
+    catch_up(&peer);
+    until(|| service.ready.lock().expect("no panic").len() == 2);
+    let next = service.ready.lock().expect("no panic")[1].clone();
+    catch_up(&next);
+    // Many ask while it closes.
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| (0..1000).for_each(|_| catch_up(&next)));
+        join(&manager);
+        asks.join().expect("none waits for ever");
+    });
+    catch_up(&next);
+}
+
+#[test]
+fn a_panic_of_who_has_caught_up_is_its_own() {
+    let _alone = alone();
+    let (service, manager) = start(1);
+    let peer = service.ready.lock().expect("no panic")[0].clone();
+    let (tell, told) = channel::<()>();
+    peer.catch_up(move || {
+        let _tell = tell;
+        panic!("somebody who fails");
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(3600)), Err(RecvTimeoutError::Disconnected));
+    catch_up(&peer);
+    assert!(manager.submit(Echo(vec![1])).expect("it is taken").wait().expect("it is done"));
     join(&manager);
 }

@@ -9,6 +9,9 @@ use crate::{
     protocol::{Cancel, Recall, TaskFrame},
 };
 
+/// What is to be done once everything that a worker had sent was handled.
+pub(crate) type CaughtUp = Box<dyn FnOnce() + Send>;
+
 /// What a worker is told. Nothing here waits for the worker.
 pub(crate) trait Line: fmt::Debug + Send + Sync {
     /// Hands a task over. [`flush`](Self::flush) sends it, and so it is for everything that follows.
@@ -27,6 +30,9 @@ pub(crate) trait Line: fmt::Debug + Send + Sync {
     fn give_up(&self);
     /// The worker has had its share of tasks: it is to go, and another comes.
     fn retire(&self);
+    /// Handles what the worker has sent so far, then calls `done`, with no lock held: on the manager's thread, or at once
+    /// if there is nothing to wait for. It is called whatever becomes of the worker and of the pool.
+    fn catch_up(&self, done: CaughtUp);
     /// Sends a service's frame; a frame has at most `limit_bytes`.
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError>;
 }

@@ -26,7 +26,7 @@ use std::{
 
 use tokio::sync::watch;
 
-pub(crate) use line::Line;
+pub(crate) use line::{CaughtUp, Line};
 pub use messages::{MessageStream, Messages};
 pub(crate) use own_thread::OwnThread;
 pub use report::{Abandoned, CloseReport};

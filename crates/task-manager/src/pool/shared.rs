@@ -86,6 +86,26 @@ pub(crate) struct Shared {
 
 pub(crate) struct Services(pub(crate) Vec<Arc<dyn Service>>);
 
+impl Services {
+    /// A worker is about to get its first task.
+    pub(crate) fn worker_ready(&self, peer: &Peer) {
+        for service in &self.0 {
+            guarded(|| service.on_worker_ready(peer));
+        }
+    }
+
+    /// Hands over the frames that a worker has sent, up to one that is for no service.
+    fn hand_over(&self, peer: &Peer, frames: Vec<(Kind, Box<[u8]>)>) -> Result<(), Violation> {
+        for (kind, payload) in frames {
+            match self.0.iter().find(|service| service.kinds().contains(&kind.0)) {
+                Some(service) => guarded(|| service.on_frame(peer, kind, &payload)),
+                None => return Err(Violation::NoService { kind }),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl std::fmt::Debug for Services {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.0.iter().map(|service| service.kinds())).finish()
@@ -392,27 +412,18 @@ impl Shared {
         decoder: &mut Decoder,
         peer: &Peer,
     ) -> Result<(), Violation> {
-        let mut frames = Vec::new();
-        let handled = self.turn(|core, deliveries| {
+        let (handled, mut deliveries) = self.turn_untold(|core, deliveries| {
             let now = Instant::now();
             core.scheduler.heard(now, seat);
-            let mut handle_all = || {
-                while let Some(frame) = decoder.next_frame()? {
-                    core.handle_frame(self, now, seat, frame, deliveries)?;
-                }
-                Ok(())
-            };
-            let handled = handle_all();
-            frames = std::mem::take(&mut deliveries.frames);
-            handled
-        });
-        for (kind, payload) in frames {
-            match self.services.0.iter().find(|service| service.kinds().contains(&kind.0)) {
-                Some(service) => guarded(|| service.on_frame(peer, kind, &payload)),
-                None => return Err(Violation::NoService { kind }),
+            while let Some(frame) = decoder.next_frame()? {
+                core.handle_frame(self, now, seat, frame, deliveries)?;
             }
-        }
-        handled
+            Ok(())
+        });
+        // Before anybody is told of the rest: who reads a message or an outcome finds what the task told a service before.
+        let served = self.services.hand_over(peer, std::mem::take(&mut deliveries.frames));
+        deliveries.tell(&self.inbox);
+        served.and(handled)
     }
 
     /// The manager's thread has failed: ends every task, so that nobody waits for it.
@@ -444,6 +455,13 @@ impl Shared {
 
     /// Changes the core by `change`, then carries out everything that follows, and tells whom it concerns.
     fn turn<R>(&self, change: impl FnOnce(&mut Core, &mut Deliveries) -> R) -> R {
+        let (changed, deliveries) = self.turn_untold(change);
+        deliveries.tell(&self.inbox);
+        changed
+    }
+
+    /// The same, but that nobody is told yet.
+    fn turn_untold<R>(&self, change: impl FnOnce(&mut Core, &mut Deliveries) -> R) -> (R, Deliveries) {
         let mut deliveries = Deliveries::default();
         let mut core = self.lock_core();
         let Core { scheduler, orders, .. } = &mut *core;
@@ -468,8 +486,7 @@ impl Shared {
         if nearer {
             self.timer.notify_one();
         }
-        deliveries.tell(&self.inbox);
-        changed
+        (changed, deliveries)
     }
 
     fn lock_core(&self) -> MutexGuard<'_, Core> {

@@ -5,6 +5,7 @@
 //! - A broken connection swallows what is written to it: reading it to its end is what tells its story.
 
 use std::{
+    fmt,
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -18,7 +19,7 @@ use workfleet_wire::{EncodeError, Kind, kinds};
 
 use crate::{
     manager::SendError,
-    pool::Line,
+    pool::{CaughtUp, Line, guarded},
     protocol::{self, Cancel, Next, Recall, TaskFrame},
     sys::{outgoing::Outgoing, watch::watch},
 };
@@ -38,6 +39,23 @@ pub(super) struct Link {
     pub(super) silent: Notify,
     /// The worker is to go.
     pub(super) retired: Notify,
+    catch_ups: Mutex<CatchUps>,
+    /// Somebody asked to catch up.
+    pub(super) behind: Notify,
+}
+
+/// Who waits until what the worker has sent was handled.
+#[derive(Default)]
+struct CatchUps {
+    waiting: Vec<CaughtUp>,
+    /// Nothing of the worker is left to be handled.
+    over: bool,
+}
+
+impl fmt::Debug for CatchUps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CatchUps").field("waiting", &self.waiting.len()).field("over", &self.over).finish()
+    }
 }
 
 /// How soon a full socket is tried again if the process has no descriptor left to be told by.
@@ -53,6 +71,8 @@ impl Link {
             blocked: Notify::new(),
             silent: Notify::new(),
             retired: Notify::new(),
+            catch_ups: Mutex::default(),
+            behind: Notify::new(),
         }
     }
 
@@ -111,6 +131,21 @@ impl Link {
         }
     }
 
+    /// Who waits to catch up with the worker now.
+    pub(super) fn take_catch_ups(&self) -> Vec<CaughtUp> {
+        std::mem::take(&mut self.lock_catch_ups().waiting)
+    }
+
+    /// Everything that the worker ever sent was handled, or will never be.
+    pub(super) fn all_caught_up(&self) {
+        self.lock_catch_ups().over = true;
+        self.take_catch_ups().into_iter().for_each(guarded);
+    }
+
+    fn lock_catch_ups(&self) -> MutexGuard<'_, CatchUps> {
+        self.catch_ups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes nothing any more.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
@@ -159,6 +194,17 @@ impl Line for Link {
 
     fn retire(&self) {
         self.retired.notify_one();
+    }
+
+    fn catch_up(&self, done: CaughtUp) {
+        let mut catch_ups = self.lock_catch_ups();
+        if catch_ups.over {
+            drop(catch_ups);
+            return done();
+        }
+        catch_ups.waiting.push(done);
+        drop(catch_ups);
+        self.behind.notify_one();
     }
 
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {

@@ -140,6 +140,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
             let seated = Seated { line: link.clone(), name: Arc::clone(&name), pid };
             let frame_limit_bytes = shared.frame_limit_bytes;
             let peer = Peer { line: link.clone(), worker: name, incarnation, frame_limit_bytes };
+            shared.services.worker_ready(&peer);
             shared.worker_ready(seat, seated);
             Ok(Worker { process, connection, decoder, page, taps, link, peer })
         }
@@ -281,6 +282,13 @@ async fn receive(connection: &Watched, decoder: &mut Decoder) -> bool {
     }
 }
 
+/// Also where the manager's thread has failed: who waits to catch up must not wait for ever.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.link.all_caught_up();
+    }
+}
+
 impl Worker {
     /// Serves the worker until it is dead or has to die; why, if it is for us to kill it.
     async fn serve(&mut self, plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Option<KillReason> {
@@ -322,13 +330,24 @@ impl Worker {
                     self.drain(shared, seat);
                     return None;
                 }
+                () = link.behind.notified() => {
+                    // Those who ask from now on ask for what comes from now on.
+                    let waiting = link.take_catch_ups();
+                    let caught_up = self.catch_up(shared, seat);
+                    waiting.into_iter().for_each(guarded);
+                    if let Err(violation) = caught_up {
+                        return Some(self.violated(&violation));
+                    }
+                }
                 () = link.retired.notified() => {
                     link.finish();
                     exit_deadline = Some(Instant::now() + plan.limits.exit);
                 }
                 () = link.silent.notified() => {
                     // We may be the one who was late: what it has sent counts.
-                    self.drain(shared, seat);
+                    if let Err(violation) = self.catch_up(shared, seat) {
+                        return Some(self.violated(&violation));
+                    }
                     if shared.is_silent(seat) {
                         return Some(KillReason::Silent(plan.silence_limit));
                     }
@@ -338,6 +357,23 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Handles what the worker has sent up to now. What it sends meanwhile can wait: it may never end.
+    fn catch_up(&mut self, shared: &Shared, seat: usize) -> Result<(), Violation> {
+        let mut left_bytes = socket::waiting_bytes(&**self.connection.get_ref());
+        while left_bytes > 0 {
+            match socket::receive_now(&**self.connection.get_ref(), self.decoder.spare()) {
+                // The end will be seen by whoever reads next.
+                Ok(0) | Err(_) => break,
+                Ok(received_bytes) => {
+                    self.decoder.advance(received_bytes);
+                    left_bytes = left_bytes.saturating_sub(received_bytes as u64);
+                }
+            }
+            shared.handle_frames(seat, &mut self.decoder, &self.peer)?;
+        }
+        Ok(())
     }
 
     /// Handles what a dead worker left in the socket. It does not wait for the end of the stream: a process that the
@@ -368,6 +404,7 @@ impl Worker {
             // What it sent up to its end counts.
             self.drain(shared, seat);
         }
+        self.link.all_caught_up();
         let certificate = DeathCertificate {
             worker: self.peer.worker().to_owned(),
             pid: self.process.id(),

@@ -101,3 +101,8 @@ pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
         }
     }
 }
+
+/// How many bytes have come and were not received; none if that cannot be told.
+pub(crate) fn waiting_bytes(socket: impl AsFd) -> u64 {
+    rustix::io::ioctl_fionread(socket).unwrap_or(0)
+}

@@ -11,7 +11,7 @@ use workfleet_wire::Kind;
 use super::{exchange::Exchange, worker::ThreadWorker};
 use crate::{
     manager::SendError,
-    pool::Line,
+    pool::{CaughtUp, Line},
     protocol::{Cancel, Recall, TaskFrame},
     registry::Entry,
     run::queue::{Queued, TaskQueue},
@@ -62,6 +62,11 @@ impl Line for ThreadLine {
     fn retire(&self) {
         self.queue.close();
         self.retired.notify_one();
+    }
+
+    fn catch_up(&self, done: CaughtUp) {
+        // What a thread says of its attempts is handled before it goes on.
+        done();
     }
 
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {

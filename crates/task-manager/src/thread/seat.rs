@@ -81,7 +81,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
     let queue = Arc::new(TaskQueue::default());
     let retired = Arc::new(Notify::new());
-    let mut line = None;
+    let (mut line, mut peer) = (None, None);
     let worker = Arc::new_cyclic(|weak| {
         let own = line.insert(Arc::new(ThreadLine {
             queue: Arc::clone(&queue),
@@ -102,15 +102,17 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
             open: Mutex::new(OpenAttempts::default()),
             extensions: Extensions::default(),
             exchange: Arc::clone(&plan.exchange),
-            peer: Peer {
-                line: own.clone(),
-                worker: Arc::clone(&name),
-                incarnation,
-                frame_limit_bytes: shared.frame_limit_bytes,
-            },
+            peer: peer
+                .insert(Peer {
+                    line: own.clone(),
+                    worker: Arc::clone(&name),
+                    incarnation,
+                    frame_limit_bytes: shared.frame_limit_bytes,
+                })
+                .clone(),
         }
     });
-    let Some(line) = line else { unreachable!("it was made with the worker") };
+    let (Some(line), Some(peer)) = (line, peer) else { unreachable!("both were made with the worker") };
     let weak = Arc::downgrade(&worker);
     let (tell_ready, ready) = oneshot::channel();
     let (tell_ended, mut ended) = oneshot::channel();
@@ -149,6 +151,8 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
         return Err(failure);
     }
     plan.exchange.worker_ready(incarnation);
+    shared.services.worker_ready(&peer);
+    drop(peer);
     shared.worker_ready(seat, Seated { line, name, pid: None });
     Ok(Started { queue, worker: weak, incarnation, retired, ended })
 }

@@ -32,6 +32,7 @@ pub(crate) struct EchoService {
     pub(crate) frames: AtomicU64,
     pub(crate) by_incarnation: Mutex<HashMap<Incarnation, u64>>,
     pub(crate) gone: Mutex<Vec<Incarnation>>,
+    pub(crate) ready: Mutex<Vec<Peer>>,
     pub(crate) peers: Mutex<Vec<Peer>>,
     /// Closes the manager, and says what came of it.
     pub(crate) close: OnceLock<Box<dyn Fn() -> String + Send + Sync>>,
@@ -43,7 +44,17 @@ impl Service for EchoService {
         ECHO_KINDS
     }
 
+    fn on_worker_ready(&self, peer: &Peer) {
+        self.ready.lock().expect("no panic").push(peer.clone());
+    }
+
     fn on_frame(&self, peer: &Peer, kind: Kind, payload: &[u8]) {
+        let ready = self.ready.lock().expect("no panic");
+        assert!(
+            ready.iter().any(|ready| ready.incarnation() == peer.incarnation()),
+            "not before it is ready"
+        );
+        drop(ready);
         self.frames.fetch_add(1, Ordering::Relaxed);
         *self.by_incarnation.lock().expect("no panic").entry(peer.incarnation()).or_default() += 1;
         let mut peers = self.peers.lock().expect("no panic");
