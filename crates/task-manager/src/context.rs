@@ -10,6 +10,10 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
+use workfleet_heartbeat::{
+    Event,
+    remote::{NameTooLong, named_event},
+};
 
 use crate::{
     detached::Detached,
@@ -154,6 +158,36 @@ impl TaskContext {
     /// A token that is cancelled when this task should stop, for what waits asynchronously.
     pub fn cancellation_token(&self) -> CancellationToken {
         self.proxy.host.cancellation_token(self.proxy.attempt.lease)
+    }
+
+    /// The event of this name: the same for all tasks of this manager, in whichever worker, and for
+    /// [`Pool::event`](crate::Pool::event).
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use workfleet_task_manager::{Registry, Task, TaskContext, TaskError, TaskSpec, ThreadManager};
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Load;
+    /// impl TaskSpec for Load {
+    ///     const NAME: &'static str = "load";
+    ///     type Output = ();
+    /// }
+    /// impl Task for Load {
+    ///     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
+    ///         Ok(cx.event("loaded")?.set()?)
+    ///     }
+    /// }
+    /// let manager = ThreadManager::builder(Registry::new().task::<Load>()).start()?;
+    /// let loaded = manager.event("loaded")?;
+    /// manager.submit(Load)?.wait()?;
+    /// assert!(loaded.is_set());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`NameTooLong`].
+    pub fn event(&self, name: &str) -> Result<Event, NameTooLong> {
+        named_event(self.proxy.host.manager().to_bits(), name)
     }
 
     /// This worker's half of a service; made when it is first asked for.

@@ -3,12 +3,14 @@
 use std::any::{Any, TypeId};
 
 use tokio_util::sync::CancellationToken;
+use workfleet_heartbeat::remote::{self, Scope};
 use workfleet_wire::Kind;
 
 use crate::{
     extension::Extensions,
     manager::{Manager, ScheduleErrorKind, SendError},
     message::EncodedMessage,
+    pool::settings,
     registry::{Entry, Registry, Sessions},
     run::{Attempt, host::Host},
     task::{EncodedTask, ManagerId, Priority},
@@ -20,6 +22,9 @@ pub(crate) struct Detached {
     sessions: Sessions,
     token: CancellationToken,
     extensions: Extensions,
+    id: ManagerId,
+    /// Events are found by name among those of this context.
+    _names: Scope,
 }
 
 impl Detached {
@@ -27,12 +32,15 @@ impl Detached {
     pub(crate) const ATTEMPT: Attempt = Attempt { lease: 1, sequence: 0, number: 1 };
 
     pub(crate) fn new(manager: impl Manager + 'static, registry: Registry, sessions: Sessions) -> Self {
+        let id = settings::new_id();
         Self {
             manager: Box::new(manager),
             registry,
             sessions,
             token: CancellationToken::new(),
             extensions: Extensions::default(),
+            id,
+            _names: remote::open_scope(id.to_bits()),
         }
     }
 }
@@ -43,7 +51,7 @@ impl Host for Detached {
     }
 
     fn manager(&self) -> ManagerId {
-        ManagerId::new(0, 0)
+        self.id
     }
 
     fn priority_levels(&self) -> u8 {

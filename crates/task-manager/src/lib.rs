@@ -141,6 +141,7 @@ mod chain;
 mod context;
 mod detached;
 mod error;
+mod events;
 mod extension;
 mod failure;
 mod handle;

@@ -142,6 +142,8 @@ pub(crate) enum Violation {
     Priority { priority: u8, levels: u8 },
     #[error("the frame {kind} belongs to no service of this manager")]
     NoService { kind: Kind },
+    #[error(transparent)]
+    Events(#[from] workfleet_heartbeat::remote::Violation),
 }
 
 /// What either side accepts in one frame, if tasks, outputs and messages may have `frame_limit_bytes`: what the pool

@@ -84,6 +84,11 @@ impl Peer {
         self.line.send_frame(kind, payload, limit_bytes)
     }
 
+    /// The same for a service of ours that bounds by itself what it has under way: its frames are never too many.
+    pub(crate) fn send_bounded_elsewhere(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        self.line.send_frame(kind, payload, u64::MAX)
+    }
+
     /// Handles everything that this worker has sent so far, then calls `done`: for whoever is about to judge that
     /// something did not come, and may be the one who is late.
     ///

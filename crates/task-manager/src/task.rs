@@ -161,6 +161,10 @@ impl fmt::Debug for TaskId {
 pub(crate) struct ManagerId(u128);
 
 impl ManagerId {
+    pub(crate) fn to_bits(self) -> u128 {
+        self.0
+    }
+
     /// `start_ms` is the manager's start in milliseconds since 1970; of `random`, 36 bits are used.
     pub(crate) fn new(start_ms: u64, random: u64) -> Self {
         let upper = (u128::from(start_ms & ((1 << 44) - 1)) << 36) | u128::from(random & ((1 << 36) - 1));

@@ -46,6 +46,7 @@ impl Place {
             match message {
                 Send::Operation(news) => {
                     if let (Some(up), Reach::Copy(number)) = (self.node.up(), self.reach) {
+                        up.expect_answer();
                         up.send(OPERATION, &about(number, news));
                     }
                 }

@@ -25,6 +25,10 @@ use std::{
 };
 
 use tokio::sync::watch;
+use workfleet_heartbeat::{
+    Event,
+    remote::{NameTooLong, named_event},
+};
 
 pub(crate) use line::{CaughtUp, Line};
 pub use messages::{MessageStream, Messages};
@@ -194,6 +198,16 @@ impl Pool {
     /// Dropping a pending `next` loses nothing.
     pub fn message_stream<M: TaskMessage>(&self) -> MessageStream<M> {
         MessageStream::new(Arc::clone(&self.shared))
+    }
+
+    /// The event of this name, which this manager's tasks find by
+    /// [`TaskContext::event`](crate::TaskContext::event). It is there while the manager is, and forgotten when nobody holds it
+    /// and it is clear.
+    ///
+    /// # Errors
+    /// [`NameTooLong`].
+    pub fn event(&self, name: &str) -> Result<Event, NameTooLong> {
+        named_event(self.shared.id.to_bits(), name)
     }
 
     /// The books and the roster, all of one moment.

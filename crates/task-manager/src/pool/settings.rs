@@ -75,7 +75,8 @@ impl Settings {
                 return Err(StartError::Setting { setting, value, least, most });
             }
         }
-        let mut taken = Vec::new();
+        let own = workfleet_heartbeat::remote::KINDS;
+        let mut taken = vec![(*own.start(), *own.end())];
         for service in &self.services {
             let kinds = service.kinds();
             let (first, last) = (*kinds.start(), *kinds.end());
@@ -150,7 +151,8 @@ pub enum ScopeError<E> {
     },
 }
 
-fn new_id() -> ManagerId {
+/// A manager's id, unlike every other's.
+pub(crate) fn new_id() -> ManagerId {
     use std::hash::{BuildHasher, RandomState};
     // A clock before 1970 sorts first, and the random part still tells managers apart.
     let start_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);

@@ -17,6 +17,7 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
+use workfleet_heartbeat::remote::{self, Scope};
 use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds, kinds::Direction};
 
 use super::{
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) mode: watch::Sender<Mode>,
     pub(crate) services: Services,
+    /// Events are found by name among those of this pool.
+    pub(crate) names: Scope,
     pub(super) left: Mutex<Left>,
     /// The core's next deadline came nearer.
     pub(super) timer: Notify,
@@ -200,6 +203,7 @@ impl Shared {
             inbox: Inbox::new(setup.inbox_limit_bytes),
             mode: watch::Sender::new(Mode::Running),
             services: Services(setup.services),
+            names: remote::open_scope(id.to_bits()),
             left: Mutex::new(Left::new(setup.return_limit)),
             timer: Notify::new(),
         }

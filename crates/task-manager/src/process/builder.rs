@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::{ProcessManager, logs::Logs, seat::Plan, spawn::Program};
 use crate::{
+    events::Events,
     pool::{
         CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, seat,
         settings::{self, FOR_EVER, Settings, settings_of_every_pool},
@@ -105,6 +106,7 @@ impl ProcessManagerBuilder {
             ("silence_limit, in ms,", silence_ms, 1, u64::from(u32::MAX)),
         ])?;
         self.fix_paths()?;
+        self.settings.services.push(Arc::new(Events::default()));
         let Self { settings, log_directory, crash_limit, silence_limit, program } = self;
         let shared = Arc::new(Shared::new(settings.setup(crash_limit, Some(silence_limit), true)));
         if let Some(directory) = &log_directory {

@@ -12,9 +12,10 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Signal, getpgrp, getpid, kill_process, kill_process_group},
 };
+use workfleet_heartbeat::remote;
 use workfleet_wire::{Decoder, FrameRef, kinds, kinds::Direction};
 
-use super::{GreetError, Worker, outbox::TICK};
+use super::{GreetError, Worker, outbox::TICK, upwards::Reading};
 use crate::{
     protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
     run::queue::{IoTurn, Queued},
@@ -73,6 +74,8 @@ pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
 /// Waits for something to do and does it. False: the connection has ended.
 fn turn(worker: &Worker) -> bool {
     let (left, blocked) = worker.outbox.tick();
+    // While the socket takes nothing, they wait, and the latest wins.
+    let beats = !blocked && worker.way_up.send_beats();
     if worker.outbox.is_broken() {
         return false;
     }
@@ -81,7 +84,7 @@ fn turn(worker: &Worker) -> bool {
     interest.set(PollFlags::IN, watch);
     interest.set(PollFlags::OUT, blocked);
     let time = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
-    let timeout = (tick || (left && !blocked)).then_some(&time);
+    let timeout = (tick || beats || (left && !blocked)).then_some(&time);
     let (connection, wakened) = (worker.outbox.socket(), worker.outbox.wakened());
     let mut watched = [PollFd::new(&wakened, PollFlags::IN), PollFd::new(&connection, interest)];
     // A connection that nobody asked about would still report its end, again and again, while another watches it.
@@ -114,6 +117,7 @@ fn receive_or_tell(worker: &Worker) -> bool {
 fn receive(worker: &Worker) -> Result<bool, Violation> {
     // Free, but for the moment in which one thread hands the watch to the other.
     let mut decoder = worker.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+    let _reading = Reading::new();
     for _ in 0..READS_IN_A_ROW {
         let space = decoder.spare();
         let space_bytes = space.len();
@@ -173,6 +177,7 @@ fn handle(worker: &Worker, frame: FrameRef<'_>, tasks: &mut Vec<Queued>) -> Resu
         },
         kinds::PING => push(worker, kinds::PONG, |_| Ok(())),
         kinds::FLUSHED => worker.flushed(protocol::decode(kind, payload)?),
+        _ if remote::KINDS.contains(&kind.0) => worker.way_up.on_frame(kind, payload)?,
         _ if worker.extensions.on_frame(kind, payload) => {}
         _ => return Err(Violation::NoService { kind }),
     }

@@ -16,6 +16,7 @@ mod fork;
 mod io;
 pub(crate) mod outbox;
 mod tasks;
+mod upwards;
 
 use std::{
     any::{Any, TypeId},
@@ -179,6 +180,7 @@ struct Worker {
     places: Places,
     flushes: Flushes,
     extensions: Extensions,
+    way_up: upwards::WayUp,
 }
 
 /// Who waits for the manager to have read everything up to some point.
@@ -229,6 +231,7 @@ impl Worker {
         IS_WORKER.store(true, Ordering::Relaxed);
         let worker = Self::greet(registry, together)?;
         fork::mark_copies();
+        upwards::WayUp::open(&worker);
         exit::flush_at_exit(&worker);
         let io = Arc::clone(&worker);
         let started = thread::Builder::new().name("workfleet-io".into()).spawn(move || {
@@ -284,6 +287,7 @@ impl Worker {
             places: Places::default(),
             flushes: Flushes::default(),
             extensions: Extensions::default(),
+            way_up: upwards::WayUp::default(),
         });
         Ok(worker)
     }
@@ -362,6 +366,12 @@ impl Worker {
         if self.queue.want_answer() {
             self.outbox.wake();
         }
+    }
+
+    /// Sends all that is left to be said, however long the manager takes to read it.
+    fn flush_at_end(&self) {
+        self.way_up.send_beats();
+        self.outbox.flush_fully();
     }
 
     fn flushed(&self, id: u64) {
@@ -488,7 +498,7 @@ mod exit {
         if let Some(worker) = EXITING.get()
             && !is_copy()
         {
-            worker.outbox.flush_fully();
+            worker.flush_at_end();
         }
     }
 }

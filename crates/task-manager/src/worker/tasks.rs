@@ -105,7 +105,7 @@ pub struct CloseRequest<'a> {
 impl CloseRequest<'_> {
     /// Sends what is left to be sent and exits with code 0.
     pub fn exit(self) -> ! {
-        self.worker.outbox.flush_fully();
+        self.worker.flush_at_end();
         process::exit(0);
     }
 }
@@ -231,7 +231,7 @@ impl WorkerLoop {
 impl Drop for WorkerLoop {
     fn drop(&mut self) {
         fork::end_copy();
-        self.worker.outbox.flush_fully();
+        self.worker.flush_at_end();
         process::exit(0);
     }
 }

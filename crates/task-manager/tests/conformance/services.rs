@@ -217,7 +217,7 @@ fn services_with_foreign_or_shared_kinds_are_refused_at_the_start() {
         let refused = builder.start().map(drop);
         assert!(matches!(refused, Err(StartError::ServiceKinds { .. })), "{claims:?}: {refused:?}");
     }
-    let neighbours = builder(1).service(Arc::new(Claims(0x20..=0x30))).service(Arc::new(Claims(0x31..=0x67)));
+    let neighbours = builder(1).service(Arc::new(Claims(0x20..=0x2f))).service(Arc::new(Claims(0x40..=0x67)));
     neighbours.start().expect("they do not overlap");
 }
 

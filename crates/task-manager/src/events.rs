@@ -1,0 +1,87 @@
+//! Events and senders on the workers' connections: the manager's end of what [`workfleet_heartbeat::remote`] joins.
+//!
+//! Invariant: a worker holds what it has attached until it is gone, or has broken the rules.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use workfleet_heartbeat::remote::{self, Down, Downwards};
+use workfleet_wire::Kind;
+
+use crate::{
+    pool::CaughtUp,
+    registry::with_sources,
+    service::{Incarnation, Peer, Service},
+};
+
+/// The service of every pool of processes by which events and senders work in its workers.
+#[derive(Default)]
+pub(crate) struct Events {
+    workers: Mutex<BTreeMap<Incarnation, Arc<Downwards>>>,
+}
+
+impl Service for Events {
+    fn kinds(&self) -> RangeInclusive<u8> {
+        remote::KINDS
+    }
+
+    fn on_worker_ready(&self, peer: &Peer) {
+        let below = remote::attach_below(Arc::new(Connection(peer.clone())));
+        self.lock().insert(peer.incarnation(), Arc::new(below));
+    }
+
+    fn on_frame(&self, peer: &Peer, kind: Kind, payload: &[u8]) {
+        // None if it has broken the rules before.
+        let Some(below) = self.lock().get(&peer.incarnation()).cloned() else { return };
+        if let Err(violation) = below.on_frame(kind, payload) {
+            tracing::error!(
+                worker = peer.worker(),
+                error = with_sources(&violation),
+                "events and heartbeats of this worker are not served any more"
+            );
+            self.on_worker_gone(peer.incarnation());
+        }
+    }
+
+    fn on_worker_gone(&self, incarnation: Incarnation) {
+        let gone = self.lock().remove(&incarnation);
+        // Not under the lock: it tells whoever waited for it.
+        drop(gone);
+    }
+}
+
+impl Events {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Arc<Downwards>>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection to a worker process.
+struct Connection(Peer);
+
+impl Down for Connection {
+    fn name(&self) -> &str {
+        self.0.worker()
+    }
+
+    fn send(&self, kind: Kind, payload: &[u8]) {
+        if let Err(error) = self.0.send_bounded_elsewhere(kind, payload) {
+            // It is gone, which is told otherwise.
+            tracing::debug!(worker = self.0.worker(), %error, %kind, "a frame was not sent");
+        }
+    }
+
+    fn catch_up(&self, done: CaughtUp) {
+        self.0.catch_up(done);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.0).finish()
+    }
+}
