@@ -1,1 +1,380 @@
+//! Processes in memory: nodes that are joined by queues, whose frames arrive when the test says so.
 
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use workfleet_wire::{Kind, message};
+
+use super::{
+    Channel, Down, Downwards, Inlet, Node, Up, Upwards, Violation,
+    frames::{self, ATTACH, Address, Attach, BEATS, DETACH, OPERATION, STATE, What},
+};
+use crate::{Details, Event};
+
+type Frames = Mutex<VecDeque<(Kind, Vec<u8>)>>;
+type CaughtUp = Box<dyn FnOnce() + Send>;
+
+/// The connection between two processes, as both see it.
+#[derive(Default)]
+struct Wire {
+    up: Frames,
+    down: Frames,
+    catch_ups: Mutex<Vec<CaughtUp>>,
+    beats: AtomicBool,
+}
+
+struct LowerEnd(Arc<Wire>);
+struct UpperEnd(Arc<Wire>, String);
+
+impl Up for LowerEnd {
+    fn send(&self, kind: Kind, payload: &[u8]) {
+        self.0.up.lock().unwrap().push_back((kind, payload.to_vec()));
+    }
+
+    fn expect_answer(&self) {}
+
+    fn beats_wait(&self, _urgent: bool) {
+        self.0.beats.store(true, Ordering::Relaxed);
+    }
+
+    fn reads_here(&self) -> bool {
+        false
+    }
+}
+
+impl Down for UpperEnd {
+    fn name(&self) -> &str {
+        &self.1
+    }
+
+    fn send(&self, kind: Kind, payload: &[u8]) {
+        self.0.down.lock().unwrap().push_back((kind, payload.to_vec()));
+    }
+
+    fn catch_up(&self, done: CaughtUp) {
+        self.0.catch_ups.lock().unwrap().push(done);
+    }
+}
+
+/// A process below another, and the wire between them.
+struct Link {
+    wire: Arc<Wire>,
+    lower: Arc<Node>,
+    upwards: Upwards,
+    downwards: Option<Downwards>,
+}
+
+impl Link {
+    fn below(upper: &Arc<Node>, name: &str) -> Self {
+        let (wire, lower) = (Arc::new(Wire::default()), Node::new());
+        let upwards = Upwards::new(&lower, Arc::new(LowerEnd(Arc::clone(&wire)))).expect("its only way up");
+        let downwards = Downwards::new(upper, Arc::new(UpperEnd(Arc::clone(&wire), name.to_owned())));
+        Self { wire, lower, upwards, downwards: Some(downwards) }
+    }
+
+    /// Everything that was sent upwards arrives.
+    fn rise(&self) -> bool {
+        let mut any = false;
+        while let Some((kind, payload)) = { self.wire.up.lock().unwrap().pop_front() } {
+            let downwards = self.downwards.as_ref().expect("it is there");
+            downwards.on_frame(kind, &payload).expect("an honest process");
+            any = true;
+        }
+        for done in std::mem::take(&mut *self.wire.catch_ups.lock().unwrap()) {
+            done();
+            any = true;
+        }
+        any
+    }
+
+    /// Everything that was sent downwards arrives.
+    fn fall(&self) -> bool {
+        let mut any = false;
+        while let Some((kind, payload)) = { self.wire.down.lock().unwrap().pop_front() } {
+            self.upwards.on_frame(kind, &payload).expect("an honest process");
+            any = true;
+        }
+        any
+    }
+
+    /// The process is killed: what it had not sent is gone, what it had sent arrives.
+    fn kill(&mut self) {
+        self.rise();
+        self.downwards = None;
+        for done in std::mem::take(&mut *self.wire.catch_ups.lock().unwrap()) {
+            done();
+        }
+    }
+
+    fn events(&self) -> (usize, usize) {
+        (self.wire.up.lock().unwrap().len(), self.wire.down.lock().unwrap().len())
+    }
+}
+
+/// Until nothing is on its way; beats only wait.
+fn settle(links: &[&Link]) {
+    while links.iter().any(|link| link.rise() || link.fall()) {}
+}
+
+/// What a heartbeater has got.
+#[derive(Default)]
+struct Inbox {
+    beats: Mutex<Vec<u32>>,
+    superseded: AtomicUsize,
+}
+
+impl Inlet for Inbox {
+    fn beat(&self, details: Details, superseded: u64) {
+        self.beats.lock().unwrap().push(details.decode().expect("a number"));
+        self.superseded.fetch_add(superseded as usize, Ordering::Relaxed);
+    }
+}
+
+fn beat(channel: &Arc<Channel>, number: u32) -> bool {
+    channel.beat(Details::encode(&number).expect("it encodes"), 0)
+}
+
+fn flush(channel: &Arc<Channel>) -> (super::flush::Flush, Arc<AtomicBool>) {
+    let done = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&done);
+    (super::flush(channel, Box::new(move || tell.store(true, Ordering::Relaxed))), done)
+}
+
+/// Home, a worker of it, and a worker of that worker; a token that both use.
+fn three() -> (Arc<Inbox>, Arc<Channel>, Link, Link, [Arc<Channel>; 2]) {
+    let home = Node::new();
+    let inbox = Arc::new(Inbox::default());
+    let token = home.export_channel(Arc::clone(&inbox) as Arc<dyn Inlet>);
+    let worker = Link::below(&home, "worker");
+    let inner = Link::below(&worker.lower, "inner");
+    let there = worker.lower.channel(token.address().clone()).expect("there is a way up");
+    let inside = inner.lower.channel(token.address().clone()).expect("there is a way up");
+    (inbox, token, worker, inner, [there, inside])
+}
+
+#[test]
+fn beats_of_a_process_two_below_reach_home_and_the_latest_wins() {
+    let (inbox, _token, worker, inner, [_, inside]) = three();
+    settle(&[&worker, &inner]);
+    for number in 1..=10 {
+        assert!(beat(&inside, number));
+    }
+    assert!(inner.wire.beats.load(Ordering::Relaxed), "somebody is told that a beat waits");
+    assert!(inner.upwards.send_beats());
+    assert!(!inner.upwards.send_beats(), "nothing is left");
+    settle(&[&worker, &inner]);
+    assert!(worker.upwards.send_beats());
+    settle(&[&worker, &inner]);
+    assert_eq!(*inbox.beats.lock().unwrap(), [10]);
+    assert_eq!(inbox.superseded.load(Ordering::Relaxed), 9);
+}
+
+#[test]
+fn a_flush_brings_in_what_waits_in_every_process_below() {
+    let (inbox, token, worker, inner, [there, inside]) = three();
+    // Nothing of this has arrived anywhere when the flush begins, not even that the token is used there.
+    beat(&inside, 1);
+    beat(&there, 2);
+    let (flush, done) = flush(&token);
+    assert_eq!(flush.missing(), ["worker"]);
+    worker.rise();
+    assert!(!done.load(Ordering::Relaxed));
+    assert_eq!(flush.missing(), ["worker"], "it was found to use the token");
+    settle(&[&worker, &inner]);
+    assert!(done.load(Ordering::Relaxed));
+    assert!(flush.missing().is_empty());
+    let beats = inbox.beats.lock().unwrap().clone();
+    assert!(beats.contains(&1) || inbox.superseded.load(Ordering::Relaxed) == 1, "{beats:?}");
+    assert_eq!(beats.len() + inbox.superseded.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_flush_waits_for_the_living_and_not_for_the_dead() {
+    let (_inbox, token, mut worker, mut inner, _channels) = three();
+    settle(&[&worker, &inner]);
+    let (flush, done) = flush(&token);
+    worker.rise();
+    worker.fall();
+    inner.kill();
+    settle(&[&worker]);
+    assert!(done.load(Ordering::Relaxed), "the worker has heard of the end of its own");
+
+    let (again, done) = super::tests::flush(&token);
+    worker.rise();
+    assert_eq!(again.missing(), ["worker"]);
+    worker.kill();
+    assert!(done.load(Ordering::Relaxed));
+    drop(flush);
+}
+
+#[test]
+fn a_flush_that_is_given_up_leaves_nothing_behind_and_its_late_answer_is_ignored() {
+    let (_inbox, token, worker, inner, _channels) = three();
+    settle(&[&worker, &inner]);
+    let (flush, done) = flush(&token);
+    worker.rise();
+    drop(flush);
+    settle(&[&worker, &inner]);
+    assert!(!done.load(Ordering::Relaxed));
+}
+
+#[test]
+fn nobody_is_asked_who_does_not_use_the_token() {
+    let (_inbox, token, worker, inner, channels) = three();
+    settle(&[&worker, &inner]);
+    drop(channels);
+    settle(&[&worker, &inner]);
+    let (_flush, done) = flush(&token);
+    worker.rise();
+    assert!(done.load(Ordering::Relaxed), "only what was on its way was taken in");
+    assert_eq!(worker.events(), (0, 0));
+}
+
+#[test]
+fn what_was_sent_before_a_sender_was_dropped_arrives() {
+    let (inbox, _token, worker, inner, [there, inside]) = three();
+    beat(&there, 7);
+    drop((there, inside));
+    worker.upwards.send_beats();
+    settle(&[&worker, &inner]);
+    assert_eq!(*inbox.beats.lock().unwrap(), [7]);
+    let (up, _) = worker.events();
+    assert_eq!(up, 0);
+}
+
+#[test]
+fn a_sender_whose_token_is_gone_says_so() {
+    let (_inbox, token, worker, inner, channels) = three();
+    let address = token.address().clone();
+    settle(&[&worker, &inner]);
+    drop((channels, token));
+    settle(&[&worker, &inner]);
+    let late = inner.lower.channel(address).expect("there is a way up");
+    assert!(beat(&late, 1), "nobody has said so yet");
+    settle(&[&worker, &inner]);
+    assert!(!beat(&late, 2));
+}
+
+#[test]
+fn a_new_sender_is_not_cut_off_by_the_end_of_the_last() {
+    let (inbox, token, worker, inner, [there, inside]) = three();
+    drop(inside);
+    for number in 1..=100 {
+        let again = inner.lower.channel(token.address().clone()).expect("there is a way up");
+        beat(&again, number);
+        inner.upwards.send_beats();
+        drop(again);
+    }
+    settle(&[&worker, &inner]);
+    worker.upwards.send_beats();
+    settle(&[&worker, &inner]);
+    assert_eq!(inbox.beats.lock().unwrap().last(), Some(&100));
+    drop(there);
+}
+
+fn at(node: &Arc<Node>, event: &Event) -> Event {
+    // As if it had been made by that process's `Node::own`.
+    let address = event.shared.place(|| unreachable!("it was exported")).address().clone();
+    Event { shared: node.event(address) }
+}
+
+#[test]
+fn an_event_is_one_in_three_processes() {
+    let home = Node::new();
+    let event = Event::new();
+    home.export_event(&event.shared);
+    let worker = Link::below(&home, "worker");
+    let inner = Link::below(&worker.lower, "inner");
+    let far = at(&inner.lower, &event);
+    event.set().expect("it is at home");
+    settle(&[&worker, &inner]);
+    assert!(far.is_set());
+    far.clear().expect("it has a way home");
+    assert!(!far.is_set() && event.is_set(), "its own change is seen there at once");
+    settle(&[&worker, &inner]);
+    assert!(!event.is_set());
+    drop(far);
+    settle(&[&worker, &inner]);
+    event.set().expect("it is at home");
+    assert_eq!(worker.events(), (0, 0), "nobody below has it any more");
+}
+
+#[test]
+fn an_event_in_a_process_that_has_no_way_home_is_lost_at_once() {
+    let (home, stranger) = (Node::new(), Node::new());
+    let event = Event::new();
+    home.export_event(&event.shared);
+    let there = at(&stranger, &event);
+    assert!(!there.is_set());
+    assert!(there.set().is_err() && there.blocking_wait().is_err());
+}
+
+#[test]
+fn an_event_that_is_gone_is_lost_for_those_further_down_too() {
+    let home = Node::new();
+    let worker = Link::below(&home, "worker");
+    let inner = Link::below(&worker.lower, "inner");
+    let event = Event::new();
+    home.export_event(&event.shared);
+    let address = event.shared.place(|| unreachable!("it was exported")).address().clone();
+    drop(event);
+    let far = Event { shared: inner.lower.event(address) };
+    settle(&[&worker, &inner]);
+    assert!(far.blocking_wait().is_err());
+}
+
+#[test]
+fn names_are_found_in_the_scope_that_is_nearest() {
+    let home = Node::new();
+    let scope = super::Scope::new(&home, 1);
+    let worker = Link::below(&home, "worker");
+    let name = |node: &Arc<Node>| node.named_event(1, "go").expect("a short name");
+    let there = name(&worker.lower);
+    there.set().expect("it has a way home");
+    drop(there);
+    settle(&[&worker]);
+    assert!(name(&home).is_set(), "nobody has held it meanwhile");
+    name(&home).clear().expect("it is at home");
+    assert!(!name(&home).is_set());
+    drop(scope);
+    assert!(name(&home).set().is_err(), "its pool is gone");
+}
+
+#[test]
+fn a_process_that_breaks_the_rules_is_told_how() {
+    let home = Node::new();
+    let worker = Link::below(&home, "worker");
+    let downwards = worker.downwards.as_ref().expect("it is there");
+    let attach = |number, address| {
+        message::encode(&Attach { number, what: What::Event, address }).expect("it encodes")
+    };
+    let named = |name: &str| Address::Named { scope: 1, name: name.to_owned() };
+    for (kind, payload) in [
+        (ATTACH, vec![]),
+        (ATTACH, vec![0xff; 40]),
+        (DETACH, vec![]),
+        (OPERATION, vec![1]),
+        (BEATS, vec![1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+        (BEATS, vec![1, 0, 2, 7]),
+    ] {
+        assert!(matches!(downwards.on_frame(kind, &payload), Err(Violation::Payload { .. })), "{kind}");
+    }
+    assert!(matches!(downwards.on_frame(STATE, &[1, 0, 0]), Err(Violation::Direction { kind: STATE })));
+    assert!(matches!(downwards.on_frame(Kind(0x3f), &[]), Err(Violation::Direction { .. })));
+    let long = named(&"n".repeat(frames::NAME_LIMIT_BYTES + 1));
+    assert!(matches!(downwards.on_frame(ATTACH, &attach(1, long)), Err(Violation::Attachment { .. })));
+    downwards.on_frame(ATTACH, &attach(2, named("a"))).expect("it is answered");
+    assert!(matches!(downwards.on_frame(ATTACH, &attach(2, named("b"))), Err(Violation::Attachment { .. })));
+    // What is about nothing that was attached is late, not wrong.
+    downwards.on_frame(DETACH, &message::encode(&9_u64).expect("it encodes")).expect("ignored");
+    let mut beats = message::encode(&(9_u64, 0_u64)).expect("it encodes");
+    beats.extend(message::encode(&Details::encode(&1_u8).expect("it encodes")).expect("it encodes"));
+    downwards.on_frame(BEATS, &beats).expect("ignored");
+    let long_details = message::encode(&(9_u64, 0_u64, vec![0_u8; crate::DETAILS_LIMIT_BYTES + 1]));
+    assert!(downwards.on_frame(BEATS, &long_details.expect("it encodes")).is_err());
+}
