@@ -77,6 +77,9 @@
 //! | run one task in place, in a test for example | [`TaskContext::detached`], [`NullManager`] |
 //! | decide where and when a worker runs its tasks | [`WorkerLoop`] |
 //! | keep something expensive in each worker | [`Registry::session`] |
+//! | let a long task go on where it died, and fail when it hangs | [`TaskContext::heartbeat`], [`TaskSpec::HEARTBEAT_TIMEOUT`] |
+//! | hear from whoever has a token, in whichever process | [`Heartbeaters`] |
+//! | wait in one process for what happens in another | [`Event`], [`TaskContext::event`] |
 //! | stop tasks | [`TaskHandle::cancel`], [`TaskContext::check_cancelled`], [`ClosePolicy`] |
 //! | test code that has a manager | [`test_worker!`] |
 //! | run services that are supervised and stop cleanly | [`worker`] |
@@ -84,8 +87,8 @@
 //!
 //! The example `manifest` is a whole program: it digests every file below some directories in worker processes, shows
 //! a bar, ends properly on Ctrl-C, and loses nothing when workers are killed. Smaller ones are `priorities`, a crawl whose
-//! tasks schedule tasks; `chain`, copies that are verified before they are published; and `attach-to-async`, a service on
-//! tokio that gives its hard work to worker processes. The example `service` is of supervised workers: it takes lines
+//! tasks schedule tasks; `chain`, copies that are verified before they are published; `resume`, a search that is killed and
+//! goes on from its last heartbeat; and `attach-to-async`, a service on tokio that gives its hard work to worker processes. The example `service` is of supervised workers: it takes lines
 //! over TCP, counts them, answers probes, and restarts what fails.
 //!
 //! # What is in here
@@ -95,6 +98,7 @@
 //! | name | crate | what it is |
 //! |---|---|---|
 //! | [`task`] | `workfleet-task-manager` | tasks, managers, worker processes |
+//! | [`heartbeat`] | `workfleet-heartbeat` | heartbeats with details, flushes and timeouts; events |
 //! | [`lock`](mod@lock) | `workfleet-shared-lock` | shared and exclusive locks by key, within a process |
 //! | [`wire`] | `workfleet-wire` | frames and typed messages between processes |
 //! | [`worker`] | `workfleet-worker-lifecycle` | workers, queue consumers and supervised groups |
@@ -104,6 +108,11 @@
 //! of these names. `wire-tokio` adds [`wire`]'s asynchronous functions, `wire-codec` its `tokio_util` codec.
 //!
 //! [`TaskContext::send_message`]: task::TaskContext::send_message
+//! [`TaskContext::heartbeat`]: task::TaskContext::heartbeat
+//! [`TaskSpec::HEARTBEAT_TIMEOUT`]: task::TaskSpec::HEARTBEAT_TIMEOUT
+//! [`TaskContext::event`]: task::TaskContext::event
+//! [`Heartbeaters`]: heartbeat::Heartbeaters
+//! [`Event`]: heartbeat::Event
 //! [`TaskContext::schedule`]: task::TaskContext::schedule
 //! [`TaskContext::check_cancelled`]: task::TaskContext::check_cancelled
 //! [`Pool::messages`]: task::Pool::messages
@@ -127,6 +136,8 @@
 #[doc(inline)]
 pub use workfleet_shared_lock as lock;
 #[doc(inline)]
+pub use workfleet_heartbeat as heartbeat;
+#[doc(inline)]
 pub use workfleet_task_manager as task;
 #[doc(inline)]
 pub use workfleet_wire as wire;
@@ -142,6 +153,8 @@ pub use workfleet_task_manager::{init, test_worker};
 /// The traits [`Manager`](crate::task::Manager) and [`ManagerExt`](crate::task::ManagerExt), and those of locks, come without
 /// their names: their methods are there, and the names stay free. `lock::Mode` has to be named.
 pub mod prelude {
+    #[doc(no_inline)]
+    pub use workfleet_heartbeat::{Event, HeartbeatSender, Heartbeaters};
     #[cfg(feature = "lock")]
     #[doc(no_inline)]
     pub use workfleet_shared_lock::{LocalState, LockFailed, LockGuard as _, SharedState as _};

@@ -396,3 +396,18 @@ fn the_codec_is_there() {
     use workfleet::wire::codec::FrameCodec;
     assert!(type_name::<FrameCodec>().starts_with("workfleet_wire::codec::"));
 }
+
+#[test]
+fn heartbeaters_and_events_are_found() {
+    let heartbeaters = Heartbeaters::new().expect("it starts");
+    let (tell, told) = std::sync::mpsc::channel();
+    let report = move |report| tell.send(report).expect("the test waits");
+    let sender: HeartbeatSender = heartbeaters.register("import", report).expect("a new token");
+    sender.send(&1_u8).expect("it is taken");
+    heartbeaters.blocking_unregister("import").expect("it is registered");
+    let report: workfleet::heartbeat::Report = told.recv().expect("it is reported");
+    assert!(matches!(report, workfleet::heartbeat::Report::Beat(details) if details.decode() == Ok(1_u8)));
+    let event = Event::new();
+    event.set().expect("it is at home");
+    assert!(event.is_set());
+}
