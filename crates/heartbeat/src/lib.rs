@@ -1,13 +1,81 @@
 //! Heartbeats with details, throttled and flushed, and events: within a process and across processes.
+//!
+//! Whoever works on something for long *beats*: it says that it is alive, and how far it has come. Whoever cares *registers* a
+//! token and gets a [`HeartbeatSender`] to hand over, and its callback is told of the beats, and of silences that last too long.
+//!
+//! # Quick start
+//!
+//! ```
+//! use std::time::Duration;
+//! use workfleet_heartbeat::{Heartbeaters, HeartbeaterOptions, Report};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let heartbeaters = Heartbeaters::new()?;
+//! let options = HeartbeaterOptions::new().timeout(Duration::from_secs(30)).throttle(Duration::from_secs(1));
+//! let sender = heartbeaters.register_with("import/42", options, |report| match report {
+//!     Report::Beat(details) => println!("row {:?}", details.decode::<u64>()),
+//!     Report::Late(details) => println!("it is back, at row {:?}", details.decode::<u64>()),
+//!     Report::Missed { silent_for, .. } => println!("nothing for {silent_for:?}"),
+//!     _ => {}
+//! })?;
+//!
+//! std::thread::spawn(move || {
+//!     for row in 0..1_000_u64 {
+//!         // … import the row …
+//!         sender.send(&row)?;
+//!     }
+//!     Ok::<_, workfleet_heartbeat::HeartbeatError>(())
+//! });
+//! // … when the work is done, or given up:
+//! heartbeaters.unregister("import/42").await?; // every beat so far, or a later one, has been reported
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Coming from temporalio
+//!
+//! | temporalio | here |
+//! |---|---|
+//! | `SharedStateManager.create_from_multiprocessing` | [`Heartbeaters::new`]; its poller's executor is [`HeartbeatersBuilder::executor`] |
+//! | `register_heartbeater` | [`Heartbeaters::register`], with a callback of its own |
+//! | `unregister_heartbeater` | [`Heartbeaters::unregister`] |
+//! | `SharedHeartbeatSender.send_heartbeat` | [`HeartbeatSender::send`] |
+//! | `new_event` | [`Event::new`] |
+//!
+//! # Limits and cost
+//!
+//! - Details have up to [64 KiB](DETAILS_LIMIT_BYTES), encoded.
+//! - A beat is one small allocation and one short critical section, beside the encoding; the first after a pause has a thread woken
+//!   that runs the callback.
+//! - Nothing wakes up while nothing happens: with a timeout, a token that beats wakes the thread once per timeout.
 
 pub mod cores;
 mod details;
+mod error;
 mod event;
+mod executor;
+mod hub;
+mod options;
+mod panics;
 mod park;
 #[cfg(feature = "remote")]
 pub mod remote;
+mod report;
+mod sender;
+mod stats;
+mod sync;
 #[cfg(all(test, not(workfleet_loom)))]
 mod testing;
+mod token;
 
 pub use details::{DETAILS_LIMIT_BYTES, Details, DetailsError, DetailsMismatch};
+pub use error::{HeartbeatError, RegisterError, UnregisterError};
 pub use event::{Event, EventLost, WaitError};
+pub use executor::Executor;
+pub use hub::{DEFAULT_UNREGISTER_TIMEOUT, Heartbeaters, HeartbeatersBuilder, Unregister};
+pub use options::HeartbeaterOptions;
+pub use report::Report;
+pub use sender::HeartbeatSender;
+pub use stats::HeartbeatStats;
+pub use token::Token;

@@ -2,7 +2,9 @@
 //! drives them asks what to do.
 
 mod silence;
+mod table;
 mod throttle;
 
 pub use silence::Silence;
+pub use table::{Closed, Key, Refused, Removed, Table, Taken, Work};
 pub use throttle::{Throttle, ThrottleLimits};

@@ -1,0 +1,116 @@
+//! What can go wrong, one small type for each operation.
+
+use std::time::Duration;
+
+use crate::{DetailsError, Token};
+
+/// A token that could not be registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// It is registered already, or still being unregistered.
+    #[error("the token {token} is taken")]
+    #[non_exhaustive]
+    Taken {
+        /// The token.
+        token: Token,
+    },
+    /// The heartbeaters have stopped.
+    #[error("the heartbeaters have stopped")]
+    Stopped,
+}
+
+/// A beat that was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeartbeatError {
+    /// Its details cannot be.
+    #[error("the beat's details cannot be sent")]
+    Details(#[from] DetailsError),
+    /// There is no way to the heartbeaters, or they have stopped.
+    #[error("there is no connection to the heartbeaters")]
+    NotConnected,
+}
+
+/// A token that was not unregistered, or not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnregisterError {
+    /// It is not registered.
+    #[error("the token {token} is not registered")]
+    #[non_exhaustive]
+    Unknown {
+        /// The token.
+        token: Token,
+    },
+    /// Somebody else unregisters it already.
+    #[error("the token {token} is already being unregistered")]
+    #[non_exhaustive]
+    InProgress {
+        /// The token.
+        token: Token,
+    },
+    /// It was asked for, and waited for, inside the token's own callback. The token is unregistered once that has returned.
+    #[error("the callback of the token {token} cannot wait for its own end")]
+    #[non_exhaustive]
+    InsideCallback {
+        /// The token.
+        token: Token,
+    },
+    /// Not everything was reported in time. The token is gone all the same; what was left is dropped.
+    #[error(
+        "the token {token} was not flushed within {after:?}{}{}",
+        if *.callback_runs { "; its callback still runs" } else { "" },
+        no_answer(.workers)
+    )]
+    #[non_exhaustive]
+    FlushTimedOut {
+        /// The token.
+        token: Token,
+        /// The workers that did not answer.
+        workers: Vec<String>,
+        /// Whether its callback still runs: the one call after the token's end.
+        callback_runs: bool,
+        /// The time that was given.
+        after: Duration,
+    },
+    /// The token was flushed, but its callback has panicked, then or before.
+    #[error("the callback of the token {token} panicked: {message}")]
+    #[non_exhaustive]
+    CallbackPanicked {
+        /// The token.
+        token: Token,
+        /// What the first of its panics said.
+        message: String,
+    },
+    /// The heartbeaters have stopped.
+    #[error("the heartbeaters have stopped")]
+    Stopped,
+}
+
+fn no_answer(workers: &[String]) -> String {
+    if workers.is_empty() { String::new() } else { format!("; no answer from {}", workers.join(", ")) }
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_what_they_are_about() {
+        let (token, after) = (Token::from("import/42"), Duration::from_secs(5));
+        let error = UnregisterError::FlushTimedOut {
+            token: token.clone(),
+            workers: vec!["w1".into(), "w2".into()],
+            callback_runs: true,
+            after,
+        };
+        assert_eq!(
+            error.to_string(),
+            "the token import/42 was not flushed within 5s; its callback still runs; no answer from w1, w2"
+        );
+        let error =
+            UnregisterError::FlushTimedOut { token, workers: Vec::new(), callback_runs: false, after };
+        assert_eq!(error.to_string(), "the token import/42 was not flushed within 5s");
+    }
+}

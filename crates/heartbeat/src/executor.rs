@@ -1,0 +1,37 @@
+//! Where callbacks run.
+
+use tokio::runtime::Handle;
+
+/// Where callbacks run. A job calls one callback after the other for as long as there is something to report, and blocks the
+/// thread that it is run on while a callback does.
+///
+/// By default, and if an executor drops a job or panics, jobs run on a blocking pool of the heartbeaters' own.
+///
+/// ```
+/// use workfleet_heartbeat::{Executor, Heartbeaters};
+///
+/// struct Threads;
+///
+/// impl Executor for Threads {
+///     fn execute(&self, job: Box<dyn FnOnce() + Send>) {
+///         std::thread::spawn(job);
+///     }
+/// }
+///
+/// let heartbeaters = Heartbeaters::builder().executor(Threads).build()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub trait Executor: Send + Sync + 'static {
+    /// Has the job run soon, and does not wait for it. It must not be run before this returns: whoever sends a beat would
+    /// wait for the callbacks.
+    ///
+    /// There is one job at a time, and one more for each callback that has run for several milliseconds.
+    fn execute(&self, job: Box<dyn FnOnce() + Send>);
+}
+
+/// Jobs run on the runtime's blocking pool.
+impl Executor for Handle {
+    fn execute(&self, job: Box<dyn FnOnce() + Send>) {
+        drop(self.spawn_blocking(job));
+    }
+}

@@ -1,0 +1,235 @@
+//! Heartbeaters and the ends of their tokens: the driver of [`cores::Table`](crate::cores::Table).
+
+mod crew;
+mod driver;
+mod elsewhere;
+mod shared;
+mod unregister;
+mod wait;
+
+use std::{
+    fmt, io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub(crate) use shared::Shared;
+pub use unregister::Unregister;
+
+use crate::{
+    Details, Executor, HeartbeatSender, HeartbeatStats, HeartbeaterOptions, RegisterError, Report, Token,
+    UnregisterError, cores::Taken, panics,
+};
+
+/// How long [`Heartbeaters::unregister`] takes at most: 5 s.
+pub const DEFAULT_UNREGISTER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Those whose beats are listened to: a token each, and a callback that is told.
+///
+/// It is a handle: clones are of the same heartbeaters, and dropping the last stops them, at once and without waiting. What was
+/// not reported then is lost; [`unregister`](Self::unregister) first what matters. A callback that owns a clone keeps them
+/// alive until it is unregistered.
+///
+/// - Of each token one callback runs at a time. While it does, or the token's throttle holds, the latest beat wins. The
+///   tokens take turns.
+/// - A callback that is slow, hangs or panics affects its own token alone: whoever is ready for 5 to 10 ms behind a callback gets
+///   another thread. Of threads that hang there is one for each such callback, up to 4096 with the executor that is the
+///   default.
+/// - Each token keeps at most two beats that were not reported (one, if it has no throttle), and with a timeout the last one,
+///   however many are sent.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use workfleet_heartbeat::{Heartbeaters, Report};
+///
+/// let heartbeaters = Heartbeaters::new()?;
+/// let (heard, beats) = mpsc::channel();
+/// let sender = heartbeaters.register("import/42", move |report: Report| {
+///     let _ = heard.send(report);
+/// })?;
+///
+/// std::thread::spawn(move || sender.send(&("rows", 1_000_u64))).join().expect("it does not panic")?;
+/// heartbeaters.blocking_unregister("import/42")?; // whatever was sent has been reported now
+///
+/// let Some(Report::Beat(details)) = beats.iter().last() else { panic!("it beat once") };
+/// assert_eq!(details.decode::<(String, u64)>()?, ("rows".to_owned(), 1_000));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[doc(alias = "SharedStateManager")]
+pub struct Heartbeaters(Arc<Owner>);
+
+/// Stops them when it is dropped.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // The thread sees to the rest.
+        self.0.change(|state| state.stopped = true);
+    }
+}
+
+/// Builds [`Heartbeaters`] with another executor.
+#[derive(Default)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct HeartbeatersBuilder {
+    executor: Option<Box<dyn Executor>>,
+}
+
+impl HeartbeatersBuilder {
+    /// Where callbacks run: for example the blocking pool of a runtime, by its
+    /// [`Handle`](tokio::runtime::Handle).
+    pub fn executor(self, executor: impl Executor) -> Self {
+        Self { executor: Some(Box::new(executor)) }
+    }
+
+    /// Starts them, with a thread of their own.
+    ///
+    /// # Errors
+    /// The system's, if it has no thread left.
+    pub fn build(self) -> io::Result<Heartbeaters> {
+        let runtime = driver::runtime()?;
+        let shared = Shared::new(self.executor, runtime.handle().clone(), Instant::now);
+        driver::start(runtime, Arc::clone(&shared))?;
+        Ok(Heartbeaters(Arc::new(Owner(shared))))
+    }
+}
+
+impl fmt::Debug for HeartbeatersBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeartbeatersBuilder").finish_non_exhaustive()
+    }
+}
+
+impl Heartbeaters {
+    /// Starts them, with a thread and a blocking pool of their own.
+    ///
+    /// # Errors
+    /// The system's, if it has no thread left.
+    #[doc(alias = "create_from_multiprocessing")]
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Starts them otherwise.
+    pub fn builder() -> HeartbeatersBuilder {
+        HeartbeatersBuilder::default()
+    }
+
+    /// Listens to a token, without timeout and throttle. Its sender can be cloned, and sent to other threads.
+    ///
+    /// # Errors
+    /// [`RegisterError`]: the token is registered, or still being unregistered. The callback is dropped.
+    #[doc(alias = "register_heartbeater")]
+    pub fn register(
+        &self,
+        token: impl Into<Token>,
+        callback: impl FnMut(Report) + Send + 'static,
+    ) -> Result<HeartbeatSender, RegisterError> {
+        self.register_with(token, HeartbeaterOptions::new(), callback)
+    }
+
+    /// Listens to a token. Its silence begins now.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_with(
+        &self,
+        token: impl Into<Token>,
+        options: HeartbeaterOptions,
+        callback: impl FnMut(Report) + Send + 'static,
+    ) -> Result<HeartbeatSender, RegisterError> {
+        let token = token.into();
+        let shared = &self.0.0;
+        let (now, callback) = (shared.now(), Box::new(callback));
+        let registered = shared.change(|state| match state.stopped {
+            true => Err((RegisterError::Stopped, callback as _)),
+            false => state
+                .table
+                .register(now, token.clone(), options, callback)
+                .map_err(|Taken(callback)| (RegisterError::Taken { token: token.clone() }, callback)),
+        });
+        match registered {
+            Ok(key) => Ok(HeartbeatSender::local(Arc::clone(shared), key, token)),
+            Err((error, callback)) => {
+                panics::drop_guarded(callback);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a token, within [5 s](DEFAULT_UNREGISTER_TIMEOUT): as [`unregister_timeout`](Self::unregister_timeout).
+    #[doc(alias = "unregister_heartbeater")]
+    pub fn unregister(&self, token: impl Into<Token>) -> Unregister {
+        self.unregister_timeout(token, DEFAULT_UNREGISTER_TIMEOUT)
+    }
+
+    /// Ends a token. The work begins with this call; what it returns can be awaited on any executor.
+    ///
+    /// For every beat whose `send` had returned before the call, that beat or a later one has been reported when this ends;
+    /// the throttle is passed over. After that its callback is neither called nor run, and has been dropped. Of beats that are
+    /// sent meanwhile some may be reported; later ones are counted and ignored.
+    ///
+    /// # Errors
+    /// - [`UnregisterError::Unknown`]: the token is not registered.
+    /// - [`UnregisterError::InProgress`]: it is being unregistered already.
+    /// - [`UnregisterError::FlushTimedOut`]: not everything was reported in `after`. The token is gone all the same. If its
+    ///   callback hangs, that call goes on; the callback is dropped when it returns.
+    /// - [`UnregisterError::CallbackPanicked`]: everything was reported, but the callback has panicked, then or before.
+    /// - [`UnregisterError::InsideCallback`]: it is awaited in the token's own callback. The token is unregistered once that
+    ///   has returned.
+    /// - [`UnregisterError::Stopped`]: the heartbeaters were stopped meanwhile.
+    ///
+    /// # Cancel safety
+    /// Dropping what this returns stops nothing: the token is flushed and unregistered all the same, and nobody learns how
+    /// that went.
+    pub fn unregister_timeout(&self, token: impl Into<Token>, after: Duration) -> Unregister {
+        Unregister::begin(&self.0.0, token.into(), after)
+    }
+
+    /// As [`unregister`](Self::unregister), blocking the thread: not for async code.
+    ///
+    /// # Errors
+    /// As [`unregister_timeout`](Self::unregister_timeout).
+    pub fn blocking_unregister(&self, token: impl Into<Token>) -> Result<(), UnregisterError> {
+        wait::block_on(self.unregister(token))
+    }
+
+    /// As [`unregister_timeout`](Self::unregister_timeout), blocking the thread: not for async code.
+    ///
+    /// # Errors
+    /// As [`unregister_timeout`](Self::unregister_timeout).
+    pub fn blocking_unregister_timeout(
+        &self,
+        token: impl Into<Token>,
+        after: Duration,
+    ) -> Result<(), UnregisterError> {
+        wait::block_on(self.unregister_timeout(token, after))
+    }
+
+    /// Ends a token at once, without a flush, and hands back the last details that were not reported. If its callback runs
+    /// just now, that call goes on; it is not called again.
+    ///
+    /// # Errors
+    /// [`UnregisterError`]: the token is unknown, or being unregistered.
+    pub fn discard(&self, token: impl Into<Token>) -> Result<Option<Details>, UnregisterError> {
+        let token = token.into();
+        let shared = &self.0.0;
+        let removed = shared
+            .change(|state| state.table.discard(&token))
+            .map_err(|why| unregister::refused(why, &token))?;
+        removed.callback.into_iter().for_each(|callback| drop(unregister::discard(shared, callback)));
+        Ok(removed.unreported)
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> HeartbeatStats {
+        self.0.0.change(|state| state.table.stats())
+    }
+}
+
+impl fmt::Debug for Heartbeaters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heartbeaters").field("stats", &self.stats()).finish()
+    }
+}

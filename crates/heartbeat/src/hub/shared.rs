@@ -1,0 +1,267 @@
+//! What the heartbeaters, their senders, runners and thread share.
+//!
+//! Invariants:
+//! - Everything is behind the crew's one lock, which is held for a few instructions: callbacks, wakers and destructors of
+//!   other people's values run outside of it.
+//! - Whoever makes the next deadline earlier than the thread sleeps wakes it.
+
+use std::{cell::Cell, collections::BTreeMap, fmt, sync::Arc, time::Instant};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+};
+
+use super::crew::{Crew, Needs, RunnerId, Work};
+use crate::{
+    Details, Executor, HeartbeatError, Report,
+    cores::{Closed, Key, Table},
+    panics,
+};
+
+/// What is called with each report of a token.
+pub(crate) type Callback = Box<dyn FnMut(Report) + Send>;
+
+pub(crate) struct Shared {
+    crew: Crew<State>,
+    /// The thread has something to look at.
+    pub(super) changed: Notify,
+    executor: Option<Box<dyn Executor>>,
+    /// Of the heartbeaters' own runtime.
+    pub(super) runtime: Handle,
+    clock: fn() -> Instant,
+}
+
+pub(crate) struct State {
+    pub(super) table: Table<Callback>,
+    /// Who waits for a closed token's end.
+    pub(super) closers: BTreeMap<Key, oneshot::Sender<Closed<Callback>>>,
+    /// Until when the thread sleeps: whoever has something earlier wakes it. None while it is awake.
+    pub(super) sleeps: Option<Sleeps>,
+    pub(super) stopped: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sleeps {
+    pub(super) until: Option<Instant>,
+}
+
+impl Work for State {
+    fn has_ready(&self) -> bool {
+        self.table.has_ready()
+    }
+}
+
+thread_local! {
+    /// The callback that runs on this thread.
+    static INSIDE: Cell<Option<(*const Shared, Key)>> = const { Cell::new(None) };
+}
+
+impl Shared {
+    pub(super) fn new(
+        executor: Option<Box<dyn Executor>>,
+        runtime: Handle,
+        clock: fn() -> Instant,
+    ) -> Arc<Self> {
+        let state = State { table: Table::new(), closers: BTreeMap::new(), sleeps: None, stopped: false };
+        Arc::new(Self { crew: Crew::new(state), changed: Notify::new(), executor, runtime, clock })
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
+    /// A beat of a token that was registered here.
+    pub(crate) fn beat(self: &Arc<Self>, key: Key, details: Details) -> Result<(), HeartbeatError> {
+        let now = self.now();
+        self.change(|state| match state.stopped {
+            false => {
+                state.table.beat(now, key, details);
+                Ok(())
+            }
+            true => Err(HeartbeatError::NotConnected),
+        })
+    }
+
+    /// Does something with the state, and sees to all that follows from it.
+    pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+        let ((changed, follows), needs) = self.crew.change(|state| {
+            let changed = change(state);
+            (changed, state.follows())
+        });
+        self.see_to(follows);
+        self.meet(needs);
+        changed
+    }
+
+    /// The watch's look at the runners. True if it has to look again.
+    pub(super) fn tick(self: &Arc<Self>) -> bool {
+        let tick = self.crew.tick();
+        self.meet(Needs { runner: tick.runner, watch: false });
+        tick.again
+    }
+
+    /// Whether the watch is on.
+    pub(super) fn is_watched(&self) -> bool {
+        self.crew.is_watched()
+    }
+
+    /// Whether this thread is in the token's callback: waiting there for its end would be for ever.
+    pub(super) fn is_inside(&self, key: Key) -> bool {
+        INSIDE.get() == Some((std::ptr::from_ref(self), key))
+    }
+
+    fn see_to(&self, follows: Follows) {
+        for (waiter, closed) in follows.closed {
+            // Who waited has given up: the token went the same moment.
+            if let Err(closed) = waiter.send(closed) {
+                panics::drop_guarded(closed.callback);
+            }
+        }
+        if follows.wake {
+            self.changed.notify_one();
+        }
+    }
+
+    fn meet(self: &Arc<Self>, needs: Needs) {
+        if needs.watch {
+            self.changed.notify_one();
+        }
+        if let Some(runner) = needs.runner {
+            self.start(runner);
+        }
+    }
+
+    fn start(self: &Arc<Self>, runner: RunnerId) {
+        match &self.executor {
+            None => self.start_here(runner),
+            Some(executor) => {
+                let job = Job { shared: Arc::clone(self), runner: Some(runner), ours: false };
+                if let Err(message) = panics::catch(|| executor.execute(Box::new(move || job.run()))) {
+                    tracing::error!(message, "the executor of callbacks panicked");
+                    self.start_instead_of(runner);
+                }
+            }
+        }
+    }
+
+    /// On the blocking pool of our own.
+    fn start_here(self: &Arc<Self>, runner: RunnerId) {
+        let job = Job { shared: Arc::clone(self), runner: Some(runner), ours: true };
+        // It panics if the system has no thread left.
+        if let Err(message) = panics::catch(|| self.runtime.spawn_blocking(move || job.run())) {
+            tracing::error!(message, "no thread could be started for callbacks");
+            let needs = self.crew.postpone(runner);
+            self.meet(needs);
+        }
+    }
+
+    /// For one that an executor has not run.
+    fn start_instead_of(self: &Arc<Self>, runner: RunnerId) {
+        let needs = self.crew.lost(runner);
+        if let Some(runner) = needs.runner {
+            self.start_here(runner);
+        }
+    }
+
+    /// Calls one callback after the other for as long as there is something to report.
+    fn run(self: &Arc<Self>, me: RunnerId) {
+        let mut returned: Option<Returned> = None;
+        loop {
+            let now = self.now();
+            let (mut gone, mut follows) = (None, Follows::default());
+            let finish = |state: &mut State| {
+                if let Some(Returned { key, callback, panicked }) = returned.take() {
+                    gone = state.table.finished(now, key, callback, panicked);
+                    follows = state.follows();
+                }
+            };
+            let (work, needs) = self.crew.turn(me, finish, |state| state.table.poll_ready());
+            self.see_to(follows);
+            self.meet(needs);
+            if let Some(callback) = gone {
+                panics::drop_guarded(callback);
+            }
+            let Some(work) = work else { return };
+            let (key, mut callback) = (work.key, work.callback);
+            let before = INSIDE.replace(Some((Arc::as_ptr(self), key)));
+            let panicked = panics::catch(|| callback(work.report)).err();
+            INSIDE.set(before);
+            if let Some(message) = &panicked {
+                tracing::error!(message, "the callback of a heartbeater panicked");
+            }
+            returned = Some(Returned { key, callback, panicked });
+        }
+    }
+}
+
+/// A callback that has been called.
+struct Returned {
+    key: Key,
+    callback: Callback,
+    panicked: Option<String>,
+}
+
+/// What has to be done after a change, outside the lock.
+#[derive(Default)]
+struct Follows {
+    closed: Vec<(oneshot::Sender<Closed<Callback>>, Closed<Callback>)>,
+    wake: bool,
+}
+
+impl State {
+    fn follows(&mut self) -> Follows {
+        let mut closed = Vec::new();
+        while let Some(end) = self.table.poll_closed() {
+            let Some(waiter) = self.closers.remove(&end.key) else {
+                unreachable!("whoever closes a token waits for its end");
+            };
+            closed.push((waiter, end));
+        }
+        let earlier = |sleeps: Sleeps| match (self.table.poll_timeout(), sleeps.until) {
+            (Some(next), Some(until)) => next < until,
+            (next, None) => next.is_some(),
+            (None, Some(_)) => false,
+        };
+        let wake = self.sleeps.is_some_and(|sleeps| self.stopped || earlier(sleeps));
+        if wake {
+            self.sleeps = None;
+        }
+        Follows { closed, wake }
+    }
+}
+
+/// What an executor is given. If it is dropped without having been run, another is started.
+struct Job {
+    shared: Arc<Shared>,
+    /// None once it was run.
+    runner: Option<RunnerId>,
+    ours: bool,
+}
+
+impl Job {
+    fn run(mut self) {
+        if let Some(runner) = self.runner.take() {
+            self.shared.run(runner);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let Some(runner) = self.runner.take() else { return };
+        if self.ours {
+            // The runtime is shut down, and so are we; or there was no thread.
+            let needs = self.shared.crew.postpone(runner);
+            self.shared.meet(needs);
+        } else {
+            self.shared.start_instead_of(runner);
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}

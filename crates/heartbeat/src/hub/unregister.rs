@@ -1,0 +1,158 @@
+//! The end of a heartbeater: everything that was sent is reported, then it is gone.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    elsewhere,
+    shared::{Callback, Shared},
+};
+use crate::{
+    Token, UnregisterError,
+    cores::{Closed, Key, Refused},
+    panics,
+};
+
+/// What no clock can tell is as good as for ever: 30 years.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The end of a heartbeater, as [`Heartbeaters::unregister`](crate::Heartbeaters::unregister) returned it: await it on any
+/// executor.
+///
+/// # Cancel safety
+/// Dropping it stops nothing: the token is flushed and unregistered all the same, and nobody learns how that went.
+#[must_use = "whether everything was reported is known when it has been awaited"]
+pub struct Unregister(State);
+
+enum State {
+    Refused(Option<UnregisterError>),
+    Begun {
+        shared: Arc<Shared>,
+        key: Key,
+        token: Token,
+        outcome: oneshot::Receiver<Result<(), UnregisterError>>,
+    },
+}
+
+impl Unregister {
+    /// Begins it.
+    pub(super) fn begin(shared: &Arc<Shared>, token: Token, after: Duration) -> Self {
+        let begun = shared.change(|state| match state.stopped {
+            true => Err(UnregisterError::Stopped),
+            false => state.table.begin_unregister(&token).map_err(|why| refused(why, &token)),
+        });
+        let key = match begun {
+            Ok(key) => key,
+            Err(error) => return Self(State::Refused(Some(error))),
+        };
+        let (tell, outcome) = oneshot::channel();
+        let end = end(Arc::clone(shared), key, token.clone(), after);
+        shared.runtime.spawn(async move {
+            // Who does not wait for it does not want to know.
+            let _ = tell.send(end.await);
+        });
+        Self(State::Begun { shared: Arc::clone(shared), key, token, outcome })
+    }
+}
+
+impl Future for Unregister {
+    type Output = Result<(), UnregisterError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(UnregisterError::Stopped))),
+            State::Begun { shared, key, token, outcome } => {
+                if shared.is_inside(*key) {
+                    return Poll::Ready(Err(UnregisterError::InsideCallback { token: token.clone() }));
+                }
+                let outcome = std::task::ready!(Pin::new(outcome).poll(cx));
+                // Nobody tells any more if the runtime is shut down.
+                Poll::Ready(outcome.unwrap_or(Err(UnregisterError::Stopped)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Unregister {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            State::Refused(error) => f.debug_tuple("Unregister").field(error).finish(),
+            State::Begun { token, .. } => f.debug_tuple("Unregister").field(token).finish(),
+        }
+    }
+}
+
+pub(super) fn refused(why: Refused, token: &Token) -> UnregisterError {
+    let token = token.clone();
+    match why {
+        Refused::Unknown => UnregisterError::Unknown { token },
+        Refused::InProgress => UnregisterError::InProgress { token },
+    }
+}
+
+async fn end(shared: Arc<Shared>, key: Key, token: Token, after: Duration) -> Result<(), UnregisterError> {
+    let now = Instant::now();
+    let at = |after| now.checked_add(after).unwrap_or_else(|| now + FOR_EVER);
+    // Whoever does not answer must not take the time in which what is here can be reported.
+    let (others, deadline) = (at(after / 10 * 9), at(after));
+    let workers = elsewhere::flush(key, others).await;
+
+    let (waiter, mut closed) = oneshot::channel();
+    shared.change(|state| {
+        state.closers.insert(key, waiter);
+        state.table.close(key);
+    });
+    let timed_out = |callback_runs, token, workers| {
+        Err(UnregisterError::FlushTimedOut { token, workers, callback_runs, after })
+    };
+    let closed = match timeout_at(deadline, &mut closed).await {
+        Ok(closed) => closed,
+        Err(_) => {
+            let removed = shared.change(|state| {
+                let removed = state.table.remove(key)?;
+                state.closers.remove(&key);
+                Some(removed)
+            });
+            match removed {
+                Some(removed) => {
+                    let runs = removed.callback.is_none();
+                    removed.callback.into_iter().for_each(|callback| drop(discard(&shared, callback)));
+                    return timed_out(runs, token, workers);
+                }
+                // It has ended at the last moment, and is about to be told.
+                None => closed.await,
+            }
+        }
+    };
+    let Ok(Closed { callback, panicked, .. }) = closed else {
+        return Err(UnregisterError::Stopped);
+    };
+    let dropped = match discard(&shared, callback) {
+        Some(dropped) => timeout_at(deadline, dropped).await.is_ok(),
+        None => false,
+    };
+    match panicked {
+        _ if !dropped || !workers.is_empty() => timed_out(!dropped, token, workers),
+        Some(message) => Err(UnregisterError::CallbackPanicked { token, message }),
+        None => Ok(()),
+    }
+}
+
+/// Drops a callback, on a thread that its destructor may block. None if there is no such thread now.
+pub(super) fn discard(shared: &Shared, callback: Callback) -> Option<tokio::task::JoinHandle<()>> {
+    let discard = || shared.runtime.spawn_blocking(|| panics::drop_guarded(callback));
+    panics::catch(discard)
+        .inspect_err(|message| tracing::error!(message, "no thread could be started to drop a callback"))
+        .ok()
+}

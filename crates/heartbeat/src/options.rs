@@ -1,0 +1,37 @@
+//! What can be chosen for one heartbeater.
+
+use std::time::Duration;
+
+/// What can be chosen for one heartbeater.
+///
+/// ```
+/// use std::time::Duration;
+/// use workfleet_heartbeat::HeartbeaterOptions;
+///
+/// let options = HeartbeaterOptions::new().timeout(Duration::from_secs(30)).throttle(Duration::from_secs(1));
+/// # let _ = options;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "options do nothing until they are given to a heartbeater"]
+pub struct HeartbeaterOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) throttle: Duration,
+}
+
+impl HeartbeaterOptions {
+    /// No timeout and no throttle.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A silence of this length is [missed](crate::Report::Missed). Without this, none is.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// After a beat was let pass, others wait for this long, and the latest of them wins. Zero by default: a beat waits
+    /// for the callback alone.
+    pub fn throttle(self, interval: Duration) -> Self {
+        Self { throttle: interval, ..self }
+    }
+}
