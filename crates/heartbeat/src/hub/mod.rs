@@ -4,6 +4,8 @@ mod crew;
 mod driver;
 mod elsewhere;
 mod shared;
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests;
 mod unregister;
 mod wait;
 
