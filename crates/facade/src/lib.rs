@@ -132,11 +132,11 @@
 //! [`ClosePolicy`]: task::ClosePolicy
 //! [`Priority`]: task::Priority
 
+#[doc(inline)]
+pub use workfleet_heartbeat as heartbeat;
 #[cfg(feature = "lock")]
 #[doc(inline)]
 pub use workfleet_shared_lock as lock;
-#[doc(inline)]
-pub use workfleet_heartbeat as heartbeat;
 #[doc(inline)]
 pub use workfleet_task_manager as task;
 #[doc(inline)]

@@ -268,9 +268,14 @@ fn a_second_interrupt_ends_the_service_at_once() {
 fn a_killed_search_goes_on_from_its_last_beat() {
     let directory = tempdir().expect("a directory");
     let output = run("resume", directory.path(), &["1000000"]);
-    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().filter(|line| line.contains("panicked")).count(), 0);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr).lines().filter(|line| line.contains("panicked")).count(),
+        0
+    );
     let text = String::from_utf8_lossy(&output.stdout);
-    let [killed, went_on, found] = text.lines().collect::<Vec<_>>()[..] else { panic!("three lines: {text}") };
+    let [killed, went_on, found] = text.lines().collect::<Vec<_>>()[..] else {
+        panic!("three lines: {text}")
+    };
     let last = |line: &str| line.rsplit(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0_u64);
     assert!(killed.starts_with("killed process ") && last(killed) > 1_000_000 / 3, "{killed}");
     assert!(went_on.starts_with("attempt 2 went on at ") && last(went_on) >= last(killed), "{went_on}");

@@ -1,4 +1,4 @@
-//! Waiting for a future without an executor: the thread sleeps until it is woken.
+//! Waiting for a future on a thread that may block, without a runtime.
 
 use std::{
     future::Future,
@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+/// Unparks the thread that waits. One that was woken before it parked does not park.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -17,8 +18,13 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs `future` on this thread; `None` if it has not ended by the deadline.
-pub(crate) fn block_on<F: Future>(future: F, deadline: Option<Instant>) -> Option<F::Output> {
+/// The future's output, however long it takes.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    block_on_until(future, None).unwrap_or_else(|| unreachable!("there is no deadline"))
+}
+
+/// The future's output, unless the deadline comes first.
+pub(crate) fn block_on_until<F: Future>(future: F, deadline: Option<Instant>) -> Option<F::Output> {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut cx = Context::from_waker(&waker);

@@ -4,9 +4,15 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
+#[cfg(feature = "remote")]
+use crate::remote::{Address, Channel, Node};
 use crate::{Details, HeartbeatError, Token, cores::Key, hub::Shared};
 
 /// Sends the beats of one token. Clones, and threads, may send at the same time.
+///
+/// With the feature `remote` it can be serialised. In the process that it is sent to, [`send`](Self::send) leaves the beat to
+/// the thread that sees to the connection: it takes a lock for a few instructions, and wakes that thread if it sleeps. What
+/// has not left yet is superseded by the next beat, so nothing is sent more often than about once a millisecond.
 ///
 /// ```
 /// # use workfleet_heartbeat::*;
@@ -30,6 +36,12 @@ pub struct HeartbeatSender {
 enum Route {
     /// They are in this process. Their state is empty once they have stopped.
     Local { shared: Arc<Shared>, key: Key },
+    /// This process got the sender from another, or from itself.
+    #[cfg(feature = "remote")]
+    Sent(Arc<Channel>),
+    /// There is none: the process is not connected, or the token was gone when the sender came here.
+    #[cfg(feature = "remote")]
+    Nowhere(Address),
 }
 
 impl HeartbeatSender {
@@ -47,7 +59,8 @@ impl HeartbeatSender {
     ///
     /// # Errors
     /// - [`HeartbeatError::Details`]: the details cannot be encoded, or are too large. Nothing was sent.
-    /// - [`HeartbeatError::NotConnected`]: the heartbeaters have stopped.
+    /// - [`HeartbeatError::NotConnected`]: the heartbeaters have stopped; or the sender was sent to a process that has no way
+    ///   back, or arrived there after the token was gone.
     #[doc(alias = "send_heartbeat")]
     pub fn send<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), HeartbeatError> {
         self.send_encoded(Details::encode(details)?)
@@ -60,7 +73,33 @@ impl HeartbeatSender {
     pub fn send_encoded(&self, details: Details) -> Result<(), HeartbeatError> {
         match &self.route {
             Route::Local { shared, key } => shared.beat(*key, details),
+            #[cfg(feature = "remote")]
+            Route::Sent(channel) if channel.beat(details, 0) => Ok(()),
+            #[cfg(feature = "remote")]
+            Route::Sent(_) | Route::Nowhere(_) => Err(HeartbeatError::NotConnected),
         }
+    }
+}
+
+#[cfg(feature = "remote")]
+impl HeartbeatSender {
+    /// What travels of it.
+    pub(crate) fn to_sent(&self) -> (&Token, Address) {
+        let address = match &self.route {
+            Route::Local { shared, key } => shared.address(*key),
+            Route::Sent(channel) => channel.address().clone(),
+            Route::Nowhere(address) => address.clone(),
+        };
+        (&self.token, address)
+    }
+
+    /// The sender in the process that it was sent to.
+    pub(crate) fn from_sent(node: &Arc<Node>, token: Token, address: Address) -> Self {
+        let route = match node.channel(&address) {
+            Some(channel) => Route::Sent(channel),
+            None => Route::Nowhere(address),
+        };
+        Self { token, route }
     }
 }
 

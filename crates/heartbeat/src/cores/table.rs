@@ -239,6 +239,19 @@ impl<C> Table<C> {
         self.tokens.get(token).copied()
     }
 
+    /// So many beats were sent elsewhere and gave way to later ones before they came here.
+    pub fn superseded_elsewhere(&mut self, beats: u64) {
+        self.stats.beats += beats;
+        self.stats.superseded += beats;
+    }
+
+    /// Whether the key's token is there.
+    pub fn is_registered(&self, key: Key) -> bool {
+        self.slots
+            .get(key.slot as usize)
+            .is_some_and(|slot| slot.as_ref().is_some_and(|entry| entry.serial == key.serial))
+    }
+
     /// A beat came. One whose token is gone, or closed, is counted and ignored.
     pub fn beat(&mut self, now: Instant, key: Key, details: Details) {
         self.stats.beats += 1;

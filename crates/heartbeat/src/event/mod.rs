@@ -1,7 +1,9 @@
 //! Something that has happened or not, which everybody who holds it can see, wait for, and change.
 
+#[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "an event that stays at home has no copies"))]
 mod core;
 mod shared;
+#[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "only copies are lost"))]
 mod signal;
 #[cfg(all(test, feature = "remote", not(workfleet_loom)))]
 mod tests;

@@ -12,7 +12,7 @@ use std::{
 use super::{
     EventLost,
     core::{EventCore, Step},
-    signal::{Change, Signal},
+    signal::Signal,
 };
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Shared {
         #[cfg(feature = "remote")]
         let released = self.place.get().and_then(|place| {
             place.send(&step.send);
-            step.change.and_then(|change| place.keep(self, matches!(change, Change::Is { set: true, .. })))
+            step.change.and_then(|change| place.keep(self, change.is_set()))
         });
         drop(core);
         #[cfg(feature = "remote")]

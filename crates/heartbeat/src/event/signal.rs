@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::park::block_on;
+use crate::park::{block_on, block_on_until};
 
 /// What [`Signal::flag`] says.
 const CLEAR: u8 = 0;
@@ -36,6 +36,14 @@ pub(super) enum Change {
     Is { set: bool, pulsed: bool },
     /// It cannot be known any more.
     Lost,
+}
+
+impl Change {
+    /// Whether it is set from now on.
+    #[cfg(feature = "remote")]
+    pub(super) fn is_set(self) -> bool {
+        matches!(self, Self::Is { set: true, .. })
+    }
 }
 
 impl Signal {
@@ -78,8 +86,7 @@ impl Signal {
 
     /// Waits, blocking the thread, until somebody has said whether it is set.
     pub(super) fn wait_until_known(&self) -> bool {
-        let known = self.until(|| self.is_set());
-        block_on(known, None).unwrap_or_else(|| unreachable!("there is no deadline"))
+        block_on(self.until(|| self.is_set()))
     }
 
     /// Waits until it is set, or was in between. False if it is lost.
@@ -94,7 +101,7 @@ impl Signal {
 
     /// The same, blocking the thread; `None` if it has not been set by the deadline.
     pub(super) fn blocking_wait(&self, deadline: Option<Instant>) -> Option<bool> {
-        block_on(self.wait(), deadline)
+        block_on_until(self.wait(), deadline)
     }
 
     async fn until<R>(&self, mut ready: impl FnMut() -> Option<R>) -> R {

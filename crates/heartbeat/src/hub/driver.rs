@@ -112,6 +112,9 @@ pub(super) fn end(shared: &Arc<Shared>) {
         (std::mem::take(&mut state.table), std::mem::take(&mut state.closers))
     });
     drop(closers);
+    // They hold what is shared, as it holds them.
+    #[cfg(feature = "remote")]
+    drop(shared.change(|state| std::mem::take(&mut state.channels)));
     for callback in table.into_callbacks() {
         panics::drop_guarded(callback);
     }

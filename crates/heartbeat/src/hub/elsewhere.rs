@@ -1,14 +1,103 @@
-//! Who else may have beats of ours in hand: today, nobody.
+//! Who else may have beats of ours in hand: the processes that a token's sender was sent to.
 
-use tokio::time::Instant;
+#[cfg(not(feature = "remote"))]
+mod others {
+    use std::sync::Arc;
 
-use crate::cores::Key;
+    use tokio::time::Instant;
 
-/// Has everybody who holds the token's sender deliver what it has. Returns the names of those who did not answer by the
-/// deadline.
-pub(super) async fn flush(_key: Key, _deadline: Instant) -> Vec<String> {
-    Vec::new()
+    use crate::{cores::Key, hub::Shared};
+
+    /// Senders do not leave this process.
+    pub(in crate::hub) async fn flush(_shared: &Arc<Shared>, _key: Key, _deadline: Instant) -> Vec<String> {
+        Vec::new()
+    }
+
+    pub(in crate::hub) async fn catch_up() {}
+
+    pub(in crate::hub) fn forget(_shared: &Arc<Shared>, _key: Key) {}
 }
 
-/// Takes in everything that was sent before: we may be the one who was late.
-pub(super) async fn catch_up() {}
+#[cfg(feature = "remote")]
+mod others {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::{
+        sync::oneshot,
+        time::{Instant, timeout, timeout_at},
+    };
+
+    use crate::{
+        Details,
+        cores::Key,
+        hub::Shared,
+        remote::{self, Address, Channel, Inlet, Node},
+    };
+
+    /// How long it may take to read what has been sent. Only a pool whose thread is held up by a service takes longer.
+    const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
+
+    /// Has everybody who holds the token's sender deliver what it has. Returns the names of those who did not answer by the
+    /// deadline.
+    pub(in crate::hub) async fn flush(shared: &Arc<Shared>, key: Key, deadline: Instant) -> Vec<String> {
+        let Some(channel) = shared.change(|state| state.channels.get(&key).cloned()) else {
+            return Vec::new();
+        };
+        let (tell, flushed) = oneshot::channel();
+        let flush = remote::flush(&channel, Box::new(move || tell.send(()).unwrap_or(())));
+        match timeout_at(deadline, flushed).await {
+            Ok(_) => Vec::new(),
+            Err(_) => flush.missing(),
+        }
+    }
+
+    /// Takes in everything that was sent before: we may be the one who was late.
+    pub(in crate::hub) async fn catch_up() {
+        let (tell, done) = oneshot::channel();
+        remote::catch_up(Node::own(), Box::new(move || tell.send(()).unwrap_or(())));
+        if timeout(CATCH_UP_LIMIT, done).await.is_err() {
+            tracing::warn!(limit = ?CATCH_UP_LIMIT, "what workers have sent could not be read in time");
+        }
+    }
+
+    /// The token is gone: what comes of it from elsewhere is ignored.
+    pub(in crate::hub) fn forget(shared: &Arc<Shared>, key: Key) {
+        let channel = shared.change(|state| state.channels.remove(&key));
+        // Not under the lock.
+        drop(channel);
+    }
+
+    impl Shared {
+        /// Where other processes find the token.
+        pub(crate) fn address(self: &Arc<Self>, key: Key) -> Address {
+            let address = self.change(|state| {
+                if !state.table.is_registered(key) {
+                    return None;
+                }
+                let channel = state.channels.entry(key).or_insert_with(|| {
+                    Node::own().export_channel(Arc::new(Registered { shared: Arc::clone(self), key }))
+                });
+                Some(channel.address().clone())
+            });
+            address.unwrap_or_else(|| Node::own().address_of_nothing())
+        }
+    }
+
+    /// A token that other processes may know.
+    struct Registered {
+        shared: Arc<Shared>,
+        key: Key,
+    }
+
+    impl Inlet for Registered {
+        fn beat(&self, details: Details, superseded: u64) {
+            self.shared.beat_from_elsewhere(self.key, details, superseded);
+        }
+    }
+
+    pub(in crate::hub) type Channels = std::collections::BTreeMap<Key, Arc<Channel>>;
+}
+
+#[cfg(feature = "remote")]
+pub(super) use others::Channels;
+pub(super) use others::{catch_up, flush, forget};

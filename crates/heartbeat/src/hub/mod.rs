@@ -7,7 +7,6 @@ mod shared;
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests;
 mod unregister;
-mod wait;
 
 use std::{
     fmt, io,
@@ -20,7 +19,7 @@ pub use unregister::Unregister;
 
 use crate::{
     Details, Executor, HeartbeatSender, HeartbeatStats, HeartbeaterOptions, RegisterError, Report, Token,
-    UnregisterError, cores::Taken, panics,
+    UnregisterError, cores::Taken, panics, park,
 };
 
 /// How long [`Heartbeaters::unregister`] takes at most: 5 s.
@@ -194,7 +193,7 @@ impl Heartbeaters {
     /// # Errors
     /// As [`unregister_timeout`](Self::unregister_timeout).
     pub fn blocking_unregister(&self, token: impl Into<Token>) -> Result<(), UnregisterError> {
-        wait::block_on(self.unregister(token))
+        park::block_on(self.unregister(token))
     }
 
     /// As [`unregister_timeout`](Self::unregister_timeout), blocking the thread: not for async code.
@@ -206,7 +205,7 @@ impl Heartbeaters {
         token: impl Into<Token>,
         after: Duration,
     ) -> Result<(), UnregisterError> {
-        wait::block_on(self.unregister_timeout(token, after))
+        park::block_on(self.unregister_timeout(token, after))
     }
 
     /// Ends a token at once, without a flush, and hands back the last details that were not reported. If its callback runs
@@ -217,9 +216,13 @@ impl Heartbeaters {
     pub fn discard(&self, token: impl Into<Token>) -> Result<Option<Details>, UnregisterError> {
         let token = token.into();
         let shared = &self.0.0;
-        let removed = shared
-            .change(|state| state.table.discard(&token))
+        let (key, removed) = shared
+            .change(|state| {
+                let key = state.table.key(&token);
+                state.table.discard(&token).map(|removed| (key, removed))
+            })
             .map_err(|why| unregister::refused(why, &token))?;
+        key.into_iter().for_each(|key| elsewhere::forget(shared, key));
         removed.callback.into_iter().for_each(|callback| drop(unregister::discard(shared, callback)));
         Ok(removed.unreported)
     }

@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(super) closers: BTreeMap<Key, oneshot::Sender<Closed<Callback>>>,
     /// Until when the thread sleeps: whoever has something earlier wakes it. None while it is awake.
     pub(super) sleeps: Option<Sleeps>,
+    #[cfg(feature = "remote")]
+    pub(super) channels: super::elsewhere::Channels,
     pub(super) stopped: bool,
 }
 
@@ -63,7 +65,14 @@ impl Shared {
         runtime: Handle,
         clock: fn() -> Instant,
     ) -> Arc<Self> {
-        let state = State { table: Table::new(), closers: BTreeMap::new(), sleeps: None, stopped: false };
+        let state = State {
+            table: Table::new(),
+            closers: BTreeMap::new(),
+            sleeps: None,
+            #[cfg(feature = "remote")]
+            channels: BTreeMap::new(),
+            stopped: false,
+        };
         Arc::new(Self { crew: Crew::new(state), changed: Notify::new(), executor, runtime, clock })
     }
 
@@ -81,6 +90,18 @@ impl Shared {
             }
             true => Err(HeartbeatError::NotConnected),
         })
+    }
+
+    /// A beat of a token that was registered here, from another process, which has superseded so many.
+    #[cfg(feature = "remote")]
+    pub(super) fn beat_from_elsewhere(self: &Arc<Self>, key: Key, details: Details, superseded: u64) {
+        let now = self.now();
+        self.change(|state| {
+            if !state.stopped {
+                state.table.superseded_elsewhere(superseded);
+                state.table.beat(now, key, details);
+            }
+        });
     }
 
     /// Does something with the state, and sees to all that follows from it.

@@ -102,11 +102,22 @@ pub(super) fn refused(why: Refused, token: &Token) -> UnregisterError {
 }
 
 async fn end(shared: Arc<Shared>, key: Key, token: Token, after: Duration) -> Result<(), UnregisterError> {
+    let outcome = flush_and_remove(&shared, key, token, after).await;
+    elsewhere::forget(&shared, key);
+    outcome
+}
+
+async fn flush_and_remove(
+    shared: &Arc<Shared>,
+    key: Key,
+    token: Token,
+    after: Duration,
+) -> Result<(), UnregisterError> {
     let now = Instant::now();
     let at = |after| now.checked_add(after).unwrap_or_else(|| now + FOR_EVER);
     // Whoever does not answer must not take the time in which what is here can be reported.
     let (others, deadline) = (at(after / 10 * 9), at(after));
-    let workers = elsewhere::flush(key, others).await;
+    let workers = elsewhere::flush(shared, key, others).await;
 
     let (waiter, mut closed) = oneshot::channel();
     shared.change(|state| {
@@ -127,7 +138,7 @@ async fn end(shared: Arc<Shared>, key: Key, token: Token, after: Duration) -> Re
             match removed {
                 Some(removed) => {
                     let runs = removed.callback.is_none();
-                    removed.callback.into_iter().for_each(|callback| drop(discard(&shared, callback)));
+                    removed.callback.into_iter().for_each(|callback| drop(discard(shared, callback)));
                     return timed_out(runs, token, workers);
                 }
                 // It has ended at the last moment, and is about to be told.
@@ -138,7 +149,7 @@ async fn end(shared: Arc<Shared>, key: Key, token: Token, after: Duration) -> Re
     let Ok(Closed { callback, panicked, .. }) = closed else {
         return Err(UnregisterError::Stopped);
     };
-    let dropped = match discard(&shared, callback) {
+    let dropped = match discard(shared, callback) {
         Some(dropped) => timeout_at(deadline, dropped).await.is_ok(),
         None => false,
     };

@@ -118,7 +118,7 @@ impl Below {
         }
         let held = match what {
             What::Event => Some(Held::Event(node.event(address))),
-            What::Sender => node.channel(address).map(Held::Channel),
+            What::Sender => node.channel(&address).map(Held::Channel),
         };
         let Some(held) = held else {
             self.send(GONE, &frames::encode(&number));

@@ -24,6 +24,7 @@ use workfleet_wire::Kind;
 use below::Below;
 pub(crate) use channel::{Channel, Inlet};
 pub(crate) use flush::{catch_up, flush};
+pub(crate) use frames::Address;
 use frames::{DONE, FLUSH, FLUSHED, GONE, STATE, TAKEN, decode};
 pub use frames::{KINDS, NAME_LIMIT_BYTES, Violation};
 use node::Attached;

@@ -193,6 +193,11 @@ impl Node {
         }
     }
 
+    /// An address at which nothing will ever be.
+    pub(crate) fn address_of_nothing(&self) -> Address {
+        Address::Made { home: self.home, number: self.next_number() }
+    }
+
     /// A way for beats to a heartbeater that is here.
     pub(crate) fn export_channel(self: &Arc<Self>, inlet: Arc<dyn Inlet>) -> Arc<Channel> {
         let address = Address::Made { home: self.home, number: self.next_number() };
@@ -202,12 +207,12 @@ impl Node {
     }
 
     /// The way for beats to this address, if there is one.
-    pub(crate) fn channel(self: &Arc<Self>, address: Address) -> Option<Arc<Channel>> {
+    pub(crate) fn channel(self: &Arc<Self>, address: &Address) -> Option<Arc<Channel>> {
         let mut tables = self.lock_tables();
-        if let Some(found) = tables.channels.get(&address).and_then(Weak::upgrade) {
+        if let Some(found) = tables.channels.get(address).and_then(Weak::upgrade) {
             return Some(found);
         }
-        let at_home = matches!(&address, Address::Made { home, .. } if *home == self.home);
+        let at_home = matches!(address, Address::Made { home, .. } if *home == self.home);
         if at_home || self.up().is_none() {
             return None;
         }
@@ -215,7 +220,7 @@ impl Node {
         let channel = Arc::new(Channel::up(Arc::clone(self), address.clone(), number));
         tables.numbers.insert(number, Attached::Channel(Arc::downgrade(&channel)));
         self.attach(number, What::Sender, address.clone());
-        tables.channels.insert(address, Arc::downgrade(&channel));
+        tables.channels.insert(address.clone(), Arc::downgrade(&channel));
         Some(channel)
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{frames::Address, node::Node};
-use crate::Event;
+use crate::{Event, HeartbeatSender, Token};
 
 /// As its address: in the process where it is deserialised it is the same event, or [lost](crate::EventLost).
 impl Serialize for Event {
@@ -16,5 +16,20 @@ impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let address = Address::deserialize(deserializer)?;
         Ok(Self { shared: Node::own().event(address) })
+    }
+}
+
+/// As its token's name and address.
+impl Serialize for HeartbeatSender {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (token, address) = self.to_sent();
+        (token.as_bytes(), address).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for HeartbeatSender {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (token, address) = <(Vec<u8>, Address)>::deserialize(deserializer)?;
+        Ok(Self::from_sent(Node::own(), Token::from(token), address))
     }
 }

@@ -152,8 +152,8 @@ fn three() -> (Arc<Inbox>, Arc<Channel>, Link, Link, [Arc<Channel>; 2]) {
     let token = home.export_channel(Arc::clone(&inbox) as Arc<dyn Inlet>);
     let worker = Link::below(&home, "worker");
     let inner = Link::below(&worker.lower, "inner");
-    let there = worker.lower.channel(token.address().clone()).expect("there is a way up");
-    let inside = inner.lower.channel(token.address().clone()).expect("there is a way up");
+    let there = worker.lower.channel(token.address()).expect("there is a way up");
+    let inside = inner.lower.channel(token.address()).expect("there is a way up");
     (inbox, token, worker, inner, [there, inside])
 }
 
@@ -254,7 +254,7 @@ fn a_sender_whose_token_is_gone_says_so() {
     settle(&[&worker, &inner]);
     drop((channels, token));
     settle(&[&worker, &inner]);
-    let late = inner.lower.channel(address).expect("there is a way up");
+    let late = inner.lower.channel(&address).expect("there is a way up");
     assert!(beat(&late, 1), "nobody has said so yet");
     settle(&[&worker, &inner]);
     assert!(!beat(&late, 2));
@@ -265,7 +265,7 @@ fn a_new_sender_is_not_cut_off_by_the_end_of_the_last() {
     let (inbox, token, worker, inner, [there, inside]) = three();
     drop(inside);
     for number in 1..=100 {
-        let again = inner.lower.channel(token.address().clone()).expect("there is a way up");
+        let again = inner.lower.channel(token.address()).expect("there is a way up");
         beat(&again, number);
         inner.upwards.send_beats();
         drop(again);
