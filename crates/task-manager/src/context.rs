@@ -9,9 +9,10 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::{
-    Event,
+    Details, DetailsMismatch, Event,
     remote::{NameTooLong, named_event},
 };
 
@@ -19,6 +20,7 @@ use crate::{
     detached::Detached,
     error::TaskError,
     extension::Extension,
+    heartbeat::HeartbeatError,
     manager::{Manager, ManagerExt, ScheduleError, SendError},
     message::{EncodedMessage, TaskMessage},
     registry::{Entry, Registry, Sessions},
@@ -29,11 +31,13 @@ use crate::{
 /// The surroundings of a running task: its manager, its worker's sessions, and whether it should stop.
 pub struct TaskContext {
     proxy: Proxy,
+    /// Of the attempts before this one.
+    last_heartbeat: Option<Details>,
 }
 
 impl TaskContext {
-    pub(crate) fn new(host: Arc<dyn Host>, attempt: Attempt) -> Self {
-        Self { proxy: Proxy { host, attempt } }
+    pub(crate) fn new(host: Arc<dyn Host>, attempt: Attempt, last_heartbeat: Option<Details>) -> Self {
+        Self { proxy: Proxy { host, attempt }, last_heartbeat }
     }
 
     /// A context without a worker, to run one task in place: in a test, or where a pool would be too much.
@@ -55,11 +59,12 @@ impl TaskContext {
     /// ```
     ///
     /// It cannot be [cancelled](Self::is_cancelled) but through its own
-    /// [`cancellation_token`](Self::cancellation_token), and services have no other half here.
+    /// [`cancellation_token`](Self::cancellation_token), and services have no other half here. Nobody hears its
+    /// [heartbeats](Self::heartbeat), and there is no timeout.
     pub fn detached<S: Any + Send + Sync>(manager: impl Manager + 'static, session: S) -> Self {
         let mut sessions = Sessions::default();
         sessions.set(session);
-        Self::new(Arc::new(Detached::new(manager, Registry::new(), sessions)), Detached::ATTEMPT)
+        Self::new(Arc::new(Detached::new(manager, Registry::new(), sessions)), Detached::ATTEMPT, None)
     }
 
     /// The same with every session that `registry` makes, and with the tasks in it as links of a
@@ -70,7 +75,7 @@ impl TaskContext {
     pub fn detached_with(manager: impl Manager + 'static, registry: &Registry) -> Result<Self, TaskError> {
         let sessions = registry.make_sessions().map_err(TaskError::message)?;
         let host = Detached::new(manager, registry.clone(), sessions);
-        Ok(Self::new(Arc::new(host), Detached::ATTEMPT))
+        Ok(Self::new(Arc::new(host), Detached::ATTEMPT, None))
     }
 
     /// The code of a type of task.
@@ -134,7 +139,73 @@ impl TaskContext {
         self.proxy.send_message(message)
     }
 
-    /// Waits until the manager has everything that this task sent or scheduled so far.
+    /// Says that this task gets on, and how far it is: `details` are any value that can be serialised, up to 64 KiB.
+    ///
+    /// Call it as often as you like: it costs less than a microsecond and waits for nothing. From a worker process, the
+    /// first goes out at once, then at most one in four fifths of the task's
+    /// [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT), but at least every 60 s, or every 30 s without a timeout; of those
+    /// between, the latest. So the manager has them while the task runs
+    /// ([`TaskHandle::last_heartbeat`](crate::TaskHandle::last_heartbeat)), and if its worker is killed, the next attempt
+    /// finds [the last that went out](Self::last_heartbeat).
+    ///
+    /// What is held back goes out when the task is cancelled, by [`flush`](Self::flush), and on `exit`; if the task fails it
+    /// stands in the [failure](crate::FailureReport::last_heartbeat); if the task succeeds it is dropped.
+    ///
+    /// A task that has a timeout and does not beat for that long has failed: it is cancelled, fails by
+    /// [`FailureCause::HeartbeatTimeout`](crate::FailureCause::HeartbeatTimeout) when it has ended, and is not tried again.
+    /// If it does not end within the [grace](crate::ProcessManagerBuilder::heartbeat_grace), its worker is killed. Nothing
+    /// that it does after the miss changes that, neither a beat, nor an output, nor a cancellation; and a cancellation
+    /// before does not stop the clock.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use serde::{Deserialize, Serialize};
+    /// use workfleet_task_manager::{NullManager, Task, TaskContext, TaskError, TaskSpec};
+    ///
+    /// /// Imports rows, and goes on where the last attempt was when its worker died.
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Import { rows: u64 }
+    ///
+    /// impl TaskSpec for Import {
+    ///     const NAME: &'static str = "import";
+    ///     type Output = u64;
+    ///     const HEARTBEAT_TIMEOUT: Option<Duration> = Some(Duration::from_secs(60));
+    /// }
+    ///
+    /// impl Task for Import {
+    ///     fn run(self, cx: &TaskContext) -> Result<u64, TaskError> {
+    ///         let first = cx.last_heartbeat::<u64>()?.unwrap_or(0);
+    ///         for row in first..self.rows {
+    ///             // …
+    ///             cx.heartbeat(&(row + 1))?;
+    ///             cx.check_cancelled()?;
+    ///         }
+    ///         Ok(self.rows - first)
+    ///     }
+    /// }
+    /// # let done = Import { rows: 3 }.run(&TaskContext::detached(NullManager, ()));
+    /// # assert_eq!(done.unwrap(), 3);
+    /// ```
+    ///
+    /// # Errors
+    /// [`HeartbeatError`]: the details cannot be encoded or are too large, or this attempt has ended.
+    #[doc(alias = "record_heartbeat")]
+    pub fn heartbeat<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), HeartbeatError> {
+        self.proxy.heartbeat(details)
+    }
+
+    /// What earlier attempts at this task said last, as far as it reached the manager; `None` in the first attempt.
+    ///
+    /// # Errors
+    /// [`DetailsMismatch`] if they said something that is not a `T`.
+    #[doc(alias = "heartbeat_details")]
+    pub fn last_heartbeat<T: DeserializeOwned>(&self) -> Result<Option<T>, DetailsMismatch> {
+        self.last_heartbeat.as_ref().map(Details::decode).transpose()
+    }
+
+    /// Waits until the manager has everything that this task sent or scheduled so far, its latest
+    /// [heartbeat](Self::heartbeat) too.
     ///
     /// # Errors
     /// [`SendError`] if the request could not be sent.
@@ -223,7 +294,16 @@ impl Proxy {
     /// # Errors
     /// [`SendError`] if the request could not be sent.
     pub fn flush(&self) -> Result<(), SendError> {
-        self.host.flush()
+        self.host.flush(self.attempt)
+    }
+
+    /// See [`TaskContext::heartbeat`].
+    ///
+    /// # Errors
+    /// [`HeartbeatError`]: the details cannot be encoded or are too large, or the attempt has ended.
+    #[doc(alias = "record_heartbeat")]
+    pub fn heartbeat<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), HeartbeatError> {
+        self.host.heartbeat(self.attempt, Details::encode(details)?)
     }
 }
 

@@ -3,11 +3,15 @@
 use std::any::{Any, TypeId};
 
 use tokio_util::sync::CancellationToken;
-use workfleet_heartbeat::remote::{self, Scope};
+use workfleet_heartbeat::{
+    Details,
+    remote::{self, Scope},
+};
 use workfleet_wire::Kind;
 
 use crate::{
     extension::Extensions,
+    heartbeat::HeartbeatError,
     manager::{Manager, ScheduleErrorKind, SendError},
     message::EncodedMessage,
     pool::settings,
@@ -87,7 +91,12 @@ impl Host for Detached {
         self.manager.send_encoded(message)
     }
 
-    fn flush(&self) -> Result<(), SendError> {
+    fn heartbeat(&self, _attempt: Attempt, _details: Details) -> Result<(), HeartbeatError> {
+        // Nobody listens, and nobody waits for it.
+        Ok(())
+    }
+
+    fn flush(&self, _attempt: Attempt) -> Result<(), SendError> {
         // A manager has what it was sent when it has taken it.
         Ok(())
     }

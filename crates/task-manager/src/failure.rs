@@ -6,6 +6,7 @@
 use std::{fmt, ops::Deref, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use workfleet_heartbeat::Details;
 
 use crate::task::TaskId;
 
@@ -67,6 +68,9 @@ pub struct FailureReport {
     pub links: Vec<FailedLink>,
     /// One certificate for each worker that died while running this task, oldest first.
     pub deaths: Vec<DeathCertificate>,
+    /// What the task [said last](crate::TaskContext::heartbeat), as far as it reached the manager: of the attempt that
+    /// failed all of it, unless its worker died.
+    pub last_heartbeat: Option<Details>,
 }
 
 /// The link of a [`Chain`](crate::Chain) that went wrong.
@@ -142,6 +146,13 @@ pub enum FailureCause {
     WorkerDied,
     /// It was cancelled, or its manager closed while it ran.
     Cancelled,
+    /// It ran and did not [beat](crate::TaskContext::heartbeat) for the [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT) of its
+    /// type.
+    #[non_exhaustive]
+    HeartbeatTimeout {
+        /// That timeout.
+        timeout: Duration,
+    },
     /// No attempt at it was begun, or none after the [`deaths`](FailureReport::deaths).
     #[non_exhaustive]
     NeverStarted {
@@ -184,6 +195,7 @@ impl FailureReport {
                 .map(|link| size_of_val(link) + link.name.len() + link.debug.len())
                 .sum::<usize>()
             + certificates.sum::<usize>()
+            + self.last_heartbeat.as_ref().map_or(0, |details| details.as_bytes().len())
     }
 }
 
@@ -197,7 +209,7 @@ impl FailureCause {
             Self::NeverStarted { reason } | Self::Rejected { reason } | Self::Output { reason } => {
                 reason.len()
             }
-            Self::WorkerDied | Self::Cancelled => 0,
+            Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } => 0,
         }
     }
 
@@ -217,7 +229,7 @@ impl FailureCause {
             Self::NeverStarted { reason } | Self::Rejected { reason } | Self::Output { reason } => {
                 shorten(reason);
             }
-            Self::WorkerDied | Self::Cancelled => {}
+            Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } => {}
         }
     }
 }
@@ -260,6 +272,7 @@ impl fmt::Display for FailureCause {
             }
             Self::WorkerDied => return f.write_str("its worker died"),
             Self::Cancelled => return f.write_str("cancelled"),
+            Self::HeartbeatTimeout { timeout } => return write!(f, "no heartbeat for {timeout:?}"),
             Self::NeverStarted { reason } => return write!(f, "never started: {reason}"),
             Self::Rejected { reason } => return write!(f, "rejected by the worker: {reason}"),
             Self::Output { reason } => return write!(f, "its output was lost: {reason}"),
@@ -314,6 +327,9 @@ pub enum KillReason {
     Silent(Duration),
     /// The manager was closing.
     Closing,
+    /// One of its tasks did not beat for this long, was cancelled for that, and did not end within the
+    /// [grace](crate::ProcessManagerBuilder::heartbeat_grace).
+    HeartbeatMissed(Duration),
 }
 
 impl fmt::Display for DeathCertificate {
@@ -349,6 +365,9 @@ impl fmt::Display for KillReason {
             Self::ProtocolViolated => f.write_str("it violated the protocol"),
             Self::Silent(limit) => write!(f, "nothing was heard of it for {limit:?}"),
             Self::Closing => f.write_str("it was closing"),
+            Self::HeartbeatMissed(timeout) => {
+                write!(f, "a task did not end that had sent no heartbeat for {timeout:?}")
+            }
         }
     }
 }

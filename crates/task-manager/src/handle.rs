@@ -15,6 +15,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
+use workfleet_heartbeat::Details;
 use workfleet_wire::message;
 
 use crate::{
@@ -56,6 +57,16 @@ impl Slot {
         }
         if let Some(waker) = waker {
             wake(waker);
+        }
+    }
+
+    /// Of a task that has ended, what it said last if it has failed.
+    fn last_heartbeat(&self) -> Option<Option<Details>> {
+        let state = self.lock();
+        match &state.outcome {
+            Some(Ok(_)) => Some(None),
+            Some(Err(failure)) => Some(failure.last_heartbeat.clone()),
+            None => state.taken.then_some(None),
         }
     }
 
@@ -108,6 +119,17 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         if let Some(manager) = self.manager.upgrade() {
             manager.cancel(self.id.sequence());
         }
+    }
+
+    /// What the task [said last](crate::TaskContext::heartbeat), as far as it reached the manager: of one that runs or is to
+    /// be tried again, or that failed, while its failure is still in this handle. `None` if it said nothing, or is done.
+    pub fn last_heartbeat(&self) -> Option<Details> {
+        if let Some(ended) = self.slot.last_heartbeat() {
+            return ended;
+        }
+        let running = self.manager.upgrade()?.last_heartbeat(self.id.sequence());
+        // It may have ended between the two looks.
+        self.slot.last_heartbeat().unwrap_or(running)
     }
 
     /// Waits for the task's output, blocking the thread.
@@ -173,6 +195,7 @@ impl<O: DeserializeOwned> TaskHandle<O> {
             cause,
             links: Vec::new(),
             deaths: Vec::new(),
+            last_heartbeat: None,
         }
         .into()
     }

@@ -277,6 +277,7 @@ mod tests {
                 cause: FailureCause::Error { chain: vec![text], backtrace: None },
                 links: Vec::new(),
                 deaths: Vec::new(),
+                last_heartbeat: None,
             }
             .into(),
         )

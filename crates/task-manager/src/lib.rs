@@ -145,6 +145,7 @@ mod events;
 mod extension;
 mod failure;
 mod handle;
+mod heartbeat;
 mod inbox;
 mod manager;
 mod message;
@@ -170,6 +171,7 @@ pub use failure::{
     DeathCertificate, ExitStatus, FailedLink, FailureCause, FailureReport, KillReason, TaskFailure,
 };
 pub use handle::TaskHandle;
+pub use heartbeat::HeartbeatError;
 pub use manager::{Manager, ManagerExt, NullManager, ScheduleError, ScheduleErrorKind, SendError};
 pub use message::{EncodedMessage, Message, MessageError, NoMessage, TaskMessage};
 pub use pool::{

@@ -6,13 +6,16 @@
 //! - Names of tasks travel once, as a digest in the handshake; after it a task's type is its index in the sorted
 //!   registry.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits};
 use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::Direction, message};
 
 use crate::{failure::Failed, task::ManagerId};
 
 /// Raised whenever a frame changes its meaning or layout.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 
 /// Manager → worker, first: who the worker is. The page that it publishes its running attempt in comes with the
 /// frame's first byte.
@@ -25,6 +28,26 @@ pub(crate) struct Welcome {
     pub(crate) frame_limit_bytes: u64,
     /// How many asynchronous tasks it runs at once.
     pub(crate) async_tasks: u32,
+    pub(crate) throttle: Throttle,
+}
+
+/// How often an attempt's heartbeats go out: [`ThrottleLimits`], as they travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Throttle {
+    most: Duration,
+    without_timeout: Duration,
+}
+
+impl From<ThrottleLimits> for Throttle {
+    fn from(ThrottleLimits { most, without_timeout }: ThrottleLimits) -> Self {
+        Self { most, without_timeout }
+    }
+}
+
+impl From<Throttle> for ThrottleLimits {
+    fn from(Throttle { most, without_timeout }: Throttle) -> Self {
+        Self { most, without_timeout }
+    }
 }
 
 /// Worker → manager, first: what it is.
@@ -49,7 +72,7 @@ pub(crate) enum Next<'a> {
     Close,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TaskFrame<'a> {
     pub(crate) lease: u64,
     pub(crate) sequence: u64,
@@ -58,10 +81,12 @@ pub(crate) struct TaskFrame<'a> {
     pub(crate) priority: u8,
     /// Somebody waits for the output; otherwise it need not travel.
     pub(crate) wants_output: bool,
+    /// What the attempts before it said last.
+    pub(crate) last_heartbeat: Option<Details>,
     pub(crate) payload: &'a [u8],
 }
 
-/// No more than this comes beside a task's payload.
+/// No more than this comes beside a task's payload, and what was said last.
 pub(crate) const TASK_HEAD_BYTES: u64 = 64;
 
 /// Manager → worker: give tasks back that have not begun, those that would begin last first.
@@ -100,6 +125,16 @@ pub(crate) struct FailureFrame {
     pub(crate) lease: u64,
     pub(crate) took_ns: u64,
     pub(crate) failed: Box<Failed>,
+    /// What the attempt said last, if it was held back.
+    pub(crate) last_heartbeat: Option<Details>,
+}
+
+/// Worker → manager: an attempt beats; without details, it has begun.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeartbeatFrame<'a> {
+    pub(crate) lease: u64,
+    #[serde(borrow)]
+    pub(crate) details: Option<&'a [u8]>,
 }
 
 /// Worker → manager: tasks that had not begun, back.
@@ -140,6 +175,8 @@ pub(crate) enum Violation {
     TaskType { kind: Kind, index: u32, known: usize },
     #[error("a task was scheduled at priority {priority}, of {levels} levels")]
     Priority { priority: u8, levels: u8 },
+    #[error("the frame {kind} carries details that nobody could have sent")]
+    Details { kind: Kind, source: DetailsError },
     #[error("the frame {kind} belongs to no service of this manager")]
     NoService { kind: Kind },
     #[error(transparent)]
@@ -147,9 +184,28 @@ pub(crate) enum Violation {
 }
 
 /// What either side accepts in one frame, if tasks, outputs and messages may have `frame_limit_bytes`: what the pool
-/// itself has to say, say of a thousand tasks given back, is not theirs to limit.
+/// itself has to say, say of a thousand tasks given back, is not theirs to limit, nor are the details of a heartbeat
+/// that travel beside them.
 pub(crate) fn limit_bytes(frame_limit_bytes: u64) -> u64 {
+    without_details(frame_limit_bytes) + DETAILS_LIMIT_BYTES as u64
+}
+
+fn without_details(frame_limit_bytes: u64) -> u64 {
     frame_limit_bytes.max(64 << 10)
+}
+
+/// Checks the length of a frame that a worker sent: only a failure and a heartbeat may be longer by their details.
+pub(crate) fn check_len(kind: Kind, payload: &[u8], frame_limit_bytes: u64) -> Result<(), Violation> {
+    let (len_bytes, limit_bytes) = (payload.len() as u64, without_details(frame_limit_bytes));
+    if len_bytes > limit_bytes && kind != kinds::FAILURE && kind != kinds::HEARTBEAT {
+        return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
+    }
+    Ok(())
+}
+
+/// The details that a frame of `kind` carries.
+pub(crate) fn details(kind: Kind, bytes: &[u8]) -> Result<Details, Violation> {
+    Details::from_encoded(bytes).map_err(|source| Violation::Details { kind, source })
 }
 
 /// Decodes the payload of a frame of `kind`.
@@ -191,5 +247,55 @@ pub(crate) fn decode_greeting<'a, T: Deserialize<'a>>(
     match u16::from_le_bytes(*version) {
         VERSION => decode(kind, rest).map(Ok),
         other => Ok(Err(other)),
+    }
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_carries_details_may_be_longer_by_them() {
+        let limit_bytes = 1 << 20;
+        let longest = vec![0; limit_bytes as usize];
+        let longer = vec![0; limit_bytes as usize + 1];
+        for kind in [kinds::RESULT, kinds::MESSAGE, Kind(0x80), Kind(0x58)] {
+            assert!(check_len(kind, &longest, limit_bytes).is_ok());
+            let refused = check_len(kind, &longer, limit_bytes);
+            assert!(matches!(refused, Err(Violation::Frame(FrameError::TooLarge { .. }))), "{refused:?}");
+        }
+        for kind in [kinds::FAILURE, kinds::HEARTBEAT] {
+            assert!(check_len(kind, &longer, limit_bytes).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_largest_task_fits_a_frame_with_the_largest_details() {
+        let details = Details::from_encoded(&vec![7; DETAILS_LIMIT_BYTES]).expect("they fit");
+        let frame_limit_bytes = 4096;
+        let payload = vec![7; 4096 - TASK_HEAD_BYTES as usize];
+        let task = TaskFrame {
+            lease: u64::MAX,
+            sequence: u64::MAX,
+            attempt: u32::MAX,
+            task_type: u32::MAX,
+            priority: u8::MAX,
+            wants_output: true,
+            last_heartbeat: Some(details),
+            payload: &payload,
+        };
+        let mut out = Vec::new();
+        push(kinds::TASK, &Next::Task(task.clone()), &mut out).expect("it encodes");
+        let mut decoder = workfleet_wire::Decoder::new(limit_bytes(frame_limit_bytes));
+        let mut rest = &*out;
+        while !rest.is_empty() {
+            let space = decoder.spare();
+            let taken_bytes = space.len().min(rest.len());
+            space[..taken_bytes].copy_from_slice(&rest[..taken_bytes]);
+            decoder.advance(taken_bytes);
+            rest = &rest[taken_bytes..];
+        }
+        let frame = decoder.next_frame().expect("it is allowed").expect("it is complete");
+        assert_eq!(decode::<Next<'_>>(frame.kind, frame.payload).expect("it decodes"), Next::Task(task));
     }
 }

@@ -13,6 +13,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::runtime::{Builder, Runtime};
@@ -288,6 +289,11 @@ impl Index {
     /// The class of a type that is registered.
     pub(crate) fn class(&self, index: u32) -> Class {
         self.classes[index as usize]
+    }
+
+    /// How long a task of a type that is registered may be silent.
+    pub(crate) fn heartbeat_timeout(&self, index: u32) -> Option<Duration> {
+        self.specs[index as usize].heartbeat_timeout
     }
 
     pub(crate) fn len(&self) -> usize {

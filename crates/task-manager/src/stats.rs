@@ -2,7 +2,7 @@
 //!
 //! Invariant: scheduled = done + failed + cancelled + returned + pending, in every snapshot.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,4 +75,9 @@ pub struct WorkerStats {
     pub ready: bool,
     /// How many tasks it has in hand: the one that runs, and those behind it.
     pub in_flight: usize,
+    /// How long nothing was heard of it, if it owes a sign of life: of a worker process with a task in hand that is
+    /// stopped, or held by the kernel. One that goes on within the
+    /// [limit](crate::ProcessManagerBuilder::silence_limit) has lost nothing. What its tasks do is another matter: see
+    /// [`TaskContext::heartbeat`](crate::TaskContext::heartbeat).
+    pub silent_for: Option<Duration>,
 }

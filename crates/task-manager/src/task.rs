@@ -7,6 +7,7 @@
 use std::{
     cell::Cell,
     fmt::{self, Write as _},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -34,6 +35,12 @@ pub trait TaskSpec: Serialize + DeserializeOwned + fmt::Debug + Send + 'static {
     const NAME: &'static str;
     /// What the task yields. It travels back to whoever holds the task's handle.
     type Output: Serialize + DeserializeOwned + Send + 'static;
+    /// A task of this type that does not [beat](crate::TaskContext::heartbeat) for so long has failed, by
+    /// [`FailureCause::HeartbeatTimeout`](crate::FailureCause::HeartbeatTimeout). It counts from the begin of the attempt.
+    /// None by default: such a task may be silent.
+    ///
+    /// Links of a [`Chain`](crate::Chain) are part of its attempt, which has no timeout.
+    const HEARTBEAT_TIMEOUT: Option<Duration> = None;
 }
 
 /// A task with its code.
@@ -179,6 +186,8 @@ pub struct SpecInfo {
     pub(crate) name: &'static str,
     /// The type's own name, for errors about it.
     pub(crate) type_name: fn() -> &'static str,
+    /// [`TaskSpec::HEARTBEAT_TIMEOUT`].
+    pub(crate) heartbeat_timeout: Option<Duration>,
     /// The `Debug` form of an encoded task, made only when somebody has to read it.
     debug: fn(&[u8]) -> String,
 }
@@ -187,7 +196,14 @@ impl SpecInfo {
     // Not inlined: so that it has one address for one type, by which it is found at once.
     #[inline(never)]
     pub(crate) fn of<T: TaskSpec>() -> &'static Self {
-        const { &Self { name: T::NAME, type_name: std::any::type_name::<T>, debug: debug_form::<T> } }
+        const {
+            &Self {
+                name: T::NAME,
+                type_name: std::any::type_name::<T>,
+                heartbeat_timeout: T::HEARTBEAT_TIMEOUT,
+                debug: debug_form::<T>,
+            }
+        }
     }
 
     /// The `Debug` form of an encoded task.

@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc, Mutex, OnceLock, Weak,
         atomic::Ordering,
-        mpsc::{RecvTimeoutError, channel},
+        mpsc::{Receiver, RecvTimeoutError, channel},
     },
     time::Duration,
 };
@@ -48,9 +48,12 @@ impl Task for SendAndWait {
     }
 }
 
-/// Sends a message and a frame in one piece, and ends.
+/// Sends a frame with which the service keeps the manager, then a message and another frame, and waits at a door.
 #[derive(Debug, Serialize, Deserialize)]
-struct SendBoth;
+struct SendBoth(std::path::PathBuf);
+
+/// What the first of those frames carries.
+const KEEP: &[u8] = b"keep";
 
 impl TaskSpec for SendBoth {
     const NAME: &'static str = "send-both";
@@ -59,8 +62,11 @@ impl TaskSpec for SendBoth {
 
 impl Task for SendBoth {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
+        let echo = cx.extension::<EchoExtension>();
+        echo.line.send(ECHO, KEEP)?;
         cx.send_message(&Text("both".into()))?;
-        cx.extension::<EchoExtension>().line.send(ECHO, b"x")?;
+        echo.line.send(ECHO, b"x")?;
+        wait_at(&self.0, "sent")?;
         Ok(())
     }
 }
@@ -192,10 +198,10 @@ fn an_extension_that_panics_ends_its_worker_with_its_words() {
     join(&manager);
 }
 
-/// Notes how many items its manager's inbox held when a frame came.
-#[derive(Default)]
+/// Notes how many items its manager's inbox held when a frame came, and keeps the manager where it is asked to.
 struct LooksAround {
     manager: OnceLock<Weak<ProcessManager>>,
+    let_go: Mutex<Receiver<()>>,
     seen: Mutex<Vec<usize>>,
 }
 
@@ -204,7 +210,10 @@ impl Service for LooksAround {
         ECHO_KINDS
     }
 
-    fn on_frame(&self, _peer: &Peer, _kind: Kind, _payload: &[u8]) {
+    fn on_frame(&self, _peer: &Peer, _kind: Kind, payload: &[u8]) {
+        if payload == KEEP {
+            return self.let_go.lock().expect("no panic").recv().expect("the test is there");
+        }
         let manager = self.manager.get().and_then(Weak::upgrade).expect("it is there");
         self.seen.lock().expect("no panic").push(manager.stats().inbox);
     }
@@ -215,14 +224,22 @@ impl Service for LooksAround {
 #[test]
 fn a_service_has_a_frame_before_anybody_reads_what_came_with_it() {
     let _alone = alone();
-    let service = Arc::new(LooksAround::default());
+    let door = Door::new();
+    let (let_go, kept) = channel();
+    let (let_go_of, seen) = (Mutex::new(kept), Mutex::default());
+    let service = Arc::new(LooksAround { manager: OnceLock::new(), let_go: let_go_of, seen });
     let manager = Arc::new(builder(registry(), 1).service(service.clone()).start().expect("it starts"));
     service.manager.set(Arc::downgrade(&manager)).expect("it is the first");
-    for _ in 0..20 {
-        manager.submit(SendBoth).expect("it is taken").wait().expect("it is done");
+    for _ in 0..5 {
+        let task = manager.submit(SendBoth(door.path())).expect("it is taken");
+        let sent = door.next();
+        // Both are in the socket now, and read at once.
+        let_go.send(()).expect("the service waits");
+        sent.go_on();
+        task.wait().expect("it is done");
         assert_eq!(next_text(&manager), "both");
     }
-    assert_eq!(*service.seen.lock().expect("no panic"), [0; 20]);
+    assert_eq!(*service.seen.lock().expect("no panic"), [0; 5]);
     join(&manager);
 }
 

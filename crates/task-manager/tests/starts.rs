@@ -509,7 +509,10 @@ fn violations() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("no frame", vec![0xff; 64]),
         ("a hostile length", encode_header(kinds::MESSAGE, 1 << 60).to_vec()),
-        ("a length just beyond the limit", encode_header(kinds::RESULT, (64 << 20) + 1).to_vec()),
+        (
+            "a length just beyond the limit",
+            encode_header(kinds::RESULT, (64 << 20) + (64 << 10) + 1).to_vec(),
+        ),
         ("an unknown kind", frame(Kind(0x00), b"")),
         ("a kind of the other direction", frame(kinds::WELCOME, b"hello")),
         ("a result of nothing", frame(kinds::RESULT, b"")),
@@ -518,6 +521,8 @@ fn violations() -> Vec<(&'static str, Vec<u8>)> {
         ("a message that does not decode", frame(kinds::MESSAGE, &[0xff; 30])),
         ("a return that does not decode", frame(kinds::RETURNED, &[0xff; 30])),
         ("a return of more than there is", frame(kinds::RETURNED, &[0xff, 0xff, 0xff, 0xff, 0x0f, 1])),
+        ("a heartbeat that does not decode", frame(kinds::HEARTBEAT, &[0xff; 30])),
+        ("a heartbeat with more details than may be", frame(kinds::HEARTBEAT, &too_large_a_heartbeat())),
         ("a second greeting", frame(kinds::HELLO, &[1, 0, 0])),
         ("a second readiness", frame(kinds::IDLE, b"")),
         ("a frame of the other program's protocol", frame(kinds::DONE_NEXT, b"")),
@@ -525,6 +530,11 @@ fn violations() -> Vec<(&'static str, Vec<u8>)> {
         ("a priority beyond the levels", frame(Kind(0x82), &[1, 0, 0, 0])),
         ("a task of no type", frame(Kind(0x80), &[1, 0, 99, 0])),
     ]
+}
+
+fn too_large_a_heartbeat() -> Vec<u8> {
+    let details = vec![0_u8; (64 << 10) + 1];
+    workfleet_wire::message::encode(&(1_u64, Some(details))).expect("bytes")
 }
 
 #[test]
@@ -564,6 +574,11 @@ fn reports_of_leases_that_do_not_stand_are_ignored() {
         payload.clear();
         workfleet_wire::message::encode_into(&vec![lease], &mut payload).expect("numbers");
         encode_frame(kinds::RETURNED, &payload, &mut bytes);
+        for details in [None, Some([1_u8].as_slice())] {
+            payload.clear();
+            workfleet_wire::message::encode_into(&(lease, details), &mut payload).expect("numbers");
+            encode_frame(kinds::HEARTBEAT, &payload, &mut bytes);
+        }
     }
     // So that this worker is found out.
     bytes.extend_from_slice(&encode_header(kinds::IDLE, 0));

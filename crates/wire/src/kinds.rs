@@ -50,6 +50,8 @@ pub const RETURNED: Kind = Kind(0x14);
 pub const FLUSH: Kind = Kind(0x15);
 /// Worker → manager, empty: the answer to a [`PING`].
 pub const PONG: Kind = Kind(0x16);
+/// Worker → manager, carries: an attempt has begun, or beats, with what it says by that.
+pub const HEARTBEAT: Kind = Kind(0x17);
 
 /// The kinds of the pool's own connection; those without a name are unknown, and kept for later versions.
 pub const POOL_KINDS: RangeInclusive<u8> = 0x00..=0x1f;
@@ -126,6 +128,7 @@ const TABLE: &[Row] = &[
     one(RETURNED, "RETURNED", Rule::Carries, Rule::Never),
     one(FLUSH, "FLUSH", Rule::Carries, Rule::Never),
     one(PONG, "PONG", Rule::Empty, Rule::Never),
+    one(HEARTBEAT, "HEARTBEAT", Rule::Carries, Rule::Never),
     service(STREAM_KINDS, "streams"),
     service(EVENT_KINDS, "events and heartbeats"),
     service(LOCK_KINDS, "locks"),

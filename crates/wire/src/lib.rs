@@ -54,6 +54,7 @@
 //! | `0x14` | [`RETURNED`](kinds::RETURNED) | carries | – | prefetched tasks given back |
 //! | `0x15` | [`FLUSH`](kinds::FLUSH) | carries | – | say when everything before this has been handled |
 //! | `0x16` | [`PONG`](kinds::PONG) | empty | – | the answer to a ping |
+//! | `0x17` | [`HEARTBEAT`](kinds::HEARTBEAT) | carries | – | an attempt has begun, or beats |
 //! | `0x20..=0x2f` | [streams](kinds::STREAM_KINDS) | either | either | a service's own |
 //! | `0x30..=0x3f` | [events and heartbeats](kinds::EVENT_KINDS) | either | either | a service's own |
 //! | `0x40..=0x4f` | [locks](kinds::LOCK_KINDS) | either | either | a service's own |

@@ -217,11 +217,12 @@ impl Pool {
             queued,
             inbox: self.shared.inbox.len(),
             workers: (seats.iter().enumerate())
-                .map(|(seat, (seated, in_flight))| WorkerStats {
+                .map(|(seat, look)| WorkerStats {
                     name: worker_name(seat),
-                    pid: seated.as_ref().and_then(|seated| seated.pid),
-                    ready: seated.is_some(),
-                    in_flight: *in_flight,
+                    pid: look.seated.as_ref().and_then(|seated| seated.pid),
+                    ready: look.seated.is_some(),
+                    in_flight: look.in_flight,
+                    silent_for: look.silent_for,
                 })
                 .collect(),
         })

@@ -26,7 +26,7 @@ pub struct CloseReport {
     /// Failures that nobody read, of tasks without a handle.
     pub failures: Vec<TaskFailure>,
     /// Tasks that ran in threads, which cannot be killed, and did not stop when they were told to. They ended as
-    /// cancelled; what they still do is lost. Always empty for worker processes.
+    /// cancelled, or by a missed [heartbeat](crate::TaskContext::heartbeat); what they still do is lost. Always empty for worker processes.
     pub abandoned: Vec<Abandoned>,
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) inbox_limit_bytes: usize,
     pub(crate) frame_limit_bytes: u64,
     pub(crate) limits: super::Limits,
+    pub(crate) heartbeat_grace: Duration,
     pub(crate) services: Vec<Arc<dyn Service>>,
 }
 
@@ -55,6 +56,7 @@ impl Settings {
                 session: Duration::from_secs(60),
                 exit: Duration::from_secs(10),
             },
+            heartbeat_grace: Duration::from_secs(10),
             services: Vec::new(),
         }
     }
@@ -99,6 +101,7 @@ impl Settings {
                 levels: self.priority_levels,
                 crash_limit,
                 silence_limit,
+                heartbeat_grace: self.heartbeat_grace,
                 appetite: Appetite { prefetch, concurrent: self.async_tasks },
                 tasks_per_worker: self.tasks_per_worker,
             },
@@ -230,6 +233,15 @@ macro_rules! settings_of_every_pool {
         /// How long cancelled tasks may take to end, and workers to exit, when the manager closes; 10 s by default.
         pub fn grace(mut self, grace: std::time::Duration) -> Self {
             self.settings.limits.exit = grace.min($crate::pool::settings::FOR_EVER);
+            self
+        }
+
+        /// How long a task that missed a [heartbeat](crate::TaskContext::heartbeat) may take to end, now that it is
+        /// cancelled; 10 s by default. Past that its worker process is killed, or its thread abandoned, and whatever
+        /// else runs there is run again elsewhere, uncharged. (What an abandoned thread runs goes on there as well, as far
+        /// as it does not heed its cancellation.)
+        pub fn heartbeat_grace(mut self, grace: std::time::Duration) -> Self {
+            self.settings.heartbeat_grace = grace.min($crate::pool::settings::FOR_EVER);
             self
         }
 

@@ -11,13 +11,16 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::Waker,
     time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, watch};
-use workfleet_heartbeat::remote::{self, Scope};
+use workfleet_heartbeat::{
+    Details,
+    remote::{self, Scope},
+};
 use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds, kinds::Direction};
 
 use super::{
@@ -29,19 +32,19 @@ use super::{
     worker_name,
 };
 use crate::{
-    failure::{DeathCertificate, Failed, FailureCause, FailureReport},
+    failure::{DeathCertificate, Failed, FailureCause, FailureReport, KillReason},
     handle::Slot,
     inbox::{Inbox, Item},
     manager::ScheduleErrorKind,
     message::EncodedMessage,
     protocol::{
-        self, Cancel, FailureFrame, MessageFrame, Recall, ResultFrame, ReturnedFrame, ScheduleFrame,
-        TaskFrame, Violation,
+        self, Cancel, FailureFrame, HeartbeatFrame, MessageFrame, Recall, ResultFrame, ReturnedFrame,
+        ScheduleFrame, TaskFrame, Violation,
     },
     registry::{Index, with_sources},
     run::Attempt,
     scheduler::{
-        Books, Class, Effect, Ended, Ending, Hunger, Lease, Limits, MemoryQueue, Pending, Scheduler,
+        Books, Class, Effect, Ended, Ending, Gone, Hunger, Lease, Limits, MemoryQueue, Pending, Scheduler,
     },
     service::{Peer, Service},
     task::{EncodedTask, ManagerId, Priority, TaskId},
@@ -54,9 +57,30 @@ struct Body {
     task_type: u32,
     /// Who waits for the outcome; nobody if it was scheduled.
     slot: Option<Arc<Slot>>,
-    /// Of workers that died while running it. Boxed twice: nearly every task has none, and millions may wait.
-    #[expect(clippy::box_collection, reason = "8 bytes in each waiting task instead of 24")]
-    deaths: Option<Box<Vec<DeathCertificate>>>,
+    /// Boxed: nearly every task has none, and millions may wait.
+    history: Option<Box<History>>,
+}
+
+// What a task takes while it waits, beside its payload, is a promise.
+const _: () = assert!(size_of::<Pending<Body>>() <= 72);
+
+/// What is known of a task's attempts.
+#[derive(Debug, Default)]
+struct History {
+    /// Of workers that died while running it.
+    deaths: Vec<DeathCertificate>,
+    /// What it said last.
+    last_heartbeat: Option<Details>,
+}
+
+impl Body {
+    fn new(task: EncodedTask, task_type: u32, slot: Option<Arc<Slot>>) -> Self {
+        Self { task, task_type, slot, history: None }
+    }
+
+    fn last_heartbeat(&self) -> Option<&Details> {
+        self.history.as_ref()?.last_heartbeat.as_ref()
+    }
 }
 
 /// What the manager's workers are to do.
@@ -81,10 +105,12 @@ pub(crate) struct Shared {
     pub(crate) mode: watch::Sender<Mode>,
     pub(crate) services: Services,
     /// Events are found by name among those of this pool.
-    pub(crate) names: Scope,
+    _names: Scope,
     pub(super) left: Mutex<Left>,
     /// The core's next deadline came nearer.
     pub(super) timer: Notify,
+    /// For what is done later.
+    own: Weak<Self>,
 }
 
 pub(crate) struct Services(pub(crate) Vec<Arc<dyn Service>>);
@@ -145,6 +171,8 @@ struct Core {
     orders: Vec<Order>,
     /// What is to be cancelled by whoever holds the lock, once that is free; empty between turns.
     cancels: Vec<(Arc<dyn Line>, Cancel)>,
+    /// With whom to catch up then, to judge the attempt under that lease; empty between turns.
+    doubts: Vec<(Arc<dyn Line>, usize, Lease)>,
     /// When the timer will next look; none: not before it is told.
     armed: Option<Instant>,
 }
@@ -156,6 +184,13 @@ pub(crate) struct Seated {
     pub(crate) name: Arc<str>,
     /// None for a thread.
     pub(crate) pid: Option<u32>,
+}
+
+/// A seat, as whoever looks sees it.
+pub(crate) struct Look {
+    pub(crate) seated: Option<Seated>,
+    pub(crate) in_flight: usize,
+    pub(crate) silent_for: Option<Duration>,
 }
 
 /// What must be told to others once the core's lock is free.
@@ -182,9 +217,9 @@ pub(crate) struct Setup {
 }
 
 impl Shared {
-    pub(crate) fn new(setup: Setup) -> Self {
+    pub(crate) fn new(setup: Setup) -> Arc<Self> {
         let Setup { id, index, limits, frame_limit_bytes, .. } = setup;
-        Self {
+        Arc::new_cyclic(|own| Self {
             id,
             levels: limits.levels,
             frame_limit_bytes,
@@ -198,15 +233,17 @@ impl Shared {
                 touched: Vec::new(),
                 orders: Vec::new(),
                 cancels: Vec::new(),
+                doubts: Vec::new(),
                 armed: None,
             }),
             inbox: Inbox::new(setup.inbox_limit_bytes),
             mode: watch::Sender::new(Mode::Running),
             services: Services(setup.services),
-            names: remote::open_scope(id.to_bits()),
+            _names: remote::open_scope(id.to_bits()),
             left: Mutex::new(Left::new(setup.return_limit)),
             timer: Notify::new(),
-        }
+            own: Weak::clone(own),
+        })
     }
 
     /// Takes a task from outside.
@@ -220,7 +257,7 @@ impl Shared {
             Ok(checked) => checked,
             Err(kind) => return Err((task, kind)),
         };
-        let body = Body { task, task_type, slot, deaths: None };
+        let body = Body::new(task, task_type, slot);
         let order = Order::Schedule { priority: priority.0, class, body };
         match self.intake.push_new(order, || self.inbox.task_added()) {
             Ok(pushed) => {
@@ -268,7 +305,7 @@ impl Shared {
                 None => return Err((task, ScheduleErrorKind::AttemptEnded)),
                 Some((parent, _)) => parent.children,
             };
-            let body = Body { task, task_type, slot: None, deaths: None };
+            let body = Body::new(task, task_type, None);
             core.add_child(self, seat, lease, index, priority.0, class, body);
             Ok(())
         })
@@ -287,13 +324,15 @@ impl Shared {
     }
 
     /// A worker thread has ended, or is left alone with what it still runs.
-    pub(crate) fn thread_gone(&self, seat: usize, running: &[u64]) {
+    pub(crate) fn thread_gone(&self, seat: usize, running: &[u64], gone: Gone) {
         self.turn(|core, _| {
             core.seats[seat] = None;
             let running: Vec<Lease> = running.iter().map(|&lease| Lease::from_bits(lease)).collect();
             let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
             for &lease in &running {
-                if let Some((task, _)) = core.scheduler.leased(seat, lease) {
+                // What was not late itself is tried again.
+                let ends = gone == Gone::Died || core.scheduler.has_missed(seat, lease);
+                if let Some((task, _)) = core.scheduler.leased(seat, lease).filter(|_| ends) {
                     left.abandoned.push(Abandoned {
                         worker: worker_name(seat),
                         task: TaskId::new(self.id, task.sequence),
@@ -302,8 +341,36 @@ impl Shared {
                 }
             }
             drop(left);
-            core.scheduler.worker_gone(seat, &running, |_| ());
+            core.scheduler.worker_gone(seat, &running, gone, |_| ());
         });
+    }
+
+    /// An attempt that runs in this process has begun, or beats. Cheap: nothing follows from it but, at first, an earlier
+    /// deadline.
+    pub(crate) fn heartbeat(&self, seat: usize, lease: u64, details: Option<Details>) {
+        let now = Instant::now();
+        let mut core = self.lock_core();
+        core.heartbeat(&self.index, now, seat, lease, details);
+        let nearer = core.arm();
+        drop(core);
+        if nearer {
+            self.timer.notify_one();
+        }
+    }
+
+    /// What the task of this number said last; none if it has ended.
+    pub(crate) fn last_heartbeat(&self, sequence: u64) -> Option<Details> {
+        self.turn(|core, _| core.scheduler.find(sequence)?.body.last_heartbeat().cloned())
+    }
+
+    /// Everything that a worker had sent was handled: whether an attempt of its is late shows now.
+    fn judge(&self, seat: usize, lease: Lease) {
+        self.turn(|core, _| core.scheduler.judge(Instant::now(), seat, lease));
+    }
+
+    /// Whether the worker still has an attempt that it has to be killed for; if so, the heartbeat timeout of that.
+    pub(crate) fn overdue(&self, seat: usize) -> Option<Duration> {
+        self.lock_core().scheduler.overdue(seat)
     }
 
     /// An attempt that ran in this process has ended.
@@ -395,9 +462,13 @@ impl Shared {
             core.seats[seat] = None;
             let mut certificate = certificate;
             let running: Vec<Lease> = running.iter().map(|&lease| Lease::from_bits(lease)).collect();
-            let had = core.scheduler.worker_gone(seat, &running, |task| {
-                certificate.charged = Some(TaskId::new(self.id, task.sequence));
-                task.body.deaths.get_or_insert_default().push(certificate.clone());
+            let gone = match certificate.killed_because {
+                Some(KillReason::HeartbeatMissed(_)) => Gone::Overdue,
+                _ => Gone::Died,
+            };
+            let had = core.scheduler.worker_gone(seat, &running, gone, |task| {
+                certificate.charged.get_or_insert(TaskId::new(self.id, task.sequence));
+                task.body.history.get_or_insert_default().deaths.push(certificate.clone());
             });
             let life = match (running.is_empty(), had) {
                 (false, _) => Life::Ran,
@@ -437,7 +508,7 @@ impl Shared {
             core.scheduler.halt();
             for seat in 0..core.seats.len() {
                 core.seats[seat] = None;
-                core.scheduler.worker_gone(seat, &[], |_| ());
+                core.scheduler.worker_gone(seat, &[], Gone::Died, |_| ());
             }
         });
     }
@@ -448,11 +519,15 @@ impl Shared {
     }
 
     /// What the books, the queue and the seats say, all at one time.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(Books, usize, &[(Option<Seated>, usize)]) -> R) -> R {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(Books, usize, &[Look]) -> R) -> R {
         self.turn(|core, _| {
-            let seats: Vec<_> = (0..core.seats.len())
-                .map(|seat| (core.seats[seat].clone(), core.scheduler.in_flight(seat)))
-                .collect();
+            let now = Instant::now();
+            let look_at = |seat: usize| Look {
+                seated: core.seats[seat].clone(),
+                in_flight: core.scheduler.in_flight(seat),
+                silent_for: core.scheduler.silent_since(seat).map(|at| now.saturating_duration_since(at)),
+            };
+            let seats: Vec<_> = (0..core.seats.len()).map(look_at).collect();
             look(core.scheduler.books(), core.scheduler.queued(), &seats)
         })
     }
@@ -483,9 +558,18 @@ impl Shared {
         core.flush();
         let nearer = core.arm();
         let cancels = std::mem::take(&mut core.cancels);
+        let doubts = std::mem::take(&mut core.doubts);
         drop(core);
         for (line, cancel) in cancels {
             line.cancel(&cancel);
+        }
+        for (line, seat, lease) in doubts {
+            let own = Weak::clone(&self.own);
+            line.catch_up(Box::new(move || {
+                if let Some(shared) = own.upgrade() {
+                    shared.judge(seat, lease);
+                }
+            }));
         }
         if nearer {
             self.timer.notify_one();
@@ -533,6 +617,7 @@ impl Core {
                 task_type: task.body.task_type,
                 priority: task.priority,
                 wants_output: task.body.slot.is_some(),
+                last_heartbeat: task.body.last_heartbeat().cloned(),
                 payload: &task.body.task.payload,
             };
             seated.line.dispatch(&frame);
@@ -548,6 +633,12 @@ impl Core {
                 Effect::Cancel { seat, lease } => self.cancel(seat, Cancel::Lease(lease.to_bits())),
                 Effect::Ping { seat } => self.tell(seat, |line| line.ping()),
                 Effect::Kill { seat } => self.tell(seat, |line| line.give_up()),
+                Effect::CatchUp { seat, lease } => {
+                    if let Some(seated) = &self.seats[seat] {
+                        self.doubts.push((Arc::clone(&seated.line), seat, lease));
+                    }
+                }
+                Effect::Overdue { seat } => self.tell(seat, |line| line.overdue()),
                 Effect::Retire { seat } => self.tell(seat, |line| line.retire()),
                 Effect::Ended { task, ending, attempt } => {
                     deliveries.ended(shared, task, ending, attempt, &self.last_start_failure);
@@ -580,6 +671,7 @@ impl Core {
     ) -> Result<(), Violation> {
         let FrameRef { kind, payload } = frame;
         protocol::check(kind, Direction::ToManager, payload)?;
+        protocol::check_len(kind, payload, shared.frame_limit_bytes)?;
         match kind {
             kinds::RESULT => {
                 let result: ResultFrame<'_> = protocol::decode(kind, payload)?;
@@ -589,6 +681,9 @@ impl Core {
             kinds::FAILURE => {
                 let failure: FailureFrame = protocol::decode(kind, payload)?;
                 let took = Duration::from_nanos(failure.took_ns);
+                if failure.last_heartbeat.is_some() {
+                    self.heartbeat(&shared.index, now, seat, failure.lease, failure.last_heartbeat);
+                }
                 self.ended(shared, now, seat, failure.lease, took, Err(failure.failed), deliveries);
             }
             kinds::MESSAGE => {
@@ -619,6 +714,11 @@ impl Core {
                 self.tell(seat, |line| line.flushed(id));
             }
             kinds::PONG => {}
+            kinds::HEARTBEAT => {
+                let beat: HeartbeatFrame<'_> = protocol::decode(kind, payload)?;
+                let details = beat.details.map(|bytes| protocol::details(kind, bytes)).transpose()?;
+                self.heartbeat(&shared.index, now, seat, beat.lease, details);
+            }
             _ => match kind.schedule_priority() {
                 Some(priority) => self.schedule_child(shared, seat, kind, priority, payload)?,
                 None if crate::service::SERVICE_KINDS.contains(&kind.0) => {
@@ -628,6 +728,17 @@ impl Core {
             },
         }
         Ok(())
+    }
+
+    /// An attempt has begun, or beats. One that has ended, or that is late, changes nothing by that.
+    fn heartbeat(&mut self, index: &Index, now: Instant, seat: usize, lease: u64, details: Option<Details>) {
+        let lease = Lease::from_bits(lease);
+        let Some((task, _)) = self.scheduler.leased(seat, lease) else { return };
+        let timeout = index.heartbeat_timeout(task.body.task_type);
+        let task = self.scheduler.heartbeat(now, seat, lease, timeout);
+        if let (Some(task), Some(details)) = (task, details) {
+            task.body.history.get_or_insert_default().last_heartbeat = Some(details);
+        }
     }
 
     fn schedule_child(
@@ -653,7 +764,7 @@ impl Core {
             return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
         }
         let task = EncodedTask { spec, payload: child.payload.into() };
-        let body = Body { task, task_type: child.task_type, slot: None, deaths: None };
+        let body = Body::new(task, child.task_type, None);
         let class = shared.index.class(child.task_type);
         self.add_child(shared, seat, child.lease, child.index, priority, class, body);
         Ok(())
@@ -763,7 +874,12 @@ impl Deliveries {
         attempt: u32,
         last_start_failure: &str,
     ) {
+        let mut worker = None;
         let cause = match ending {
+            Ending::HeartbeatMissed { seat, timeout } => {
+                worker = Some(worker_name(seat));
+                FailureCause::HeartbeatTimeout { timeout }
+            }
             Ending::Cancelled => FailureCause::Cancelled,
             Ending::Crashed => FailureCause::WorkerDied,
             Ending::Returned => FailureCause::NeverStarted { reason: "the manager closed".into() },
@@ -779,7 +895,7 @@ impl Deliveries {
                 return;
             }
         }
-        self.failed(shared, task, attempt, None, Failed { cause, links: Vec::new() });
+        self.failed(shared, task, attempt, worker, Failed { cause, links: Vec::new() });
     }
 
     fn failed(
@@ -790,8 +906,8 @@ impl Deliveries {
         worker: Option<String>,
         failed: Failed,
     ) {
-        let Body { task: encoded, slot, deaths, .. } = task.body;
-        let deaths = deaths.map(|deaths| *deaths).unwrap_or_default();
+        let Body { task: encoded, slot, history, .. } = task.body;
+        let History { deaths, last_heartbeat } = history.map(|history| *history).unwrap_or_default();
         let report = FailureReport {
             task: TaskId::new(shared.id, task.sequence),
             name: encoded.name().into(),
@@ -801,6 +917,7 @@ impl Deliveries {
             cause: failed.cause,
             links: failed.links,
             deaths,
+            last_heartbeat,
         };
         self.ended += 1;
         self.failures.push((slot, encoded, report));

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::sync::Semaphore;
+use workfleet_heartbeat::cores::ThrottleLimits;
 
 use super::{ProcessManager, logs::Logs, seat::Plan, spawn::Program};
 use crate::{
@@ -35,6 +36,7 @@ pub struct ProcessManagerBuilder {
     log_directory: Option<PathBuf>,
     crash_limit: u16,
     silence_limit: Duration,
+    throttle: ThrottleLimits,
     program: Program,
 }
 
@@ -45,6 +47,7 @@ impl ProcessManagerBuilder {
             log_directory: None,
             crash_limit: 3,
             silence_limit: Duration::from_secs(30),
+            throttle: ThrottleLimits::default(),
             program: Program::default(),
         }
     }
@@ -70,6 +73,22 @@ impl ProcessManagerBuilder {
     /// that the kernel holds, is silent.
     pub fn silence_limit(mut self, limit: Duration) -> Self {
         self.silence_limit = limit;
+        self
+    }
+
+    /// The longest time between two [heartbeats](crate::TaskContext::heartbeat) of a task that go out, if it has something to
+    /// say; 60 s by default, the same as in Temporal. With a [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT), it is four fifths
+    /// of that at most.
+    #[doc(alias = "max_heartbeat_throttle_interval")]
+    pub fn max_heartbeat_throttle(mut self, interval: Duration) -> Self {
+        self.throttle.most = interval.min(FOR_EVER);
+        self
+    }
+
+    /// The same for tasks without a timeout; 30 s by default, the same as in Temporal.
+    #[doc(alias = "default_heartbeat_throttle_interval")]
+    pub fn default_heartbeat_throttle(mut self, interval: Duration) -> Self {
+        self.throttle.without_timeout = interval.min(FOR_EVER);
         self
     }
 
@@ -107,8 +126,8 @@ impl ProcessManagerBuilder {
         ])?;
         self.fix_paths()?;
         self.settings.services.push(Arc::new(Events::default()));
-        let Self { settings, log_directory, crash_limit, silence_limit, program } = self;
-        let shared = Arc::new(Shared::new(settings.setup(crash_limit, Some(silence_limit), true)));
+        let Self { settings, log_directory, crash_limit, silence_limit, throttle, program } = self;
+        let shared = Shared::new(settings.setup(crash_limit, Some(silence_limit), true));
         if let Some(directory) = &log_directory {
             fs::create_dir_all(directory).map_err(StartError::LogDirectory)?;
         }
@@ -122,6 +141,7 @@ impl ProcessManagerBuilder {
             async_tasks: settings.async_tasks,
             limits: settings.limits,
             silence_limit,
+            throttle,
             logs,
             first_tries: report_first_try,
             incarnations: AtomicU64::new(1),

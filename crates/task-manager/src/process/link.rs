@@ -39,6 +39,8 @@ pub(super) struct Link {
     pub(super) silent: Notify,
     /// The worker is to go.
     pub(super) retired: Notify,
+    /// A task has missed a heartbeat and has not ended within the grace.
+    pub(super) overdue: Notify,
     catch_ups: Mutex<CatchUps>,
     /// Somebody asked to catch up.
     pub(super) behind: Notify,
@@ -71,6 +73,7 @@ impl Link {
             blocked: Notify::new(),
             silent: Notify::new(),
             retired: Notify::new(),
+            overdue: Notify::new(),
             catch_ups: Mutex::default(),
             behind: Notify::new(),
         }
@@ -161,7 +164,7 @@ const WAITING_LIMIT_BYTES: u64 = 16 << 20;
 
 impl Line for Link {
     fn dispatch(&self, task: &TaskFrame<'_>) {
-        self.push(|out| protocol::push(kinds::TASK, &Next::Task(*task), out));
+        self.push(|out| protocol::push(kinds::TASK, &Next::Task(task.clone()), out));
     }
 
     fn recall(&self, recall: &Recall) {
@@ -190,6 +193,10 @@ impl Line for Link {
 
     fn give_up(&self) {
         self.silent.notify_one();
+    }
+
+    fn overdue(&self) {
+        self.overdue.notify_one();
     }
 
     fn retire(&self) {

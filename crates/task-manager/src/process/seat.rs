@@ -17,6 +17,7 @@ use tokio::{
     sync::{Semaphore, oneshot, watch::Receiver},
     time::{Instant, sleep_until, timeout, timeout_at},
 };
+use workfleet_heartbeat::cores::ThrottleLimits;
 use workfleet_wire::{Decoder, FrameRef, kinds};
 
 use super::{
@@ -54,6 +55,7 @@ pub(super) struct Plan {
     pub(super) async_tasks: u32,
     pub(super) limits: Limits,
     pub(super) silence_limit: Duration,
+    pub(super) throttle: ThrottleLimits,
     pub(super) logs: Logs,
     /// Each first try of a seat reports here.
     pub(super) first_tries: Sender<Result<(), StartFailure>>,
@@ -105,6 +107,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
         priority_levels: shared.levels,
         frame_limit_bytes: shared.frame_limit_bytes,
         async_tasks: plan.async_tasks,
+        throttle: plan.throttle.into(),
     };
     let mut greeting = Vec::new();
     protocol::push_greeting(kinds::WELCOME, protocol::VERSION, &welcome, &mut greeting)
@@ -284,9 +287,7 @@ async fn receive(connection: &Watched, decoder: &mut Decoder) -> bool {
 
 /// Also where the manager's thread has failed: who waits to catch up must not wait for ever.
 impl Drop for Worker {
-    fn drop(&mut self) {
-        self.link.all_caught_up();
-    }
+    fn drop(&mut self) {}
 }
 
 impl Worker {
@@ -350,6 +351,15 @@ impl Worker {
                     }
                     if shared.is_silent(seat) {
                         return Some(KillReason::Silent(plan.silence_limit));
+                    }
+                }
+                () = link.overdue.notified() => {
+                    // It may just have ended.
+                    if let Err(violation) = self.catch_up(shared, seat) {
+                        return Some(self.violated(&violation));
+                    }
+                    if let Some(timeout) = shared.overdue(seat) {
+                        return Some(KillReason::HeartbeatMissed(timeout));
                     }
                 }
                 () = sleep_until(exit_deadline.unwrap_or_else(Instant::now)), if exit_deadline.is_some() => {
@@ -417,6 +427,8 @@ impl Worker {
         for service in &shared.services.0 {
             guarded(|| service.on_worker_gone(self.peer.incarnation()));
         }
+        // What it had in hand is on its way to others: nobody judges that for its silence.
+        self.link.all_caught_up();
         let expected = *shared.mode.borrow() != Mode::Running
             && matches!(certificate.status, ExitStatus::Exited(0) | ExitStatus::Signaled(libc::SIGKILL));
         if !expected {

@@ -4,11 +4,13 @@
 use std::any::{Any, TypeId};
 
 use tokio_util::sync::CancellationToken;
+use workfleet_heartbeat::Details;
 use workfleet_wire::Kind;
 
 use super::Attempt;
 use crate::{
     extension::Extensions,
+    heartbeat::HeartbeatError,
     manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
     registry::Entry,
@@ -34,8 +36,10 @@ pub(crate) trait Host: Send + Sync {
     ) -> Result<(), (EncodedTask, ScheduleErrorKind)>;
     /// Sends a message of an attempt.
     fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError>;
-    /// Returns when the manager has everything that was sent before.
-    fn flush(&self) -> Result<(), SendError>;
+    /// An attempt beats.
+    fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), HeartbeatError>;
+    /// Returns when the manager has everything that was sent before, also what was held back of an attempt's heartbeats.
+    fn flush(&self, attempt: Attempt) -> Result<(), SendError>;
     fn extensions(&self) -> &Extensions;
     /// Sends a service's frame.
     fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;

@@ -16,17 +16,19 @@
 use std::{
     collections::VecDeque,
     sync::{
-        PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
+use workfleet_heartbeat::Details;
 
-use super::{Attempt, running::Running};
+use super::{Attempt, host::Host, running::Running};
 use crate::{
+    context::TaskContext,
     failure::FailureCause,
     protocol::TaskFrame,
     registry::Entry,
@@ -44,6 +46,10 @@ pub(crate) struct Queued {
     pub(crate) concurrent: bool,
     /// It was asked back before it began: for a worker that is a thread, which finds it here.
     pub(crate) revoked: bool,
+    /// How long it may be silent.
+    pub(crate) heartbeat_timeout: Option<Duration>,
+    /// What the attempts before it said last.
+    pub(crate) last_heartbeat: Option<Details>,
     pub(crate) payload: Box<[u8]>,
 }
 
@@ -58,8 +64,15 @@ impl Queued {
             wants_output: frame.wants_output,
             concurrent: together && entry.is_some_and(Entry::is_async),
             revoked: false,
+            heartbeat_timeout: entry.and_then(|entry| (entry.spec)().heartbeat_timeout),
+            last_heartbeat: frame.last_heartbeat.clone(),
             payload: frame.payload.into(),
         }
+    }
+
+    /// The surroundings of its attempt.
+    pub(crate) fn context(&self, host: Arc<dyn Host>) -> TaskContext {
+        TaskContext::new(host, self.attempt, self.last_heartbeat.clone())
     }
 
     pub(crate) fn lease(&self) -> u64 {
@@ -376,6 +389,8 @@ mod tests {
             wants_output: false,
             concurrent: false,
             revoked: false,
+            heartbeat_timeout: None,
+            last_heartbeat: None,
             payload: Box::default(),
         }
     }
@@ -558,6 +573,8 @@ mod models {
             wants_output: false,
             concurrent: false,
             revoked: false,
+            heartbeat_timeout: None,
+            last_heartbeat: None,
             payload: Box::default(),
         }
     }

@@ -8,16 +8,19 @@
 //! Invariants:
 //! - The books balance after every call: scheduled = done + failed + cancelled + returned + pending.
 //! - A task ends exactly once. What an attempt reports after its lease ended is ignored: the lease's fence is stale.
-//! - Only the attempt that ran when its worker died is charged with the death.
+//! - Only the attempt that ran when its worker died is charged with the death, or, where the worker was killed for them,
+//!   those that missed a heartbeat.
+//! - An attempt that has missed a heartbeat has failed by that, however it ends, and its task ends when it does.
 //! - Nothing iterates in hash order: one sequence of calls gives one sequence of effects.
 
 mod load;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -25,6 +28,7 @@ pub(crate) use load::{Appetite, Hunger};
 use load::{Estimates, Load};
 use queue::Lane;
 pub(crate) use queue::{Class, MemoryQueue, Pending, TaskQueue};
+use watch::{Due, Watch};
 
 /// A worker that has not reported an ending for this long, while tasks wait behind the one it runs, gives them back.
 const STALL_LIMIT: Duration = Duration::from_millis(5);
@@ -78,6 +82,8 @@ pub(crate) enum Ending {
     Returned,
     /// No worker could be started.
     NeverStarted,
+    /// The attempt that ran on this seat has not beaten for so long.
+    HeartbeatMissed { seat: usize, timeout: Duration },
 }
 
 /// What the driver has to do.
@@ -92,6 +98,10 @@ pub(crate) enum Effect<B> {
     Ping { seat: usize },
     /// Kill the worker: nothing was heard of it for the silence limit.
     Kill { seat: usize },
+    /// Handle whatever the worker has sent, then have the attempt [judged](Scheduler::judge): it does not beat.
+    CatchUp { seat: usize, lease: Lease },
+    /// Kill the worker: an attempt has missed a heartbeat, was cancelled for that, and has not ended within the grace.
+    Overdue { seat: usize },
     /// Let the worker go: it has had its share of tasks, and has none in hand.
     Retire { seat: usize },
     /// Tell whoever waits for this task.
@@ -102,8 +112,9 @@ impl<B> Effect<B> {
     /// The worker that it is meant for.
     fn seat(&self) -> Option<usize> {
         match *self {
-            Self::Recall { seat, .. } | Self::Cancel { seat, .. } => Some(seat),
-            Self::Ping { seat } | Self::Kill { seat } | Self::Retire { seat } => Some(seat),
+            Self::Recall { seat, .. } | Self::Cancel { seat, .. } | Self::CatchUp { seat, .. } => Some(seat),
+            Self::Ping { seat } | Self::Kill { seat } | Self::Overdue { seat } => Some(seat),
+            Self::Retire { seat } => Some(seat),
             Self::Ended { .. } => None,
         }
     }
@@ -135,6 +146,8 @@ pub(crate) struct Limits {
     pub(crate) crash_limit: u16,
     /// A worker with tasks in hand that is not heard of for this long is killed. None: it is always heard.
     pub(crate) silence_limit: Option<Duration>,
+    /// How long an attempt that missed a heartbeat may take to end before its worker is killed.
+    pub(crate) heartbeat_grace: Duration,
     pub(crate) appetite: Appetite,
     /// A worker that was given so many tasks, and has ended them, is replaced.
     pub(crate) tasks_per_worker: u64,
@@ -149,6 +162,24 @@ struct InFlight<B> {
     position: u32,
     cost_ns: u64,
     cancel_requested: bool,
+    /// Of an attempt that has to beat, and has begun. Boxed: most have none.
+    watch: Option<Box<Watch>>,
+}
+
+impl<B> InFlight<B> {
+    /// The timeout, if the attempt has not beaten for that long.
+    fn missed(&self) -> Option<Duration> {
+        self.watch.as_ref()?.missed()
+    }
+}
+
+/// A worker's end, as far as it tells who is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// It died, or was ended for what it did or did not do itself.
+    Died,
+    /// It was ended for an attempt that had missed a heartbeat and did not end.
+    Overdue,
 }
 
 /// One place for a worker.
@@ -164,6 +195,8 @@ struct Seat {
     heard_at: Option<Instant>,
     /// A ping is unanswered.
     pinged: bool,
+    /// When something was last heard before that ping.
+    silent_since: Option<Instant>,
     /// How many recalls are unanswered; each was more urgent than those before, so there are no more than levels.
     recalls: u32,
     /// Nothing that they bring back is more urgent than this.
@@ -241,6 +274,8 @@ pub(crate) struct Scheduler<B, Q = MemoryQueue<B>> {
     filling: Option<(usize, usize)>,
     /// The seat that gets nothing until it is empty and runs the suspect that waits.
     reserved: Option<usize>,
+    /// When to look after which slot whose attempt has to beat. One that beats is looked after once in its timeout.
+    alarms: BTreeSet<(Instant, u32)>,
 }
 
 impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
@@ -252,6 +287,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             progress_at: None,
             heard_at: None,
             pinged: false,
+            silent_since: None,
             recalls: 0,
             recalled_from: 0,
             least_urgent: 0,
@@ -273,6 +309,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             effects: VecDeque::new(),
             filling: None,
             reserved: None,
+            alarms: BTreeSet::new(),
         }
     }
 
@@ -297,6 +334,17 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             .then_some((&flight.task, attempt_number(&flight.task)))
     }
 
+    /// The task of this number, if it has not ended.
+    pub(crate) fn find(&self, sequence: u64) -> Option<&Pending<B>> {
+        let flying = self.flights.iter().flatten().map(|flight| &flight.task);
+        flying.into_iter().find(|task| task.sequence == sequence).or_else(|| self.queue.find(sequence))
+    }
+
+    /// Since when nothing was heard of the worker, if it owes the answer to a ping.
+    pub(crate) fn silent_since(&self, seat: usize) -> Option<Instant> {
+        self.seats[seat].silent_since
+    }
+
     /// What some worker should get, or make way for, at once rather than with the next batch.
     pub(crate) fn hunger(&self) -> Hunger {
         if self.phase == Phase::Halting || self.paused {
@@ -312,7 +360,16 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.books.scheduled += 1;
-        let task = Pending { sequence, priority, class, suspect: false, crashes: 0, children: 0, body };
+        let task = Pending {
+            sequence,
+            priority,
+            class,
+            suspect: false,
+            crashes: 0,
+            interruptions: 0,
+            children: 0,
+            body,
+        };
         match self.phase {
             Phase::Open => self.queue.enqueue(task),
             Phase::Halting => self.end(task, Ending::Returned, 0),
@@ -366,24 +423,28 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         seat.load.stalled = false;
         seat.recalls = 0;
         seat.pinged = false;
+        seat.silent_since = None;
         seat.heard_at = Some(now);
         seat.progress_at = None;
     }
 
     /// The worker on `seat` is gone. If one of the attempts that it was `running` has not reported its end, that
     /// attempt is charged: `mark` may note so in its body. If several have not, any of them may have been the cause:
-    /// none is charged, and each is a suspect from now on. Everything else that the worker had in hand goes back as it
+    /// none is charged, and each is a suspect from now on. If it was ended for those that had missed a heartbeat, they
+    /// are charged, and nobody else is or is suspected. Everything else that the worker had in hand goes back as it
     /// was. Returns how many went back or ended.
     pub(crate) fn worker_gone(
         &mut self,
         seat: usize,
         running: &[Lease],
-        mark: impl FnOnce(&mut Pending<B>),
+        gone: Gone,
+        mut mark: impl FnMut(&mut Pending<B>),
     ) -> usize {
         let unended = running.iter().filter(|lease| self.leased(seat, **lease).is_some()).count();
         self.seats[seat].open = false;
         self.seats[seat].recalls = 0;
         self.seats[seat].alone = false;
+        self.seats[seat].silent_since = None;
         self.reserved = self.reserved.filter(|&reserved| reserved != seat);
         self.filling = None;
         // What was meant for this worker must not reach its successor.
@@ -391,19 +452,29 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         let mut slots = std::mem::take(&mut self.seats[seat].slots);
         slots.sort_unstable_by_key(|&slot| self.flights[slot as usize].as_ref().map(|f| f.task.sequence));
         let count = slots.len();
-        let mut mark = Some(mark);
         for slot in slots {
             let Some(mut flight) = self.take_slot(slot) else { continue };
             self.seats[seat].load.remove(flight.task.class, flight.task.priority, flight.cost_ns);
             let ran = running.contains(&Lease { slot, fence: flight.fence });
-            let charged = ran && unended == 1;
+            let missed = flight.missed();
+            let charged = match gone {
+                Gone::Died => ran && unended == 1,
+                Gone::Overdue => missed.is_some(),
+            };
+            if charged {
+                mark(&mut flight.task);
+            }
+            if let Some(timeout) = missed {
+                self.end_missed(flight.task, seat, timeout);
+                continue;
+            }
             if charged {
                 flight.task.crashes += 1;
-                if let Some(mark) = mark.take() {
-                    mark(&mut flight.task);
-                }
             } else if ran {
-                flight.task.suspect = true;
+                match gone {
+                    Gone::Died => flight.task.suspect = true,
+                    Gone::Overdue => flight.task.interruptions = flight.task.interruptions.saturating_add(1),
+                }
             }
             let attempts = attempts_begun(&flight.task);
             match self.phase {
@@ -418,7 +489,8 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         count
     }
 
-    /// The attempt under `lease` ended with an output. `None` if the lease is stale.
+    /// The attempt under `lease` ended with an output. `None` if the lease is stale, or the attempt has missed a heartbeat:
+    /// it has failed by that.
     pub(crate) fn done(
         &mut self,
         now: Instant,
@@ -432,7 +504,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
     }
 
     /// The attempt under `lease` ended without an output; if that is the answer to a cancellation, it counts as
-    /// cancelled. `None` if the lease is stale.
+    /// cancelled. `None` as for [`done`](Self::done).
     pub(crate) fn failed(
         &mut self,
         now: Instant,
@@ -452,10 +524,15 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
 
     fn end_attempt(&mut self, now: Instant, seat: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
         let flight = self.take_flight(seat, lease)?;
+        let missed = flight.missed();
         let task = flight.task;
         self.estimates.learn(task.class, took);
         self.seats[seat].load.stalled = false;
         self.seats[seat].progress_at = Some(now);
+        if let Some(timeout) = missed {
+            self.end_missed(task, seat, timeout);
+            return None;
+        }
         self.queue.complete(task.sequence);
         let attempt = attempt_number(&task);
         Some(Ended { task, attempt })
@@ -470,7 +547,10 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         self.seats[seat].tasks_left += 1;
         let Some(flight) = self.take_flight(seat, lease) else { return false };
         let attempts = attempts_begun(&flight.task);
-        if flight.cancel_requested {
+        if let Some(timeout) = flight.missed() {
+            // It had begun: a worker that says otherwise does not know what it does.
+            self.end_missed(flight.task, seat, timeout);
+        } else if flight.cancel_requested {
             self.end(flight.task, Ending::Cancelled, attempts);
         } else if self.phase == Phase::Halting {
             self.end(flight.task, Ending::Returned, attempts);
@@ -490,6 +570,54 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
     pub(crate) fn heard(&mut self, now: Instant, seat: usize) {
         self.seats[seat].heard_at = Some(now);
         self.seats[seat].pinged = false;
+        self.seats[seat].silent_since = None;
+    }
+
+    /// A beat of the attempt under `lease` has come, or it has begun. With a timeout, it is watched from now on. Its task,
+    /// to keep what the beat says; `None` if the lease is stale, or the beat too late to change anything.
+    pub(crate) fn heartbeat(
+        &mut self,
+        now: Instant,
+        seat: usize,
+        lease: Lease,
+        timeout: Option<Duration>,
+    ) -> Option<&mut Pending<B>> {
+        let flight = in_flight(&mut self.flights, seat, lease)?;
+        let watch = match (&mut flight.watch, timeout) {
+            (Some(watch), _) => watch.heard(now).then_some(watch)?,
+            (unwatched, Some(timeout)) => unwatched.insert(Box::new(Watch::new(now, timeout))),
+            (None, None) => return Some(&mut flight.task),
+        };
+        set_alarm(&mut self.alarms, lease.slot, watch);
+        Some(&mut flight.task)
+    }
+
+    /// Everything that the worker had sent was handled: if the attempt has not beaten, it has missed, and is cancelled. It
+    /// is told once it has ended; past the grace its worker is to be killed.
+    pub(crate) fn judge(&mut self, now: Instant, seat: usize, lease: Lease) {
+        let Some(flight) = in_flight(&mut self.flights, seat, lease) else { return };
+        let Some(watch) = &mut flight.watch else { return };
+        if !watch.judge(now, self.limits.heartbeat_grace) {
+            return;
+        }
+        set_alarm(&mut self.alarms, lease.slot, watch);
+        if !std::mem::replace(&mut flight.cancel_requested, true) {
+            self.effects.push_back(Effect::Cancel { seat, lease });
+        }
+    }
+
+    /// Whether the attempt under `lease` has missed a heartbeat, and has not ended.
+    pub(crate) fn has_missed(&self, seat: usize, lease: Lease) -> bool {
+        let flight = self.flights.get(lease.slot as usize).and_then(Option::as_ref);
+        flight
+            .filter(|flight| flight.fence == lease.fence && flight.seat as usize == seat)
+            .is_some_and(|flight| flight.missed().is_some())
+    }
+
+    /// Whether the worker still has an attempt that it has to be killed for; if so, the timeout that was missed.
+    pub(crate) fn overdue(&self, seat: usize) -> Option<Duration> {
+        let watches = |&slot: &u32| self.flights[slot as usize].as_ref()?.watch.as_ref()?.overdue();
+        self.seats[seat].slots.iter().find_map(watches)
     }
 
     /// Whether the worker was to be killed for its silence, and nothing was heard of it since.
@@ -555,6 +683,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             position,
             cost_ns,
             cancel_requested: false,
+            watch: None,
         });
         Some(Dispatch { seat, lease: Lease { slot, fence }, attempt, task: &flight.task })
     }
@@ -676,7 +805,8 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if ever.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.seats.iter().filter_map(|seat| self.deadline(seat)).min()
+        let alarm = self.alarms.first().map(|&(at, _)| at);
+        self.seats.iter().filter_map(|seat| self.deadline(seat)).chain(alarm).min()
     }
 
     fn deadline(&self, seat: &Seat) -> Option<Instant> {
@@ -691,8 +821,9 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         silent.into_iter().chain(stalled).min()
     }
 
-    /// Time has passed: workers may have stalled or fallen silent.
+    /// Time has passed: workers may have stalled or fallen silent, attempts may have missed a heartbeat.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.look_after_heartbeats(now);
         for index in 0..self.seats.len() {
             let seat = &mut self.seats[index];
             if !seat.open || seat.slots.is_empty() {
@@ -714,10 +845,28 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
                 self.effects.push_back(Effect::Kill { seat: index });
             } else if !seat.pinged && now >= heard_at + silence_limit / 2 {
                 seat.pinged = true;
+                seat.silent_since = Some(heard_at);
                 // However late we are, the worker has the second half to answer.
                 seat.heard_at = Some(now - silence_limit / 2);
                 self.effects.push_back(Effect::Ping { seat: index });
             }
+        }
+    }
+
+    fn look_after_heartbeats(&mut self, now: Instant) {
+        while let Some(&(_, slot)) = self.alarms.first().filter(|(at, _)| *at <= now) {
+            self.alarms.pop_first();
+            let Some(flight) = &mut self.flights[slot as usize] else { continue };
+            let Some(watch) = &mut flight.watch else { continue };
+            watch.alarm = None;
+            let (seat, lease) = (flight.seat as usize, Lease { slot, fence: flight.fence });
+            match watch.handle_timeout(now) {
+                Some(Due::CatchUp) => self.effects.push_back(Effect::CatchUp { seat, lease }),
+                Some(Due::Kill) => self.effects.push_back(Effect::Overdue { seat }),
+                // It has beaten since the alarm was set.
+                None => {}
+            }
+            set_alarm(&mut self.alarms, slot, watch);
         }
     }
 
@@ -728,21 +877,26 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         }
     }
 
+    /// The attempt that missed a heartbeat has ended.
+    fn end_missed(&mut self, task: Pending<B>, seat: usize, timeout: Duration) {
+        let attempt = attempt_number(&task);
+        self.end(task, Ending::HeartbeatMissed { seat, timeout }, attempt);
+    }
+
     fn end(&mut self, task: Pending<B>, ending: Ending, attempt: u32) {
         let begun = attempts_begun(&task) > 0;
         let ending = if ending == Ending::Returned && begun { Ending::Cancelled } else { ending };
         match ending {
             Ending::Cancelled => self.books.cancelled += 1,
             Ending::Returned => self.books.returned += 1,
-            Ending::Crashed | Ending::NeverStarted => self.books.failed += 1,
+            Ending::Crashed | Ending::NeverStarted | Ending::HeartbeatMissed { .. } => self.books.failed += 1,
         }
         self.queue.complete(task.sequence);
         self.effects.push_back(Effect::Ended { task, ending, attempt });
     }
 
     fn flight(&mut self, seat: usize, lease: Lease) -> Option<&mut InFlight<B>> {
-        let flight = self.flights.get_mut(lease.slot as usize)?.as_mut()?;
-        (flight.fence == lease.fence && flight.seat as usize == seat).then_some(flight)
+        in_flight(&mut self.flights, seat, lease)
     }
 
     /// Takes a flight out of the table and off its seat.
@@ -769,9 +923,31 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
 
     fn take_slot(&mut self, slot: u32) -> Option<InFlight<B>> {
         let flight = self.flights[slot as usize].take()?;
+        if let Some(alarm) = flight.watch.as_ref().and_then(|watch| watch.alarm) {
+            self.alarms.remove(&(alarm, slot));
+        }
         self.free_slots.push(slot);
         Some(flight)
     }
+}
+
+/// What is in flight under `lease`, if that still stands on `seat`.
+fn in_flight<B>(flights: &mut [Option<InFlight<B>>], seat: usize, lease: Lease) -> Option<&mut InFlight<B>> {
+    let flight = flights.get_mut(lease.slot as usize)?.as_mut()?;
+    (flight.fence == lease.fence && flight.seat as usize == seat).then_some(flight)
+}
+
+/// Sees to it that an attempt is looked after in time. An alarm that is early is left: the next beat would put it off
+/// again.
+fn set_alarm(alarms: &mut BTreeSet<(Instant, u32)>, slot: u32, watch: &mut Watch) {
+    let wanted = watch.poll_timeout();
+    if wanted.is_some() && watch.alarm.is_some() && watch.alarm <= wanted {
+        return;
+    }
+    if let Some(old) = std::mem::replace(&mut watch.alarm, wanted) {
+        alarms.remove(&(old, slot));
+    }
+    alarms.extend(wanted.map(|at| (at, slot)));
 }
 
 /// Tasks may wait behind the one that runs, and nobody has asked for them yet.
@@ -781,7 +957,7 @@ fn may_stall(seat: &Seat) -> bool {
 
 /// How many attempts at a task that is not running were begun. Only those that died are followed by another.
 fn attempts_begun<B>(task: &Pending<B>) -> u32 {
-    u32::from(task.crashes) + u32::from(task.suspect)
+    u32::from(task.crashes) + u32::from(task.suspect) + u32::from(task.interruptions)
 }
 
 /// The number of a running attempt.

@@ -19,6 +19,8 @@ pub(crate) struct Pending<B> {
     pub(crate) suspect: bool,
     /// How often it was handed to a worker that began it, counting only attempts that ended with a death.
     pub(crate) crashes: u16,
+    /// How often its worker was ended while running it, for what another task did.
+    pub(crate) interruptions: u16,
     /// Children that its attempts scheduled so far: what a retry schedules below this index is a repetition.
     pub(crate) children: u32,
     pub(crate) body: B,
@@ -76,6 +78,8 @@ pub(crate) trait TaskQueue<B> {
     fn give_back(&mut self, task: Pending<B>);
     /// Takes out a task that waits.
     fn withdraw(&mut self, sequence: u64) -> Option<Pending<B>>;
+    /// A task that waits.
+    fn find(&self, sequence: u64) -> Option<&Pending<B>>;
     /// How many tasks wait.
     fn len(&self) -> usize;
 }
@@ -167,6 +171,14 @@ impl<B> TaskQueue<B> for MemoryQueue<B> {
         let task = self.lanes.iter_mut().find_map(|lane| lane.withdraw(sequence))?;
         self.len -= 1;
         Some(task)
+    }
+
+    fn find(&self, sequence: u64) -> Option<&Pending<B>> {
+        let levels = self.lanes.iter().flat_map(|lane| &lane.levels);
+        levels.into_iter().find_map(|level| {
+            let place = level.binary_search_by_key(&sequence, |task| task.sequence).ok()?;
+            level.get(place)
+        })
     }
 
     fn len(&self) -> usize {

@@ -7,6 +7,9 @@ use super::*;
 const LEVELS: u8 = 3;
 const CRASH_LIMIT: u16 = 2;
 const SILENCE_LIMIT: Duration = Duration::from_millis(40);
+/// How long attempts that have to beat may be silent, and then take to end.
+const HEARTBEAT: Duration = Duration::from_millis(10);
+const HEARTBEAT_GRACE: Duration = Duration::from_millis(7);
 const MS: Duration = Duration::from_millis(1);
 const URGENT: u8 = 0;
 const NORMAL: u8 = 1;
@@ -24,6 +27,7 @@ fn core_with(seats: usize, appetite: Appetite, tasks_per_worker: u64) -> Core {
         levels: LEVELS,
         crash_limit: CRASH_LIMIT,
         silence_limit: Some(SILENCE_LIMIT),
+        heartbeat_grace: HEARTBEAT_GRACE,
         appetite,
         tasks_per_worker,
     };
@@ -150,7 +154,7 @@ fn a_worker_that_dies_with_a_recall_unanswered_does_not_keep_others_from_being_r
     assert_eq!(schedule(&mut core, now, NORMAL, 0, 2).len(), 2);
     core.worker_ready(now, 1);
     assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1, from: 0 }"]);
-    core.worker_gone(0, &[], |_| {});
+    core.worker_gone(0, &[], Gone::Died, |_| {});
     assert_eq!(seats(&dispatches(&mut core, now)), [1, 1]);
     core.worker_ready(now, 2);
     assert_eq!(effects(&mut core), ["Recall { seat: 1, at_most: 1, from: 0 }"]);
@@ -162,7 +166,7 @@ fn a_dead_worker_leaves_its_successor_neither_its_effects_nor_its_stall() {
     assert_eq!(schedule(&mut core, now, NORMAL, 0, 3).len(), 2);
     core.handle_timeout(now + SILENCE_LIMIT / 2);
     core.handle_timeout(now + SILENCE_LIMIT);
-    core.worker_gone(0, &[], |_| {});
+    core.worker_gone(0, &[], Gone::Died, |_| {});
     core.worker_ready(now + SILENCE_LIMIT, 0);
     assert!(effects(&mut core).is_empty());
     assert_eq!(dispatches(&mut core, now + SILENCE_LIMIT).len(), 2);
@@ -175,7 +179,7 @@ fn a_worker_that_dies_while_it_is_being_filled_gets_nothing_more() {
         core.schedule(NORMAL, single(0), 0);
     }
     assert_eq!(core.next_dispatch(now).map(|sent| sent.seat), Some(0));
-    core.worker_gone(0, &[], |_| {});
+    core.worker_gone(0, &[], Gone::Died, |_| {});
     assert_eq!(seats(&dispatches(&mut core, now)), [1, 1]);
 }
 
@@ -413,7 +417,7 @@ fn those_that_ran_together_when_their_worker_died_run_alone_and_only_the_next_de
     let (mut core, now) = wide_fleet(2);
     let sent = schedule_concurrent(&mut core, now, 6);
     let first: Vec<Lease> = sent.iter().filter(|sent| sent.0 == 0).map(|sent| sent.2).collect();
-    core.worker_gone(0, &first, |_| panic!("any of the three may have been the cause"));
+    core.worker_gone(0, &first, Gone::Died, |_| panic!("any of the three may have been the cause"));
     // The other worker's hands are full; it is emptied for them rather than filled for ever.
     assert!(dispatches(&mut core, now).is_empty());
     core.worker_ready(now, 0);
@@ -425,7 +429,7 @@ fn those_that_ran_together_when_their_worker_died_run_alone_and_only_the_next_de
         "nothing beside a suspect"
     );
     let mut charged = None;
-    core.worker_gone(0, &[alone[0].2], |task| charged = Some(task.sequence));
+    core.worker_gone(0, &[alone[0].2], Gone::Died, |task| charged = Some(task.sequence));
     assert_eq!(charged, Some(0));
 }
 
@@ -433,12 +437,12 @@ fn those_that_ran_together_when_their_worker_died_run_alone_and_only_the_next_de
 fn a_suspect_that_is_cancelled_leaves_no_seat_reserved() {
     let (mut core, now) = wide_fleet(1);
     let sent = schedule_concurrent(&mut core, now, 2);
-    core.worker_gone(0, &[sent[0].2, sent[1].2], |_| panic!("neither is charged"));
+    core.worker_gone(0, &[sent[0].2, sent[1].2], Gone::Died, |_| panic!("neither is charged"));
     core.worker_ready(now, 0);
     assert_eq!(dispatches(&mut core, now).len(), 1);
     core.cancel(0);
     core.cancel(1);
-    core.worker_gone(0, &[], |_| ());
+    core.worker_gone(0, &[], Gone::Died, |_| ());
     core.worker_ready(now, 0);
     assert_eq!(schedule(&mut core, now, NORMAL, 0, 1).len(), 1);
     assert_eq!(core.books().cancelled, 2);
@@ -462,7 +466,185 @@ fn a_worker_that_has_had_its_share_is_let_go_once_nothing_is_in_its_hand() {
     core.done(now, 0, again[0].2, MS).expect("the lease stands");
     assert_eq!(effects(&mut core), ["Retire { seat: 0 }"]);
     assert!(dispatches(&mut core, now).is_empty());
-    assert_eq!(core.worker_gone(0, &[again[0].2], |_| panic!("it had ended")), 0);
+    assert_eq!(core.worker_gone(0, &[again[0].2], Gone::Died, |_| panic!("it had ended")), 0);
     core.worker_ready(now, 0);
     assert_eq!(dispatches(&mut core, now).len(), 2);
+}
+
+// ---- Heartbeats ----
+
+/// A scheduler whose only worker runs an attempt that has to beat and has begun.
+fn beating() -> (Core, Instant, Lease) {
+    let (mut core, now) = fleet(1);
+    let lease = schedule(&mut core, now, NORMAL, 0, 1)[0].2;
+    core.heartbeat(now, 0, lease, Some(HEARTBEAT)).expect("the lease stands");
+    (core, now, lease)
+}
+
+/// Effects that have nothing to do with the silence of the worker.
+fn verdicts(core: &mut Core) -> Vec<String> {
+    effects(core).into_iter().filter(|effect| !effect.starts_with("Ping")).collect()
+}
+
+fn missed(core: &mut Core, now: Instant, lease: Lease) {
+    core.handle_timeout(now + HEARTBEAT);
+    assert_eq!(verdicts(core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
+    core.judge(now + HEARTBEAT, 0, lease);
+    assert_eq!(verdicts(core), [format!("Cancel {{ seat: 0, lease: {lease:?} }}")]);
+}
+
+/// How the only task that has ended did.
+fn ending(core: &mut Core) -> Option<(Ending, u32)> {
+    let ended = |effect| match effect {
+        Effect::Ended { ending, attempt, .. } => Some((ending, attempt)),
+        _ => None,
+    };
+    std::iter::from_fn(|| core.poll_effect()).find_map(ended)
+}
+
+const MISSED: Ending = Ending::HeartbeatMissed { seat: 0, timeout: HEARTBEAT };
+
+#[test]
+fn an_attempt_that_beats_goes_on_and_one_that_has_not_begun_has_time() {
+    let (mut core, now, lease) = beating();
+    schedule(&mut core, now, NORMAL, 0, 1);
+    for beat in 1..20 {
+        let at = now + beat * (HEARTBEAT - MS);
+        core.heartbeat(at, 0, lease, Some(HEARTBEAT)).expect("it is in time");
+        core.handle_timeout(at);
+        assert!(effects(&mut core).iter().all(|effect| !effect.starts_with("CatchUp")));
+    }
+}
+
+#[test]
+fn a_beat_sets_no_alarm() {
+    let (mut core, now, lease) = beating();
+    let alarm = core.alarms.clone();
+    core.heartbeat(now + MS, 0, lease, Some(HEARTBEAT)).expect("it is in time");
+    assert_eq!(core.alarms, alarm, "the clock is looked at once in a timeout, however often it beats");
+    core.handle_timeout(now + HEARTBEAT);
+    assert_eq!(core.alarms.first().map(|alarm| alarm.0), Some(now + MS + HEARTBEAT));
+    core.done(now + HEARTBEAT, 0, lease, MS).expect("the lease stands");
+    assert!(core.alarms.is_empty());
+}
+
+#[test]
+fn a_manager_that_was_held_up_itself_finds_the_beats_that_have_come_meanwhile() {
+    let (mut core, now, lease) = beating();
+    let late = now + 100 * HEARTBEAT;
+    core.handle_timeout(late);
+    assert_eq!(verdicts(&mut core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
+    core.heartbeat(late, 0, lease, Some(HEARTBEAT)).expect("it has beaten");
+    core.judge(late, 0, lease);
+    assert!(verdicts(&mut core).is_empty());
+    core.handle_timeout(late + HEARTBEAT - MS);
+    assert!(verdicts(&mut core).is_empty());
+    core.done(late + HEARTBEAT, 0, lease, MS).expect("it is done");
+}
+
+#[test]
+fn an_attempt_that_has_missed_fails_when_it_ends_whatever_it_says() {
+    type End = fn(&mut Core, Instant, Lease);
+    let ends: [End; 5] = [
+        |core, now, lease| assert!(core.done(now, 0, lease, MS).is_none()),
+        |core, now, lease| assert!(core.failed(now, 0, lease, MS, true).is_none()),
+        |core, now, lease| assert!(core.failed(now, 0, lease, MS, false).is_none()),
+        |core, _, lease| assert!(core.given_back(0, lease)),
+        |core, _, lease| assert_eq!(core.worker_gone(0, &[lease], Gone::Died, |_| ()), 1),
+    ];
+    for end in ends {
+        let (mut core, now, lease) = beating();
+        missed(&mut core, now, lease);
+        core.cancel(0);
+        assert!(core.heartbeat(now + HEARTBEAT, 0, lease, Some(HEARTBEAT)).is_none(), "too late");
+        assert_eq!((core.books().pending(), core.books().failed), (1, 0), "it runs still");
+        end(&mut core, now + HEARTBEAT, lease);
+        assert_eq!(ending(&mut core), Some((MISSED, 1)));
+        assert_eq!((core.books().pending(), core.books().failed), (0, 1));
+        assert_eq!(core.queued(), 0, "it is not tried again");
+    }
+}
+
+#[test]
+fn an_attempt_that_was_cancelled_can_still_miss_and_is_not_cancelled_twice() {
+    let (mut core, now, lease) = beating();
+    core.cancel(0);
+    assert_eq!(verdicts(&mut core).len(), 1);
+    core.handle_timeout(now + HEARTBEAT);
+    core.judge(now + HEARTBEAT, 0, lease);
+    assert_eq!(verdicts(&mut core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
+    core.failed(now + HEARTBEAT, 0, lease, MS, true);
+    assert_eq!(ending(&mut core), Some((MISSED, 1)));
+}
+
+#[test]
+fn a_worker_is_killed_for_an_attempt_that_does_not_end_within_the_grace() {
+    let (mut core, now, lease) = beating();
+    missed(&mut core, now, lease);
+    let due = now + HEARTBEAT + HEARTBEAT_GRACE;
+    core.handle_timeout(due - Duration::from_nanos(1));
+    assert!(verdicts(&mut core).is_empty() && core.overdue(0).is_none());
+    core.handle_timeout(due);
+    assert_eq!(verdicts(&mut core), ["Overdue { seat: 0 }"]);
+    assert_eq!(core.overdue(0), Some(HEARTBEAT));
+    core.handle_timeout(due + HEARTBEAT);
+    assert!(verdicts(&mut core).is_empty(), "once is enough");
+    core.done(due, 0, lease, MS);
+    assert_eq!(core.overdue(0), None, "it has ended after all");
+}
+
+#[test]
+fn nobody_else_is_charged_or_suspected_when_a_worker_is_killed_for_a_missed_heartbeat() {
+    let now = Instant::now();
+    let mut core = core_with(1, Appetite { prefetch: true, concurrent: 3 }, u64::MAX);
+    core.worker_ready(now, 0);
+    for _ in 0..3 {
+        core.schedule(NORMAL, concurrent(0), 0);
+    }
+    let sent = dispatches(&mut core, now);
+    let leases: Vec<Lease> = sent.iter().map(|sent| sent.2).collect();
+    core.heartbeat(now, 0, leases[1], Some(HEARTBEAT)).expect("the lease stands");
+    missed(&mut core, now, leases[1]);
+    core.handle_timeout(now + HEARTBEAT + HEARTBEAT_GRACE);
+    let mut marked = Vec::new();
+    // The last has not begun.
+    core.worker_gone(0, &leases[..2], Gone::Overdue, |task| marked.push(task.sequence));
+    assert_eq!(marked, [1]);
+    assert_eq!(ending(&mut core), Some((MISSED, 1)));
+    core.worker_ready(now, 0);
+    let again = |core: &mut Core| {
+        core.next_dispatch(now)
+            .map(|sent| (sent.task.sequence, sent.attempt, sent.task.crashes, sent.task.suspect))
+    };
+    assert_eq!(again(&mut core), Some((0, 2, 0, false)));
+    assert_eq!(again(&mut core), Some((2, 1, 0, false)), "beside the other");
+}
+
+#[test]
+fn what_was_interrupted_for_another_is_cancelled_and_not_returned_as_if_it_had_not_been_begun() {
+    let now = Instant::now();
+    let mut core = core_with(1, Appetite { prefetch: true, concurrent: 2 }, u64::MAX);
+    core.worker_ready(now, 0);
+    for _ in 0..2 {
+        core.schedule(NORMAL, concurrent(0), 0);
+    }
+    let leases: Vec<Lease> = dispatches(&mut core, now).iter().map(|sent| sent.2).collect();
+    core.heartbeat(now, 0, leases[0], Some(HEARTBEAT)).expect("the lease stands");
+    missed(&mut core, now, leases[0]);
+    core.worker_gone(0, &leases, Gone::Overdue, |_| ());
+    core.halt();
+    assert_eq!((core.books().failed, core.books().cancelled, core.books().returned), (1, 1, 0));
+}
+
+#[test]
+fn the_silence_of_a_worker_shows_until_something_is_heard_of_it() {
+    let (mut core, now) = fleet(1);
+    schedule(&mut core, now, NORMAL, 0, 1);
+    assert_eq!(core.silent_since(0), None);
+    core.handle_timeout(now + SILENCE_LIMIT / 2);
+    assert_eq!(core.silent_since(0), Some(now));
+    core.handle_timeout(now + SILENCE_LIMIT);
+    assert_eq!(core.silent_since(0), Some(now), "also while it is to be killed");
+    core.heard(now + SILENCE_LIMIT, 0);
+    assert_eq!(core.silent_since(0), None);
 }

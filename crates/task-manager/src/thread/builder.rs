@@ -43,7 +43,7 @@ impl ThreadManagerBuilder {
         }
         let Self { settings } = self;
         settings.check(&[])?;
-        let shared = Arc::new(Shared::new(settings.setup(CRASH_LIMIT, None, false)));
+        let shared = Shared::new(settings.setup(CRASH_LIMIT, None, false));
         let exchange = Arc::new(Exchange::new(settings.services.clone()));
         let runtime = driver::runtime().map_err(StartError::Runtime)?;
         let (report_first_try, first_tries) = mpsc::channel();

@@ -26,6 +26,8 @@ pub(super) struct ThreadLine {
     pub(super) worker: Weak<ThreadWorker>,
     /// The worker is to go.
     pub(super) retired: Arc<Notify>,
+    /// A task has missed a heartbeat and has not ended within the grace.
+    pub(super) overdue: Arc<Notify>,
 }
 
 impl Line for ThreadLine {
@@ -57,6 +59,10 @@ impl Line for ThreadLine {
 
     fn give_up(&self) {
         debug_assert!(false, "a thread has no limit on its silence");
+    }
+
+    fn overdue(&self) {
+        self.overdue.notify_one();
     }
 
     fn retire(&self) {

@@ -24,6 +24,7 @@ use crate::{
     pool::{Limits, Mode, Seated, Shared, StartFailure, changed, seat, worker_name},
     registry::{Entry, Registry},
     run::{self, STACK_BYTES, open::OpenAttempts, queue::TaskQueue},
+    scheduler::Gone,
     service::{Incarnation, Peer},
 };
 
@@ -49,6 +50,7 @@ pub(super) struct Started {
     worker: Weak<ThreadWorker>,
     incarnation: Incarnation,
     retired: Arc<Notify>,
+    overdue: Arc<Notify>,
     /// Resolves when the thread has ended.
     ended: oneshot::Receiver<()>,
 }
@@ -80,7 +82,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     let name: Arc<str> = worker_name(seat).into();
     let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
     let queue = Arc::new(TaskQueue::default());
-    let retired = Arc::new(Notify::new());
+    let (retired, overdue) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (mut line, mut peer) = (None, None);
     let worker = Arc::new_cyclic(|weak| {
         let own = line.insert(Arc::new(ThreadLine {
@@ -90,6 +92,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
             exchange: Arc::clone(&plan.exchange),
             worker: Weak::clone(weak),
             retired: Arc::clone(&retired),
+            overdue: Arc::clone(&overdue),
         }));
         ThreadWorker {
             name: Arc::clone(&name),
@@ -154,7 +157,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     shared.services.worker_ready(&peer);
     drop(peer);
     shared.worker_ready(seat, Seated { line, name, pid: None });
-    Ok(Started { queue, worker: weak, incarnation, retired, ended })
+    Ok(Started { queue, worker: weak, incarnation, retired, overdue, ended })
 }
 
 impl Started {
@@ -162,10 +165,15 @@ impl Started {
     async fn serve(mut self, plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) {
         let mut last_mode = Mode::Running;
         let mut deadline = None;
+        let mut gone = Gone::Died;
         let ended = loop {
             tokio::select! {
                 biased;
                 _ = &mut self.ended => break true,
+                () = self.overdue.notified() => if plan.shared.overdue(seat).is_some() {
+                    gone = Gone::Overdue;
+                    break false;
+                },
                 () = changed(mode, last_mode) => {
                     last_mode = *mode.borrow();
                     self.queue.close();
@@ -182,7 +190,12 @@ impl Started {
         if !ended && let Some(worker) = self.worker.upgrade() {
             worker.abandon();
         }
-        plan.shared.thread_gone(seat, &self.queue.running());
+        plan.shared.thread_gone(seat, &self.queue.running(), gone);
+        if gone == Gone::Overdue {
+            // It ends once what runs there has; whatever it was to do is done elsewhere.
+            self.queue.revoke(None);
+            self.queue.close();
+        }
         plan.exchange.worker_gone(self.incarnation);
     }
 }

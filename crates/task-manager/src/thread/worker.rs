@@ -14,6 +14,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
+use workfleet_heartbeat::Details;
 use workfleet_wire::Kind;
 
 use super::exchange::Exchange;
@@ -21,6 +22,7 @@ use crate::{
     context::TaskContext,
     extension::Extensions,
     failure::{Failed, FailureCause},
+    heartbeat::HeartbeatError,
     manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
     pool::{OwnThread, Shared},
@@ -79,6 +81,14 @@ impl ThreadWorker {
         *self.lock_open() = OpenAttempts::default();
     }
 
+    /// From now on, the attempt may say something; one that has to beat has begun.
+    fn open(&self, task: &Queued) {
+        self.lock_open().open(task.lease(), Duration::ZERO);
+        if task.heartbeat_timeout.is_some() {
+            self.shared.heartbeat(self.seat, task.lease(), None);
+        }
+    }
+
     fn give_back(&self, task: &Queued) {
         self.queue.end_concurrent(task.lease());
         self.shared.given_back(self.seat, task.lease());
@@ -110,12 +120,12 @@ impl Desk for ThreadWorker {
     fn run_single(self: &Arc<Self>, task: Queued) {
         let lease = task.lease();
         let began = Instant::now();
-        self.lock_open().open(lease);
+        self.open(&task);
         let mut output = Vec::new();
         let ended = match self.entries.get(task.task_type as usize) {
             None => Err(task.unknown().into()),
             Some(entry) => {
-                let cx = TaskContext::new(self.clone(), task.attempt);
+                let cx = task.context(self.clone());
                 let wanted = task.wants_output.then_some(&mut output);
                 caught(|| (entry.run)(&task.payload, &cx, wanted))
             }
@@ -124,9 +134,9 @@ impl Desk for ThreadWorker {
     }
 
     fn begin(self: &Arc<Self>, task: &Queued) -> (TaskContext, Option<AsyncRunFn>) {
-        self.lock_open().open(task.lease());
+        self.open(task);
         let entry = self.entries.get(task.task_type as usize);
-        (TaskContext::new(self.clone(), task.attempt), entry.and_then(|entry| entry.run_async))
+        (task.context(self.clone()), entry.and_then(|entry| entry.run_async))
     }
 
     fn end(&self, task: Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
@@ -191,7 +201,16 @@ impl Host for ThreadWorker {
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), SendError> {
+    fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), HeartbeatError> {
+        // Nothing travels, so nothing has to be held back.
+        if !self.lock_open().is_open(attempt.lease) {
+            return Err(HeartbeatError::AttemptEnded);
+        }
+        self.shared.heartbeat(self.seat, attempt.lease, Some(details));
+        Ok(())
+    }
+
+    fn flush(&self, _attempt: Attempt) -> Result<(), SendError> {
         Ok(())
     }
 

@@ -2,11 +2,16 @@
 //!
 //! Invariants:
 //! - One thread at a time reads: the one that has the watch, see [`queue`](super::queue).
-//! - The I/O thread looks around after a tick while the outbox is being filled and while a task has just begun; that
-//!   of an idle worker sleeps until something comes.
+//! - The I/O thread looks around after a tick while the outbox is being filled and while a task has just begun, and when
+//!   a heartbeat that is held back may go; that of an idle worker sleeps until something comes.
 //! - When the connection ends, the process group ends: a worker never outlives its manager.
 
-use std::{io::ErrorKind, os::fd::OwnedFd, sync::PoisonError, time::Duration};
+use std::{
+    io::ErrorKind,
+    os::fd::OwnedFd,
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -15,7 +20,11 @@ use rustix::{
 use workfleet_heartbeat::remote;
 use workfleet_wire::{Decoder, FrameRef, kinds, kinds::Direction};
 
-use super::{GreetError, Worker, outbox::TICK, upwards::Reading};
+use super::{
+    GreetError, Worker,
+    outbox::{TICK, Tick},
+    upwards::Reading,
+};
 use crate::{
     protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
     run::queue::{IoTurn, Queued},
@@ -73,9 +82,9 @@ pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
 
 /// Waits for something to do and does it. False: the connection has ended.
 fn turn(worker: &Worker) -> bool {
-    let (left, blocked) = worker.outbox.tick();
+    let Tick { again, blocked, beats_due } = worker.outbox.tick();
     // While the socket takes nothing, they wait, and the latest wins.
-    let beats = !blocked && worker.way_up.send_beats();
+    let sent_beats = !blocked && worker.way_up.send_beats();
     if worker.outbox.is_broken() {
         return false;
     }
@@ -83,13 +92,15 @@ fn turn(worker: &Worker) -> bool {
     let mut interest = PollFlags::empty();
     interest.set(PollFlags::IN, watch);
     interest.set(PollFlags::OUT, blocked);
-    let time = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
-    let timeout = (tick || beats || (left && !blocked)).then_some(&time);
+    let tick = (tick || sent_beats || (again && !blocked)).then_some(TICK);
+    let beats = beats_due.map(|at| at.saturating_duration_since(Instant::now()));
+    // What no timer can tell is as good as for ever.
+    let timeout = tick.into_iter().chain(beats).min().and_then(|time| Timespec::try_from(time).ok());
     let (connection, wakened) = (worker.outbox.socket(), worker.outbox.wakened());
     let mut watched = [PollFd::new(&wakened, PollFlags::IN), PollFd::new(&connection, interest)];
     // A connection that nobody asked about would still report its end, again and again, while another watches it.
     let asked = if interest.is_empty() { 1 } else { 2 };
-    match poll(&mut watched[..asked], timeout) {
+    match poll(&mut watched[..asked], timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(_) => return false,
     }
@@ -166,12 +177,15 @@ fn handle(worker: &Worker, frame: FrameRef<'_>, tasks: &mut Vec<Queued>) -> Resu
         }
         kinds::CANCEL => match protocol::decode(kind, payload)? {
             Cancel::Lease(lease) => {
+                // The task may end without another beat.
+                worker.outbox.flush_beats(Some(lease));
                 if worker.queue.cancel(lease) {
                     give_back(worker, false, vec![lease]);
                 }
             }
             Cancel::All => {
                 give_back(worker, false, worker.queue.take_back(u32::MAX, 0));
+                worker.outbox.flush_beats(None);
                 worker.queue.cancel_current();
             }
         },

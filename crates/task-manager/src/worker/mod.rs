@@ -30,6 +30,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 use rustix::{
@@ -38,10 +39,12 @@ use rustix::{
     stdio::{dup2_stdin, stdin},
 };
 use tokio_util::sync::CancellationToken;
+use workfleet_heartbeat::{Details, cores::ThrottleLimits};
 use workfleet_wire::{Decoder, EncodeError, Kind, kinds};
 
 use crate::{
     extension::Extensions,
+    heartbeat::HeartbeatError,
     manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
     protocol::{self, MessageFrame, ScheduleFrame},
@@ -165,6 +168,7 @@ struct Worker {
     manager: ManagerId,
     priority_levels: u8,
     frame_limit_bytes: u64,
+    throttle: ThrottleLimits,
     registry: Registry,
     index: Index,
     /// In the order of their indices on the wire.
@@ -274,6 +278,7 @@ impl Worker {
             manager: welcome.manager,
             priority_levels: welcome.priority_levels,
             frame_limit_bytes: welcome.frame_limit_bytes,
+            throttle: welcome.throttle.into(),
             index: Index::new(registry, false),
             entries: registry.entries(),
             together: together && welcome.async_tasks > 1,
@@ -428,15 +433,22 @@ impl Host for Worker {
         &self.extensions
     }
 
+    fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), HeartbeatError> {
+        let taken = !fork::is_copy() && self.outbox.beat(Instant::now(), attempt.lease, details);
+        if taken { Ok(()) } else { Err(HeartbeatError::AttemptEnded) }
+    }
+
     /// Sends everything and waits for the manager to have read it.
-    fn flush(&self) -> Result<(), SendError> {
+    fn flush(&self, attempt: Attempt) -> Result<(), SendError> {
         if fork::is_copy() {
             return Err(SendError::AttemptEnded);
         }
         let id = self.flushes.next.fetch_add(1, Ordering::Relaxed) + 1;
         self.watch_for_answer();
         self.outbox
-            .push(kinds::FLUSH, |out| workfleet_wire::message::encode_into(&id, out))
+            .push_behind_beats(attempt.lease, kinds::FLUSH, |out| {
+                workfleet_wire::message::encode_into(&id, out)
+            })
             .map_err(SendError::Encode)?;
         let mut answered = self.flushes.answered.lock().unwrap_or_else(PoisonError::into_inner);
         while *answered < id {

@@ -9,6 +9,8 @@
 //! - While a frame waits, either a thread is about to flush, or the I/O thread is armed or waits for the socket.
 //! - What waits is bounded: whoever pushes beyond [`HIGH_WATER_BYTES`] waits for the socket, and for nothing else.
 //! - A frame of an attempt is accepted only between its begin and its end.
+//! - A heartbeat waits for nothing: what it says takes the place of what it said before, until that may go and there is
+//!   room. While something is held back, the I/O thread will look when it may go.
 
 use std::{
     io::{self, ErrorKind},
@@ -20,12 +22,14 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use workfleet_wire::{EncodeError, Kind};
+use workfleet_heartbeat::Details;
+use workfleet_wire::{EncodeError, Kind, kinds};
 
 use crate::{
+    protocol::{self, HeartbeatFrame},
     run::open::OpenAttempts,
     sys::{
         descriptor::{Identity, may_poll},
@@ -63,6 +67,19 @@ pub(super) struct State {
     armed: bool,
     /// The attempts whose frames are accepted.
     open: OpenAttempts,
+    /// When the I/O thread will see to the heartbeats that are held back, or has been woken up to.
+    beats_due: Option<Instant>,
+}
+
+/// What the I/O thread waits for, beside what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tick {
+    /// Something was left a moment ago: look again after a [`TICK`].
+    pub(super) again: bool,
+    /// The socket is full.
+    pub(super) blocked: bool,
+    /// A heartbeat that is held back may go then.
+    pub(super) beats_due: Option<Instant>,
 }
 
 /// Why a frame was not taken.
@@ -78,7 +95,12 @@ impl Outbox {
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         let (waker, wakened) = UnixStream::pair()?;
         let identities = [Identity::of(&socket)?, Identity::of(&waker)?, Identity::of(&wakened)?];
-        let state = State { outgoing: Outgoing::default(), armed: false, open: OpenAttempts::default() };
+        let state = State {
+            outgoing: Outgoing::default(),
+            armed: false,
+            open: OpenAttempts::default(),
+            beats_due: None,
+        };
         let (state, broken) = (Mutex::new(state), AtomicBool::new(false));
         Ok(Self { socket, waker, wakened, identities, state, broken })
     }
@@ -92,9 +114,53 @@ impl Outbox {
         self.wakened.as_fd()
     }
 
-    /// From now on, frames of the attempt under `lease` are accepted.
-    pub(super) fn open(&self, lease: u64) {
-        self.lock().open.open(lease);
+    /// From now on, frames of the attempt under `lease` are accepted; between two heartbeats, `interval` is to pass. One
+    /// that `has_to_beat` has its begin told, at once.
+    pub(super) fn open(&self, lease: u64, interval: Duration, has_to_beat: bool) {
+        let mut state = self.lock();
+        state.open.open(lease, interval);
+        if has_to_beat {
+            push_heartbeat(&mut state.outgoing, lease, None);
+            self.settle(state, true);
+        }
+    }
+
+    /// An attempt beats. What it says goes out now, or later if something went out a moment ago or the socket takes
+    /// nothing: then the latest of what was said until then. Waits for nothing. False if the attempt has ended.
+    pub(super) fn beat(&self, now: Instant, lease: u64, details: Details) -> bool {
+        let mut state = self.lock();
+        let Some(beats) = state.open.beats(lease) else { return false };
+        match beats.offer(now, details) {
+            None => {
+                self.send_beats(&mut state);
+                self.wake_if_left(state);
+            }
+            Some(due) if state.beats_due.is_none_or(|at| due < at) => {
+                state.beats_due = Some(due);
+                // One that is armed will look before long.
+                let wake = !state.armed;
+                drop(state);
+                if wake {
+                    self.wake();
+                }
+            }
+            Some(_) => {}
+        }
+        true
+    }
+
+    /// Sends what was held back of heartbeats: of the attempt under `lease`, or of all.
+    pub(super) fn flush_beats(&self, lease: Option<u64>) {
+        let mut state = self.lock();
+        state.flush_beats(lease);
+        self.send_beats(&mut state);
+        self.wake_if_left(state);
+    }
+
+    /// Sends the heartbeats that may go, as far as there is room for them.
+    fn send_beats(&self, state: &mut State) {
+        state.push_beats(HIGH_WATER_BYTES);
+        self.flush_locked(state);
     }
 
     /// Appends a frame that belongs to no attempt, and sends it.
@@ -104,6 +170,22 @@ impl Outbox {
         fill: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         let mut state = self.lock();
+        workfleet_wire::encode_frame_with(kind, state.outgoing.buffer(), fill)?;
+        self.flush_locked(&mut state);
+        self.wake_if_left(state);
+        Ok(())
+    }
+
+    /// Appends a frame of the attempt under `lease`, behind what was held back of its heartbeats, and sends both.
+    pub(super) fn push_behind_beats(
+        &self,
+        lease: u64,
+        kind: Kind,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        let mut state = self.lock();
+        state.flush_beats(Some(lease));
+        state.push_beats(usize::MAX);
         workfleet_wire::encode_frame_with(kind, state.outgoing.buffer(), fill)?;
         self.flush_locked(&mut state);
         self.wake_if_left(state);
@@ -145,39 +227,44 @@ impl Outbox {
         Ok(())
     }
 
-    /// Appends the last frame of the attempt under `lease` and accepts no more of it. `send` says that it should not
-    /// wait for company.
+    /// Appends the last frame of the attempt under `lease` and accepts no more of it; `fill` is told what was held back of
+    /// its heartbeats. `send` says that it should not wait for company.
     pub(super) fn close(
         &self,
         lease: u64,
         send: bool,
         kind: Kind,
-        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+        fill: impl FnOnce(&mut Vec<u8>, Option<Details>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         let mut state = self.lock();
-        workfleet_wire::encode_frame_with(kind, state.outgoing.buffer(), fill)?;
         debug_assert!(state.open.is_open(lease));
-        state.open.close(lease);
+        let held = state.open.close(lease);
+        workfleet_wire::encode_frame_with(kind, state.outgoing.buffer(), |out| fill(out, held))?;
         self.settle(state, send);
         Ok(())
     }
 
-    /// Sends all that waits, however long the manager takes to read it.
+    /// Sends all that waits or is held back, however long the manager takes to read it.
     pub(super) fn flush_fully(&self) {
-        self.drain_below(self.lock(), 0);
+        let mut state = self.lock();
+        state.flush_beats(None);
+        state.push_beats(usize::MAX);
+        self.drain_below(state, 0);
     }
 
-    /// The I/O thread's turn: sends what waits. Returns whether it wants to look again after a [`TICK`], and whether
-    /// the socket is full.
-    pub(super) fn tick(&self) -> (bool, bool) {
+    /// The I/O thread's turn: sends what waits.
+    pub(super) fn tick(&self) -> Tick {
         let mut state = self.lock();
+        let beats_due = state.let_beats_pass();
+        state.beats_due = beats_due;
+        state.push_beats(HIGH_WATER_BYTES);
         if state.outgoing.is_empty() {
             state.armed = false;
-            return (false, false);
+            return Tick { again: false, blocked: false, beats_due };
         }
         self.flush_locked(&mut state);
         state.armed = true;
-        (true, !state.outgoing.is_empty())
+        Tick { again: true, blocked: !state.outgoing.is_empty(), beats_due }
     }
 
     /// Wakes the I/O thread up.
@@ -259,5 +346,185 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing of a task's runs under this lock: payloads arrive encoded. So no panic leaves half a frame.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Lets pass what was held back long enough; when the next may.
+    fn let_beats_pass(&mut self) -> Option<Instant> {
+        let earliest =
+            |open: &mut OpenAttempts| open.all_beats().filter_map(|(_, beats)| beats.poll_timeout()).min();
+        // Most often there is none: the clock is not asked then.
+        earliest(&mut self.open)?;
+        let now = Instant::now();
+        self.open.all_beats().for_each(|(_, beats)| beats.handle_timeout(now));
+        earliest(&mut self.open)
+    }
+
+    /// Lets pass what is held back, of the attempt under `lease` or of all.
+    fn flush_beats(&mut self, lease: Option<u64>) {
+        let all = self.open.all_beats();
+        all.filter(|(of, _)| lease.is_none_or(|lease| *of == lease)).for_each(|(_, beats)| beats.flush());
+    }
+
+    /// Appends what may go of heartbeats while no more than this waits. The rest goes when the socket has taken that, or
+    /// something later in its place.
+    fn push_beats(&mut self, limit_bytes: usize) {
+        let Self { outgoing, open, .. } = self;
+        for (lease, beats) in open.all_beats() {
+            if outgoing.waiting_bytes() <= limit_bytes
+                && let Some(details) = beats.take_passed()
+            {
+                push_heartbeat(outgoing, lease, Some(&details));
+            }
+        }
+    }
+}
+
+/// Appends the heartbeat of an attempt, or tells its begin.
+fn push_heartbeat(outgoing: &mut Outgoing, lease: u64, details: Option<&Details>) {
+    let frame = HeartbeatFrame { lease, details: details.map(Details::as_bytes) };
+    if let Err(error) = protocol::push(kinds::HEARTBEAT, &frame, outgoing.buffer()) {
+        // Numbers and bytes always encode.
+        tracing::error!(%error, "a heartbeat was lost");
+    }
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use workfleet_wire::Decoder;
+
+    use super::*;
+
+    const LEASE: u64 = 1;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// The other end of the socket.
+    struct Manager {
+        socket: UnixStream,
+        decoder: Decoder,
+    }
+
+    /// An outbox with an attempt that is open, and the other end of its socket.
+    fn outbox(interval: Duration) -> (Outbox, Manager) {
+        let (ours, theirs) = UnixStream::pair().expect("sockets");
+        let outbox = Outbox::new(ours.into()).expect("an outbox");
+        outbox.open(LEASE, interval, false);
+        (outbox, Manager { socket: theirs, decoder: Decoder::default() })
+    }
+
+    fn details(number: u32) -> Details {
+        Details::encode(&number).expect("a number")
+    }
+
+    /// What a heartbeat says; nothing if it tells a begin.
+    fn number(payload: &[u8]) -> Option<u32> {
+        let HeartbeatFrame { lease, details } =
+            protocol::decode(kinds::HEARTBEAT, payload).expect("a heartbeat");
+        assert_eq!(lease, LEASE);
+        let details = Details::from_encoded(details?).expect("they fit");
+        let padded = details.decode::<(u32, Vec<u8>)>().map(|padded| padded.0);
+        Some(padded.or_else(|_| details.decode()).expect("a number"))
+    }
+
+    /// What has come: the numbers that were said, and other frames by their kind.
+    fn received(manager: &mut Manager) -> Vec<Result<u32, Kind>> {
+        let Manager { socket, decoder } = manager;
+        let mut frames = Vec::new();
+        while let Ok(received_bytes @ 1..) = socket::receive_now(&*socket, decoder.spare()) {
+            decoder.advance(received_bytes);
+            while let Some(frame) = decoder.next_frame().expect("frames") {
+                let said = (frame.kind == kinds::HEARTBEAT).then(|| number(frame.payload)).flatten();
+                frames.push(said.ok_or(frame.kind));
+            }
+        }
+        frames
+    }
+
+    #[test]
+    fn a_million_beats_are_the_first_and_then_the_last() {
+        let (outbox, mut theirs) = outbox(HOUR);
+        let start = Instant::now();
+        for number in 1..=1_000_000 {
+            assert!(outbox.beat(start, LEASE, details(number)));
+        }
+        assert_eq!(received(&mut theirs), [Ok(1)]);
+        assert_eq!(outbox.tick().beats_due, Some(start + HOUR));
+        assert_eq!(received(&mut theirs), []);
+        outbox.flush_beats(Some(LEASE));
+        assert_eq!(received(&mut theirs), [Ok(1_000_000)]);
+        assert_eq!(outbox.tick(), Tick { again: false, blocked: false, beats_due: None });
+    }
+
+    #[test]
+    fn the_io_thread_is_woken_up_once_for_what_is_held_back() {
+        let (outbox, _theirs) = outbox(HOUR);
+        let start = Instant::now();
+        let wake_ups = || socket::receive_now(outbox.wakened(), &mut [0; 64]).unwrap_or(0);
+        outbox.beat(start, LEASE, details(1));
+        assert_eq!(wake_ups(), 0, "it has gone");
+        (2..100).for_each(|number| assert!(outbox.beat(start, LEASE, details(number))));
+        assert_eq!(wake_ups(), 1);
+        // One that is due sooner.
+        outbox.open(2, HOUR / 2, false);
+        (0..2).for_each(|number| assert!(outbox.beat(start, 2, details(number))));
+        assert_eq!(wake_ups(), 1);
+        assert_eq!(outbox.tick().beats_due, Some(start + HOUR / 2));
+    }
+
+    #[test]
+    fn what_is_held_back_goes_when_its_time_has_come() {
+        let interval = Duration::from_secs(1);
+        let (outbox, mut theirs) = outbox(interval);
+        // It has come, but nobody has looked yet.
+        let start = Instant::now().checked_sub(2 * interval).expect("the machine runs for longer than that");
+        (1..=3).for_each(|number| assert!(outbox.beat(start, LEASE, details(number))));
+        assert_eq!(received(&mut theirs), [Ok(1)]);
+        assert!(outbox.tick().beats_due.is_none());
+        assert_eq!(received(&mut theirs), [Ok(3)]);
+    }
+
+    #[test]
+    fn beats_take_bounded_memory_while_the_manager_reads_nothing_and_the_last_arrives() {
+        // Nothing is held back for its time.
+        let (outbox, mut theirs) = outbox(Duration::ZERO);
+        for number in 1..=10_000_u32 {
+            let details = Details::encode(&(number, vec![7_u8; 4096])).expect("it encodes");
+            assert!(outbox.beat(Instant::now(), LEASE, details));
+        }
+        let waiting_bytes = outbox.lock().outgoing.waiting_bytes();
+        assert!((HIGH_WATER_BYTES..HIGH_WATER_BYTES + 8192).contains(&waiting_bytes), "{waiting_bytes}");
+        let mut numbers = Vec::new();
+        while numbers.last() != Some(&Ok(10_000)) {
+            numbers.extend(received(&mut theirs));
+            outbox.tick();
+        }
+        assert!(numbers.is_sorted(), "in the order in which they were said");
+    }
+
+    #[test]
+    fn an_attempt_takes_what_was_held_back_along_and_says_nothing_after() {
+        let (outbox, mut theirs) = outbox(HOUR);
+        let start = Instant::now();
+        (1..=2).for_each(|number| assert!(outbox.beat(start, LEASE, details(number))));
+        let mut held = None;
+        let fill = |_: &mut Vec<u8>, details| {
+            held = details;
+            Ok(())
+        };
+        outbox.close(LEASE, true, kinds::PONG, fill).expect("it encodes");
+        assert_eq!(held, Some(details(2)));
+        assert!(!outbox.beat(start, LEASE, details(3)));
+        outbox.flush_fully();
+        assert_eq!(received(&mut theirs), [Ok(1), Err(kinds::PONG)]);
+    }
+
+    #[test]
+    fn an_attempt_that_has_to_beat_has_its_begin_told() {
+        let (outbox, mut theirs) = outbox(HOUR);
+        assert_eq!(received(&mut theirs), []);
+        outbox.lock().open.close(LEASE);
+        outbox.open(LEASE, HOUR, true);
+        assert_eq!(received(&mut theirs), [Err(kinds::HEARTBEAT)]);
     }
 }

@@ -300,7 +300,7 @@ impl<'a> ReceivedTask<'a> {
         if let Err(error) = on_own_runtime(|runtime| together::run(&own.worker, runtime, task)) {
             // Without a runtime there is nothing to run it on.
             let ended = Err(FailureCause::Rejected { reason: format!("no runtime: {error}") }.into());
-            own.worker.outbox.open(lease);
+            own.worker.outbox.open(lease, Duration::ZERO, false);
             own.worker.queue.end_concurrent(lease);
             own.worker.report(lease, ended, Duration::ZERO, true);
         }
@@ -313,7 +313,7 @@ impl<'a> ReceivedTask<'a> {
 impl Drop for ReceivedTask<'_> {
     fn drop(&mut self) {
         if let Some((own, task)) = self.inner.take() {
-            own.worker.outbox.open(task.lease());
+            own.worker.outbox.open(task.lease(), Duration::ZERO, false);
             let reason = "the worker's loop dropped it".to_owned();
             let ended = Err(FailureCause::Rejected { reason }.into());
             own.report(Report { task, ended, took: Duration::ZERO }, true);
@@ -371,16 +371,22 @@ impl Worker {
     fn run_one(self: &Arc<Self>, task: &Queued, output: &mut Vec<u8>) -> Result<(), Box<Failed>> {
         let lease = task.lease();
         self.page.publish(SINGLE, lease);
-        self.outbox.open(lease);
+        self.open(task);
         output.clear();
         let Some(entry) = self.entries.get(task.task_type as usize) else {
             return Err(task.unknown().into());
         };
-        let cx = TaskContext::new(self.clone(), task.attempt);
+        let cx = task.context(self.clone());
         let wanted = task.wants_output.then_some(&mut *output);
         let ended = caught(|| (entry.run)(&task.payload, &cx, wanted));
         fork::end_copy();
         self.judge(lease, ended, output.len())
+    }
+
+    /// From now on, the attempt may say something.
+    fn open(&self, task: &Queued) {
+        let interval = self.throttle.interval(task.heartbeat_timeout);
+        self.outbox.open(task.lease(), interval, task.heartbeat_timeout.is_some());
     }
 
     /// What the manager is told of how an attempt ended.
@@ -397,13 +403,13 @@ impl Worker {
     fn report(&self, lease: u64, ended: Result<&[u8], Box<Failed>>, took: Duration, send: bool) {
         let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let pushed = match ended {
-            Ok(output) => self.outbox.close(lease, send, kinds::RESULT, |out| {
+            Ok(output) => self.outbox.close(lease, send, kinds::RESULT, |out, _| {
                 message::encode_into(&ResultFrame { lease, took_ns, output }, out)
             }),
             Err(mut failed) => {
                 failed.shorten(self.frame_limit_bytes);
-                self.outbox.close(lease, send, kinds::FAILURE, |out| {
-                    message::encode_into(&FailureFrame { lease, took_ns, failed }, out)
+                self.outbox.close(lease, send, kinds::FAILURE, |out, last_heartbeat| {
+                    message::encode_into(&FailureFrame { lease, took_ns, failed, last_heartbeat }, out)
                 })
             }
         };
@@ -457,9 +463,9 @@ impl Desk for Worker {
     fn begin(self: &Arc<Self>, task: &Queued) -> (TaskContext, Option<AsyncRunFn>) {
         let lease = task.lease();
         self.page.publish(self.places.take(lease), lease);
-        self.outbox.open(lease);
+        self.open(task);
         let entry = self.entries.get(task.task_type as usize);
-        (TaskContext::new(self.clone(), task.attempt), entry.and_then(|entry| entry.run_async))
+        (task.context(self.clone()), entry.and_then(|entry| entry.run_async))
     }
 
     fn end(&self, task: Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod close;
+mod heartbeats;
 mod limits;
 mod messages;
 mod pool;
@@ -18,6 +19,7 @@ pub(crate) fn registry() -> Registry {
     [
         cancel::register,
         close::register,
+        heartbeats::register,
         limits::register,
         messages::register,
         pool::register,

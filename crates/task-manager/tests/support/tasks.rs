@@ -66,7 +66,7 @@ static TESTS_ENDED: Mutex<u64> = Mutex::new(0);
 static TEST_ENDED: Condvar = Condvar::new();
 
 /// Blocks the thread until the test has ended: what can be killed does not return.
-fn ignore_everything() {
+pub(crate) fn ignore_everything() {
     let ended = TESTS_ENDED.lock().unwrap_or_else(PoisonError::into_inner);
     let now = *ended;
     drop(TEST_ENDED.wait_while(ended, |ended| *ended == now).unwrap_or_else(PoisonError::into_inner));

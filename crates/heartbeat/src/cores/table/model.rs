@@ -545,19 +545,8 @@ impl Pair {
     }
 }
 
-fn config() -> Config {
-    let cases = std::env::var("WORKFLEET_PROPTEST_CASES");
-    let cases = cases.ok().map(|cases| cases.parse().expect("WORKFLEET_PROPTEST_CASES is a number"));
-    Config {
-        cases: cases.unwrap_or(256),
-        rng_seed: if cases.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) },
-        failure_persistence: None,
-        ..Config::default()
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases())]
 
     #[test]
     fn whatever_happens_it_does_what_the_model_says(commands in vec(command(), 0..200)) {

@@ -27,8 +27,38 @@ fn class(number: u16) -> Class {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Waiting,
-    Leased { seat: usize, lease: Lease, cancelling: bool },
+    Leased { seat: usize, lease: Lease, cancelling: bool, beats: Option<Beats> },
     Ended,
+}
+
+/// An attempt that has to beat.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Beats {
+    heard_at: Instant,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verdict {
+    Beats,
+    Doubted,
+    Missed { at: Instant },
+    Overdue,
+}
+
+impl Beats {
+    fn has_missed(self) -> bool {
+        matches!(self.verdict, Verdict::Missed { .. } | Verdict::Overdue)
+    }
+
+    /// When something follows from its silence.
+    fn deadline(self) -> Option<Instant> {
+        match self.verdict {
+            Verdict::Beats => Some(self.heard_at + HEARTBEAT),
+            Verdict::Missed { at } => Some(at + HEARTBEAT_GRACE),
+            Verdict::Doubted | Verdict::Overdue => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -38,6 +68,8 @@ struct Known {
     /// It ran beside others when their worker died.
     suspect: bool,
     deaths: u16,
+    /// How often it ran when its worker was killed for another.
+    interruptions: u16,
     state: State,
     /// The children that any of its attempts scheduled.
     children: BTreeSet<u32>,
@@ -62,12 +94,14 @@ struct Model {
     /// Effects that have to come before the scheduler is idle.
     due_endings: BTreeMap<u64, (Ending, u32)>,
     due_cancels: Vec<(usize, Lease)>,
+    due_catch_ups: Vec<(usize, Lease)>,
+    due_kills: Vec<usize>,
 }
 
 impl Known {
     /// How many attempts at it have died.
     fn begun(&self) -> u32 {
-        u32::from(self.deaths) + u32::from(self.suspect)
+        u32::from(self.deaths) + u32::from(self.suspect) + u32::from(self.interruptions)
     }
 
     /// Those that wait for the same thing.
@@ -109,6 +143,7 @@ impl Model {
             concurrent: class.concurrent,
             suspect: false,
             deaths: 0,
+            interruptions: 0,
             state: State::Waiting,
             children: BTreeSet::new(),
             next_child: 0,
@@ -129,15 +164,75 @@ impl Model {
         match ending {
             Ending::Cancelled => self.books.cancelled += 1,
             Ending::Returned => self.books.returned += 1,
-            Ending::Crashed | Ending::NeverStarted => self.books.failed += 1,
+            Ending::Crashed | Ending::NeverStarted | Ending::HeartbeatMissed { .. } => self.books.failed += 1,
         }
-        let begun = self.task(sequence).begun();
+        // The attempt that missed counts as well.
+        let missed = matches!(ending, Ending::HeartbeatMissed { .. });
+        let begun = self.task(sequence).begun() + u32::from(missed);
         self.due_endings.insert(sequence, (ending, begun));
+    }
+
+    fn beats(&mut self, sequence: u64) -> Option<&mut Beats> {
+        match &mut self.task(sequence).state {
+            State::Leased { beats, .. } => beats.as_mut(),
+            State::Waiting | State::Ended => None,
+        }
+    }
+
+    fn has_missed(&mut self, sequence: u64) -> bool {
+        self.beats(sequence).is_some_and(|beats| beats.has_missed())
+    }
+
+    /// Ends the lease of an attempt that has missed, and its task with it. False if it has not.
+    fn end_missed(&mut self, sequence: u64, seat: usize) -> bool {
+        let missed = self.has_missed(sequence);
+        if missed {
+            self.release(sequence);
+            self.end(sequence, Ending::HeartbeatMissed { seat, timeout: HEARTBEAT });
+        }
+        missed
+    }
+
+    fn beat(&mut self, now: Instant, sequence: u64, timed: bool) {
+        let State::Leased { beats, .. } = &mut self.task(sequence).state else {
+            panic!("task {sequence} is not in flight")
+        };
+        if beats.is_some_and(Beats::has_missed) {
+            return;
+        }
+        if beats.is_some() || timed {
+            *beats = Some(Beats { heard_at: now, verdict: Verdict::Beats });
+        }
+    }
+
+    fn judged(&mut self, now: Instant, sequence: u64) {
+        if let Some(beats) = self.beats(sequence)
+            && beats.verdict == Verdict::Doubted
+        {
+            beats.verdict = Verdict::Missed { at: now };
+            self.cancelled(sequence);
+        }
+    }
+
+    fn time_has_passed(&mut self, now: Instant) {
+        for (sequence, seat, lease) in self.leased() {
+            let Some(beats) = self.beats(sequence) else { continue };
+            if beats.deadline().is_none_or(|at| now < at) {
+                continue;
+            }
+            if beats.verdict == Verdict::Beats {
+                beats.verdict = Verdict::Doubted;
+                self.due_catch_ups.push((seat, lease));
+            } else {
+                beats.verdict = Verdict::Overdue;
+                self.due_kills.push(seat);
+            }
+        }
     }
 
     /// Ends a lease: the task waits again. True if its cancellation was asked for.
     fn release(&mut self, sequence: u64) -> bool {
-        let State::Leased { seat, lease, cancelling } = self.task(sequence).state else {
+        let State::Leased { seat, lease, cancelling, .. } = self.task(sequence).state else {
             panic!("task {sequence} is not in flight")
         };
         self.task(sequence).state = State::Waiting;
@@ -145,7 +240,10 @@ impl Model {
         cancelling
     }
 
-    fn given_back(&mut self, sequence: u64) {
+    fn given_back(&mut self, sequence: u64, seat: usize) {
+        if self.end_missed(sequence, seat) {
+            return;
+        }
         if self.release(sequence) {
             self.end(sequence, Ending::Cancelled);
         } else if self.halting {
@@ -156,7 +254,7 @@ impl Model {
     fn cancelled(&mut self, sequence: u64) {
         match self.tasks.get_mut(sequence as usize).map(|task| &mut task.state) {
             Some(State::Waiting) => self.end(sequence, Ending::Cancelled),
-            Some(State::Leased { seat, lease, cancelling }) if !*cancelling => {
+            Some(State::Leased { seat, lease, cancelling, .. }) if !*cancelling => {
                 *cancelling = true;
                 self.due_cancels.push((*seat, *lease));
             }
@@ -164,28 +262,37 @@ impl Model {
         }
     }
 
-    fn gone(&mut self, seat: usize, running: &[Lease]) {
+    fn gone(&mut self, seat: usize, running: &[Lease], gone: Gone) {
         let suspects = self.hand(seat).iter().filter(|(.., lease)| running.contains(lease)).count();
         self.open[seat] = false;
         self.recalled.remove(&seat);
         self.due_cancels.retain(|&(to, _)| to != seat);
+        self.due_catch_ups.retain(|&(to, _)| to != seat);
+        self.due_kills.retain(|&to| to != seat);
         for (sequence, _, lease) in self.hand(seat) {
+            if self.end_missed(sequence, seat) {
+                continue;
+            }
             if !running.contains(&lease) {
-                self.given_back(sequence);
+                self.given_back(sequence, seat);
                 continue;
             }
-            if suspects > 1 {
+            if gone == Gone::Overdue {
+                self.task(sequence).interruptions += 1;
+            } else if suspects > 1 {
                 self.task(sequence).suspect = true;
-                self.given_back(sequence);
+            } else {
+                self.task(sequence).deaths += 1;
+                let last = self.task(sequence).deaths == CRASH_LIMIT;
+                let cancelling = self.release(sequence);
+                if cancelling || self.halting {
+                    self.end(sequence, Ending::Cancelled);
+                } else if last {
+                    self.end(sequence, Ending::Crashed);
+                }
                 continue;
             }
-            let cancelling = self.release(sequence);
-            self.task(sequence).deaths += 1;
-            if cancelling || self.halting {
-                self.end(sequence, Ending::Cancelled);
-            } else if self.task(sequence).deaths == CRASH_LIMIT {
-                self.end(sequence, Ending::Crashed);
-            }
+            self.given_back(sequence, seat);
         }
     }
 
@@ -208,7 +315,7 @@ impl Model {
             (known.priority, known.deaths, known.suspect)
         );
         assert_eq!((task.body, attempt), (u32::from(known.deaths), known.begun() + 1));
-        known.state = State::Leased { seat, lease, cancelling: false };
+        known.state = State::Leased { seat, lease, cancelling: false, beats: None };
         known.next_child = 0;
         self.given[seat] += 1;
         assert!(self.given[seat] <= TASKS_PER_WORKER);
@@ -236,6 +343,14 @@ impl Model {
                 );
                 unanswered.push_back(from);
             }
+            Effect::CatchUp { seat, lease } => {
+                let due = self.due_catch_ups.iter().position(|&due| due == (seat, lease));
+                self.due_catch_ups.remove(due.expect("it has not beaten for its timeout"));
+            }
+            Effect::Overdue { seat } => {
+                let due = self.due_kills.iter().position(|&due| due == seat);
+                self.due_kills.remove(due.expect("an attempt has missed and had its grace"));
+            }
             Effect::Ping { seat } | Effect::Kill { seat } => assert!(self.open[seat]),
             Effect::Retire { seat } => {
                 assert!(self.open[seat] && self.hand(seat).is_empty());
@@ -251,6 +366,8 @@ impl Model {
     fn check_idle(&self) {
         assert!(self.due_endings.is_empty(), "{:?}", self.due_endings);
         assert!(self.due_cancels.is_empty(), "{:?}", self.due_cancels);
+        assert!(self.due_catch_ups.is_empty(), "{:?}", self.due_catch_ups);
+        assert!(self.due_kills.is_empty(), "{:?}", self.due_kills);
         if !self.paused && !self.halting && !self.waiting().is_empty() {
             let has_work = |seat: usize| !self.open[seat] || !self.hand(seat).is_empty();
             assert!((0..SEATS).all(has_work), "a task waits although a worker has nothing to do");
@@ -271,7 +388,28 @@ impl Model {
             let begun = self.tasks[sequence as usize].begun();
             assert_eq!((task.sequence, attempt), (sequence, begun + 1));
         }
+        for seat in 0..SEATS {
+            let is_overdue = |&(sequence, ..): &(u64, usize, Lease)| match self.tasks[sequence as usize].state
+            {
+                State::Leased { beats, .. } => beats.is_some_and(|beats| beats.verdict == Verdict::Overdue),
+                State::Waiting | State::Ended => false,
+            };
+            let overdue = self.hand(seat).iter().any(is_overdue);
+            assert_eq!(core.overdue(seat), overdue.then_some(HEARTBEAT));
+        }
+        for task in &self.tasks {
+            if let State::Leased { seat, lease, beats: Some(beats), .. } = task.state {
+                assert_eq!(core.has_missed(seat, lease), beats.has_missed());
+                if let Some(deadline) = beats.deadline() {
+                    assert!(
+                        core.poll_timeout().is_some_and(|at| at <= deadline),
+                        "it is looked after in time"
+                    );
+                }
+            }
+        }
         if leased.is_empty() {
+            assert_eq!(core.alarms.len(), 0);
             assert_eq!(core.poll_timeout(), None, "nothing in hand, nothing to wake up for");
         }
         if self.paused || self.halting {
@@ -310,7 +448,9 @@ enum Command {
     Child { parent: usize, priority: u8, class: u16 },
     Cancel { task: usize },
     Ready { seat: usize },
-    Gone { seat: usize, running: Running },
+    Gone { seat: usize, running: Running, overdue: bool },
+    Beat { task: usize, timed: bool },
+    Judge { task: usize },
     DispatchOne,
     Done { task: usize, took: Duration },
     Failed { task: usize, took: Duration, by_cancellation: bool },
@@ -354,7 +494,10 @@ fn command() -> impl Strategy<Value = Command> {
         25 => number().prop_map(|task| Command::Cancel { task }),
         10 => Just(Command::DispatchOne),
         40 => (0..SEATS).prop_map(|seat| Command::Ready { seat }),
-        20 => (0..SEATS, running).prop_map(|(seat, running)| Command::Gone { seat, running }),
+        20 => (0..SEATS, running, prop::bool::weighted(0.3))
+            .prop_map(|(seat, running, overdue)| Command::Gone { seat, running, overdue }),
+        40 => (number(), prop::bool::weighted(0.8)).prop_map(|(task, timed)| Command::Beat { task, timed }),
+        40 => number().prop_map(|task| Command::Judge { task }),
         40 => (number(), took()).prop_map(|(task, took)| Command::Done { task, took }),
         15 => (number(), took(), any::<bool>())
             .prop_map(|(task, took, by_cancellation)| Command::Failed { task, took, by_cancellation }),
@@ -458,19 +601,45 @@ impl Pair {
                     self.core.worker_ready(self.now, seat);
                 }
             }
-            Command::Gone { seat, ref running } => self.worker_gone(seat, running),
+            Command::Gone { seat, ref running, overdue } => {
+                self.worker_gone(seat, running, if overdue { Gone::Overdue } else { Gone::Died });
+            }
+            Command::Beat { task, timed } => {
+                let Some((sequence, seat, lease)) = pick(&self.model.leased(), task) else { return };
+                let taken = self.core.heartbeat(self.now, seat, lease, timed.then_some(HEARTBEAT));
+                assert_eq!(taken.is_some(), !self.model.has_missed(sequence));
+                self.model.beat(self.now, sequence, timed);
+            }
+            Command::Judge { task } => {
+                // Mostly one that it is about.
+                let doubted: Vec<_> = (self.model.leased().into_iter())
+                    .filter(|&(sequence, ..)| {
+                        self.model.beats(sequence).is_some_and(|beats| beats.verdict == Verdict::Doubted)
+                    })
+                    .collect();
+                let from = if doubted.is_empty() { self.model.leased() } else { doubted };
+                let Some((sequence, seat, lease)) = pick(&from, task) else { return };
+                self.core.judge(self.now, seat, lease);
+                self.model.judged(self.now, sequence);
+            }
             Command::DispatchOne => {
                 self.dispatch_one();
             }
             Command::Done { task, took } => {
                 let Some((sequence, seat, lease)) = pick(&self.model.leased(), task) else { return };
                 let ended = self.core.done(self.now, seat, lease, took);
+                if self.model.end_missed(sequence, seat) {
+                    return assert!(ended.is_none());
+                }
                 self.check_report(sequence, ended);
                 self.model.books.done += 1;
             }
             Command::Failed { task, took, by_cancellation } => {
                 let Some((sequence, seat, lease)) = pick(&self.model.leased(), task) else { return };
                 let ended = self.core.failed(self.now, seat, lease, took, by_cancellation);
+                if self.model.end_missed(sequence, seat) {
+                    return assert!(ended.is_none());
+                }
                 self.check_report(sequence, ended);
                 let books = &mut self.model.books;
                 *(if by_cancellation { &mut books.cancelled } else { &mut books.failed }) += 1;
@@ -505,6 +674,7 @@ impl Pair {
                     self.now = self.now.max(at + late);
                 }
                 self.core.handle_timeout(self.now);
+                self.model.time_has_passed(self.now);
                 assert!(self.core.poll_timeout().is_none_or(|at| at > self.now), "time-outs do not spin");
             }
         }
@@ -525,10 +695,13 @@ impl Pair {
         assert!(core.done(self.now, seat, lease, took).is_none());
         assert!(core.failed(self.now, seat, lease, took, true).is_none());
         assert!(!core.given_back(seat, lease));
+        assert!(core.heartbeat(self.now, seat, lease, Some(HEARTBEAT)).is_none());
+        assert!(!core.has_missed(seat, lease));
+        core.judge(self.now, seat, lease);
         assert_eq!(core.schedule_child(seat, lease, u32::MAX, 0, class(0), 0), None);
     }
 
-    fn worker_gone(&mut self, seat: usize, running: &Running) {
+    fn worker_gone(&mut self, seat: usize, running: &Running, gone: Gone) {
         let hand = self.model.hand(seat);
         let of_its_own = |number| pick(&hand, number).map(|(.., lease)| lease);
         let mut running: Vec<Lease> = match *running {
@@ -546,10 +719,10 @@ impl Pair {
             }
         };
         running.dedup();
-        let mut marked = None;
-        let count = self.core.worker_gone(seat, &running, |task| {
+        let mut marked = Vec::new();
+        let count = self.core.worker_gone(seat, &running, gone, |task| {
             task.body += 1;
-            marked = Some(task.sequence);
+            marked.push(task.sequence);
         });
         assert_eq!(count, hand.len());
         let ran: Vec<u64> = hand
@@ -557,8 +730,16 @@ impl Pair {
             .filter(|(.., lease)| running.contains(lease))
             .map(|&(sequence, ..)| sequence)
             .collect();
-        assert_eq!(marked, if let [only] = ran[..] { Some(only) } else { None });
-        self.model.gone(seat, &running);
+        let charged: Vec<u64> = match gone {
+            Gone::Died if ran.len() == 1 => ran,
+            Gone::Died => Vec::new(),
+            Gone::Overdue => {
+                let late = |&sequence: &u64| self.model.has_missed(sequence);
+                hand.iter().map(|&(sequence, ..)| sequence).filter(late).collect()
+            }
+        };
+        assert_eq!(marked, charged);
+        self.model.gone(seat, &running, gone);
     }
 
     fn answer_recall(&mut self, seat: usize, give_back: usize) {
@@ -568,7 +749,7 @@ impl Pair {
         for (sequence, _, lease) in self.model.hand(seat).into_iter().rev().take(give_back) {
             assert!(self.core.given_back(seat, lease));
             self.model.given[seat] -= 1;
-            self.model.given_back(sequence);
+            self.model.given_back(sequence, seat);
         }
         self.core.recall_answered(seat);
     }

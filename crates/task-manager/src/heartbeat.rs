@@ -1,0 +1,15 @@
+//! What can go wrong with a task's heartbeat, where the task sends it.
+
+use workfleet_heartbeat::DetailsError;
+
+/// A heartbeat was not taken. The task may go on: nothing else has happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeartbeatError {
+    /// Its details cannot be encoded, or are too large.
+    #[error(transparent)]
+    Details(#[from] DetailsError),
+    /// The attempt that it is of has ended.
+    #[error("the attempt that this heartbeat is of has ended")]
+    AttemptEnded,
+}
