@@ -459,12 +459,6 @@ impl<C> Table<C> {
         HeartbeatStats { tokens: self.tokens.len(), pending, ..self.stats }
     }
 
-    /// All callbacks that do not run, in no particular order: the end of the table.
-    pub fn into_callbacks(self) -> impl Iterator<Item = C> {
-        let closed = self.closed.into_iter().map(|closed| closed.callback);
-        self.slots.into_iter().flatten().filter_map(|entry| entry.callback).chain(closed)
-    }
-
     /// The key of a token that is registered and that nobody unregisters.
     fn open(&mut self, token: &Token) -> Result<Key, Refused> {
         let key = self.key(token).ok_or(Refused::Unknown)?;

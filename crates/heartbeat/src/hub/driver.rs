@@ -17,7 +17,6 @@ use super::{
     elsewhere,
     shared::{Shared, Sleeps, State},
 };
-use crate::panics;
 
 /// How long a callback may keep others waiting before they get another runner: at least this, and less than twice this.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -107,15 +106,12 @@ fn serve<T>(shared: &Arc<Shared>, mut bit: impl FnMut(&mut State) -> Option<T>) 
 
 /// Drops what is left, outside the lock: callbacks may do anything when they are dropped.
 pub(super) fn end(shared: &Arc<Shared>) {
-    let (table, closers) = shared.change(|state| {
+    let left = shared.change(|state| {
         state.stopped = true;
         (std::mem::take(&mut state.table), std::mem::take(&mut state.closers))
     });
-    drop(closers);
+    drop(left);
     // They hold what is shared, as it holds them.
     #[cfg(feature = "remote")]
     drop(shared.change(|state| std::mem::take(&mut state.channels)));
-    for callback in table.into_callbacks() {
-        panics::drop_guarded(callback);
-    }
 }

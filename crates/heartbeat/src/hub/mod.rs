@@ -14,12 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use shared::Callback;
 pub(crate) use shared::Shared;
 pub use unregister::Unregister;
 
 use crate::{
     Details, Executor, HeartbeatSender, HeartbeatStats, HeartbeaterOptions, RegisterError, Report, Token,
-    UnregisterError, cores::Taken, panics, park,
+    UnregisterError, cores::Taken, park,
 };
 
 /// How long [`Heartbeaters::unregister`] takes at most: 5 s.
@@ -142,21 +143,17 @@ impl Heartbeaters {
     ) -> Result<HeartbeatSender, RegisterError> {
         let token = token.into();
         let shared = &self.0.0;
-        let (now, callback) = (shared.now(), Box::new(callback));
+        let (now, callback) = (shared.now(), Callback::new(callback));
+        // A callback that is refused is dropped outside the lock.
         let registered = shared.change(|state| match state.stopped {
-            true => Err((RegisterError::Stopped, callback as _)),
+            true => Err((RegisterError::Stopped, callback)),
             false => state
                 .table
                 .register(now, token.clone(), options, callback)
                 .map_err(|Taken(callback)| (RegisterError::Taken { token: token.clone() }, callback)),
         });
-        match registered {
-            Ok(key) => Ok(HeartbeatSender::local(Arc::clone(shared), key, token)),
-            Err((error, callback)) => {
-                panics::drop_guarded(callback);
-                Err(error)
-            }
-        }
+        let key = registered.map_err(|(error, _)| error)?;
+        Ok(HeartbeatSender::local(Arc::clone(shared), key, token))
     }
 
     /// Ends a token, within [5 s](DEFAULT_UNREGISTER_TIMEOUT): as [`unregister_timeout`](Self::unregister_timeout).

@@ -19,8 +19,35 @@ use crate::{
     panics,
 };
 
-/// What is called with each report of a token.
-pub(crate) type Callback = Box<dyn FnMut(Report) + Send>;
+/// What is called with each report of a token. Wherever it is dropped, a panic of its destructor goes no further.
+pub(crate) struct Callback(Option<Box<dyn FnMut(Report) + Send>>);
+
+impl Callback {
+    pub(super) fn new(callback: impl FnMut(Report) + Send + 'static) -> Self {
+        Self(Some(Box::new(callback)))
+    }
+
+    /// Calls it; what it said if it panicked.
+    fn call(&mut self, report: Report) -> Option<String> {
+        let callback = self.0.as_mut()?;
+        panics::catch(|| callback(report)).err()
+    }
+}
+
+impl Drop for Callback {
+    fn drop(&mut self) {
+        let callback = self.0.take();
+        if let Err(message) = panics::catch(|| drop(callback)) {
+            tracing::error!(message, "the destructor of a heartbeater's callback panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Callback")
+    }
+}
 
 pub(crate) struct Shared {
     crew: Crew<State>,
@@ -134,10 +161,8 @@ impl Shared {
 
     fn see_to(&self, follows: Follows) {
         for (waiter, closed) in follows.closed {
-            // Who waited has given up: the token went the same moment.
-            if let Err(closed) = waiter.send(closed) {
-                panics::drop_guarded(closed.callback);
-            }
+            // Nobody waits any more once the runtime is shut down.
+            drop(waiter.send(closed));
         }
         if follows.wake {
             self.changed.notify_one();
@@ -200,13 +225,11 @@ impl Shared {
             let (work, needs) = self.crew.turn(me, finish, |state| state.table.poll_ready());
             self.see_to(follows);
             self.meet(needs);
-            if let Some(callback) = gone {
-                panics::drop_guarded(callback);
-            }
+            drop(gone);
             let Some(work) = work else { return };
             let (key, mut callback) = (work.key, work.callback);
             let before = INSIDE.replace(Some((Arc::as_ptr(self), key)));
-            let panicked = panics::catch(|| callback(work.report)).err();
+            let panicked = callback.call(work.report);
             INSIDE.set(before);
             if let Some(message) = &panicked {
                 tracing::error!(message, "the callback of a heartbeater panicked");
