@@ -51,7 +51,7 @@ mod others {
         }
     }
 
-    /// Takes in everything that was sent before: we may be the one who was late.
+    /// Takes in everything that was sent before: we may be the one who was late. No timer runs meanwhile.
     pub(in crate::hub) async fn catch_up() {
         let (tell, done) = oneshot::channel();
         remote::catch_up(Node::own(), Box::new(move || tell.send(()).unwrap_or(())));
