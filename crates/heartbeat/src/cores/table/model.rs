@@ -5,13 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use proptest::{
-    collection::vec,
-    prelude::*,
-    test_runner::{Config, RngSeed},
-};
+use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::testing::cases;
 
 const TOKENS: usize = 4;
 
