@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 #[cfg(feature = "remote")]
-use crate::remote::{Address, Channel, Node};
+use crate::remote::{Address, Channel, NoChannel, Node};
 use crate::{Details, HeartbeatError, Token, cores::Key, hub::Shared};
 
 /// Sends the beats of one token. Clones, and threads, may send at the same time.
@@ -39,9 +39,9 @@ enum Route {
     /// This process got the sender from another, or from itself.
     #[cfg(feature = "remote")]
     Sent(Arc<Channel>),
-    /// There is none: the process is not connected, or the token was gone when the sender came here.
+    /// There is none: the token was gone when the sender came back here, or this process is not connected.
     #[cfg(feature = "remote")]
-    Nowhere(Address),
+    None(Address, NoChannel),
 }
 
 impl HeartbeatSender {
@@ -59,8 +59,8 @@ impl HeartbeatSender {
     ///
     /// # Errors
     /// - [`HeartbeatError::Details`]: the details cannot be encoded, or are too large. Nothing was sent.
-    /// - [`HeartbeatError::NotConnected`]: the heartbeaters have stopped; or the sender was sent to a process that has no way
-    ///   back, or arrived there after the token was gone.
+    /// - [`HeartbeatError::NotConnected`]: the heartbeaters have stopped, or the sender was sent to a process that has no way
+    ///   back.
     #[doc(alias = "send_heartbeat")]
     pub fn send<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), HeartbeatError> {
         self.send_encoded(Details::encode(details)?)
@@ -74,9 +74,17 @@ impl HeartbeatSender {
         match &self.route {
             Route::Local { shared, key } => shared.beat(*key, details),
             #[cfg(feature = "remote")]
-            Route::Sent(channel) if channel.beat(details, 0) => Ok(()),
+            Route::Sent(channel) => {
+                channel.beat(details, 0);
+                Ok(())
+            }
             #[cfg(feature = "remote")]
-            Route::Sent(_) | Route::Nowhere(_) => Err(HeartbeatError::NotConnected),
+            Route::None(_, NoChannel::Gone) => {
+                Node::own().ignore_beats(1);
+                Ok(())
+            }
+            #[cfg(feature = "remote")]
+            Route::None(_, NoChannel::NotConnected) => Err(HeartbeatError::NotConnected),
         }
     }
 }
@@ -88,7 +96,7 @@ impl HeartbeatSender {
         let address = match &self.route {
             Route::Local { shared, key } => shared.address(*key),
             Route::Sent(channel) => channel.address().clone(),
-            Route::Nowhere(address) => address.clone(),
+            Route::None(address, _) => address.clone(),
         };
         (&self.token, address)
     }
@@ -96,8 +104,8 @@ impl HeartbeatSender {
     /// The sender in the process that it was sent to.
     pub(crate) fn from_sent(node: &Arc<Node>, token: Token, address: Address) -> Self {
         let route = match node.channel(&address) {
-            Some(channel) => Route::Sent(channel),
-            None => Route::Nowhere(address),
+            Ok(channel) => Route::Sent(channel),
+            Err(why) => Route::None(address, why),
         };
         Self { token, route }
     }

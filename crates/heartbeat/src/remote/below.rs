@@ -85,8 +85,7 @@ impl Below {
             BEATS => frames::each_beat(payload, |beat| {
                 let channel = match self.lock().get(&beat.number) {
                     Some(Held::Channel(channel)) => Arc::clone(channel),
-                    // It was told that there is no such token.
-                    _ => return,
+                    _ => return node.ignore_beats(1 + beat.superseded),
                 };
                 channel.beat(beat.details, beat.superseded);
             })?,
@@ -118,12 +117,10 @@ impl Below {
         }
         let held = match what {
             What::Event => Some(Held::Event(node.event(address))),
-            What::Sender => node.channel(&address).map(Held::Channel),
+            What::Sender => node.channel(&address).ok().map(Held::Channel),
         };
-        let Some(held) = held else {
-            self.send(GONE, &frames::encode(&number));
-            return Ok(());
-        };
+        // Beats of a token that is gone are counted when they come.
+        let Some(held) = held else { return Ok(()) };
         let taken = self.lock().insert(number, held.clone());
         if taken.is_some() {
             return refused(format!("the number {number} is attached twice"));

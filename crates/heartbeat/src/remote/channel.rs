@@ -7,10 +7,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
@@ -39,8 +36,6 @@ enum Way {
         /// Its number on the connection.
         number: u64,
         held: Mutex<Held>,
-        /// There is no such heartbeater any more.
-        gone: AtomicBool,
     },
 }
 
@@ -56,7 +51,7 @@ impl Channel {
     }
 
     pub(super) fn up(node: Arc<Node>, address: Address, number: u64) -> Self {
-        let way = Way::Up { number, held: Mutex::default(), gone: AtomicBool::new(false) };
+        let way = Way::Up { number, held: Mutex::default() };
         Self { node, address, way, copies: Mutex::default() }
     }
 
@@ -72,11 +67,10 @@ impl Channel {
         }
     }
 
-    /// Passes a beat on. False if there is nobody to pass it on to.
-    pub(crate) fn beat(self: &Arc<Self>, details: Details, superseded: u64) -> bool {
+    /// Passes a beat on.
+    pub(crate) fn beat(self: &Arc<Self>, details: Details, superseded: u64) {
         match &self.way {
             Way::Here(inlet) => inlet.beat(details, superseded),
-            Way::Up { gone, .. } if gone.load(Ordering::Relaxed) => return false,
             Way::Up { held, .. } => {
                 let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                 let replaced = held.details.replace(details);
@@ -86,14 +80,6 @@ impl Channel {
                     self.node.beats_wait(Arc::clone(self));
                 }
             }
-        }
-        true
-    }
-
-    /// There is no such heartbeater any more.
-    pub(super) fn lose(&self) {
-        if let Way::Up { gone, .. } = &self.way {
-            gone.store(true, Ordering::Relaxed);
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) const FLUSHED: Kind = Kind(0x35);
 pub(super) const STATE: Kind = Kind(0x38);
 /// Downwards: the answer to [`OPERATION`].
 pub(super) const DONE: Kind = Kind(0x39);
-/// Downwards: what was attached is not there any more.
+/// Downwards: the event that was attached is not there any more.
 pub(super) const GONE: Kind = Kind(0x3a);
 /// Downwards: send what beats there are, and say so when everybody below has done it too. Answered by [`FLUSHED`].
 pub(super) const FLUSH: Kind = Kind(0x3b);

@@ -28,7 +28,7 @@ pub(crate) use frames::Address;
 use frames::{DONE, FLUSH, FLUSHED, GONE, STATE, TAKEN, decode};
 pub use frames::{KINDS, NAME_LIMIT_BYTES, Violation};
 use node::Attached;
-pub(crate) use node::Node;
+pub(crate) use node::{NoChannel, Node};
 pub(crate) use place::{Place, Reach};
 
 use crate::Event;
@@ -105,6 +105,12 @@ pub fn named_event(scope: u128, name: &str) -> Result<Event, NameTooLong> {
     Node::own().named_event(scope, name)
 }
 
+/// How many beats have come to this process of tokens that were gone when their sender came here: those of a token that was
+/// still there are counted by its [`Heartbeaters`](crate::Heartbeaters::stats).
+pub fn beats_ignored() -> u64 {
+    Node::own().beats_ignored()
+}
+
 /// An event's name exceeds [`NAME_LIMIT_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event's name has {len_bytes} bytes, of {NAME_LIMIT_BYTES} that it may have")]
@@ -148,25 +154,15 @@ impl Upwards {
                     up.send(TAKEN, &frames::encode(&number));
                 }
             }
-            GONE => match node.attached(decode(kind, payload)?) {
-                Some(Attached::Event(event)) => {
-                    if let Some(event) = event.upgrade() {
-                        for (below, number) in event.lose() {
-                            node.send_below(below, GONE, &frames::encode(&number));
-                        }
+            GONE => {
+                if let Some(Attached::Event(event)) = node.attached(decode(kind, payload)?)
+                    && let Some(event) = event.upgrade()
+                {
+                    for (below, number) in event.lose() {
+                        node.send_below(below, GONE, &frames::encode(&number));
                     }
                 }
-                Some(Attached::Channel(channel)) => {
-                    if let Some(channel) = channel.upgrade() {
-                        channel.lose();
-                        let copies: Vec<_> = channel.copies().iter().copied().collect();
-                        for (below, number) in copies {
-                            node.send_below(below, GONE, &frames::encode(&number));
-                        }
-                    }
-                }
-                None => {}
-            },
+            }
             FLUSH => {
                 let frames::Flush { number, request } = decode(kind, payload)?;
                 let (own, up) = (Arc::clone(node), Arc::clone(up));

@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub(super) flushes: Flushes,
     /// Whose beats wait to go up.
     waiting: Mutex<Vec<Arc<Channel>>>,
+    /// Of tokens that were gone when their sender came here.
+    beats_ignored: AtomicU64,
     /// Held while beats are sent; a buffer for their frame.
     sending: Mutex<Vec<u8>>,
 }
@@ -56,6 +58,15 @@ struct Tables {
     numbers: HashMap<u64, Attached>,
     /// The pools whose named events are at home here, with those that are set.
     scopes: HashMap<u128, HashMap<String, Arc<Shared>>>,
+}
+
+/// Why there is no way for the beats of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoChannel {
+    /// It would end here, and the token is gone.
+    Gone,
+    /// It would lead upwards, and there is no way up.
+    NotConnected,
 }
 
 /// What is attached upwards.
@@ -77,6 +88,7 @@ impl Node {
             below: Mutex::default(),
             flushes: Flushes::default(),
             waiting: Mutex::default(),
+            beats_ignored: AtomicU64::new(0),
             sending: Mutex::default(),
         })
     }
@@ -206,22 +218,33 @@ impl Node {
         channel
     }
 
-    /// The way for beats to this address, if there is one.
-    pub(crate) fn channel(self: &Arc<Self>, address: &Address) -> Option<Arc<Channel>> {
+    /// The way for beats to this address.
+    pub(crate) fn channel(self: &Arc<Self>, address: &Address) -> Result<Arc<Channel>, NoChannel> {
         let mut tables = self.lock_tables();
         if let Some(found) = tables.channels.get(address).and_then(Weak::upgrade) {
-            return Some(found);
+            return Ok(found);
         }
-        let at_home = matches!(address, Address::Made { home, .. } if *home == self.home);
-        if at_home || self.up().is_none() {
-            return None;
+        if matches!(address, Address::Made { home, .. } if *home == self.home) {
+            return Err(NoChannel::Gone);
+        }
+        if self.up().is_none() {
+            return Err(NoChannel::NotConnected);
         }
         let number = self.next_number();
         let channel = Arc::new(Channel::up(Arc::clone(self), address.clone(), number));
         tables.numbers.insert(number, Attached::Channel(Arc::downgrade(&channel)));
         self.attach(number, What::Sender, address.clone());
         tables.channels.insert(address.clone(), Arc::downgrade(&channel));
-        Some(channel)
+        Ok(channel)
+    }
+
+    /// Beats came of a token that is gone.
+    pub(crate) fn ignore_beats(&self, beats: u64) {
+        self.beats_ignored.fetch_add(beats, Ordering::Relaxed);
+    }
+
+    pub(super) fn beats_ignored(&self) -> u64 {
+        self.beats_ignored.load(Ordering::Relaxed)
     }
 
     pub(super) fn forget_channel(&self, channel: &Channel) {

@@ -135,8 +135,8 @@ impl Inlet for Inbox {
     }
 }
 
-fn beat(channel: &Arc<Channel>, number: u32) -> bool {
-    channel.beat(Details::encode(&number).expect("it encodes"), 0)
+fn beat(channel: &Arc<Channel>, number: u32) {
+    channel.beat(Details::encode(&number).expect("it encodes"), 0);
 }
 
 fn flush(channel: &Arc<Channel>) -> (super::flush::Flush, Arc<AtomicBool>) {
@@ -162,7 +162,7 @@ fn beats_of_a_process_two_below_reach_home_and_the_latest_wins() {
     let (inbox, _token, worker, inner, [_, inside]) = three();
     settle(&[&worker, &inner]);
     for number in 1..=10 {
-        assert!(beat(&inside, number));
+        beat(&inside, number);
     }
     assert!(inner.wire.beats.load(Ordering::Relaxed), "somebody is told that a beat waits");
     assert!(inner.upwards.send_beats());
@@ -248,16 +248,21 @@ fn what_was_sent_before_a_sender_was_dropped_arrives() {
 }
 
 #[test]
-fn a_sender_whose_token_is_gone_says_so() {
+fn beats_of_a_token_that_was_gone_before_are_counted_at_home() {
     let (_inbox, token, worker, inner, channels) = three();
-    let address = token.address().clone();
+    let (home, address) = (Arc::clone(token.node()), token.address().clone());
     settle(&[&worker, &inner]);
     drop((channels, token));
     settle(&[&worker, &inner]);
     let late = inner.lower.channel(&address).expect("there is a way up");
-    assert!(beat(&late, 1), "nobody has said so yet");
+    (1..=3).for_each(|number| beat(&late, number));
+    inner.upwards.send_beats();
     settle(&[&worker, &inner]);
-    assert!(!beat(&late, 2));
+    worker.upwards.send_beats();
+    settle(&[&worker, &inner]);
+    assert_eq!(home.beats_ignored(), 3);
+    assert_eq!(home.channel(&address).expect_err("it is gone"), super::NoChannel::Gone);
+    assert_eq!(Node::new().channel(&address).expect_err("it is elsewhere"), super::NoChannel::NotConnected);
 }
 
 #[test]

@@ -1,0 +1,319 @@
+//! Heartbeat senders in tasks' payloads: in worker processes that live, flood, are stopped and are killed, and in processes
+//! that those start.
+
+mod support;
+
+use std::{
+    path::PathBuf,
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use support::{
+    all_ready, alone, builder,
+    gate::{Gate, wait_at},
+    process::{await_stop, signal, signal_child, status},
+    until,
+};
+use workfleet_heartbeat::{
+    DETAILS_LIMIT_BYTES, DetailsError, HeartbeatError, HeartbeatSender, HeartbeaterOptions, Heartbeaters,
+    Report, UnregisterError,
+};
+use workfleet_task_manager::{ClosePolicy, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec};
+
+fn registry() -> Registry {
+    Registry::new().task::<Do>().task::<Nest>()
+}
+
+workfleet_task_manager::test_worker!(registry());
+
+/// One step of a task with a sender.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Step {
+    /// Beats with these numbers, one after the other.
+    Beat(std::ops::Range<u64>),
+    /// Beats until the task is cancelled.
+    Flood,
+    /// Beats with so many bytes.
+    Large(usize),
+    /// Let the test do something.
+    Meet(PathBuf),
+    /// Lets go of the sender, as a task that has ended does.
+    LetGo,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Do(HeartbeatSender, Vec<Step>);
+
+impl TaskSpec for Do {
+    const NAME: &'static str = "do";
+    type Output = ();
+}
+
+impl Task for Do {
+    fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
+        let mut sender = Some(self.0);
+        for step in self.1 {
+            let beat = |number: u64| sender.as_ref().map_or(Ok(()), |sender| sender.send(&number));
+            match step {
+                Step::Beat(numbers) => numbers.into_iter().try_for_each(beat)?,
+                Step::Flood => (0..).take_while(|_| !cx.is_cancelled()).try_for_each(beat)?,
+                Step::Large(bytes) => {
+                    let sent = sender.as_ref().map(|sender| sender.send(&vec![0_u8; bytes]));
+                    let Some(Err(HeartbeatError::Details(DetailsError::TooLarge { .. }))) = sent else {
+                        return Err(format!("it was {sent:?}").into());
+                    };
+                }
+                Step::Meet(gate) => wait_at(&gate)?,
+                Step::LetGo => sender = None,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Does it in a process that this task starts.
+#[derive(Debug, Serialize, Deserialize)]
+struct Nest(Do);
+
+impl TaskSpec for Nest {
+    const NAME: &'static str = "nest";
+    type Output = ();
+}
+
+impl Task for Nest {
+    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
+        let manager = ProcessManager::builder(registry()).workers(1).start()?;
+        manager.submit(self.0)?.wait()?;
+        manager.close(ClosePolicy::Join)?;
+        Ok(())
+    }
+}
+
+/// Heartbeaters with a token, and what it reports.
+fn listen(token: &str) -> (Heartbeaters, HeartbeatSender, Receiver<Report>) {
+    let heartbeaters = Heartbeaters::new().expect("a thread");
+    let (sender, reports) = listen_to(&heartbeaters, token);
+    (heartbeaters, sender, reports)
+}
+
+fn listen_to(heartbeaters: &Heartbeaters, token: &str) -> (HeartbeatSender, Receiver<Report>) {
+    let (tell, reports) = channel();
+    // A test that looks no longer does not mind.
+    let callback = move |report| tell.send(report).unwrap_or(());
+    (heartbeaters.register(token, callback).expect("a new token"), reports)
+}
+
+fn numbers(reports: &Receiver<Report>) -> Vec<u64> {
+    let number = |report| match report {
+        Report::Beat(details) => details.decode().expect("a number"),
+        other => panic!("no beat: {other:?}"),
+    };
+    reports.try_iter().map(number).collect()
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+fn start(workers: usize) -> ProcessManager {
+    builder(registry(), workers).start().expect("a manager")
+}
+
+#[test]
+fn a_flush_brings_the_last_beat_of_a_worker_and_nothing_comes_after_it() {
+    let _alone = alone();
+    let (manager, gate) = (start(1), Gate::new());
+    for _ in 0..50 {
+        let (heartbeaters, sender, reports) = listen("import");
+        let steps = vec![Step::Beat(0..100), Step::Meet(gate.path()), Step::Beat(100..200)];
+        let handle = manager.submit(Do(sender, steps)).expect("it is taken");
+        // Its beats were sent before it came here; nothing else says that they, or their token, have left its process.
+        let waiting = gate.wait();
+        heartbeaters.blocking_unregister("import").expect("everybody answers");
+        assert_eq!(numbers(&reports).last(), Some(&99));
+        waiting.go_on();
+        handle.wait().expect("beats of a token that is gone are no errors");
+        assert_eq!(numbers(&reports), [], "nothing is reported after the end");
+        let stats = heartbeaters.stats();
+        assert_eq!(stats.beats, stats.reported + stats.superseded + stats.ignored, "{stats:?}");
+    }
+}
+
+#[test]
+fn what_a_task_sent_before_its_end_is_flushed_too() {
+    let _alone = alone();
+    let manager = start(1);
+    for steps in [vec![Step::Beat(0..10)], vec![Step::Beat(0..10), Step::LetGo]] {
+        let (heartbeaters, sender, reports) = listen("import");
+        manager.submit(Do(sender, steps)).expect("it is taken").wait().expect("it ends");
+        heartbeaters.blocking_unregister("import").expect("everybody answers");
+        assert_eq!(numbers(&reports).last(), Some(&9));
+        assert_eq!(heartbeaters.stats().beats, 10, "also those that gave way on their way are counted");
+    }
+}
+
+#[test]
+fn a_sender_works_in_a_process_that_a_worker_starts_and_is_flushed_there() {
+    let _alone = alone();
+    let (manager, gate) = (start(1), Gate::new());
+    let (heartbeaters, sender, reports) = listen("import");
+    let inner = Do(sender, vec![Step::Beat(0..10), Step::Meet(gate.path())]);
+    let handle = manager.submit(Nest(inner)).expect("it is taken");
+    let waiting = gate.wait();
+    heartbeaters.blocking_unregister("import").expect("everybody answers");
+    assert_eq!(numbers(&reports).last(), Some(&9));
+    waiting.go_on();
+    handle.wait().expect("it ends");
+}
+
+#[test]
+fn a_flood_from_a_worker_takes_bounded_memory_and_holds_up_nobody() {
+    let _alone = alone();
+    let manager = start(2);
+    let (heartbeaters, sender, reports) = listen("flood");
+    let (calm, calm_reports) = listen_to(&heartbeaters, "calm");
+    let flood = manager.submit(Do(sender, vec![Step::Flood])).expect("it is taken");
+    reports.recv().expect("it floods");
+    let before_kib = status("VmRSS");
+    until(|| heartbeaters.stats().beats > 1_000_000);
+    let grown_kib = status("VmRSS").saturating_sub(before_kib);
+    assert!(grown_kib < 16 << 10, "{grown_kib} KiB for a million beats");
+    // Another token beats, is reported and is flushed beside it.
+    manager.submit(Do(calm, vec![Step::Beat(0..10)])).expect("it is taken").wait().expect("it ends");
+    heartbeaters.blocking_unregister("calm").expect("everybody answers");
+    assert_eq!(numbers(&calm_reports).last(), Some(&9));
+    // And so is the one that floods, in the midst of it.
+    heartbeaters.blocking_unregister("flood").expect("everybody answers");
+    flood.cancel();
+    flood.wait().expect("it ends well when it is told to");
+    assert!(heartbeaters.stats().ignored > 0 || heartbeaters.stats().superseded > 0);
+}
+
+#[test]
+fn a_stopped_worker_delays_its_own_token_up_to_the_deadline_and_no_other() {
+    let _alone = alone();
+    let (manager, gate) = (start(2), Gate::new());
+    // Otherwise the other task might wait in the hand of the one that is stopped.
+    all_ready(&manager, 2);
+    let (heartbeaters, sender, reports) = listen("stopped");
+    let (calm, calm_reports) = listen_to(&heartbeaters, "calm");
+    let handle =
+        manager.submit(Do(sender, vec![Step::Beat(0..10), Step::Meet(gate.path()), Step::Beat(10..20)]));
+    let waiting = gate.wait();
+    signal_child(waiting.pid, Signal::STOP);
+    await_stop(waiting.pid);
+    manager.submit(Do(calm, vec![Step::Beat(0..10)])).expect("it is taken").wait().expect("it ends");
+    heartbeaters.blocking_unregister("calm").expect("who holds it answers");
+    assert_eq!(numbers(&calm_reports).last(), Some(&9));
+
+    let after = Duration::from_millis(200);
+    let error = heartbeaters.blocking_unregister_timeout("stopped", after).expect_err("nobody answers");
+    let UnregisterError::FlushTimedOut { token, workers, callback_runs, .. } = &error else {
+        panic!("another error: {error}")
+    };
+    assert_eq!((token.as_bytes(), workers.len(), callback_runs), (&b"stopped"[..], 1, &false), "{error}");
+    assert!(workers[0].starts_with("worker-"), "{error}");
+    let unknown = heartbeaters.blocking_unregister("stopped").expect_err("it is gone all the same");
+    assert!(matches!(unknown, UnregisterError::Unknown { .. }), "{unknown}");
+
+    signal_child(waiting.pid, Signal::CONT);
+    waiting.go_on();
+    handle.expect("it is taken").wait().expect("it goes on as if nothing had been");
+    drop(numbers(&reports));
+}
+
+#[test]
+fn a_worker_that_goes_on_in_time_answers() {
+    let _alone = alone();
+    let (manager, gate) = (start(1), Gate::new());
+    let (heartbeaters, sender, reports) = listen("import");
+    let handle = manager.submit(Do(sender, vec![Step::Beat(0..10), Step::Meet(gate.path())]));
+    let waiting = gate.wait();
+    signal_child(waiting.pid, Signal::STOP);
+    await_stop(waiting.pid);
+    let flushed = heartbeaters.unregister_timeout("import", Duration::from_secs(60));
+    signal_child(waiting.pid, Signal::CONT);
+    block_on(flushed).expect("it answers");
+    assert_eq!(numbers(&reports).last(), Some(&9));
+    waiting.go_on();
+    handle.expect("it is taken").wait().expect("it ends");
+}
+
+#[test]
+fn a_killed_worker_is_no_reason_to_wait() {
+    let _alone = alone();
+    let (manager, gate) = (start(1), Gate::new());
+    let (heartbeaters, sender, reports) = listen("import");
+    let (other, _other_reports) = listen_to(&heartbeaters, "other");
+    let handle = manager.submit(Do(sender, vec![Step::Beat(0..10), Step::Meet(gate.path())]));
+    let waiting = gate.wait();
+    signal_child(waiting.pid, Signal::STOP);
+    await_stop(waiting.pid);
+    let flushed = heartbeaters.unregister_timeout("import", Duration::from_secs(60));
+    signal(waiting.pid, Signal::KILL);
+    block_on(flushed).expect("the dead have said what they had to say");
+    drop(numbers(&reports));
+    // The task comes again, with a sender whose token is gone.
+    gate.wait().go_on();
+    handle.expect("it is taken").wait().expect("beats of a token that is gone are no errors");
+    heartbeaters.blocking_unregister("other").expect("nobody else holds it");
+    drop(other);
+}
+
+#[test]
+fn details_that_are_too_large_are_an_error_where_they_are_sent() {
+    let _alone = alone();
+    let manager = start(1);
+    let (heartbeaters, sender, reports) = listen("import");
+    let steps = vec![Step::Large(DETAILS_LIMIT_BYTES + 1), Step::Beat(0..1)];
+    manager.submit(Do(sender, steps)).expect("it is taken").wait().expect("it goes on");
+    heartbeaters.blocking_unregister("import").expect("everybody answers");
+    assert_eq!(numbers(&reports), [0]);
+}
+
+#[test]
+fn a_silence_is_missed_and_beats_after_it_are_late_across_processes() {
+    let _alone = alone();
+    let (manager, gate) = (start(1), Gate::new());
+    let heartbeaters = Heartbeaters::new().expect("a thread");
+    let (tell, reports) = channel();
+    let options = HeartbeaterOptions::new().timeout(Duration::from_millis(100));
+    let sender = heartbeaters
+        .register_with("import", options, move |report| tell.send(report).unwrap_or(()))
+        .expect("a new token");
+    let steps = vec![Step::Beat(7..8), Step::Meet(gate.path()), Step::Beat(8..9)];
+    let handle = manager.submit(Do(sender, steps)).expect("it is taken");
+    let waiting = gate.wait();
+    let missed = loop {
+        match reports.recv().expect("it is told") {
+            Report::Missed { last: Some(last), .. } => break last,
+            // Before the worker got it, or the beat itself.
+            _ => {}
+        }
+    };
+    assert_eq!(missed.decode(), Ok(7_u64));
+    waiting.go_on();
+    handle.wait().expect("it ends");
+    let late = reports.recv().expect("it is told");
+    assert!(matches!(&late, Report::Late(details) if details.decode() == Ok(8_u64)), "{late:?}");
+}
+
+#[test]
+fn many_workers_hold_one_token() {
+    let _alone = alone();
+    let manager = start(4);
+    all_ready(&manager, 4);
+    let (heartbeaters, sender, reports) = listen("import");
+    let handles: Vec<_> = (0..16)
+        .map(|part| manager.submit(Do(sender.clone(), vec![Step::Beat(part * 100..part * 100 + 100)])))
+        .collect();
+    for handle in handles {
+        handle.expect("it is taken").wait().expect("it ends");
+    }
+    heartbeaters.blocking_unregister("import").expect("everybody answers");
+    assert_eq!(heartbeaters.stats().beats, 1600);
+    assert!(numbers(&reports).iter().any(|number| number % 100 == 99));
+}
