@@ -91,6 +91,14 @@ impl HeartbeatSender {
 
 #[cfg(feature = "remote")]
 impl HeartbeatSender {
+    /// The way from here to another process, or back from one.
+    pub(crate) fn channel(&self) -> Option<&Arc<Channel>> {
+        match &self.route {
+            Route::Sent(channel) => Some(channel),
+            Route::Local { .. } | Route::None(..) => None,
+        }
+    }
+
     /// What travels of it.
     pub(crate) fn to_sent(&self) -> (&Token, Address) {
         let address = match &self.route {

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use workfleet_heartbeat::remote::Pins;
 use workfleet_wire::{DecodeError, EncodeError, message};
 
 use crate::{
@@ -60,6 +61,8 @@ pub struct Chain {
 struct Link {
     name: String,
     payload: Box<[u8]>,
+    /// Events and senders in the payload are there as long as this is.
+    pins: Pins,
 }
 
 impl Chain {
@@ -73,8 +76,8 @@ impl Chain {
     /// # Errors
     /// What the task's `Serialize` refused.
     pub fn then<T: TaskSpec>(mut self, task: &T) -> Result<Self, EncodeError> {
-        let payload = message::encode(task)?.into_boxed_slice();
-        self.links.push(Link { name: T::NAME.to_owned(), payload });
+        let (payload, pins) = Pins::of(|| message::encode(task));
+        self.links.push(Link { name: T::NAME.to_owned(), payload: payload?.into_boxed_slice(), pins });
         Ok(self)
     }
 

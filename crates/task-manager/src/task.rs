@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use workfleet_heartbeat::remote::Pins;
 use workfleet_wire::message;
 
 use crate::{context::TaskContext, error::TaskError, failure::floor_char_boundary};
@@ -254,6 +255,8 @@ thread_local! {
 pub struct EncodedTask {
     pub(crate) spec: &'static SpecInfo,
     pub(crate) payload: Box<[u8]>,
+    /// Events and senders in the payload are there as long as this is.
+    pub(crate) pins: Pins,
 }
 
 impl EncodedTask {
@@ -266,13 +269,13 @@ impl EncodedTask {
         // use, because a task's `Serialize` may encode another task.
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
         scratch.clear();
-        let encoded = message::encode_into(task, &mut scratch);
+        let (encoded, pins) = Pins::of(|| message::encode_into(task, &mut scratch));
         let payload = encoded.map(|()| Box::from(&*scratch));
         if scratch.capacity() <= KEPT_BYTES {
             // An error means that this thread ends.
             let _ = SCRATCH.try_with(|kept| kept.set(scratch));
         }
-        Ok(Self { spec: SpecInfo::of::<T>(), payload: payload? })
+        Ok(Self { spec: SpecInfo::of::<T>(), payload: payload?, pins })
     }
 
     /// [`TaskSpec::NAME`] of the task's type.

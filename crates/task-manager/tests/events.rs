@@ -13,7 +13,8 @@ use support::{
 };
 use workfleet_heartbeat::{Event, remote::NAME_LIMIT_BYTES};
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, Priority, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec,
+    Chain, ClosePolicy, FailureCause, Priority, ProcessManager, Registry, Task, TaskContext, TaskError,
+    TaskSpec,
 };
 
 fn registry() -> Registry {
@@ -34,6 +35,8 @@ enum Step {
     Meet(PathBuf),
     /// From here on, it is about the event of this name.
     Name(String),
+    /// The same for one whose bytes came otherwise than in the payload.
+    Decode(Vec<u8>),
 }
 
 /// Does this with the event; its output is what the last look saw.
@@ -57,6 +60,7 @@ impl Task for Do {
                 Step::Look => seen = event.is_set(),
                 Step::Meet(gate) => wait_at(&gate)?,
                 Step::Name(name) => event = cx.event(&name)?,
+                Step::Decode(bytes) => event = workfleet_wire::message::decode(&bytes)?,
             }
         }
         Ok(seen)
@@ -200,17 +204,33 @@ fn an_event_works_in_a_process_that_a_worker_starts() {
 }
 
 #[test]
-fn an_event_that_its_maker_has_let_go_of_is_lost_and_nobody_waits_for_it() {
+fn an_event_is_kept_by_the_tasks_that_carry_it() {
     let _alone = alone();
     let (manager, gate) = (start(1), Gate::new());
     let busy = manager.submit(done(&Event::new(), [Step::Meet(gate.path())])).expect("it is taken");
     let waiting = gate.wait();
-    let task = done(&Event::new(), [Step::Wait]);
-    let handle = manager.submit(task).expect("it is taken");
+    let event = Event::new();
+    let chained = Chain::new().then(&done(&event, [Step::Set])).expect("it encodes");
+    let set = manager.submit(chained).expect("it is taken");
+    let wait = manager.submit(done(&event, [Step::Wait, Step::Look])).expect("it is taken");
+    drop(event);
     waiting.go_on();
     busy.wait().expect("that one needed no event");
-    let failure = handle.wait().expect_err("nobody could set it");
-    assert!(matches!(&failure.cause, FailureCause::Error { chain, .. } if chain[0].contains("out of reach")));
+    set.wait().expect("it is set");
+    assert!(wait.wait().expect("it was set by a task that has ended"));
+}
+
+#[test]
+fn an_event_that_everybody_has_let_go_of_is_lost_and_nobody_waits_for_it() {
+    let _alone = alone();
+    let manager = start(1);
+    let bytes = workfleet_wire::message::encode(&Event::new()).expect("it encodes");
+    let task = Do(None, vec![Step::Decode(bytes), Step::Wait]);
+    let failure = manager.submit(task).expect("it is taken").wait().expect_err("nobody could set it");
+    assert!(
+        matches!(&failure.cause, FailureCause::Error { chain, .. } if chain[0].contains("out of reach")),
+        "{failure}"
+    );
 }
 
 #[test]

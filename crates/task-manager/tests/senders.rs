@@ -19,7 +19,7 @@ use support::{
 };
 use workfleet_heartbeat::{
     DETAILS_LIMIT_BYTES, DetailsError, HeartbeatError, HeartbeatSender, HeartbeaterOptions, Heartbeaters,
-    Report, UnregisterError,
+    Report, UnregisterError, remote::beats_ignored,
 };
 use workfleet_task_manager::{ClosePolicy, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec};
 
@@ -245,6 +245,7 @@ fn a_worker_that_goes_on_in_time_answers() {
 #[test]
 fn a_killed_worker_is_no_reason_to_wait() {
     let _alone = alone();
+    let ignored = beats_ignored();
     let (manager, gate) = (start(1), Gate::new());
     let (heartbeaters, sender, reports) = listen("import");
     let (other, _other_reports) = listen_to(&heartbeaters, "other");
@@ -259,6 +260,7 @@ fn a_killed_worker_is_no_reason_to_wait() {
     // The task comes again, with a sender whose token is gone.
     gate.wait().go_on();
     handle.expect("it is taken").wait().expect("beats of a token that is gone are no errors");
+    until(|| beats_ignored() == ignored + 10);
     heartbeaters.blocking_unregister("other").expect("nobody else holds it");
     drop(other);
 }

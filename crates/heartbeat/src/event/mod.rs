@@ -66,8 +66,8 @@ pub enum WaitError {
 impl Event {
     /// A new event, clear.
     ///
-    /// It is there as long as anybody holds it, here or in a process that it was sent to: keep it while tasks that carry it
-    /// wait for their worker.
+    /// It is there as long as anybody holds it, here or in a process that it was sent to; so does a task that carries it, from
+    /// its scheduling to its end.
     pub fn new() -> Self {
         Self { shared: Arc::new(Shared::home()) }
     }

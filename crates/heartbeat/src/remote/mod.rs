@@ -12,6 +12,7 @@ mod channel;
 mod flush;
 mod frames;
 mod node;
+mod pins;
 mod place;
 mod sent;
 #[cfg(all(test, not(workfleet_loom)))]
@@ -29,6 +30,7 @@ use frames::{DONE, FLUSH, FLUSHED, GONE, STATE, TAKEN, decode};
 pub use frames::{KINDS, NAME_LIMIT_BYTES, Violation};
 use node::Attached;
 pub(crate) use node::{NoChannel, Node};
+pub use pins::Pins;
 pub(crate) use place::{Place, Reach};
 
 use crate::Event;

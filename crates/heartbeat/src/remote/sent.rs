@@ -1,13 +1,20 @@
 //! How events and senders travel: as their address.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{frames::Address, node::Node};
+use super::{
+    frames::Address,
+    node::Node,
+    pins::{Pin, pin},
+};
 use crate::{Event, HeartbeatSender, Token};
 
 /// As its address: in the process where it is deserialised it is the same event, or [lost](crate::EventLost).
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        pin(|| Pin::Event(Arc::clone(&self.shared)));
         Node::own().export_event(&self.shared).address().serialize(serializer)
     }
 }
@@ -22,6 +29,9 @@ impl<'de> Deserialize<'de> for Event {
 /// As its token's name and address.
 impl Serialize for HeartbeatSender {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(channel) = self.channel() {
+            pin(|| Pin::Channel(Arc::clone(channel)));
+        }
         let (token, address) = self.to_sent();
         (token.as_bytes(), address).serialize(serializer)
     }

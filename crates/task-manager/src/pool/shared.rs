@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 use workfleet_heartbeat::{
     Details,
-    remote::{self, Scope},
+    remote::{self, Pins, Scope},
 };
 use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds, kinds::Direction};
 
@@ -62,7 +62,7 @@ struct Body {
 }
 
 // What a task takes while it waits, beside its payload, is a promise.
-const _: () = assert!(size_of::<Pending<Body>>() <= 72);
+const _: () = assert!(size_of::<Pending<Body>>() <= 80);
 
 /// What is known of a task's attempts.
 #[derive(Debug, Default)]
@@ -763,7 +763,7 @@ impl Core {
             let limit_bytes = shared.frame_limit_bytes;
             return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
         }
-        let task = EncodedTask { spec, payload: child.payload.into() };
+        let task = EncodedTask { spec, payload: child.payload.into(), pins: Pins::default() };
         let body = Body::new(task, child.task_type, None);
         let class = shared.index.class(child.task_type);
         self.add_child(shared, seat, child.lease, child.index, priority, class, body);
