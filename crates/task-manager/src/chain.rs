@@ -23,6 +23,10 @@ use crate::{
 /// itself a task, so it can be a link. It needs no registration, only its links do. Cancelling it ends it before its
 /// next link, and tells the running one.
 ///
+/// A chain is one attempt, so it has one [heartbeat](crate::TaskContext::heartbeat): what a link says takes the place of what
+/// the one before it said, and a retry begins with the first link, whichever said it. It may be silent: the
+/// [timeouts](crate::TaskSpec::HEARTBEAT_TIMEOUT) of its links do not hold.
+///
 /// ```
 /// # use serde::{Deserialize, Serialize};
 /// # use workfleet_task_manager::{Chain, Registry, Task, TaskContext, TaskError, TaskSpec, ThreadManager};

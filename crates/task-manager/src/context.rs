@@ -93,7 +93,8 @@ impl TaskContext {
         TaskId::new(self.proxy.host.manager(), self.proxy.attempt.sequence)
     }
 
-    /// Which attempt at the task this is, from 1. It grows only when a worker died while running the task.
+    /// Which attempt at the task this is, from 1. It grows only when a worker died, or a thread was given up, while running
+    /// the task.
     pub fn attempt(&self) -> u32 {
         self.proxy.attempt.number
     }

@@ -78,6 +78,19 @@
 //! in the order in which they were scheduled; a running task is never preempted. A worker is given as many tasks ahead
 //! as it needs to stay busy, measured in estimated time; what it has not begun is taken back when it falls behind.
 //!
+//! # Heartbeats
+//!
+//! A worker and its task are watched by two different signals:
+//!
+//! | signal | comes from | its absence means | seen by | then |
+//! |---|---|---|---|---|
+//! | sign of life | a thread of the worker process, when it is asked; also while a task blocks | the process is stopped, or held by the kernel | [`WorkerStats::silent_for`] | past the [limit](ProcessManagerBuilder::silence_limit) it is killed, and its task tried again |
+//! | [heartbeat](TaskContext::heartbeat) | the task itself | the task does not get on | [`TaskHandle::last_heartbeat`] | past its [timeout](TaskSpec::HEARTBEAT_TIMEOUT), if it has one, it has failed; if it does not end, its worker is killed for it |
+//!
+//! A process that is stopped silences its tasks too: whichever limit is the shorter decides. What a task says by a heartbeat
+//! is what its next attempt [resumes](TaskContext::last_heartbeat) from, and stands in its
+//! [failure](FailureReport::last_heartbeat).
+//!
 //! # Tests
 //!
 //! A test binary is not its own `main`, so it gets its entry by [`test_worker!`].
@@ -132,6 +145,13 @@
 //! | a remote traceback | [`FailureCause`]: the chain of errors or the panic, where it was, and the backtrace |
 //! | a lambda, a closure, a bound method as a task | not possible, on purpose: only names and data travel |
 //! | `Value`, `Array`, `shared_memory`, `Queue`, `Lock` | no shared memory here; messages and sessions instead, and further crates for locks and events |
+//!
+//! | Temporal's activities | here |
+//! |---|---|
+//! | `heartbeat(details)`, `record_heartbeat` | [`TaskContext::heartbeat`] |
+//! | `heartbeat_details` | [`TaskContext::last_heartbeat`], also where a worker died |
+//! | `heartbeat_timeout` | [`TaskSpec::HEARTBEAT_TIMEOUT`]; the failure is not retried, and it comes when the attempt has ended |
+//! | `max_heartbeat_throttle_interval`, `default_heartbeat_throttle_interval` | [`max_heartbeat_throttle`](ProcessManagerBuilder::max_heartbeat_throttle), [`default_heartbeat_throttle`](ProcessManagerBuilder::default_heartbeat_throttle) |
 #![doc = include_str!("../docs/hostile.md")]
 
 #[cfg(not(unix))]

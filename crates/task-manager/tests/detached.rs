@@ -10,9 +10,9 @@ use both::{GRACE, messages};
 use serde::{Deserialize, Serialize};
 use support::{alone, builder};
 use workfleet_task_manager::{
-    AsyncTask, Chain, ClosePolicy, EncodedMessage, EncodedTask, Manager, ManagerExt, NullManager, Pool,
-    Priority, Registry, ScheduleErrorKind, SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
-    ThreadManager,
+    AsyncTask, Chain, ClosePolicy, EncodedMessage, EncodedTask, HeartbeatError, Manager, ManagerExt,
+    NullManager, Pool, Priority, Registry, ScheduleErrorKind, SendError, Task, TaskContext, TaskError,
+    TaskMessage, TaskSpec, ThreadManager,
 };
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,4 +207,15 @@ fn a_pool_of_processes_serves_a_task_in_place() {
 fn a_pool_of_threads_serves_a_task_in_place() {
     let _alone = alone();
     reaches(ThreadManager::builder(registry()).workers(1).grace(GRACE).start().expect("it starts"));
+}
+
+#[test]
+fn nobody_hears_the_heartbeats_of_a_task_in_place() {
+    let cx = TaskContext::detached(NullManager, ());
+    cx.heartbeat(&1_u64).expect("it is dropped");
+    cx.proxy().heartbeat("half way").expect("it is dropped");
+    assert_eq!(cx.last_heartbeat::<u64>(), Ok(None));
+    // What no worker would take is not taken here either.
+    let refused = cx.heartbeat(&vec![0_u8; 64 << 10]);
+    assert!(matches!(refused, Err(HeartbeatError::Details(_))), "{refused:?}");
 }

@@ -8,21 +8,21 @@ mod support;
 use std::{
     fs,
     path::PathBuf,
-    process, thread,
+    process,
     time::{Duration, Instant},
 };
 
-use both::{Door, Guest, come_to, names, wait_at};
+use both::{Door, GRACE, Guest, come_to, names, wait_at};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use support::{
-    all_ready, alone, assert_balanced, builder, close, only_worker,
+    all_ready, alone, assert_balanced, builder, close, let_pass, only_worker,
     process::{Program, all_threads_stopped, await_death, part, say, signal, status, wait_for_the_test},
     tasks, until,
 };
 use workfleet_task_manager::{
     AsyncTask, ClosePolicy, ExitStatus, FailureCause, KillReason, ProcessManager, ProcessManagerBuilder,
-    Registry, Task, TaskContext, TaskError, TaskHandle, TaskSpec, init,
+    Registry, Task, TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager, init,
 };
 
 /// How long a [`Timed`] or [`Beside`] may be silent.
@@ -33,7 +33,7 @@ const THROTTLE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Step {
     Say(u32),
-    /// Says all numbers up to this one, with a kibibyte each; fails if that takes much memory.
+    /// Says all numbers up to this one; fails if that takes much memory.
     SayMany(u32),
     SayOftenUntil(PathBuf),
     Flush,
@@ -139,22 +139,20 @@ impl Step {
             Self::Say(number) => cx.heartbeat(number)?,
             Self::SayMany(numbers) => {
                 let before = status("VmHWM");
-                let filler = vec![7_u8; 1024];
-                (0..*numbers).try_for_each(|number| cx.heartbeat(&(number, &filler)))?;
-                cx.heartbeat(numbers)?;
+                (0..=*numbers).try_for_each(|number| cx.heartbeat(&number))?;
                 let grown_kib = status("VmHWM") - before;
                 assert!(grown_kib < 8 * 1024, "{grown_kib} KiB for what does not last");
             }
             Self::SayOftenUntil(file) => {
                 while !file.exists() {
                     cx.heartbeat(&1_u32)?;
-                    thread::sleep(Duration::from_millis(5));
+                    let_pass(Duration::from_millis(5));
                 }
             }
             Self::Flush => cx.flush()?,
             Self::WaitAt(door) => wait_at(door, "waits")?,
             Self::WaitForCancellation => tasks::wait_for_cancellation(cx)?,
-            Self::Block(time) => thread::sleep(*time),
+            Self::Block(time) => let_pass(*time),
             Self::Compute(time) => {
                 let end = Instant::now() + *time;
                 while Instant::now() < end {
@@ -358,6 +356,34 @@ fn who_runs_beside_a_task_that_ignores_its_timeout_is_neither_charged_nor_suspec
 }
 
 #[test]
+fn who_runs_on_a_thread_that_is_abandoned_for_another_is_run_again_on_the_next() {
+    let _alone = alone();
+    let door = Door::new();
+    let builder = ThreadManager::builder(registry()).workers(1).async_tasks(3).grace(GRACE);
+    let manager = builder.heartbeat_grace(Duration::from_millis(50)).start().expect("it starts");
+    let beside =
+        ["one", "two"].map(|name| manager.submit(Beside(door.path(), name.into())).expect("it is taken"));
+    let before = door.next_few(2);
+    let ignores = manager.submit(Ignores(door.path())).expect("it is taken");
+    let ignoring = door.next();
+    let failure = ignores.wait().expect_err("it is silent");
+    assert!(matches!(failure.cause, FailureCause::HeartbeatTimeout { timeout, .. } if timeout == TIMEOUT));
+    let after = door.next_few(2);
+    assert_eq!(names(&after), names(&before));
+    // What the abandoned thread still brings about is nobody's.
+    before.into_iter().for_each(Guest::go_on);
+    assert!(beside.iter().all(|handle| !handle.is_finished()));
+    after.into_iter().for_each(Guest::go_on);
+    for handle in beside {
+        assert_eq!(handle.wait().expect("it is done").attempt, 2);
+    }
+    let report = manager.close(ClosePolicy::Join).expect("it closes");
+    assert_balanced(&report);
+    assert_eq!(report.abandoned.iter().map(|left| left.task).collect::<Vec<_>>(), [failure.task]);
+    drop(ignoring);
+}
+
+#[test]
 fn a_task_that_ends_within_the_grace_costs_no_worker() {
     let _alone = alone();
     let manager = start(one_worker());
@@ -485,10 +511,9 @@ fn a_manager_that_was_stopped_finds_the_beats_that_came_meanwhile() {
     for _ in 0..3 {
         signal(program.child.id(), Signal::STOP);
         until(|| all_threads_stopped(program.child.id()));
-        // Time itself is what has to pass.
-        thread::sleep(2 * TIMEOUT);
+        let_pass(2 * TIMEOUT);
         signal(program.child.id(), Signal::CONT);
-        thread::sleep(TIMEOUT / 4);
+        let_pass(TIMEOUT / 4);
     }
     fs::write(&file, "").expect("a file");
     program.go_on();

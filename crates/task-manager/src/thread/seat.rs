@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::Sender,
     },
     thread,
@@ -103,6 +103,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
             queue: Arc::clone(&queue),
             sessions: OnceLock::new(),
             open: Mutex::new(OpenAttempts::default()),
+            abandoned: AtomicBool::new(false),
             extensions: Extensions::default(),
             exchange: Arc::clone(&plan.exchange),
             peer: peer
@@ -192,7 +193,8 @@ impl Started {
         }
         plan.shared.thread_gone(seat, &self.queue.running(), gone);
         if gone == Gone::Overdue {
-            // It ends once what runs there has; whatever it was to do is done elsewhere.
+            // Only now, when nobody listens to how that ends: what runs beside the one that is late is done elsewhere. The
+            // thread ends once all of it has ended.
             self.queue.revoke(None);
             self.queue.close();
         }

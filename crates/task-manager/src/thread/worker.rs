@@ -8,7 +8,10 @@
 use std::{
     any::{Any, TypeId},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -49,6 +52,9 @@ pub(super) struct ThreadWorker {
     pub(super) queue: Arc<TaskQueue>,
     pub(super) sessions: OnceLock<Sessions>,
     pub(super) open: Mutex<OpenAttempts>,
+    /// It was left alone with what it runs: what it is still handed is done elsewhere. Set once (release) before its seat is
+    /// cleared, and looked at (acquire) before anything is begun.
+    pub(super) abandoned: AtomicBool,
     pub(super) extensions: Extensions,
     pub(super) exchange: Arc<Exchange>,
     pub(super) peer: Peer,
@@ -60,7 +66,7 @@ impl ThreadWorker {
         let _own = OwnThread::of(&self.shared);
         panics::keep();
         while let Turn::Run(task, _) = self.queue.next(None, || ()) {
-            if task.revoked {
+            if task.revoked || self.is_abandoned() {
                 self.give_back(&task);
             } else if task.concurrent {
                 let lease = task.lease();
@@ -76,9 +82,14 @@ impl ThreadWorker {
         }
     }
 
-    /// Takes nothing more from what runs here.
+    /// Takes nothing more from what runs here, and begins nothing more.
     pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
         *self.lock_open() = OpenAttempts::default();
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     /// From now on, the attempt may say something; one that has to beat has begun.
@@ -111,7 +122,7 @@ impl Desk for ThreadWorker {
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Queued>> {
         loop {
             match self.queue.poll_next(cx) {
-                Poll::Ready(Some(task)) if task.revoked => self.give_back(&task),
+                Poll::Ready(Some(task)) if task.revoked || self.is_abandoned() => self.give_back(&task),
                 polled => return polled,
             }
         }

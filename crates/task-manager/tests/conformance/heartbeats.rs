@@ -2,7 +2,6 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -15,7 +14,7 @@ use workfleet_task_manager::{
 use crate::{
     KIND, Manager, builder,
     support::{
-        Kind, all_ready, alone, assert_balanced,
+        Kind, all_ready, alone, assert_balanced, let_pass,
         tasks::{Text, ignore_everything, next_text, wait_for_cancellation},
         until,
     },
@@ -115,13 +114,13 @@ fn act(act: &Act, cx: &TaskContext) -> Result<String, TaskError> {
         Act::GoOnInSilence => {
             cx.send_message(&Text("begun".into()))?;
             wait_for_cancellation(cx)?;
-            thread::sleep(3 * TIMEOUT);
+            let_pass(3 * TIMEOUT);
         }
         Act::SayOften => {
             let end = Instant::now() + 3 * TIMEOUT;
             while Instant::now() < end {
                 cx.heartbeat(&1_u32)?;
-                thread::sleep(Duration::from_millis(5));
+                let_pass(Duration::from_millis(5));
             }
         }
         Act::SayTooMuch => {

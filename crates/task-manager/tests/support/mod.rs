@@ -106,6 +106,12 @@ pub(crate) fn until(mut it_is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Lets time pass, where that is what a test is about, and not what it waits for.
+#[expect(clippy::disallowed_methods, reason = "it synchronises nothing")]
+pub(crate) fn let_pass(time: Duration) {
+    thread::sleep(time);
+}
+
 /// Every task ended exactly once, and the report says how.
 pub(crate) fn assert_balanced(report: &CloseReport) {
     let TaskCounts { scheduled, done, failed, cancelled, returned, pending, .. } = report.tasks;
