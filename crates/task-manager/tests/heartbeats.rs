@@ -21,8 +21,8 @@ use support::{
     tasks, until,
 };
 use workfleet_task_manager::{
-    AsyncTask, ClosePolicy, ExitStatus, FailureCause, KillReason, ProcessManager, ProcessManagerBuilder,
-    Registry, Task, TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager, init,
+    AsyncTask, ClosePolicy, ExitStatus, FailureCause, KillReason, Priority, ProcessManager,
+    ProcessManagerBuilder, Registry, Task, TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager, init,
 };
 
 /// How long a [`Timed`] or [`Beside`] may be silent.
@@ -238,16 +238,20 @@ fn a_task_whose_workers_all_die_fails_with_the_last_that_had_arrived() {
 
 #[test]
 fn a_task_that_waits_for_its_next_attempt_still_shows_what_it_said() {
-    use Step::{Say, WaitAt};
+    use Step::{Flush, Say, WaitAt};
     let _alone = alone();
     let door = Door::new();
     let manager = start(one_worker());
-    let handle = submit(&manager, Once(vec![Say(1), WaitAt(door.path())]));
+    let handle = submit(&manager, Once(vec![Say(1), Flush, WaitAt(door.path())]));
     let guest = door.next();
-    until(|| said(&handle) == Some(1));
-    // All of the pool's workers are killed, and nobody takes their place for a while.
+    let urgent = Always(vec![WaitAt(door.path())]);
+    let urgent = manager.submit_at(urgent, Priority(0)).expect("it is taken");
     signal(guest.pid, Signal::KILL);
-    until(|| handle.is_finished() || said(&handle) == Some(1));
+    let guest = door.next();
+    until(|| manager.stats().queued == 1);
+    assert_eq!(said(&handle), Some(1));
+    guest.go_on();
+    urgent.wait().expect("it is done");
     assert_eq!(handle.wait().expect("it is tried again").last, Some(1));
     close(&manager);
 }

@@ -285,9 +285,12 @@ async fn receive(connection: &Watched, decoder: &mut Decoder) -> bool {
     }
 }
 
-/// Also where the manager's thread has failed: who waits to catch up must not wait for ever.
+/// At the end of its burial, when what it had in hand is on its way to others and is not judged for its silence any more;
+/// also where the manager's thread has failed: who waits to catch up must not wait for ever.
 impl Drop for Worker {
-    fn drop(&mut self) {}
+    fn drop(&mut self) {
+        self.link.all_caught_up();
+    }
 }
 
 impl Worker {
@@ -414,7 +417,6 @@ impl Worker {
             // What it sent up to its end counts.
             self.drain(shared, seat);
         }
-        self.link.all_caught_up();
         let certificate = DeathCertificate {
             worker: self.peer.worker().to_owned(),
             pid: self.process.id(),
@@ -427,8 +429,6 @@ impl Worker {
         for service in &shared.services.0 {
             guarded(|| service.on_worker_gone(self.peer.incarnation()));
         }
-        // What it had in hand is on its way to others: nobody judges that for its silence.
-        self.link.all_caught_up();
         let expected = *shared.mode.borrow() != Mode::Running
             && matches!(certificate.status, ExitStatus::Exited(0) | ExitStatus::Signaled(libc::SIGKILL));
         if !expected {
