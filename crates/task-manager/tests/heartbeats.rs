@@ -481,9 +481,9 @@ fn a_worker_that_goes_on_in_time_does_so_as_if_nothing_had_been() {
 #[test]
 fn a_task_that_blocks_or_computes_leaves_its_worker_its_voice() {
     let _alone = alone();
-    let limit = Duration::from_secs(1);
+    let limit = Duration::from_secs(2);
     let manager = start(one_worker().silence_limit(limit));
-    for step in [Step::Block(2 * limit), Step::Compute(2 * limit)] {
+    for step in [Step::Block(limit * 3 / 2), Step::Compute(limit * 3 / 2)] {
         let done = submit(&manager, Always(vec![step])).wait().expect("its worker lives");
         assert_eq!(done.attempt, 1);
     }
