@@ -1,6 +1,6 @@
-//! Sending and receiving on a Unix socket without blocking and without SIGPIPE, whatever mode the socket is in.
+//! Sending and receiving on a Unix socket without SIGPIPE, whatever mode the socket is in.
 //!
-//! Invariant: nothing here waits but [`wait_writable`].
+//! Invariant: nothing here waits but [`receive`] and [`wait_writable`].
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -42,8 +42,23 @@ pub(crate) fn send_now(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 
 /// Receives what is there; `Ok(0)` at the end of the stream, `WouldBlock` if nothing is there.
 pub(crate) fn receive_now(socket: impl AsFd, space: &mut [u8]) -> io::Result<usize> {
+    receive_with(socket, space, RecvFlags::DONTWAIT)
+}
+
+/// Waits until something is there, and receives it; `Ok(0)` at the end of the stream.
+pub(crate) fn receive(socket: impl AsFd, space: &mut [u8]) -> io::Result<usize> {
     loop {
-        match recv(&socket, &mut *space, RecvFlags::DONTWAIT) {
+        match receive_with(&socket, space, RecvFlags::empty()) {
+            // In the mode that the socket is in, it does not wait by itself.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for(&socket, PollFlags::IN)?,
+            result => return result,
+        }
+    }
+}
+
+fn receive_with(socket: impl AsFd, space: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
+    loop {
+        match recv(&socket, &mut *space, flags) {
             Err(rustix::io::Errno::INTR) => {}
             result => return Ok(result?.0),
         }
@@ -94,8 +109,12 @@ pub(crate) fn receive_with_descriptor(
 
 /// Waits until the socket takes bytes again, or has failed.
 pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
+    wait_for(socket, PollFlags::OUT)
+}
+
+fn wait_for(socket: impl AsFd, event: PollFlags) -> io::Result<()> {
     loop {
-        match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], None) {
+        match poll(&mut [PollFd::new(&socket, event)], None) {
             Err(rustix::io::Errno::INTR) => {}
             result => return Ok(result.map(drop)?),
         }

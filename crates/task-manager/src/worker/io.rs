@@ -66,14 +66,18 @@ pub(super) fn run(worker: &Worker) {
 /// The task thread's watch: waits until something came, at most this long, and carries it out. Does not return if that
 /// is the end of the connection.
 pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
-    let connection = worker.outbox.socket();
     // What no timer can tell is as good as for ever.
-    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-    let alive = match poll(&mut [PollFd::new(&connection, PollFlags::IN)], patience.as_ref()) {
-        Ok(0) => true,
-        Ok(_) => receive_or_tell(worker),
-        Err(rustix::io::Errno::INTR) => true,
-        Err(_) => false,
+    let alive = match patience.and_then(|patience| Timespec::try_from(patience).ok()) {
+        // One system call less than by `poll`, between the arrival of a task and its start.
+        None => receive_or_tell(worker, Read::Waiting),
+        Some(patience) => {
+            let connection = worker.outbox.socket();
+            match poll(&mut [PollFd::new(&connection, PollFlags::IN)], Some(&patience)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => true,
+                Ok(_) => receive_or_tell(worker, Read::Now),
+                Err(_) => false,
+            }
+        }
     };
     if !alive {
         end_group();
@@ -113,26 +117,45 @@ fn turn(worker: &Worker) -> bool {
         }
     }
     let events = watched[1].revents();
-    if watch { events.is_empty() || receive_or_tell(worker) } else { !events.contains(PollFlags::NVAL) }
+    if watch {
+        events.is_empty() || receive_or_tell(worker, Read::Now)
+    } else {
+        !events.contains(PollFlags::NVAL)
+    }
+}
+
+/// How to begin to read. What comes behind that is read only if it is there.
+#[derive(Clone, Copy)]
+enum Read {
+    /// With what is there.
+    Now,
+    /// With what comes, if nothing is there.
+    Waiting,
 }
 
 /// False: the connection has ended, in order or not.
-fn receive_or_tell(worker: &Worker) -> bool {
-    receive(worker).unwrap_or_else(|violation| {
+fn receive_or_tell(worker: &Worker, first: Read) -> bool {
+    receive(worker, first).unwrap_or_else(|violation| {
         tracing::error!(worker = worker.name, error = %violation, "the manager violated the protocol");
         false
     })
 }
 
-/// Reads what is there and carries it out. False: the connection has ended.
-fn receive(worker: &Worker) -> Result<bool, Violation> {
+/// Reads, and carries out what was read. False: the connection has ended.
+fn receive(worker: &Worker, first: Read) -> Result<bool, Violation> {
     // Free, but for the moment in which one thread hands the watch to the other.
     let mut decoder = worker.decoder.lock().unwrap_or_else(PoisonError::into_inner);
     let _reading = Reading::new();
+    let mut read = first;
     for _ in 0..READS_IN_A_ROW {
         let space = decoder.spare();
         let space_bytes = space.len();
-        let received_bytes = match socket::receive_now(worker.outbox.socket(), space) {
+        let received = match read {
+            Read::Now => socket::receive_now(worker.outbox.socket(), space),
+            Read::Waiting => socket::receive(worker.outbox.socket(), space),
+        };
+        read = Read::Now;
+        let received_bytes = match received {
             Ok(0) => return Ok(false),
             Ok(received_bytes) => received_bytes,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
