@@ -8,7 +8,7 @@ use crate::benchmarks::BENCHMARKS;
 use crate::command;
 use crate::error::{Error, chain};
 use crate::figure;
-use crate::floors::{frames, socket};
+use crate::floors::{frames, hop, socket};
 use crate::{idle, ours};
 
 /// `--measure NAME`: measure that once, print `name value unit`.
@@ -22,6 +22,8 @@ pub(crate) const ECHO: &str = "--echo";
 pub(crate) const EXIT: &str = "--exit";
 /// `--flood FRAMES`: send so many frames of messages on the socket that is standard input.
 pub(crate) const FLOOD: &str = "--flood";
+/// `--stamp`: answer each byte on the socket that is standard input with the time.
+pub(crate) const STAMP: &str = "--stamp";
 /// `--idle workfleet|sockets WORKERS`: have so many idle workers, or processes in the echo role.
 pub(crate) const IDLE: &str = "--idle";
 
@@ -35,7 +37,8 @@ pub(crate) struct Role {
 /// The role that the arguments ask for; `None` if it was a person who started this.
 pub(crate) fn from_args(mut args: impl Iterator<Item = OsString>) -> Option<Role> {
     let first = args.next()?;
-    let name = [MEASURE, ON_ONE_CPU, ECHO, EXIT, FLOOD, IDLE].into_iter().find(|name| first == *name)?;
+    let name =
+        [MEASURE, ON_ONE_CPU, ECHO, EXIT, FLOOD, STAMP, IDLE].into_iter().find(|name| first == *name)?;
     Some(Role { name, args: args.collect::<Vec<_>>().into_iter() })
 }
 
@@ -46,6 +49,7 @@ pub(crate) fn play(mut role: Role) -> ExitCode {
         ECHO => finish(socket::echo().map(|()| None)),
         EXIT => ExitCode::SUCCESS,
         FLOOD => finish(flood(role.args).map(|()| None)),
+        STAMP => finish(hop::stamp().map(|()| None)),
         IDLE => finish(stay_idle(role.args).map(|()| None)),
         _ => finish(measure(role.args.next().unwrap_or_default()).map(Some)),
     }

@@ -1,5 +1,8 @@
 //! The benchmarks, one file each.
 
+mod h1;
+mod h2;
+mod h3;
 mod idle;
 mod l1;
 mod l2;
@@ -21,7 +24,10 @@ use crate::benchmark::Benchmark;
 
 /// All of them, in the order in which they run.
 pub(crate) const BENCHMARKS: &[Benchmark] = &[
-    l1::BENCHMARK, //
+    h1::BENCHMARK, //
+    h2::BENCHMARK,
+    h3::BENCHMARK,
+    l1::BENCHMARK,
     l2::BENCHMARK,
     l3::BENCHMARK,
     m1::BENCHMARK,

@@ -3,7 +3,9 @@
 //! Each function starts a pool, warms it up, and measures; unless it says otherwise, start and stop do not count.
 
 pub(crate) mod busy;
+pub(crate) mod events;
 pub(crate) mod fleet;
+pub(crate) mod heartbeats;
 pub(crate) mod idle;
 pub(crate) mod killed;
 pub(crate) mod messages;
