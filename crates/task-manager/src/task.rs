@@ -256,7 +256,7 @@ pub struct EncodedTask {
     pub(crate) spec: &'static SpecInfo,
     pub(crate) payload: Box<[u8]>,
     /// Events and senders in the payload are there as long as this is.
-    pub(crate) pins: Pins,
+    pub(crate) _pins: Pins,
 }
 
 impl EncodedTask {
@@ -275,7 +275,7 @@ impl EncodedTask {
             // An error means that this thread ends.
             let _ = SCRATCH.try_with(|kept| kept.set(scratch));
         }
-        Ok(Self { spec: SpecInfo::of::<T>(), payload: payload?, pins })
+        Ok(Self { spec: SpecInfo::of::<T>(), payload: payload?, _pins: pins })
     }
 
     /// [`TaskSpec::NAME`] of the task's type.

@@ -290,10 +290,9 @@ fn a_silence_is_missed_and_beats_after_it_are_late_across_processes() {
     let handle = manager.submit(Do(sender, steps)).expect("it is taken");
     let waiting = gate.wait();
     let missed = loop {
-        match reports.recv().expect("it is told") {
-            Report::Missed { last: Some(last), .. } => break last,
-            // Before the worker got it, or the beat itself.
-            _ => {}
+        // Others are of before the worker got it, or the beat itself.
+        if let Report::Missed { last: Some(last), .. } = reports.recv().expect("it is told") {
+            break last;
         }
     };
     assert_eq!(missed.decode(), Ok(7_u64));

@@ -763,7 +763,7 @@ impl Core {
             let limit_bytes = shared.frame_limit_bytes;
             return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
         }
-        let task = EncodedTask { spec, payload: child.payload.into(), pins: Pins::default() };
+        let task = EncodedTask { spec, payload: child.payload.into(), _pins: Pins::default() };
         let body = Body::new(task, child.task_type, None);
         let class = shared.index.class(child.task_type);
         self.add_child(shared, seat, child.lease, child.index, priority, class, body);
