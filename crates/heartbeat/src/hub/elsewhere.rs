@@ -30,7 +30,10 @@ mod others {
     use crate::{
         Details,
         cores::Key,
-        hub::Shared,
+        hub::{
+            Shared,
+            batch::{Batch, Gathered},
+        },
         remote::{self, Address, Channel, Inlet, Node},
     };
 
@@ -91,7 +94,15 @@ mod others {
 
     impl Inlet for Registered {
         fn beat(&self, details: Details, superseded: u64) {
-            self.shared.beat_from_elsewhere(self.key, details, superseded);
+            self.shared.beats_from_elsewhere(std::iter::once(Gathered {
+                key: self.key,
+                details,
+                superseded,
+            }));
+        }
+
+        fn beat_within(&self, batch: &mut Batch, details: Details, superseded: u64) {
+            batch.add(&self.shared, Gathered { key: self.key, details, superseded });
         }
     }
 

@@ -1,5 +1,7 @@
 //! Heartbeaters and the ends of their tokens: the driver of [`cores::Table`](crate::cores::Table).
 
+#[cfg(feature = "remote")]
+mod batch;
 mod crew;
 mod driver;
 mod elsewhere;
@@ -14,6 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "remote")]
+pub(crate) use batch::Batch;
 use shared::Callback;
 pub(crate) use shared::Shared;
 pub use unregister::Unregister;

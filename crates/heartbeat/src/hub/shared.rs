@@ -12,6 +12,8 @@ use tokio::{
     sync::{Notify, oneshot},
 };
 
+#[cfg(feature = "remote")]
+use super::batch::Gathered;
 use super::crew::{Crew, Needs, RunnerId, Work};
 use crate::{
     Details, Executor, HeartbeatError, Report,
@@ -119,12 +121,15 @@ impl Shared {
         })
     }
 
-    /// A beat of a token that was registered here, from another process, which has superseded so many.
+    /// Beats of tokens that were registered here, from another process.
     #[cfg(feature = "remote")]
-    pub(super) fn beat_from_elsewhere(self: &Arc<Self>, key: Key, details: Details, superseded: u64) {
+    pub(super) fn beats_from_elsewhere(self: &Arc<Self>, beats: impl Iterator<Item = Gathered>) {
         let now = self.now();
         self.change(|state| {
-            if !state.stopped {
+            if state.stopped {
+                return;
+            }
+            for Gathered { key, details, superseded } in beats {
                 state.table.superseded_elsewhere(superseded);
                 state.table.beat(now, key, details);
             }

@@ -21,7 +21,7 @@ use super::{
     },
     node::Node,
 };
-use crate::event::Shared;
+use crate::{event::Shared, hub::Batch};
 
 /// As much as this can be attached by one process.
 const ATTACHED_LIMIT: usize = 1 << 20;
@@ -82,13 +82,19 @@ impl Below {
                     event.step(|core| core.on_taken((self.id, number)));
                 }
             }
-            BEATS => frames::each_beat(payload, |beat| {
-                let channel = match self.lock().get(&beat.number) {
-                    Some(Held::Channel(channel)) => Arc::clone(channel),
-                    _ => return node.ignore_beats(1 + beat.superseded),
-                };
-                channel.beat(beat.details, beat.superseded);
-            })?,
+            BEATS => {
+                let mut batch = Batch::default();
+                let decoded = frames::each_beat(payload, |beat| {
+                    let channel = match self.lock().get(&beat.number) {
+                        Some(Held::Channel(channel)) => Arc::clone(channel),
+                        _ => return node.ignore_beats(1 + beat.superseded),
+                    };
+                    channel.beat_within(&mut batch, beat.details, beat.superseded);
+                });
+                // Also those before one that does not decode.
+                batch.deliver();
+                decoded?;
+            }
             FLUSHED => {
                 let request: u64 = decode(kind, payload)?;
                 node.flushes.answered((self.id, request));

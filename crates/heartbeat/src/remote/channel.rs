@@ -14,12 +14,18 @@ use super::{
     frames::{self, Address, Beat},
     node::Node,
 };
-use crate::{Details, event::Copy};
+use crate::{Details, event::Copy, hub::Batch};
 
 /// Where beats arrive: the heartbeater of a token.
 pub(crate) trait Inlet: Send + Sync {
     /// A beat from another process, which superseded so many on its way.
     fn beat(&self, details: Details, superseded: u64);
+
+    /// The same, together with others that came with it: it has arrived when the batch is delivered, at the latest.
+    fn beat_within(&self, batch: &mut Batch, details: Details, superseded: u64) {
+        let _ = batch;
+        self.beat(details, superseded);
+    }
 }
 
 pub(crate) struct Channel {
@@ -80,6 +86,14 @@ impl Channel {
                     self.node.beats_wait(Arc::clone(self));
                 }
             }
+        }
+    }
+
+    /// Passes on a beat that came with others.
+    pub(super) fn beat_within(self: &Arc<Self>, batch: &mut Batch, details: Details, superseded: u64) {
+        match &self.way {
+            Way::Here(inlet) => inlet.beat_within(batch, details, superseded),
+            Way::Up { .. } => self.beat(details, superseded),
         }
     }
 
