@@ -103,7 +103,7 @@ impl Channel {
         let Held { details, superseded } =
             std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(details) = details {
-            frame.extend_from_slice(&frames::encode(&Beat { number: *number, superseded, details }));
+            frames::encode_into(&Beat { number: *number, superseded, details }, frame);
         }
     }
 

@@ -130,7 +130,14 @@ pub(super) fn each_beat(mut payload: &[u8], mut each: impl FnMut(Beat)) -> Resul
     Ok(())
 }
 
-/// Numbers, texts and bytes always encode.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    message::encode(value).unwrap_or_else(|error| unreachable!("numbers and bytes encode: {error}"))
+    let mut payload = Vec::new();
+    encode_into(value, &mut payload);
+    payload
+}
+
+/// Numbers, texts and bytes always encode.
+pub(super) fn encode_into<T: Serialize>(value: &T, payload: &mut Vec<u8>) {
+    message::encode_into(value, payload)
+        .unwrap_or_else(|error| unreachable!("numbers and bytes encode: {error}"));
 }
