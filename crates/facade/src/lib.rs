@@ -154,7 +154,7 @@ pub use workfleet_task_manager::{init, test_worker};
 /// their names: their methods are there, and the names stay free. `lock::Mode` has to be named.
 pub mod prelude {
     #[doc(no_inline)]
-    pub use workfleet_heartbeat::{Event, HeartbeatSender, Heartbeaters};
+    pub use workfleet_heartbeat::{HeartbeatSender, Heartbeaters};
     #[cfg(feature = "lock")]
     #[doc(no_inline)]
     pub use workfleet_shared_lock::{LocalState, LockFailed, LockGuard as _, SharedState as _};

@@ -407,7 +407,7 @@ fn heartbeaters_and_events_are_found() {
     heartbeaters.blocking_unregister("import").expect("it is registered");
     let report: workfleet::heartbeat::Report = told.recv().expect("it is reported");
     assert!(matches!(report, workfleet::heartbeat::Report::Beat(details) if details.decode() == Ok(1_u8)));
-    let event = Event::new();
+    let event = workfleet::heartbeat::Event::new();
     event.set().expect("it is at home");
     assert!(event.is_set());
 }
