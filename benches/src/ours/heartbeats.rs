@@ -11,6 +11,7 @@ use workfleet::prelude::*;
 use crate::clock::{mean_ns, now_ns, rest};
 use crate::error::Error;
 use crate::figure::{median, quantile};
+use crate::floors::tokio::runtime;
 use crate::ours;
 
 /// Sends so many beats in a row; returns how long one takes on average, in nanoseconds.
@@ -220,6 +221,7 @@ pub(crate) fn delivered(tokens: usize, workers: usize, sends_each: u64) -> Resul
     let senders = senders.collect::<Result<Vec<_>, _>>()?;
     let manager = ours::start(workers)?;
     ours::wait_until_all_are_up(&manager)?;
+    let runtime = runtime()?;
 
     let started = Instant::now();
     let tasks = (0..workers)
@@ -229,8 +231,9 @@ pub(crate) fn delivered(tokens: usize, workers: usize, sends_each: u64) -> Resul
     for task in tasks {
         task.wait().map_err(Error::contender)?;
     }
-    for name in &names {
-        heartbeaters.blocking_unregister(name).map_err(Error::contender)?;
+    let ends: Vec<_> = names.iter().map(|name| heartbeaters.unregister(name)).collect();
+    for end in ends {
+        runtime.block_on(end).map_err(Error::contender)?;
     }
     let took = started.elapsed();
 
