@@ -41,3 +41,48 @@ impl Batch {
         }
     }
 }
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::{Heartbeaters, Report, remote::Node};
+
+    #[test]
+    fn nothing_is_lost_of_a_batch_that_is_for_several_and_larger_than_what_is_taken_in_at_once() {
+        const BEATS: u64 = 7 * BEATS_AT_ONCE as u64;
+        let (seen, reports) = mpsc::channel();
+        let hubs = [(); 2].map(|()| Heartbeaters::new().expect("a thread"));
+        let channels: Vec<_> = (0..)
+            .zip(&hubs)
+            .map(|(which, hub)| {
+                let seen = seen.clone();
+                let tell = move |report: Report| {
+                    if let Report::Beat(details) = report {
+                        seen.send((which, details.decode::<u64>().expect("a number"))).expect("it is read");
+                    }
+                };
+                let sender = hub.register("token", tell).expect("it is free");
+                Node::own().channel(&sender.to_sent().1).expect("it is here")
+            })
+            .collect();
+        let mut batch = Batch::default();
+        for number in 0..BEATS {
+            // Many to one, then one to the other, and so on.
+            let which = usize::from(number % (2 * BEATS_AT_ONCE as u64) == 0);
+            channels[which].beat_within(&mut batch, Details::encode(&number).expect("it encodes"), 2);
+        }
+        batch.deliver();
+        hubs.iter().for_each(|hub| hub.blocking_unregister("token").expect("it is there"));
+        let stats = hubs.each_ref().map(Heartbeaters::stats);
+        // Each with the two that it has superseded.
+        assert_eq!(stats.iter().map(|stats| stats.beats).sum::<u64>(), 3 * BEATS);
+        assert_eq!(stats[1].beats, 3 * 4);
+        drop((channels, hubs, seen));
+        let all: Vec<_> = reports.iter().collect();
+        let last_of = |which| all.iter().rev().find(|(of, _)| *of == which).map(|(_, number)| *number);
+        assert_eq!(last_of(0), Some(BEATS - 1));
+        assert_eq!(last_of(1), Some(6 * BEATS_AT_ONCE as u64));
+    }
+}

@@ -90,7 +90,7 @@ impl Channel {
     }
 
     /// Passes on a beat that came with others.
-    pub(super) fn beat_within(self: &Arc<Self>, batch: &mut Batch, details: Details, superseded: u64) {
+    pub(crate) fn beat_within(self: &Arc<Self>, batch: &mut Batch, details: Details, superseded: u64) {
         match &self.way {
             Way::Here(inlet) => inlet.beat_within(batch, details, superseded),
             Way::Up { .. } => self.beat(details, superseded),
