@@ -72,7 +72,7 @@ const fn nanos(name: &'static str, run: fn() -> Result<f64, Error>) -> Measureme
 fn plan() -> Result<Vec<Race>, Error> {
     let many = "5,000,000 in a row, mean";
     let left = "a number encoded and left behind a mutex that nobody else wants, mean";
-    let woken = |quantile| format!("a byte written to a socket that another thread waits for, {quantile}");
+    let woken = |quantile| format!("a byte written to a socket that another thread polls, {quantile}");
     let alone = |quantile| format!("2 ms after the one before, {quantile}");
     Ok(vec![
         Race {
