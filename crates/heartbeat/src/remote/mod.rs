@@ -41,7 +41,7 @@ pub trait Up: Send + Sync + 'static {
     /// bounded here: by one unanswered message for each event, and one beat for each token.
     fn send(&self, kind: Kind, payload: &[u8]);
 
-    /// A frame is about to be sent that will be answered, maybe to somebody who waits for it.
+    /// A frame was sent that will be answered, maybe to somebody who waits for it.
     fn expect_answer(&self);
 
     /// A beat waits: [`Upwards::send_beats`] is to be called soon, from whichever thread sees to the connection; at once if

@@ -264,8 +264,8 @@ impl Node {
 
     fn attach(&self, number: u64, what: What, address: Address) {
         if let Some(up) = self.up() {
-            up.expect_answer();
             up.send(ATTACH, &frames::encode(&Attach { number, what, address }));
+            up.expect_answer();
         }
     }
 

@@ -46,8 +46,8 @@ impl Place {
             match message {
                 Send::Operation(news) => {
                     if let (Some(up), Reach::Copy(number)) = (self.node.up(), self.reach) {
-                        up.expect_answer();
                         up.send(OPERATION, &about(number, news));
+                        up.expect_answer();
                     }
                 }
                 Send::State((below, number), news) => {
