@@ -3,7 +3,11 @@
 //! Whoever serialises an event may let go of it before the copy has arrived anywhere; and a process that passes a sender on
 //! stands for those below it only while it holds the way itself. So whoever keeps the bytes keeps the [`Pins`] as well.
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -25,31 +29,47 @@ pub(crate) enum Pin {
 }
 
 thread_local! {
-    /// What was serialised on this thread, while somebody wants to know.
-    static SERIALISED: RefCell<Option<Vec<Pin>>> = const { RefCell::new(None) };
+    /// How many of [`GATHERED`] are for whoever serialises just now on this thread; `None` while nobody wants to know. Apart from
+    /// them, because it is looked at for every task, and needs no destructor.
+    static COUNT: Cell<Option<usize>> = const { Cell::new(None) };
+    static GATHERED: RefCell<Vec<Pin>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gathers what is serialised, also if that panics.
+/// Gathers what is serialised while it lives.
 struct Gathering {
-    outer: Option<Vec<Pin>>,
+    outer: Option<usize>,
+}
+
+impl Gathering {
+    fn new() -> Self {
+        Self { outer: COUNT.replace(Some(0)) }
+    }
+
+    /// What was serialised.
+    fn take(&self) -> Vec<Pin> {
+        match COUNT.replace(Some(0)) {
+            None | Some(0) => Vec::new(),
+            Some(count) => GATHERED.with_borrow_mut(|gathered| gathered.split_off(gathered.len() - count)),
+        }
+    }
 }
 
 impl Drop for Gathering {
     fn drop(&mut self) {
-        let outer = self.outer.take();
-        SERIALISED.with(|serialised| serialised.replace(outer));
+        // There is something left only if it was a panic that has ended it.
+        drop(self.take());
+        COUNT.set(self.outer);
     }
 }
 
 impl Pins {
     /// Serialises something by `serialise`, and holds the events and senders in it.
+    #[inline]
     pub fn of<R>(serialise: impl FnOnce() -> R) -> (R, Self) {
-        let outer = SERIALISED.with(|serialised| serialised.replace(Some(Vec::new())));
-        let gathering = Gathering { outer };
+        let gathering = Gathering::new();
         let result = serialise();
-        let gathered = SERIALISED.with(|serialised| serialised.take()).filter(|pins| !pins.is_empty());
-        drop(gathering);
-        (result, Self(gathered.map(Arc::new)))
+        let pins = gathering.take();
+        (result, if pins.is_empty() { Self(None) } else { Self(Some(Arc::new(pins))) })
     }
 
     /// Whether there is nothing to hold.
@@ -60,11 +80,11 @@ impl Pins {
 
 /// Notes what is serialised, if somebody wants to know.
 pub(super) fn pin(pin: impl FnOnce() -> Pin) {
-    SERIALISED.with(|serialised| {
-        if let Some(pins) = &mut *serialised.borrow_mut() {
-            pins.push(pin());
-        }
-    });
+    if let Some(count) = COUNT.get() {
+        let pin = pin();
+        GATHERED.with_borrow_mut(|gathered| gathered.push(pin));
+        COUNT.set(Some(count + 1));
+    }
 }
 
 impl Serialize for Pins {
@@ -94,5 +114,63 @@ impl Eq for Pins {}
 impl fmt::Debug for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pins({})", self.0.as_ref().map_or(0, |pins| pins.len()))
+    }
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use super::*;
+    use crate::Event;
+
+    fn encode(value: &impl Serialize) -> (Vec<u8>, Pins) {
+        Pins::of(|| workfleet_wire::message::encode(value).expect("it encodes"))
+    }
+
+    fn holders(event: &Event) -> usize {
+        Arc::strong_count(&event.shared) - 1
+    }
+
+    #[test]
+    fn what_was_serialised_is_held_until_the_pins_are_dropped() {
+        let (one, other) = (Event::new(), Event::new());
+        let (_, pins) = encode(&(&one, 1_u8, [&other, &other]));
+        assert_eq!((holders(&one), holders(&other)), (1, 2));
+        drop(pins);
+        assert_eq!((holders(&one), holders(&other)), (0, 0));
+        assert!(encode(&1_u8).1.is_empty());
+        // Nobody wants to know.
+        workfleet_wire::message::encode(&one).expect("it encodes");
+        assert_eq!(holders(&one), 0);
+    }
+
+    #[test]
+    fn pins_within_a_value_are_held_by_the_outer_ones_too_and_take_no_bytes() {
+        let event = Event::new();
+        let (bytes, inner) = encode(&event);
+        let (outer_bytes, outer) = encode(&(&inner, 7_u8));
+        assert_eq!(outer_bytes, [7]);
+        drop((bytes, inner));
+        assert_eq!(holders(&event), 1);
+        drop(outer);
+        assert_eq!(holders(&event), 0);
+    }
+
+    #[test]
+    fn a_value_that_serialises_others_on_its_own_account_or_panics_leaves_nothing_behind() {
+        struct Odd(Event, bool);
+        impl Serialize for Odd {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                drop(encode(&self.0));
+                self.0.serialize(serializer).inspect(|_| assert!(!self.1, "as it was told"))
+            }
+        }
+        let event = Event::new();
+        let (_, pins) = encode(&(Odd(event.clone(), false), &event));
+        assert_eq!(holders(&event), 2);
+        drop(pins);
+        let odd = Odd(event.clone(), true);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| encode(&odd))).expect_err("it panics");
+        assert!(encode(&1_u8).1.is_empty());
+        assert_eq!(holders(&event), 1, "the one in there");
     }
 }
