@@ -1,7 +1,8 @@
 //! The way that the beats of one token take through one process: to the heartbeater that is here, or upwards.
 //!
 //! Invariants:
-//! - Of the beats that wait to go up, only the latest of each token is kept.
+//! - Of the beats that wait to go up, only the latest of each token is kept. Its channel is among those that the node is going
+//!   to send from, or that are being sent from.
 //! - Beats leave before whatever is said about their token after them: they are sent under one lock.
 
 use std::{
@@ -81,9 +82,11 @@ impl Channel {
                 let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                 let replaced = held.details.replace(details);
                 held.superseded += superseded + u64::from(replaced.is_some());
+                // Under the lock: whoever supersedes a beat can be sure that it is there to be sent.
+                let waiting = replaced.is_none().then(|| self.node.add_waiting(Arc::clone(self)));
                 drop(held);
-                if replaced.is_none() {
-                    self.node.beats_wait(Arc::clone(self));
+                if let Some(count) = waiting {
+                    self.node.beats_wait(count);
                 }
             }
         }

@@ -276,12 +276,15 @@ impl Node {
         }
     }
 
-    /// A beat waits to go up.
-    pub(super) fn beats_wait(&self, channel: Arc<Channel>) {
+    /// A beat is to go up; how many tokens' beats are. [`beats_wait`](Self::beats_wait) follows.
+    pub(super) fn add_waiting(&self, channel: Arc<Channel>) -> usize {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.push(channel);
-        let count = waiting.len();
-        drop(waiting);
+        waiting.len()
+    }
+
+    /// So many tokens' beats wait to go up.
+    pub(super) fn beats_wait(&self, count: usize) {
         if let Some(up) = self.up() {
             up.beats_wait(count.is_multiple_of(WAKE_AT));
         }

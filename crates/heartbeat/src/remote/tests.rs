@@ -266,6 +266,34 @@ fn beats_of_a_token_that_was_gone_before_are_counted_at_home() {
 }
 
 #[test]
+fn a_beat_that_supersedes_one_whose_sender_is_still_at_it_is_there_for_a_flush() {
+    const ROUNDS: usize = 60_000;
+    let home = Node::new();
+    let token = home.export_channel(Arc::new(Inbox::default()));
+    let worker = Link::below(&home, "worker");
+    let there = worker.lower.channel(token.address()).expect("there is a way up");
+    let (stop, mut left_behind) = (AtomicBool::new(false), 0);
+    std::thread::scope(|scope| {
+        // More of them than there are processors, so that they are interrupted anywhere.
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    beat(&there, 1);
+                }
+            });
+        }
+        for _ in 0..ROUNDS {
+            beat(&there, 2);
+            // As a flush does. This beat leaves, or one that has superseded it.
+            left_behind += usize::from(!worker.upwards.send_beats());
+            worker.wire.up.lock().unwrap().clear();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(left_behind, 0, "of {ROUNDS}");
+}
+
+#[test]
 fn a_new_sender_is_not_cut_off_by_the_end_of_the_last() {
     let (inbox, token, worker, inner, [there, inside]) = three();
     drop(inside);
