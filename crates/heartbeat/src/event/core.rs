@@ -82,6 +82,8 @@ pub(crate) struct EventCore {
     up: Option<Way>,
     copies: BTreeMap<Copy, Way>,
     lost: bool,
+    /// What [`keep_changed`](Self::keep_changed) has said last.
+    kept: bool,
 }
 
 /// What follows from a step: what waits here is told, and messages are sent in this order.
@@ -95,7 +97,7 @@ pub(crate) struct Step {
 impl EventCore {
     /// An event at home, clear.
     pub(crate) fn home() -> Self {
-        Self { set: false, known: true, up: None, copies: BTreeMap::new(), lost: false }
+        Self { set: false, known: true, up: None, copies: BTreeMap::new(), lost: false, kept: false }
     }
 
     /// It is set or cleared here. `None` if it is lost, and nothing can be done.
@@ -134,6 +136,14 @@ impl EventCore {
     /// A copy of an event from elsewhere, of which nothing is known yet.
     pub(crate) fn copy() -> Self {
         Self { up: Some(Way::default()), known: false, ..Self::home() }
+    }
+
+    /// Whether it is to stay although nobody holds it, if that has changed: while it is set, if it is at home; elsewhere, while
+    /// there is something to be sent home.
+    pub(crate) fn keep_changed(&mut self) -> Option<bool> {
+        let keep = !self.lost && self.up.as_ref().map_or(self.set, |up| up.waiting);
+        let changed = keep != std::mem::replace(&mut self.kept, keep);
+        changed.then_some(keep)
     }
 
     /// There is a copy below: it is told what the event is, as soon as that is known.

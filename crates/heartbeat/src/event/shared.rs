@@ -74,14 +74,18 @@ impl Shared {
         self.signal.blocking_wait(deadline).map(|set| if set { Ok(()) } else { Err(EventLost) })
     }
 
-    fn carry_out(self: &Arc<Self>, core: MutexGuard<'_, EventCore>, step: Step) {
+    #[cfg_attr(
+        not(feature = "remote"),
+        expect(unused_mut, reason = "an event that stays at home is not kept")
+    )]
+    fn carry_out(self: &Arc<Self>, mut core: MutexGuard<'_, EventCore>, step: Step) {
         if let Some(change) = step.change {
             self.signal.apply(change);
         }
         #[cfg(feature = "remote")]
         let released = self.place.get().and_then(|place| {
             place.send(&step.send);
-            step.change.and_then(|change| place.keep(self, change.is_set()))
+            core.keep_changed().and_then(|keep| place.keep(self, keep))
         });
         drop(core);
         #[cfg(feature = "remote")]

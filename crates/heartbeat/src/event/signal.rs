@@ -38,14 +38,6 @@ pub(super) enum Change {
     Lost,
 }
 
-impl Change {
-    /// Whether it is set from now on.
-    #[cfg(feature = "remote")]
-    pub(super) fn is_set(self) -> bool {
-        matches!(self, Self::Is { set: true, .. })
-    }
-}
-
 impl Signal {
     /// Of an event that is clear, or of one that somebody else has to be asked about.
     pub(super) fn new(known: bool) -> Self {

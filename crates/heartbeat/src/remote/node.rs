@@ -56,6 +56,8 @@ struct Tables {
     channels: HashMap<Address, Weak<Channel>>,
     /// Of copies, by their number on the connection upwards.
     numbers: HashMap<u64, Attached>,
+    /// The copies that have something to send home as soon as home has answered.
+    kept_copies: HashMap<u64, Arc<Shared>>,
     /// The pools whose named events are at home here, with those that are set.
     scopes: HashMap<u128, HashMap<String, Arc<Shared>>>,
 }
@@ -146,7 +148,13 @@ impl Node {
         drop(kept);
     }
 
-    pub(super) fn keep(&self, scope: u128, name: &str, event: Option<Arc<Shared>>) -> Option<Arc<Shared>> {
+    /// Returns the event that is not kept, or not any more.
+    pub(super) fn keep_named(
+        &self,
+        scope: u128,
+        name: &str,
+        event: Option<Arc<Shared>>,
+    ) -> Option<Arc<Shared>> {
         let mut tables = self.lock_tables();
         let Some(kept) = tables.scopes.get_mut(&scope) else {
             drop(tables);
@@ -155,6 +163,15 @@ impl Node {
         match event {
             Some(event) => kept.insert(name.to_owned(), event),
             None => kept.remove(name),
+        }
+    }
+
+    /// The same for a copy.
+    pub(super) fn keep_copy(&self, number: u64, event: Option<Arc<Shared>>) -> Option<Arc<Shared>> {
+        let mut tables = self.lock_tables();
+        match event {
+            Some(event) => tables.kept_copies.insert(number, event),
+            None => tables.kept_copies.remove(&number),
         }
     }
 

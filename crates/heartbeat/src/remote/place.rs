@@ -58,14 +58,15 @@ impl Place {
         }
     }
 
-    /// A named event stays while it is set, also if nobody holds it. What is returned is to be dropped without the lock.
+    /// An event that is to stay does so also if nobody holds it, if somebody may ask for it by name, or if it has to send
+    /// something home. What is returned is to be dropped without the lock.
     #[must_use]
-    pub(crate) fn keep(&self, event: &Arc<Shared>, set: bool) -> Option<Arc<Shared>> {
-        match &self.address {
-            Address::Named { scope, name } if self.reach == Reach::Home => {
-                self.node.keep(*scope, name, set.then(|| Arc::clone(event)))
-            }
-            _ => None,
+    pub(crate) fn keep(&self, event: &Arc<Shared>, keep: bool) -> Option<Arc<Shared>> {
+        let event = keep.then(|| Arc::clone(event));
+        match (&self.address, self.reach) {
+            (Address::Named { scope, name }, Reach::Home) => self.node.keep_named(*scope, name, event),
+            (_, Reach::Copy(number)) => self.node.keep_copy(number, event),
+            (Address::Made { .. }, Reach::Home) | (_, Reach::None) => event,
         }
     }
 

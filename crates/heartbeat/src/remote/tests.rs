@@ -338,6 +338,44 @@ fn an_event_is_one_in_three_processes() {
 }
 
 #[test]
+fn what_was_done_to_an_event_arrives_although_its_last_holder_is_gone() {
+    let home = Node::new();
+    let worker = Link::below(&home, "worker");
+    let inner = Link::below(&worker.lower, "inner");
+    let event = Event::new();
+    home.export_event(&event.shared);
+    let far = at(&inner.lower, &event);
+    far.set().expect("it has a way home");
+    // The first is not answered yet: this one has to wait.
+    far.clear().expect("it has a way home");
+    drop(far);
+    settle(&[&worker, &inner]);
+    assert!(!event.is_set());
+    event.set().expect("it is at home");
+    assert_eq!(worker.events(), (0, 0), "and then nobody below has it any more");
+}
+
+#[test]
+fn what_was_done_to_an_event_arrives_although_the_process_has_ended() {
+    let home = Node::new();
+    let worker = Link::below(&home, "worker");
+    let mut inner = Link::below(&worker.lower, "inner");
+    let event = Event::new();
+    home.export_event(&event.shared);
+    let far = at(&inner.lower, &event);
+    far.set().expect("it has a way home");
+    settle(&[&inner]);
+    far.clear().expect("it has a way home");
+    settle(&[&inner]);
+    // The worker has not heard from home yet.
+    inner.kill();
+    settle(&[&worker]);
+    assert!(!event.is_set());
+    event.set().expect("it is at home");
+    assert_eq!(worker.events(), (0, 0), "and then nobody below has it any more");
+}
+
+#[test]
 fn an_event_in_a_process_that_has_no_way_home_is_lost_at_once() {
     let (home, stranger) = (Node::new(), Node::new());
     let event = Event::new();
