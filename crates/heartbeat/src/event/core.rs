@@ -26,6 +26,8 @@ pub(crate) enum Send {
     State(Copy, News),
     /// To a copy below, whose operation has been carried out: what the event is now.
     Done(Copy, News),
+    /// To a copy below: the event cannot be reached any more.
+    Gone(Copy),
 }
 
 /// What one side tells the other.
@@ -146,8 +148,11 @@ impl EventCore {
         changed.then_some(keep)
     }
 
-    /// There is a copy below: it is told what the event is, as soon as that is known.
+    /// There is a copy below: it is told what the event is, as soon as that is known, or that it is lost.
     pub(crate) fn add_copy(&mut self, copy: Copy) -> Step {
+        if self.lost {
+            return Step { change: None, send: vec![Send::Gone(copy)] };
+        }
         let (set, known) = (self.set, self.known);
         let way = self.copies.entry(copy).or_default();
         let news = if known { way.tell(set, false) } else { None };
@@ -202,14 +207,10 @@ impl EventCore {
         self.show(news)
     }
 
-    /// It cannot be reached any more; and the copies below, which are to be told.
-    pub(crate) fn lose(&mut self) -> (Step, Vec<Copy>) {
+    /// It cannot be reached any more.
+    pub(crate) fn lose(&mut self) -> Step {
         self.lost = true;
-        let step = Step { change: Some(Change::Lost), send: Vec::new() };
-        (step, self.copies.keys().copied().collect())
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost
+        let copies = std::mem::take(&mut self.copies);
+        Step { change: Some(Change::Lost), send: copies.into_keys().map(Send::Gone).collect() }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 #[cfg(feature = "remote")]
-pub(crate) use core::{Copy, News, Send};
+pub(crate) use core::{Copy, EventCore, News, Send};
 pub(crate) use shared::Shared;
 
 /// A flag that is set or cleared, and can be waited for; clones are the same event.

@@ -105,10 +105,7 @@ mod elsewhere {
     //! The event as other processes see it.
 
     use super::{Arc, EventCore, Shared, Step};
-    use crate::{
-        event::Copy,
-        remote::{Place, Reach},
-    };
+    use crate::remote::{Place, Reach};
 
     impl Shared {
         /// The event that is to be found at `place`.
@@ -122,21 +119,9 @@ mod elsewhere {
             debug_assert!(first, "it was just made");
             let shared = Arc::new(shared);
             if lost {
-                shared.lose();
+                shared.step(EventCore::lose);
             }
             shared
-        }
-
-        /// It cannot be reached any more; returns the copies below, which are to be told.
-        pub(crate) fn lose(self: &Arc<Self>) -> Vec<Copy> {
-            let mut core = self.lock();
-            let (step, copies) = core.lose();
-            self.carry_out(core, step);
-            copies
-        }
-
-        pub(crate) fn is_lost(&self) -> bool {
-            self.lock().is_lost()
         }
 
         /// Where others find it; made when it is first asked for.

@@ -78,6 +78,7 @@ impl Fleet {
                 Send::Done((below, _), news) => {
                     self.processes[below as usize].down.push_back(Message::Done(news));
                 }
+                Send::Gone(copy) => unreachable!("nothing is lost, also not for {copy:?}"),
             }
         }
         let in_flight = self.processes[at].up.iter().filter(|m| matches!(m, Message::Operation(_))).count();

@@ -16,8 +16,8 @@ use super::{
     Down,
     channel::Channel,
     frames::{
-        self, ATTACH, About, Address, Attach, BEATS, DETACH, FLUSHED, GONE, NAME_LIMIT_BYTES, OPERATION,
-        TAKEN, Violation, What, decode,
+        self, ATTACH, About, Address, Attach, BEATS, DETACH, FLUSHED, NAME_LIMIT_BYTES, OPERATION, TAKEN,
+        Violation, What, decode,
     },
     node::Node,
 };
@@ -134,9 +134,6 @@ impl Below {
         match held {
             Held::Channel(channel) => {
                 channel.copies().insert((self.id, number));
-            }
-            Held::Event(event) if event.is_lost() => {
-                self.send(GONE, &frames::encode(&number));
             }
             Held::Event(event) => event.step(|core| core.add_copy((self.id, number))),
         }

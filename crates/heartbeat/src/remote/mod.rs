@@ -33,7 +33,7 @@ pub(crate) use node::{NoChannel, Node};
 pub use pins::Pins;
 pub(crate) use place::{Place, Reach};
 
-use crate::Event;
+use crate::{Event, event::EventCore};
 
 /// The connection to the process that has started this one.
 pub trait Up: Send + Sync + 'static {
@@ -160,9 +160,7 @@ impl Upwards {
                 if let Some(Attached::Event(event)) = node.attached(decode(kind, payload)?)
                     && let Some(event) = event.upgrade()
                 {
-                    for (below, number) in event.lose() {
-                        node.send_below(below, GONE, &frames::encode(&number));
-                    }
+                    event.step(EventCore::lose);
                 }
             }
             FLUSH => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    frames::{About, Address, DONE, OPERATION, STATE},
+    frames::{About, Address, DONE, GONE, OPERATION, STATE},
     node::Node,
 };
 use crate::event::{News, Send, Shared};
@@ -54,6 +54,9 @@ impl Place {
                     self.node.send_below(below, STATE, &about(number, news));
                 }
                 Send::Done((below, number), news) => self.node.send_below(below, DONE, &about(number, news)),
+                Send::Gone((below, number)) => {
+                    self.node.send_below(below, GONE, &super::frames::encode(&number));
+                }
             }
         }
     }

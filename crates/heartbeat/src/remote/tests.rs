@@ -400,6 +400,39 @@ fn an_event_that_is_gone_is_lost_for_those_further_down_too() {
 }
 
 #[test]
+fn whoever_attaches_an_event_while_it_is_being_lost_is_told() {
+    let mut left_waiting = 0;
+    for _ in 0..1_000 {
+        let home = Node::new();
+        let worker = Link::below(&home, "worker");
+        let inner = Link::below(&worker.lower, "inner");
+        let address = home.address_of_nothing();
+        let there = worker.lower.event(address.clone());
+        // The answer, that it is not there, is on its way while others attach it.
+        worker.rise();
+        let attached = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while attached.load(Ordering::Relaxed) == 0 {
+                    std::hint::spin_loop();
+                }
+                worker.fall();
+            });
+            let downwards = inner.downwards.as_ref().expect("it is there");
+            while inner.events().1 == 0 {
+                let number = attached.fetch_add(1, Ordering::Relaxed) as u64;
+                let attach = frames::encode(&Attach { number, what: What::Event, address: address.clone() });
+                downwards.on_frame(ATTACH, &attach).expect("it may");
+            }
+        });
+        let there = Event { shared: there };
+        assert!(there.set().is_err(), "it is lost");
+        left_waiting += attached.into_inner() - inner.events().1;
+    }
+    assert_eq!(left_waiting, 0);
+}
+
+#[test]
 fn names_are_found_in_the_scope_that_is_nearest() {
     let home = Node::new();
     let scope = super::Scope::new(&home, 1);
