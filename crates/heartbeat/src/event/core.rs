@@ -8,7 +8,7 @@
 //!
 //! Invariants:
 //! - A copy shows its own last operation until home has answered it, and then what home says.
-//! - Once nothing is under way, every copy shows what home does.
+//! - Once nothing is under way, every copy shows what home does. One that is lost stays so.
 
 use std::collections::BTreeMap;
 
@@ -118,6 +118,9 @@ impl EventCore {
 
     /// From now on, this is what is seen here and below.
     fn show(&mut self, News { set, pulsed }: News) -> Step {
+        if self.lost {
+            return Step::default();
+        }
         // Nobody waits for what is set, and stays so.
         let pulsed = (set || pulsed) && !(set && self.set);
         let changed = self.set != set || pulsed || !self.known;
@@ -170,7 +173,7 @@ impl EventCore {
         // To it, the answer is the news; to the others it is as if it had happened here.
         let way = self.copies.remove(&copy);
         let mut step = self.show(news);
-        if let Some(up) = &mut self.up {
+        if let Some(up) = self.up.as_mut().filter(|_| !self.lost) {
             step.send.extend(up.tell(news.set, news.pulsed).map(Send::Operation));
         }
         if let Some(way) = way {

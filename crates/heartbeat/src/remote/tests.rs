@@ -400,6 +400,24 @@ fn an_event_that_is_gone_is_lost_for_those_further_down_too() {
 }
 
 #[test]
+fn an_event_stays_lost_whatever_comes_from_below() {
+    let home = Node::new();
+    let worker = Link::below(&home, "worker");
+    let inner = Link::below(&worker.lower, "inner");
+    let address = home.address_of_nothing();
+    let there = Event { shared: worker.lower.event(address.clone()) };
+    let far = Event { shared: inner.lower.event(address) };
+    far.clear().expect("it has not heard of its loss");
+    worker.rise();
+    worker.fall();
+    let wait = || there.blocking_wait_timeout(std::time::Duration::ZERO);
+    assert!(matches!(wait(), Err(crate::WaitError::Lost(_))));
+    settle(&[&worker, &inner]);
+    assert!(matches!(wait(), Err(crate::WaitError::Lost(_))), "and not for ever");
+    assert!(far.set().is_err());
+}
+
+#[test]
 fn whoever_attaches_an_event_while_it_is_being_lost_is_told() {
     let mut left_waiting = 0;
     for _ in 0..1_000 {
