@@ -217,6 +217,30 @@ fn a_callback_whose_destructor_panics_is_nobodys_harm() -> Result {
 }
 
 #[test]
+fn a_callback_whose_destructor_hangs_after_its_token_was_discarded_keeps_nobody_waiting() -> Result {
+    struct Hangs(Receiver<()>);
+    impl Drop for Hangs {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+    let heartbeaters = Heartbeaters::new()?;
+    let (other, reports) = listen(&heartbeaters, "b")?;
+    let (let_go, wait) = channel();
+    let (hangs, handle) = (Hangs(wait), heartbeaters.clone());
+    let sender = heartbeaters.register("a", move |_| {
+        let _hangs = &hangs;
+        // Next, this thread drops this callback, and calls the other.
+        handle.discard("a").expect("it is there");
+        other.send(&1_u64).expect("they are there");
+    })?;
+    sender.send(&0_u64)?;
+    assert_eq!(number(&reports.recv()?), 1);
+    drop(let_go);
+    Ok(())
+}
+
+#[test]
 fn a_callback_has_been_dropped_when_its_token_is_unregistered() -> Result {
     let heartbeaters = Heartbeaters::new()?;
     for beats in 0..50_u64 {

@@ -14,7 +14,10 @@ use tokio::{
 
 #[cfg(feature = "remote")]
 use super::batch::Gathered;
-use super::crew::{Crew, Needs, RunnerId, Work};
+use super::{
+    crew::{Crew, Needs, RunnerId, Work},
+    unregister,
+};
 use crate::{
     Details, Executor, HeartbeatError, Report,
     cores::{Closed, Key, Table},
@@ -230,7 +233,8 @@ impl Shared {
             let (work, needs) = self.crew.turn(me, finish, |state| state.table.poll_ready());
             self.see_to(follows);
             self.meet(needs);
-            drop(gone);
+            // Its destructor may block, and whose call is next must not wait for that.
+            gone.into_iter().for_each(|callback| drop(unregister::discard(self, callback)));
             let Some(work) = work else { return };
             let (key, mut callback) = (work.key, work.callback);
             let before = INSIDE.replace(Some((Arc::as_ptr(self), key)));
