@@ -239,8 +239,10 @@ impl<C> Table<C> {
         self.tokens.get(token).copied()
     }
 
-    /// So many beats were sent elsewhere and gave way to later ones before they came here.
+    /// So many beats were sent elsewhere and gave way to later ones before they came here. Another process says so, which
+    /// may be wrong: of what can be counted, half is left to those that come here.
     pub fn superseded_elsewhere(&mut self, beats: u64) {
+        let beats = beats.min((u64::MAX / 2).saturating_sub(self.stats.beats));
         self.stats.beats += beats;
         self.stats.superseded += beats;
     }

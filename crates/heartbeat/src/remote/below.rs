@@ -87,7 +87,7 @@ impl Below {
                 let decoded = frames::each_beat(payload, |beat| {
                     let channel = match self.lock().get(&beat.number) {
                         Some(Held::Channel(channel)) => Arc::clone(channel),
-                        _ => return node.ignore_beats(1 + beat.superseded),
+                        _ => return node.ignore_beats(beat.superseded.saturating_add(1)),
                     };
                     channel.beat_within(&mut batch, beat.details, beat.superseded);
                 });

@@ -81,7 +81,8 @@ impl Channel {
             Way::Up { held, .. } => {
                 let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                 let replaced = held.details.replace(details);
-                held.superseded += superseded + u64::from(replaced.is_some());
+                let more = superseded.saturating_add(u64::from(replaced.is_some()));
+                held.superseded = held.superseded.saturating_add(more);
                 // Under the lock: whoever supersedes a beat can be sure that it is there to be sent.
                 let waiting = replaced.is_none().then(|| self.node.add_waiting(Arc::clone(self)));
                 drop(held);

@@ -468,6 +468,27 @@ fn names_are_found_in_the_scope_that_is_nearest() {
 }
 
 #[test]
+fn a_process_that_lies_about_superseded_beats_overflows_no_count() {
+    let (inbox, token, worker, inner, [there, inside]) = three();
+    settle(&[&worker, &inner]);
+    let lie = |link: &Link, number| {
+        let details = Details::encode(&1_u32).expect("it encodes");
+        let beats = frames::encode(&frames::Beat { number, superseded: u64::MAX, details });
+        link.downwards.as_ref().expect("it is there").on_frame(BEATS, &beats).expect("no rule is broken");
+    };
+    for _ in 0..2 {
+        lie(&inner, inside.number().expect("it leads upwards"));
+        lie(&inner, u64::MAX);
+    }
+    worker.upwards.send_beats();
+    settle(&[&worker, &inner]);
+    assert_eq!(inbox.superseded.load(Ordering::Relaxed), usize::MAX);
+    lie(&worker, there.number().expect("it leads upwards"));
+    lie(&worker, u64::MAX);
+    drop(token);
+}
+
+#[test]
 fn a_process_that_breaks_the_rules_is_told_how() {
     let home = Node::new();
     let worker = Link::below(&home, "worker");

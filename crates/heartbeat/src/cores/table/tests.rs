@@ -431,3 +431,15 @@ fn beats_move_no_timer_and_many_timers_are_served_bit_by_bit() {
     }
     assert_eq!((turns, world.table.stats().missed), (3, tokens as u64));
 }
+
+#[test]
+fn more_superseded_elsewhere_than_can_be_counted_leave_the_books_right() {
+    let mut table = Table::<()>::new();
+    let key = table.register(Instant::now(), "a".into(), HeartbeaterOptions::new(), ()).expect("it is new");
+    for _ in 0..3 {
+        table.superseded_elsewhere(u64::MAX);
+        table.beat(Instant::now(), key, details(1));
+    }
+    let stats = table.stats();
+    assert_eq!((stats.pending, stats.beats), (1, stats.superseded + 1));
+}
