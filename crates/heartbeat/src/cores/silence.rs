@@ -44,7 +44,8 @@ impl Silence {
 
     /// A beat came. True if it is late: its silence has been reported.
     pub fn heard(&mut self, now: Instant) -> bool {
-        self.heard_at = now;
+        // Who looked at the clock first may come last.
+        self.heard_at = self.heard_at.max(now);
         std::mem::take(&mut self.reported)
     }
 
@@ -76,6 +77,15 @@ mod tests {
         assert_eq!(silence.poll_timeout(), Some(start + s(3)));
         assert!(silence.handle_timeout(start + s(3)));
         assert_eq!(silence.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_beat_that_was_overtaken_moves_nothing_back() {
+        let (start, s) = (Instant::now(), Duration::from_secs);
+        let mut silence = Silence::new(start, s(10));
+        assert!(!silence.heard(start + s(9)));
+        assert!(!silence.heard(start + s(1)));
+        assert_eq!(silence.poll_timeout(), Some(start + s(19)));
     }
 
     #[test]
