@@ -9,8 +9,12 @@ mod others {
     use crate::{cores::Key, hub::Shared};
 
     /// Senders do not leave this process.
-    pub(in crate::hub) async fn flush(_shared: &Arc<Shared>, _key: Key, _deadline: Instant) -> Vec<String> {
-        Vec::new()
+    pub(in crate::hub) async fn flush(
+        _shared: &Arc<Shared>,
+        _key: Key,
+        _deadline: Instant,
+    ) -> Result<(), Vec<String>> {
+        Ok(())
     }
 
     pub(in crate::hub) async fn catch_up() {}
@@ -40,17 +44,24 @@ mod others {
     /// How long it may take to read what has been sent. Only a pool whose thread is held up by a service takes longer.
     const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
 
-    /// Has everybody who holds the token's sender deliver what it has. Returns the names of those who did not answer by the
-    /// deadline.
-    pub(in crate::hub) async fn flush(shared: &Arc<Shared>, key: Key, deadline: Instant) -> Vec<String> {
+    /// Has everybody who holds the token's sender deliver what it has.
+    ///
+    /// # Errors
+    /// It was not done by the deadline; the names of those who have not answered. There may be none: they were only about to be
+    /// asked.
+    pub(in crate::hub) async fn flush(
+        shared: &Arc<Shared>,
+        key: Key,
+        deadline: Instant,
+    ) -> Result<(), Vec<String>> {
         let Some(channel) = shared.change(|state| state.channels.get(&key).cloned()) else {
-            return Vec::new();
+            return Ok(());
         };
         let (tell, flushed) = oneshot::channel();
         let flush = remote::flush(&channel, Box::new(move || tell.send(()).unwrap_or(())));
         match timeout_at(deadline, flushed).await {
-            Ok(_) => Vec::new(),
-            Err(_) => flush.missing(),
+            Ok(_) => Ok(()),
+            Err(_) => Err(flush.missing()),
         }
     }
 

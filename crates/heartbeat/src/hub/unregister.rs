@@ -117,14 +117,15 @@ async fn flush_and_remove(
     let at = |after| now.checked_add(after).unwrap_or_else(|| now + FOR_EVER);
     // Whoever does not answer must not take the time in which what is here can be reported.
     let (others, deadline) = (at(after / 10 * 9), at(after));
-    let workers = elsewhere::flush(shared, key, others).await;
+    let flushed = elsewhere::flush(shared, key, others).await;
 
     let (waiter, mut closed) = oneshot::channel();
     shared.change(|state| {
         state.closers.insert(key, waiter);
         state.table.close(key);
     });
-    let timed_out = |callback_runs, token, workers| {
+    let timed_out = |callback_runs, token, flushed: Result<(), Vec<String>>| {
+        let workers = flushed.err().unwrap_or_default();
         Err(UnregisterError::FlushTimedOut { token, workers, callback_runs, after })
     };
     let closed = match timeout_at(deadline, &mut closed).await {
@@ -139,7 +140,7 @@ async fn flush_and_remove(
                 Some(removed) => {
                     let runs = removed.callback.is_none();
                     removed.callback.into_iter().for_each(|callback| drop(discard(shared, callback)));
-                    return timed_out(runs, token, workers);
+                    return timed_out(runs, token, flushed);
                 }
                 // It has ended at the last moment, and is about to be told.
                 None => closed.await,
@@ -154,7 +155,7 @@ async fn flush_and_remove(
         None => false,
     };
     match panicked {
-        _ if !dropped || !workers.is_empty() => timed_out(!dropped, token, workers),
+        _ if !dropped || flushed.is_err() => timed_out(!dropped, token, flushed),
         Some(message) => Err(UnregisterError::CallbackPanicked { token, message }),
         None => Ok(()),
     }

@@ -224,6 +224,38 @@ fn a_flush_that_is_given_up_leaves_nothing_behind_and_its_late_answer_is_ignored
 }
 
 #[test]
+fn a_flush_whose_time_is_over_when_it_is_about_to_ask_has_timed_out() {
+    /// Is slow to be asked.
+    struct Slow(Mutex<std::sync::mpsc::Receiver<()>>);
+
+    impl Down for Slow {
+        fn name(&self) -> &str {
+            if std::thread::current().name() == Some("asks") {
+                let _ = self.0.lock().unwrap().recv();
+            }
+            "slow"
+        }
+
+        fn send(&self, _kind: Kind, _payload: &[u8]) {}
+
+        fn catch_up(&self, done: CaughtUp) {
+            std::thread::Builder::new().name("asks".into()).spawn(done).expect("there is a thread");
+        }
+    }
+
+    let heartbeaters = crate::Heartbeaters::new().expect("there is a thread");
+    let sender = heartbeaters.register("a", |_| ()).expect("it is new");
+    let (let_go, wait) = std::sync::mpsc::channel();
+    let downwards = Downwards::new(Node::own(), Arc::new(Slow(Mutex::new(wait))));
+    let attach = frames::encode(&Attach { number: 1, what: What::Sender, address: sender.to_sent().1 });
+    downwards.on_frame(ATTACH, &attach).expect("it may");
+    let after = std::time::Duration::from_millis(300);
+    let outcome = heartbeaters.blocking_unregister_timeout("a", after);
+    assert!(matches!(outcome, Err(crate::UnregisterError::FlushTimedOut { .. })), "{outcome:?}");
+    drop(let_go);
+}
+
+#[test]
 fn nobody_is_asked_who_does_not_use_the_token() {
     let (_inbox, token, worker, inner, channels) = three();
     settle(&[&worker, &inner]);
