@@ -98,6 +98,11 @@ impl Flushes {
         }
     }
 
+    #[cfg(all(test, not(workfleet_loom)))]
+    pub(super) fn unanswered(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Question, Arc<Round>>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,7 +128,11 @@ impl Flush {
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        self.node.flushes.lock().retain(|_, round| !Arc::ptr_eq(round, &self.asking));
+        let unanswered: Vec<_> = self.asking.lock().missing.keys().copied().collect();
+        let mut asked = self.node.flushes.lock();
+        for question in unanswered {
+            asked.remove(&question);
+        }
     }
 }
 

@@ -218,7 +218,9 @@ fn a_flush_that_is_given_up_leaves_nothing_behind_and_its_late_answer_is_ignored
     settle(&[&worker, &inner]);
     let (flush, done) = flush(&token);
     worker.rise();
+    assert_eq!(token.node().flushes.unanswered(), 1);
     drop(flush);
+    assert_eq!(token.node().flushes.unanswered(), 0);
     settle(&[&worker, &inner]);
     assert!(!done.load(Ordering::Relaxed));
 }
