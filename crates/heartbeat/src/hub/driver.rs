@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
@@ -24,16 +25,39 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// How many callbacks may hang at the same time without harm to others: each holds a thread of the pool.
 const THREADS_LIMIT: usize = 4096;
 
-pub(super) fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_time()
-        .max_blocking_threads(THREADS_LIMIT)
-        .thread_name("workfleet-heartbeat-callbacks")
-        .build()
+/// A runtime that can be dropped anywhere, also inside another: it waits for nobody.
+pub(super) struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    pub(super) fn new() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(THREADS_LIMIT)
+            .thread_name("workfleet-heartbeat-callbacks")
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl Deref for OwnRuntime {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        let Some(runtime) = &self.0 else { unreachable!("it is there until it is dropped") };
+        runtime
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Starts the thread. It ends when the heartbeaters are stopped.
-pub(super) fn start(runtime: Runtime, shared: Arc<Shared>) -> io::Result<()> {
+pub(super) fn start(runtime: OwnRuntime, shared: Arc<Shared>) -> io::Result<()> {
     let thread = thread::Builder::new().name("workfleet-heartbeat".into());
     thread.spawn(move || {
         let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(drive(&shared))));
@@ -43,7 +67,7 @@ pub(super) fn start(runtime: Runtime, shared: Arc<Shared>) -> io::Result<()> {
             tracing::error!("the heartbeaters' thread has failed: they stop");
         }
         // Nobody waits for a callback that hangs; who waits for an unregistering is told.
-        runtime.shutdown_background();
+        drop(runtime);
         end(&shared);
     })?;
     Ok(())

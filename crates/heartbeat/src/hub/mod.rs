@@ -94,7 +94,7 @@ impl HeartbeatersBuilder {
     /// # Errors
     /// The system's, if it has no thread left.
     pub fn build(self) -> io::Result<Heartbeaters> {
-        let runtime = driver::runtime()?;
+        let runtime = driver::OwnRuntime::new()?;
         let shared = Shared::new(self.executor, runtime.handle().clone(), Instant::now);
         driver::start(runtime, Arc::clone(&shared))?;
         Ok(Heartbeaters(Arc::new(Owner(shared))))

@@ -87,6 +87,14 @@ fn beat(beat: u32) -> Report {
 }
 
 #[test]
+fn heartbeaters_that_get_no_thread_can_be_given_up_inside_a_runtime() {
+    paused(|| async {
+        let runtime = driver::OwnRuntime::new().expect("it starts");
+        drop(runtime);
+    });
+}
+
+#[test]
 fn two_beats_20_ms_apart_under_a_50_ms_throttle_are_exactly_two_calls() {
     paused(|| async {
         let world = on_tasks();
