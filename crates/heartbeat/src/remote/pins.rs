@@ -3,11 +3,7 @@
 //! Whoever serialises an event may let go of it before the copy has arrived anywhere; and a process that passes a sender on
 //! stands for those below it only while it holds the way itself. So whoever keeps the bytes keeps the [`Pins`] as well.
 
-use std::{
-    cell::{Cell, RefCell},
-    fmt,
-    sync::Arc,
-};
+use std::{cell::RefCell, fmt, mem::ManuallyDrop, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -29,47 +25,32 @@ pub(crate) enum Pin {
 }
 
 thread_local! {
-    /// How many of [`GATHERED`] are for whoever serialises just now on this thread; `None` while nobody wants to know. Apart from
-    /// them, because it is looked at for every task, and needs no destructor.
-    static COUNT: Cell<Option<usize>> = const { Cell::new(None) };
-    static GATHERED: RefCell<Vec<Pin>> = const { RefCell::new(Vec::new()) };
+    /// What was serialised on this thread, while somebody wants to know: there is nothing to be dropped when the thread ends,
+    /// so that even then it can be asked for.
+    static SERIALISED: ManuallyDrop<RefCell<Option<Vec<Pin>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
-/// Gathers what is serialised while it lives.
+/// Gathers what is serialised, also if that panics.
 struct Gathering {
-    outer: Option<usize>,
-}
-
-impl Gathering {
-    fn new() -> Self {
-        Self { outer: COUNT.replace(Some(0)) }
-    }
-
-    /// What was serialised.
-    fn take(&self) -> Vec<Pin> {
-        match COUNT.replace(Some(0)) {
-            None | Some(0) => Vec::new(),
-            Some(count) => GATHERED.with_borrow_mut(|gathered| gathered.split_off(gathered.len() - count)),
-        }
-    }
+    outer: Option<Vec<Pin>>,
 }
 
 impl Drop for Gathering {
     fn drop(&mut self) {
-        // There is something left only if it was a panic that has ended it.
-        drop(self.take());
-        COUNT.set(self.outer);
+        let outer = self.outer.take();
+        SERIALISED.with(|serialised| serialised.replace(outer));
     }
 }
 
 impl Pins {
     /// Serialises something by `serialise`, and holds the events and senders in it.
-    #[inline]
     pub fn of<R>(serialise: impl FnOnce() -> R) -> (R, Self) {
-        let gathering = Gathering::new();
+        let outer = SERIALISED.with(|serialised| serialised.replace(Some(Vec::new())));
+        let gathering = Gathering { outer };
         let result = serialise();
-        let pins = gathering.take();
-        (result, if pins.is_empty() { Self(None) } else { Self(Some(Arc::new(pins))) })
+        let gathered = SERIALISED.with(|serialised| serialised.take()).filter(|pins| !pins.is_empty());
+        drop(gathering);
+        (result, Self(gathered.map(Arc::new)))
     }
 
     /// Whether there is nothing to hold.
@@ -80,11 +61,11 @@ impl Pins {
 
 /// Notes what is serialised, if somebody wants to know.
 pub(super) fn pin(pin: impl FnOnce() -> Pin) {
-    if let Some(count) = COUNT.get() {
-        let pin = pin();
-        GATHERED.with_borrow_mut(|gathered| gathered.push(pin));
-        COUNT.set(Some(count + 1));
-    }
+    SERIALISED.with(|serialised| {
+        if let Some(pins) = &mut *serialised.borrow_mut() {
+            pins.push(pin());
+        }
+    });
 }
 
 impl Serialize for Pins {
@@ -119,8 +100,10 @@ impl fmt::Debug for Pins {
 
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests {
+    use std::cell::OnceCell;
+
     use super::*;
-    use crate::Event;
+    use crate::{Details, Event};
 
     fn encode(value: &impl Serialize) -> (Vec<u8>, Pins) {
         Pins::of(|| workfleet_wire::message::encode(value).expect("it encodes"))
@@ -172,5 +155,28 @@ mod tests {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| encode(&odd))).expect_err("it panics");
         assert!(encode(&1_u8).1.is_empty());
         assert_eq!(holders(&event), 1, "the one in there");
+    }
+
+    struct AtTheEnd(Event);
+
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            let (encoded, pins) = Pins::of(|| Details::encode(&self.0));
+            assert!(encoded.is_ok() && !pins.is_empty());
+        }
+    }
+
+    thread_local! {
+        static LAST: OnceCell<AtTheEnd> = const { OnceCell::new() };
+    }
+
+    #[test]
+    fn what_is_serialised_while_a_thread_ends_is_held_as_well() {
+        let thread = std::thread::spawn(|| {
+            LAST.with(|last| last.set(AtTheEnd(Event::new())).unwrap_or_else(|_| unreachable!("it is new")));
+            // What was used last, ends first.
+            assert!(!Pins::of(|| Details::encode(&Event::new())).1.is_empty());
+        });
+        assert!(thread.join().is_ok());
     }
 }
