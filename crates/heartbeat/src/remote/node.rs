@@ -4,8 +4,8 @@
 //! Invariants:
 //! - What is attached upwards is attached under the tables' lock, before anybody else can find it; and it is detached under
 //!   that lock when nobody here holds it.
-//! - Locks are taken in the order: an event's core, the tables, a connection. Nothing that may be the last to hold an event
-//!   or a channel is dropped under any of them.
+//! - Locks are taken in the order: an event's core, the tables, a connection; and: what is being sent, a channel's beat, the
+//!   list of those that wait. Nothing that may be the last to hold an event or a channel is dropped under any of them.
 
 use std::{
     collections::{BTreeMap, HashMap},
