@@ -1,7 +1,8 @@
 //! Which tasks a program knows, and what each of its workers sets up once.
 //!
 //! Invariants:
-//! - A name stands for one type. A second type of the same name is kept as an error, which `start` and `init` report.
+//! - A name stands for one type, and no heartbeat timeout is zero. What is registered otherwise is kept as an error, which
+//!   `start` and `init` report.
 //! - The same registrations in any order make the same digest and the same indices.
 
 use std::{
@@ -64,7 +65,7 @@ struct Inner {
     /// Sorted by name: a task's index on the wire is its place here.
     tasks: BTreeMap<&'static str, Entry>,
     sessions: Vec<SessionMaker>,
-    conflict: Option<RegistryError>,
+    refused: Option<RegistryError>,
 }
 
 /// Decodes a task, runs it, and appends its encoded output if that is wanted.
@@ -107,7 +108,7 @@ struct SessionMaker {
 
 type AnySession = Box<dyn Any + Send + Sync>;
 
-/// Two registrations that cannot both stand.
+/// A registration that cannot stand, or two that cannot both.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -128,6 +129,13 @@ pub enum RegistryError {
     DuplicateSession {
         /// The type.
         type_name: &'static str,
+    },
+    /// The heartbeat timeout of a type of task is zero: none could beat that often.
+    #[error("the task {name:?} has a heartbeat timeout of zero: no task could beat that often")]
+    #[non_exhaustive]
+    ZeroHeartbeatTimeout {
+        /// The name.
+        name: &'static str,
     },
 }
 
@@ -153,9 +161,12 @@ impl Registry {
     fn add<T: TaskSpec>(mut self, run: RunFn, run_async: Option<AsyncRunFn>) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
         let entry = Entry { type_id: TypeId::of::<T>, spec: spec_of::<T>, run, run_async };
+        if T::HEARTBEAT_TIMEOUT == Some(Duration::ZERO) {
+            inner.refused.get_or_insert(RegistryError::ZeroHeartbeatTimeout { name: T::NAME });
+        }
         match inner.tasks.get(T::NAME) {
             Some(first) if (first.type_id)() != TypeId::of::<T>() => {
-                inner.conflict.get_or_insert(RegistryError::DuplicateName {
+                inner.refused.get_or_insert(RegistryError::DuplicateName {
                     name: T::NAME,
                     first: ((first.spec)().type_name)(),
                     second: type_name::<T>(),
@@ -180,7 +191,7 @@ impl Registry {
         let inner = Arc::make_mut(&mut self.inner);
         let (type_id, type_name) = (TypeId::of::<S>(), type_name::<S>());
         if inner.sessions.iter().any(|session| session.type_id == type_id) {
-            inner.conflict.get_or_insert(RegistryError::DuplicateSession { type_name });
+            inner.refused.get_or_insert(RegistryError::DuplicateSession { type_name });
         } else {
             let make = Arc::new(move || Ok(Box::new(make()?) as AnySession));
             inner.sessions.push(SessionMaker { type_id, type_name, make });
@@ -199,8 +210,8 @@ impl Registry {
     }
 
     pub(crate) fn check(&self) -> Result<(), RegistryError> {
-        match &self.inner.conflict {
-            Some(conflict) => Err(conflict.clone()),
+        match &self.inner.refused {
+            Some(refused) => Err(refused.clone()),
             None => Ok(()),
         }
     }
@@ -411,11 +422,15 @@ mod tests {
 
     macro_rules! task {
         ($type:ident, $name:literal) => {
+            task!($type, $name, None);
+        };
+        ($type:ident, $name:literal, $heartbeat_timeout:expr) => {
             #[derive(Debug, serde::Serialize, serde::Deserialize)]
             struct $type;
             impl TaskSpec for $type {
                 const NAME: &'static str = $name;
                 type Output = ();
+                const HEARTBEAT_TIMEOUT: Option<Duration> = $heartbeat_timeout;
             }
             impl Task for $type {
                 fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
@@ -427,6 +442,7 @@ mod tests {
     task!(A, "a");
     task!(B, "b");
     task!(OtherA, "a");
+    task!(Restless, "restless", Some(Duration::ZERO));
 
     #[test]
     fn the_order_of_registration_does_not_matter() {
@@ -445,6 +461,12 @@ mod tests {
     fn two_types_of_one_name_are_refused() {
         let error = Registry::new().task::<A>().task::<OtherA>().check().expect_err("two types, one name");
         assert!(matches!(error, RegistryError::DuplicateName { name: "a", .. }), "{error}");
+    }
+
+    #[test]
+    fn a_heartbeat_timeout_of_zero_is_refused() {
+        let error = Registry::new().task::<Restless>().check().expect_err("nobody beats that often");
+        assert_eq!(error, RegistryError::ZeroHeartbeatTimeout { name: "restless" });
     }
 
     #[test]

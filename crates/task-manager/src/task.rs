@@ -38,7 +38,8 @@ pub trait TaskSpec: Serialize + DeserializeOwned + fmt::Debug + Send + 'static {
     type Output: Serialize + DeserializeOwned + Send + 'static;
     /// A task of this type that does not [beat](crate::TaskContext::heartbeat) for so long has failed, by
     /// [`FailureCause::HeartbeatTimeout`](crate::FailureCause::HeartbeatTimeout). It counts from the begin of the attempt.
-    /// None by default: such a task may be silent.
+    /// None by default: such a task may be silent. With zero, `start` and `init` fail by
+    /// [`RegistryError::ZeroHeartbeatTimeout`](crate::RegistryError::ZeroHeartbeatTimeout).
     ///
     /// Links of a [`Chain`](crate::Chain) are part of its attempt, which has no timeout.
     const HEARTBEAT_TIMEOUT: Option<Duration> = None;
