@@ -9,6 +9,9 @@
 //! - Locks are taken in the order core, intake, link. Wakers, services and handles are served outside all of them.
 //! - The core takes tasks in the order of the sequence numbers that the intake gave them.
 
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -202,6 +205,8 @@ struct Deliveries {
     failures: Vec<(Option<Arc<Slot>>, EncodedTask, FailureReport)>,
     ended: u64,
     frames: Vec<(Kind, Box<[u8]>)>,
+    /// The worker's latest request to flush; its answer is one to those before.
+    flush: Option<u64>,
 }
 
 /// Settings that [`Shared`] needs of a manager.
@@ -497,7 +502,13 @@ impl Shared {
         });
         // Before anybody is told of the rest: who reads a message or an outcome finds what the task told a service before.
         let served = self.services.hand_over(peer, std::mem::take(&mut deliveries.frames));
+        let flush = deliveries.flush;
         deliveries.tell(&self.inbox);
+        if let Some(id) = flush {
+            // Only now: everybody has what the worker had sent before.
+            peer.line.flushed(id);
+            peer.line.flush();
+        }
         served.and(handled)
     }
 
@@ -711,7 +722,7 @@ impl Core {
             }
             kinds::FLUSH => {
                 let id: u64 = protocol::decode(kind, payload)?;
-                self.tell(seat, |line| line.flushed(id));
+                deliveries.flush = Some(id);
             }
             kinds::PONG => {}
             kinds::HEARTBEAT => {

@@ -190,6 +190,7 @@ struct Worker {
 /// Who waits for the manager to have read everything up to some point.
 #[derive(Default)]
 struct Flushes {
+    /// Requests are numbered in the order in which they leave.
     next: AtomicU64,
     answered: Mutex<u64>,
     changed: Condvar,
@@ -443,10 +444,12 @@ impl Host for Worker {
         if fork::is_copy() {
             return Err(SendError::AttemptEnded);
         }
-        let id = self.flushes.next.fetch_add(1, Ordering::Relaxed) + 1;
         self.watch_for_answer();
+        let mut id = 0;
         self.outbox
             .push_behind_beats(attempt.lease, kinds::FLUSH, |out| {
+                // Under the outbox's lock, behind the beats: so an answer is one to those who were before, and to no other.
+                id = self.flushes.next.fetch_add(1, Ordering::Relaxed) + 1;
                 workfleet_wire::message::encode_into(&id, out)
             })
             .map_err(SendError::Encode)?;

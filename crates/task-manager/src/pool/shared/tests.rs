@@ -1,0 +1,76 @@
+//! In which order others are told of what a worker has sent.
+
+use std::ops::RangeInclusive;
+
+use super::*;
+use crate::{
+    pool::{CaughtUp, settings::Settings},
+    registry::Registry,
+    service::Incarnation,
+};
+
+const KIND: Kind = Kind(0x58);
+
+/// A worker's line and a service of its manager, which note what they are told.
+#[derive(Debug, Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Notes {
+    fn note(&self, what: impl Into<String>) {
+        self.0.lock().expect("no panic").push(what.into());
+    }
+}
+
+impl Line for Notes {
+    fn dispatch(&self, _task: &TaskFrame<'_>) {}
+    fn recall(&self, _recall: &Recall) {}
+    fn cancel(&self, _cancel: &Cancel) {}
+    fn ping(&self) {}
+    fn flushed(&self, request: u64) {
+        self.note(format!("flushed {request}"));
+    }
+    fn flush(&self) {
+        self.note("sent");
+    }
+    fn give_up(&self) {}
+    fn overdue(&self) {}
+    fn retire(&self) {}
+    fn catch_up(&self, done: CaughtUp) {
+        done();
+    }
+    fn send_frame(&self, _kind: Kind, _payload: &[u8], _limit_bytes: u64) -> Result<(), crate::SendError> {
+        Ok(())
+    }
+}
+
+impl Service for Notes {
+    fn kinds(&self) -> RangeInclusive<u8> {
+        KIND.0..=KIND.0
+    }
+    fn on_frame(&self, _peer: &Peer, _kind: Kind, _payload: &[u8]) {
+        self.note("a service's frame");
+    }
+    fn on_worker_gone(&self, _incarnation: Incarnation) {}
+}
+
+#[test]
+fn a_flush_is_answered_when_services_have_had_what_came_before_it() {
+    let notes = Arc::new(Notes::default());
+    let mut settings = Settings::new(Registry::new());
+    settings.services.push(notes.clone());
+    let shared = Shared::new(settings.setup(1, None, true));
+    let (line, name): (Arc<dyn Line>, Arc<str>) = (notes.clone(), "worker".into());
+    let seated = Seated { line: Arc::clone(&line), name: Arc::clone(&name), pid: None };
+    shared.worker_ready(0, seated);
+    let peer = Peer { line, worker: name, incarnation: Incarnation(0), frame_limit_bytes: 1 << 20 };
+
+    let mut sent = Vec::new();
+    workfleet_wire::encode_frame(KIND, b"x", &mut sent);
+    protocol::push(kinds::FLUSH, &1_u64, &mut sent).expect("it encodes");
+    protocol::push(kinds::FLUSH, &2_u64, &mut sent).expect("it encodes");
+    let mut decoder = Decoder::default();
+    decoder.spare()[..sent.len()].copy_from_slice(&sent);
+    decoder.advance(sent.len());
+    shared.handle_frames(0, &mut decoder, &peer).expect("it keeps the rules");
+    assert_eq!(*notes.0.lock().expect("no panic"), ["a service's frame", "flushed 2", "sent"]);
+}
