@@ -8,7 +8,7 @@ mod support;
 use std::{
     fs,
     path::PathBuf,
-    process,
+    process, thread,
     time::{Duration, Instant},
 };
 
@@ -36,6 +36,8 @@ enum Step {
     /// Says all numbers up to this one; fails if that takes much memory.
     SayMany(u32),
     SayOftenUntil(PathBuf),
+    /// The same, with messages between them, as many as go.
+    SayAndSendUntil(PathBuf),
     Flush,
     WaitAt(PathBuf),
     WaitForCancellation,
@@ -147,6 +149,12 @@ impl Step {
                 while !file.exists() {
                     cx.heartbeat(&1_u32)?;
                     let_pass(Duration::from_millis(5));
+                }
+            }
+            Self::SayAndSendUntil(file) => {
+                while !file.exists() {
+                    cx.heartbeat(&1_u32)?;
+                    cx.send_message(&tasks::Text("x".repeat(64 << 10)))?;
                 }
             }
             Self::Flush => cx.flush()?,
@@ -488,34 +496,53 @@ fn a_task_that_blocks_or_computes_leaves_its_worker_its_voice() {
 
 // ---- A manager that is late itself ----
 
-/// Not a test by itself: the program that the test below starts.
+/// Not a test by itself: the program that the tests below start. It throws away what its task sends.
 #[test]
 fn program() {
-    let Some(file) = part() else { return };
+    let Some(part) = part() else { return };
+    let (how, file) = part.split_once(' ').expect("both");
+    let steps = match how {
+        "says" => vec![Step::SayOftenUntil(file.into())],
+        _ => vec![Step::SayAndSendUntil(file.into())],
+    };
     let manager = start(one_worker().max_heartbeat_throttle(THROTTLE));
-    let handle = submit(&manager, Timed(vec![Step::SayOftenUntil(file.into())]));
-    until(|| said(&handle).is_some());
-    say("ready");
-    wait_for_the_test();
-    assert_eq!(handle.wait().expect("it has beaten all the time").attempt, 1);
-    close(&manager);
+    let handle = submit(&manager, Timed(steps));
+    thread::scope(|scope| {
+        scope.spawn(|| manager.messages::<tasks::Text>().for_each(drop));
+        until(|| said(&handle).is_some());
+        say("ready");
+        wait_for_the_test();
+        assert_eq!(handle.wait().expect("it has beaten all the time").attempt, 1);
+        close(&manager);
+    });
 }
 
-#[test]
-fn a_manager_that_was_stopped_finds_the_beats_that_came_meanwhile() {
-    let _alone = alone();
+/// Stops a manager again and again, for longer than its task may be silent.
+fn stop_the_manager_of(how: &str) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("end");
-    let mut program = Program::start("program", file.to_str().expect("a text"));
+    let mut program = Program::start("program", &format!("{how} {}", file.to_str().expect("a text")));
     assert_eq!(program.hear(), "ready");
-    for _ in 0..3 {
+    for _ in 0..2 {
         signal(program.child.id(), Signal::STOP);
         until(|| all_threads_stopped(program.child.id()));
-        let_pass(2 * TIMEOUT);
+        let_pass(TIMEOUT * 3 / 2);
         signal(program.child.id(), Signal::CONT);
         let_pass(TIMEOUT / 4);
     }
     fs::write(&file, "").expect("a file");
     program.go_on();
     program.assert_success();
+}
+
+#[test]
+fn a_manager_that_was_stopped_finds_the_beats_that_came_meanwhile() {
+    let _alone = alone();
+    stop_the_manager_of("says");
+}
+
+#[test]
+fn a_manager_that_was_stopped_does_not_blame_a_task_that_could_say_nothing_meanwhile() {
+    let _alone = alone();
+    stop_the_manager_of("says-and-sends");
 }

@@ -863,7 +863,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             match watch.handle_timeout(now) {
                 Some(Due::CatchUp) => self.effects.push_back(Effect::CatchUp { seat, lease }),
                 Some(Due::Kill) => self.effects.push_back(Effect::Overdue { seat }),
-                // It has beaten since the alarm was set.
+                // It has beaten since the alarm was set, or has time again.
                 None => {}
             }
             set_alarm(&mut self.alarms, slot, watch);

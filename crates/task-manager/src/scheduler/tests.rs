@@ -2,7 +2,7 @@
 
 mod model;
 
-use super::*;
+use super::{watch::AWAY, *};
 
 const LEVELS: u8 = 3;
 const CRASH_LIMIT: u16 = 2;
@@ -529,9 +529,9 @@ fn a_beat_sets_no_alarm() {
 }
 
 #[test]
-fn a_manager_that_was_held_up_itself_finds_the_beats_that_have_come_meanwhile() {
+fn a_manager_that_is_late_itself_finds_the_beats_that_have_come_meanwhile() {
     let (mut core, now, lease) = beating();
-    let late = now + 100 * HEARTBEAT;
+    let late = now + HEARTBEAT + AWAY;
     core.handle_timeout(late);
     assert_eq!(verdicts(&mut core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
     core.heartbeat(late, 0, lease, Some(HEARTBEAT)).expect("it has beaten");
@@ -540,6 +540,28 @@ fn a_manager_that_was_held_up_itself_finds_the_beats_that_have_come_meanwhile() 
     core.handle_timeout(late + HEARTBEAT - MS);
     assert!(verdicts(&mut core).is_empty());
     core.done(late + HEARTBEAT, 0, lease, MS).expect("it is done");
+}
+
+#[test]
+fn who_could_say_nothing_while_the_manager_was_away_has_time_again_but_once() {
+    let (mut core, now, lease) = beating();
+    let away = |now: Instant| now + HEARTBEAT + AWAY + MS;
+    // Between two beats, once.
+    let mut now = now;
+    for _ in 0..2 {
+        now = away(now);
+        core.handle_timeout(now);
+        core.handle_timeout(now + HEARTBEAT - MS);
+        assert!(verdicts(&mut core).is_empty());
+        core.heard(now, 0);
+        core.heartbeat(now, 0, lease, Some(HEARTBEAT)).expect("it has beaten");
+    }
+    now = away(now);
+    core.handle_timeout(now);
+    assert!(verdicts(&mut core).is_empty());
+    core.heard(now, 0);
+    core.handle_timeout(away(now));
+    assert_eq!(verdicts(&mut core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
 }
 
 #[test]

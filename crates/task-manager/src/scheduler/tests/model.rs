@@ -36,6 +36,7 @@ enum State {
 struct Beats {
     heard_at: Instant,
     verdict: Verdict,
+    excused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -201,7 +202,7 @@ impl Model {
             return;
         }
         if beats.is_some() || timed {
-            *beats = Some(Beats { heard_at: now, verdict: Verdict::Beats });
+            *beats = Some(Beats { heard_at: now, verdict: Verdict::Beats, excused: false });
         }
     }
 
@@ -217,10 +218,10 @@ impl Model {
     fn time_has_passed(&mut self, now: Instant) {
         for (sequence, seat, lease) in self.leased() {
             let Some(beats) = self.beats(sequence) else { continue };
-            if beats.deadline().is_none_or(|at| now < at) {
-                continue;
-            }
-            if beats.verdict == Verdict::Beats {
+            let Some(deadline) = beats.deadline().filter(|&at| now >= at) else { continue };
+            if beats.verdict == Verdict::Beats && !beats.excused && now > deadline + AWAY {
+                (beats.heard_at, beats.excused) = (now, true);
+            } else if beats.verdict == Verdict::Beats {
                 beats.verdict = Verdict::Doubted;
                 self.due_catch_ups.push((seat, lease));
             } else {
