@@ -25,8 +25,10 @@ use workfleet_task_manager::{
     ProcessManagerBuilder, Registry, Task, TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager, init,
 };
 
-/// How long a [`Timed`] or [`Beside`] may be silent.
+/// How long a [`Timed`] or [`Ignores`], which beat at first or all the time, may be silent.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a [`Mute`], which never beats, may be silent.
+const MUTE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Far more often than that, beats go out in these tests.
 const THROTTLE: Duration = Duration::from_millis(20);
 
@@ -65,6 +67,10 @@ struct Always(Vec<Step>);
 /// The same, and may not be silent.
 #[derive(Debug, Serialize, Deserialize)]
 struct Timed(Vec<Step>);
+
+/// The same, for less long.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mute(Vec<Step>);
 
 /// Comes to a door and waits there, beside others.
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,6 +113,7 @@ macro_rules! task {
 task!(Once, "once", None, |attempt| attempt == 1);
 task!(Always, "always", None, |_| true);
 task!(Timed, "timed", Some(TIMEOUT), |_| true);
+task!(Mute, "mute", Some(MUTE_TIMEOUT), |_| true);
 
 impl TaskSpec for Beside {
     const NAME: &'static str = "beside";
@@ -177,7 +184,7 @@ impl Step {
 }
 
 fn registry() -> Registry {
-    let registry = tasks::registry().task::<Once>().task::<Always>().task::<Timed>();
+    let registry = tasks::registry().task::<Once>().task::<Always>().task::<Timed>().task::<Mute>();
     registry.async_task::<Beside>().async_task::<Ignores>()
 }
 
@@ -400,7 +407,7 @@ fn a_task_that_ends_within_the_grace_costs_no_worker() {
     let _alone = alone();
     let manager = start(one_worker());
     let pid = all_ready(&manager, 1)[0];
-    let failure = submit(&manager, Timed(vec![Step::WaitForCancellation])).wait().expect_err("it is silent");
+    let failure = submit(&manager, Mute(vec![Step::WaitForCancellation])).wait().expect_err("it is silent");
     assert!(matches!(failure.cause, FailureCause::HeartbeatTimeout { .. }), "{failure}");
     assert_eq!(failure.deaths, []);
     assert_eq!(submit(&manager, Once(Vec::new())).wait().expect("it is done").pid, pid);
@@ -412,7 +419,7 @@ fn a_worker_that_dies_of_a_task_that_has_missed_is_not_given_it_again() {
     let _alone = alone();
     let manager = start(one_worker());
     let steps = vec![Step::WaitForCancellation, Step::Die(End::Kill)];
-    let failure = submit(&manager, Timed(steps)).wait().expect_err("it is silent");
+    let failure = submit(&manager, Mute(steps)).wait().expect_err("it is silent");
     assert!(matches!(failure.cause, FailureCause::HeartbeatTimeout { .. }), "{failure}");
     assert_eq!(failure.deaths.len(), 1);
     assert_eq!((failure.deaths[0].killed_because, failure.deaths[0].charged), (None, Some(failure.task)));
@@ -424,7 +431,7 @@ fn killing_a_pool_ends_a_task_that_has_missed_by_that() {
     let _alone = alone();
     let manager = start(one_worker().heartbeat_grace(Duration::from_secs(3600)));
     let door = Door::new();
-    let handle = submit(&manager, Timed(vec![Step::WaitForCancellation, Step::WaitAt(door.path())]));
+    let handle = submit(&manager, Mute(vec![Step::WaitForCancellation, Step::WaitAt(door.path())]));
     // Nobody but the clock has cancelled it.
     let guest = door.next();
     assert!(!handle.is_finished(), "it runs still");
@@ -467,7 +474,7 @@ fn a_worker_that_is_stopped_shows_as_silent_and_is_killed_past_the_limit() {
 fn a_worker_that_goes_on_in_time_does_so_as_if_nothing_had_been() {
     let _alone = alone();
     let door = Door::new();
-    let manager = start(one_worker().silence_limit(Duration::from_secs(6)));
+    let manager = start(one_worker().silence_limit(Duration::from_secs(4)));
     let handle = submit(&manager, Always(vec![Step::WaitAt(door.path())]));
     let guest = door.next();
     let pid = guest.pid;
@@ -486,10 +493,10 @@ fn a_worker_that_goes_on_in_time_does_so_as_if_nothing_had_been() {
 fn a_task_that_blocks_or_computes_leaves_its_worker_its_voice() {
     let _alone = alone();
     let limit = Duration::from_secs(2);
-    let manager = start(one_worker().silence_limit(limit));
-    for step in [Step::Block(limit * 3 / 2), Step::Compute(limit * 3 / 2)] {
-        let done = submit(&manager, Always(vec![step])).wait().expect("its worker lives");
-        assert_eq!(done.attempt, 1);
+    let manager = start(builder(registry(), 2).silence_limit(limit));
+    let steps = [Step::Block(limit * 3 / 2), Step::Compute(limit * 3 / 2)];
+    for handle in steps.map(|step| submit(&manager, Always(vec![step]))) {
+        assert_eq!(handle.wait().expect("its worker lives").attempt, 1);
     }
     close(&manager);
 }
@@ -517,16 +524,16 @@ fn program() {
     });
 }
 
-/// Stops a manager again and again, for longer than its task may be silent.
-fn stop_the_manager_of(how: &str) {
+/// Stops a manager so many times, each for longer than its task may be silent.
+fn stop_the_manager_of(how: &str, times: u32) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("end");
     let mut program = Program::start("program", &format!("{how} {}", file.to_str().expect("a text")));
     assert_eq!(program.hear(), "ready");
-    for _ in 0..2 {
+    for _ in 0..times {
         signal(program.child.id(), Signal::STOP);
         until(|| all_threads_stopped(program.child.id()));
-        let_pass(TIMEOUT * 3 / 2);
+        let_pass(TIMEOUT * 5 / 4);
         signal(program.child.id(), Signal::CONT);
         let_pass(TIMEOUT / 4);
     }
@@ -538,11 +545,11 @@ fn stop_the_manager_of(how: &str) {
 #[test]
 fn a_manager_that_was_stopped_finds_the_beats_that_came_meanwhile() {
     let _alone = alone();
-    stop_the_manager_of("says");
+    stop_the_manager_of("says", 2);
 }
 
 #[test]
 fn a_manager_that_was_stopped_does_not_blame_a_task_that_could_say_nothing_meanwhile() {
     let _alone = alone();
-    stop_the_manager_of("says-and-sends");
+    stop_the_manager_of("says-and-sends", 1);
 }
