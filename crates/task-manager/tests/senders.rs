@@ -5,8 +5,9 @@ mod support;
 
 use std::{
     path::PathBuf,
+    process,
     sync::mpsc::{Receiver, channel},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -34,6 +35,8 @@ workfleet_task_manager::test_worker!(registry());
 enum Step {
     /// Beats with these numbers, one after the other.
     Beat(std::ops::Range<u64>),
+    /// Beats with this number in the first attempt, and ends the process after so long a time.
+    BeatAndExit(u64, Duration),
     /// Beats until the task is cancelled.
     Flood,
     /// Beats with so many bytes.
@@ -59,6 +62,14 @@ impl Task for Do {
             let beat = |number: u64| sender.as_ref().map_or(Ok(()), |sender| sender.send(&number));
             match step {
                 Step::Beat(numbers) => numbers.into_iter().try_for_each(beat)?,
+                Step::BeatAndExit(number, after) => {
+                    if cx.attempt() == 1 {
+                        beat(number)?;
+                        let sent_at = Instant::now();
+                        while sent_at.elapsed() < after {}
+                        process::exit(0);
+                    }
+                }
                 Step::Flood => (0..).take_while(|_| !cx.is_cancelled()).try_for_each(beat)?,
                 Step::Large(bytes) => {
                     let sent = sender.as_ref().map(|sender| sender.send(&vec![0_u8; bytes]));
@@ -106,12 +117,15 @@ fn listen_to(heartbeaters: &Heartbeaters, token: &str) -> (HeartbeatSender, Rece
     (heartbeaters.register(token, callback).expect("a new token"), reports)
 }
 
-fn numbers(reports: &Receiver<Report>) -> Vec<u64> {
-    let number = |report| match report {
+fn the_number(report: Report) -> u64 {
+    match report {
         Report::Beat(details) => details.decode().expect("a number"),
         other => panic!("no beat: {other:?}"),
-    };
-    reports.try_iter().map(number).collect()
+    }
+}
+
+fn numbers(reports: &Receiver<Report>) -> Vec<u64> {
+    reports.try_iter().map(the_number).collect()
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -153,6 +167,19 @@ fn what_a_task_sent_before_its_end_is_flushed_too() {
         assert_eq!(numbers(&reports).last(), Some(&9));
         assert_eq!(heartbeaters.stats().beats, 10, "also those that gave way on their way are counted");
     }
+}
+
+#[test]
+fn what_a_task_sent_before_it_ends_its_process_arrives_whoever_is_sending_it_at_that_moment() {
+    let _alone = alone();
+    let manager = start(2);
+    let (heartbeaters, sender, reports) = listen("import");
+    for number in 0..1000 {
+        let step = Step::BeatAndExit(number, Duration::from_nanos(number % 400 * 250));
+        manager.submit(Do(sender.clone(), vec![step])).expect("it is taken").wait().expect("it ends");
+        assert_eq!(reports.recv().map(the_number), Ok(number));
+    }
+    drop(heartbeaters);
 }
 
 #[test]

@@ -376,7 +376,7 @@ impl Worker {
 
     /// Sends all that is left to be said, however long the manager takes to read it.
     fn flush_at_end(&self) {
-        self.way_up.send_beats();
+        self.way_up.flush();
         self.outbox.flush_fully();
     }
 

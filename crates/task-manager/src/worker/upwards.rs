@@ -48,11 +48,17 @@ impl WayUp {
         if !self.armed.swap(false, Ordering::AcqRel) {
             return false;
         }
-        let sent = self.upwards.get().is_some_and(Upwards::send_beats);
+        let sent = self.flush();
         if sent {
             self.armed.store(true, Ordering::Release);
         }
         sent
+    }
+
+    /// Sends the beats that wait, also those that another thread is about to send: it has when this returns. True if there
+    /// were any.
+    pub(super) fn flush(&self) -> bool {
+        self.upwards.get().is_some_and(Upwards::send_beats)
     }
 }
 
