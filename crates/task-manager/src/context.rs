@@ -206,7 +206,7 @@ impl TaskContext {
     }
 
     /// Waits until the manager has everything that this task sent or scheduled so far, its latest
-    /// [heartbeat](Self::heartbeat) too.
+    /// [heartbeat](Self::heartbeat) and what it said through a [`HeartbeatSender`](workfleet_heartbeat::HeartbeatSender) too.
     ///
     /// # Errors
     /// [`SendError`] if the request could not be sent.

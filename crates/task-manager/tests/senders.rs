@@ -37,6 +37,8 @@ enum Step {
     Beat(std::ops::Range<u64>),
     /// Beats with this number in the first attempt, and ends the process after so long a time.
     BeatAndExit(u64, Duration),
+    /// Beats with this number in the first attempt, flushes, and kills the process.
+    BeatFlushAndDie(u64),
     /// Beats until the task is cancelled.
     Flood,
     /// Beats with so many bytes.
@@ -68,6 +70,13 @@ impl Task for Do {
                         let sent_at = Instant::now();
                         while sent_at.elapsed() < after {}
                         process::exit(0);
+                    }
+                }
+                Step::BeatFlushAndDie(number) => {
+                    if cx.attempt() == 1 {
+                        beat(number)?;
+                        cx.flush()?;
+                        signal(process::id(), Signal::KILL);
                     }
                 }
                 Step::Flood => (0..).take_while(|_| !cx.is_cancelled()).try_for_each(beat)?,
@@ -176,6 +185,19 @@ fn what_a_task_sent_before_it_ends_its_process_arrives_whoever_is_sending_it_at_
     let (heartbeaters, sender, reports) = listen("import");
     for number in 0..1000 {
         let step = Step::BeatAndExit(number, Duration::from_nanos(number % 400 * 250));
+        manager.submit(Do(sender.clone(), vec![step])).expect("it is taken").wait().expect("it ends");
+        assert_eq!(reports.recv().map(the_number), Ok(number));
+    }
+    drop(heartbeaters);
+}
+
+#[test]
+fn what_a_task_sent_before_it_flushed_survives_a_sigkill() {
+    let _alone = alone();
+    let manager = start(1);
+    let (heartbeaters, sender, reports) = listen("import");
+    for number in 0..200 {
+        let step = Step::BeatFlushAndDie(number);
         manager.submit(Do(sender.clone(), vec![step])).expect("it is taken").wait().expect("it ends");
         assert_eq!(reports.recv().map(the_number), Ok(number));
     }

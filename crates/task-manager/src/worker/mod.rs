@@ -444,6 +444,7 @@ impl Host for Worker {
         if fork::is_copy() {
             return Err(SendError::AttemptEnded);
         }
+        self.way_up.flush();
         self.watch_for_answer();
         let mut id = 0;
         self.outbox
