@@ -256,8 +256,8 @@ thread_local! {
 pub struct EncodedTask {
     pub(crate) spec: &'static SpecInfo,
     pub(crate) payload: Box<[u8]>,
-    /// Events and senders in the payload are there as long as this is.
-    pub(crate) _pins: Pins,
+    /// Events and senders in the payload, and in those of the tasks that led to this one, are there as long as this is.
+    pub(crate) pins: Pins,
 }
 
 impl EncodedTask {
@@ -276,7 +276,7 @@ impl EncodedTask {
             // An error means that this thread ends.
             let _ = SCRATCH.try_with(|kept| kept.set(scratch));
         }
-        Ok(Self { spec: SpecInfo::of::<T>(), payload: payload?, _pins: pins })
+        Ok(Self { spec: SpecInfo::of::<T>(), payload: payload?, pins })
     }
 
     /// [`TaskSpec::NAME`] of the task's type.

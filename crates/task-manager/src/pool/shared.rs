@@ -774,7 +774,10 @@ impl Core {
             let limit_bytes = shared.frame_limit_bytes;
             return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
         }
-        let task = EncodedTask { spec, payload: child.payload.into(), _pins: Pins::default() };
+        // What is in the payload is not known here. But what its parent passes on came to the parent in most cases in its own.
+        let parent = self.scheduler.leased(seat, Lease::from_bits(child.lease));
+        let pins = parent.map_or_else(Pins::default, |(parent, _)| parent.body.task.pins.clone());
+        let task = EncodedTask { spec, payload: child.payload.into(), pins };
         let body = Body::new(task, child.task_type, None);
         let class = shared.index.class(child.task_type);
         self.add_child(shared, seat, child.lease, child.index, priority, class, body);

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod close;
+mod events;
 mod heartbeats;
 mod limits;
 mod messages;
@@ -19,6 +20,7 @@ pub(crate) fn registry() -> Registry {
     [
         cancel::register,
         close::register,
+        events::register,
         heartbeats::register,
         limits::register,
         messages::register,
