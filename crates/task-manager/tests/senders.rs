@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    fs,
     path::PathBuf,
     process,
     sync::mpsc::{Receiver, channel},
@@ -15,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use support::{
     all_ready, alone, builder,
     gate::{Gate, wait_at},
-    process::{await_stop, signal, signal_child, status},
+    let_pass,
+    process::{
+        Program, all_threads_stopped, await_stop, part, say, signal, signal_child, status, wait_for_the_test,
+    },
     until,
 };
 use workfleet_heartbeat::{
@@ -41,6 +45,8 @@ enum Step {
     BeatFlushAndDie(u64),
     /// Beats until the task is cancelled.
     Flood,
+    /// Beats every few milliseconds until there is such a file.
+    BeatUntil(PathBuf),
     /// Beats with so many bytes.
     Large(usize),
     /// Let the test do something.
@@ -80,6 +86,12 @@ impl Task for Do {
                     }
                 }
                 Step::Flood => (0..).take_while(|_| !cx.is_cancelled()).try_for_each(beat)?,
+                Step::BeatUntil(file) => {
+                    for number in (0..).take_while(|_| !file.exists()) {
+                        beat(number)?;
+                        let_pass(Duration::from_millis(5));
+                    }
+                }
                 Step::Large(bytes) => {
                     let sent = sender.as_ref().map(|sender| sender.send(&vec![0_u8; bytes]));
                     let Some(Err(HeartbeatError::Details(DetailsError::TooLarge { .. }))) = sent else {
@@ -366,4 +378,49 @@ fn many_workers_hold_one_token() {
     heartbeaters.blocking_unregister("import").expect("everybody answers");
     assert_eq!(heartbeaters.stats().beats, 1600);
     assert!(numbers(&reports).iter().any(|number| number % 100 == 99));
+}
+
+// ---- A program that is late itself ----
+
+/// How long the program's token may be silent.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Not a test by itself: the program that the test below starts.
+#[test]
+fn program() {
+    let Some(file) = part() else { return };
+    let manager = start(1);
+    all_ready(&manager, 1);
+    let heartbeaters = Heartbeaters::new().expect("a thread");
+    let (tell, reports) = channel();
+    let options = HeartbeaterOptions::new().timeout(TIMEOUT);
+    let callback = move |report| tell.send(report).unwrap_or(());
+    let sender = heartbeaters.register_with("import", options, callback).expect("a new token");
+    let handle = manager.submit(Do(sender, vec![Step::BeatUntil(file.into())])).expect("it is taken");
+    reports.recv().expect("it beats");
+    say("ready");
+    wait_for_the_test();
+    handle.wait().expect("it has beaten all the time");
+    heartbeaters.blocking_unregister("import").expect("everybody answers");
+    assert_eq!(heartbeaters.stats().missed, 0);
+    manager.close(ClosePolicy::Join).expect("it closes");
+}
+
+#[test]
+fn a_program_that_was_stopped_finds_the_beats_that_came_meanwhile() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("end");
+    let mut program = Program::start("program", file.to_str().expect("a text"));
+    assert_eq!(program.hear(), "ready");
+    for _ in 0..3 {
+        signal(program.child.id(), Signal::STOP);
+        until(|| all_threads_stopped(program.child.id()));
+        let_pass(2 * TIMEOUT);
+        signal(program.child.id(), Signal::CONT);
+        let_pass(TIMEOUT / 4);
+    }
+    fs::write(&file, "").expect("a file");
+    program.go_on();
+    program.assert_success();
 }
