@@ -383,7 +383,7 @@ fn many_workers_hold_one_token() {
 // ---- A program that is late itself ----
 
 /// How long the program's token may be silent.
-const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Not a test by itself: the program that the test below starts.
 #[test]
@@ -413,7 +413,7 @@ fn a_program_that_was_stopped_finds_the_beats_that_came_meanwhile() {
     let file = directory.path().join("end");
     let mut program = Program::start("program", file.to_str().expect("a text"));
     assert_eq!(program.hear(), "ready");
-    for _ in 0..3 {
+    for _ in 0..2 {
         signal(program.child.id(), Signal::STOP);
         until(|| all_threads_stopped(program.child.id()));
         let_pass(2 * TIMEOUT);
