@@ -76,7 +76,9 @@ thread_local! {
 }
 
 impl Details {
-    /// Encodes `value`.
+    /// Encodes `value`, by postcard: field after field, without names. So a value that does not know its length beforehand is
+    /// refused, as is a struct with `#[serde(flatten)]`; and what only its own description tells apart, such as an enum with
+    /// `#[serde(untagged)]` or a struct whose fields may be skipped, can be encoded but not [decoded](Self::decode).
     ///
     /// # Errors
     /// [`DetailsError`]: it cannot be encoded, or is larger than [`DETAILS_LIMIT_BYTES`].

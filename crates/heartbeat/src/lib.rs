@@ -33,6 +33,43 @@
 //! # }
 //! ```
 //!
+//! # Events
+//!
+//! An [`Event`] is set or clear, and can be waited for, blocking or on any executor:
+//!
+//! ```
+//! use std::time::Duration;
+//! use workfleet_heartbeat::Event;
+//!
+//! let stop = Event::new();
+//! let worker = std::thread::spawn({
+//!     let stop = stop.clone();
+//!     move || {
+//!         let mut rounds = 0_u64;
+//!         while !stop.is_set() {
+//!             rounds += 1; // … work …
+//!         }
+//!         rounds
+//!     }
+//! });
+//! assert!(stop.blocking_wait_timeout(Duration::from_millis(10)).is_err()); // nobody else has set it
+//! stop.set()?;
+//! println!("{} rounds", worker.join().unwrap());
+//! # Ok::<_, workfleet_heartbeat::EventLost>(())
+//! ```
+//!
+//! # In other processes
+//!
+//! With the feature `remote`, an [`Event`] and a [`HeartbeatSender`] can be serialised. Sent in the payload of a task, they work
+//! in the worker that runs it, and in the processes that this one starts; the module `remote` is for other connections.
+//!
+//! - Each process sends the latest beat of each token, about once a millisecond; callbacks run where the token is
+//!   registered.
+//! - A flush asks those processes that hold the sender. One that is stopped makes it
+//!   [late](UnregisterError::FlushTimedOut) for its own tokens, and one that is killed is not waited for.
+//! - [`Event::is_set`] reads what is known here; a change takes one hop over a socket.
+//! - A program that was stopped itself reads what has come before it calls a token silent.
+//!
 //! # Coming from temporalio
 //!
 //! | temporalio | here |

@@ -140,14 +140,16 @@ impl TaskContext {
         self.proxy.send_message(message)
     }
 
-    /// Says that this task gets on, and how far it is: `details` are any value that can be serialised, up to 64 KiB.
+    /// Says that this task gets on, and how far it is: `details` are any value that [can be
+    /// encoded](workfleet_heartbeat::Details::encode), up to 64 KiB.
     ///
     /// Call it as often as you like: it costs less than a microsecond and waits for nothing. From a worker process, the
     /// first goes out at once, then at most one in four fifths of the task's
-    /// [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT), but at least every 60 s, or every 30 s without a timeout; of those
-    /// between, the latest. So the manager has them while the task runs
-    /// ([`TaskHandle::last_heartbeat`](crate::TaskHandle::last_heartbeat)), and if its worker is killed, the next attempt
-    /// finds [the last that went out](Self::last_heartbeat).
+    /// [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT), but at least every
+    /// [60 s](crate::ProcessManagerBuilder::max_heartbeat_throttle), or without a timeout every
+    /// [30 s](crate::ProcessManagerBuilder::default_heartbeat_throttle); of those between, the latest. So the manager has them
+    /// while the task runs ([`TaskHandle::last_heartbeat`](crate::TaskHandle::last_heartbeat)), and if its worker is killed,
+    /// the next attempt finds [the last that went out](Self::last_heartbeat).
     ///
     /// What is held back goes out when the task is cancelled, by [`flush`](Self::flush), and on `exit`; if the task fails it
     /// stands in the [failure](crate::FailureReport::last_heartbeat); if the task succeeds it is dropped.

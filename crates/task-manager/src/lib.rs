@@ -91,6 +91,66 @@
 //! is what its next attempt [resumes](TaskContext::last_heartbeat) from, and stands in its
 //! [failure](FailureReport::last_heartbeat).
 //!
+//! # Events and senders in payloads
+//!
+//! A [`HeartbeatSender`](workfleet_heartbeat::HeartbeatSender) beats for a token rather than for a task, to a callback in the
+//! process that has registered it. It and an [`Event`](workfleet_heartbeat::Event) are fields like any other, and work
+//! wherever the task runs; events are also found [by name](TaskContext::event).
+//!
+//! ```no_run
+//! use serde::{Deserialize, Serialize};
+//! use workfleet_heartbeat::{Event, HeartbeatSender, Heartbeaters, Report};
+//! use workfleet_task_manager::{
+//!     ClosePolicy, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec, init,
+//! };
+//!
+//! /// Imports rows until it is told to stop.
+//! #[derive(Debug, Serialize, Deserialize)]
+//! struct Import {
+//!     rows: HeartbeatSender,
+//!     stop: Event,
+//! }
+//!
+//! impl TaskSpec for Import {
+//!     const NAME: &'static str = "import";
+//!     type Output = u64;
+//! }
+//!
+//! impl Task for Import {
+//!     fn run(self, _cx: &TaskContext) -> Result<u64, TaskError> {
+//!         let mut row = 0_u64;
+//!         while !self.stop.is_set() {
+//!             // … import the row …
+//!             row += 1;
+//!             self.rows.send(&row)?;
+//!         }
+//!         Ok(row)
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let registry = Registry::new().task::<Import>();
+//!     init(&registry); // in a worker process this never returns
+//!
+//!     let manager = ProcessManager::builder(registry).start()?;
+//!     let (heartbeaters, stop) = (Heartbeaters::new()?, Event::new());
+//!     let rows = heartbeaters.register("import/42", {
+//!         let stop = stop.clone();
+//!         move |report: Report| {
+//!             let row = report.details().and_then(|details| details.decode::<u64>().ok());
+//!             if row >= Some(1_000_000) {
+//!                 let _ = stop.set(); // it is at home here: this cannot fail
+//!             }
+//!         }
+//!     })?;
+//!     let imported = manager.submit(Import { rows, stop })?.wait()?;
+//!     heartbeaters.blocking_unregister("import/42")?; // whatever was sent has been reported now
+//!     println!("{imported} rows");
+//!     manager.close(ClosePolicy::Join)?;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Tests
 //!
 //! A test binary is not its own `main`, so it gets its entry by [`test_worker!`].
@@ -144,7 +204,8 @@
 //! | the `with` block, which terminates | [`ProcessManagerBuilder::scope`], which cancels, and kills after an error |
 //! | a remote traceback | [`FailureCause`]: the chain of errors or the panic, where it was, and the backtrace |
 //! | a lambda, a closure, a bound method as a task | not possible, on purpose: only names and data travel |
-//! | `Value`, `Array`, `shared_memory`, `Queue`, `Lock` | no shared memory here; messages and sessions instead, and further crates for locks and events |
+//! | `Event` | [`Event`](workfleet_heartbeat::Event) in a task's payload, or [by name](TaskContext::event) |
+//! | `Value`, `Array`, `shared_memory`, `Queue`, `Lock` | no shared memory here; messages and sessions instead, and a further crate for locks |
 //!
 //! | Temporal's activities | here |
 //! |---|---|

@@ -25,6 +25,10 @@ pub(crate) use shared::Shared;
 /// over a socket. Changes meet in the process that made the event, and everybody sees their result; whoever changes it
 /// sees its own change at once. An event that is set and cleared at once wakes everybody who waits for it, everywhere.
 ///
+/// It travels from the process that made it to its workers, to those that they start, and back. In any other, such as the
+/// one that started its maker, or a sibling of it, it is [lost](EventLost): tasks that want to share one that none of them
+/// was given ask their manager for it by a name.
+///
 /// ```
 /// use workfleet_heartbeat::Event;
 ///
@@ -66,8 +70,9 @@ pub enum WaitError {
 impl Event {
     /// A new event, clear.
     ///
-    /// It is there as long as anybody holds it, here or in a process that it was sent to; so does a task that carries it, from
-    /// its scheduling to its end.
+    /// It is there as long as anybody holds it, here or in a process that it was sent to. A task that is given it in its payload
+    /// holds it from its scheduling to its end, and so do the children that this task schedules. A message or an output does
+    /// not.
     pub fn new() -> Self {
         Self { shared: Arc::new(Shared::home()) }
     }

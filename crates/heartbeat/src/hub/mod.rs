@@ -161,6 +161,12 @@ impl Heartbeaters {
     }
 
     /// Ends a token, within [5 s](DEFAULT_UNREGISTER_TIMEOUT): as [`unregister_timeout`](Self::unregister_timeout).
+    ///
+    /// # Errors
+    /// As [`unregister_timeout`](Self::unregister_timeout).
+    ///
+    /// # Cancel safety
+    /// As for [`unregister_timeout`](Self::unregister_timeout): dropping what this returns stops nothing.
     #[doc(alias = "unregister_heartbeater")]
     pub fn unregister(&self, token: impl Into<Token>) -> Unregister {
         self.unregister_timeout(token, DEFAULT_UNREGISTER_TIMEOUT)
@@ -171,6 +177,10 @@ impl Heartbeaters {
     /// For every beat whose `send` had returned before the call, that beat or a later one has been reported when this ends;
     /// the throttle is passed over. After that its callback is neither called nor run, and has been dropped. Of beats that are
     /// sent meanwhile some may be reported; later ones are counted and ignored.
+    ///
+    /// Other processes that hold the sender are asked for what they have, one that is dead is not waited for. A beat leaves its
+    /// process within about a millisecond, and on `exit`; what had not left when the process was killed is lost, and no
+    /// error. To who does not answer in nine tenths of `after`, the flush is [late](UnregisterError::FlushTimedOut).
     ///
     /// # Errors
     /// - [`UnregisterError::Unknown`]: the token is not registered.
