@@ -33,6 +33,6 @@ pub(crate) fn run(ws: &Workspace) -> Result {
 fn models(ws: &Workspace, package: &str) -> Command {
     let mut command = cargo(ws);
     command.env("RUSTFLAGS", "--cfg workfleet_loom").env("CARGO_TARGET_DIR", ws.root.join("target/loom"));
-    command.args(["test", "--locked", "--lib", "--package", package, "--", "models::"]);
+    command.args(["test", "--locked", "--lib", "--all-features", "--package", package, "--", "models::"]);
     command
 }

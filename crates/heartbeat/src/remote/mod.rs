@@ -17,6 +17,7 @@ mod place;
 mod sent;
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests;
+mod waiting;
 
 use std::{fmt, sync::Arc};
 
@@ -44,9 +45,8 @@ pub trait Up: Send + Sync + 'static {
     /// A frame was sent that will be answered, maybe to somebody who waits for it.
     fn expect_answer(&self);
 
-    /// A beat waits: [`Upwards::send_beats`] is to be called soon, from whichever thread sees to the connection; at once if
-    /// it is urgent, because many wait. It must not wait.
-    fn beats_wait(&self, urgent: bool);
+    /// Beats wait: [`Upwards::send_beats`] is to be called soon, by the thread that sees to the connection. It must not wait.
+    fn wake(&self);
 
     /// Whether the calling thread is the one that reads from this connection, and would wait in vain for an answer.
     fn reads_here(&self) -> bool;
@@ -167,7 +167,7 @@ impl Upwards {
                 let frames::Flush { number, request } = decode(kind, payload)?;
                 let (own, up) = (Arc::clone(node), Arc::clone(up));
                 let answer = Box::new(move || {
-                    own.send_beats();
+                    own.flush_beats();
                     up.send(FLUSHED, &frames::encode(&request));
                 });
                 let attached = match node.attached(number) {
@@ -185,9 +185,16 @@ impl Upwards {
         Ok(())
     }
 
-    /// Sends the beats that wait; of each token the latest. Returns whether there were any: then more may come soon.
+    /// Sends the beats that wait, of each token the latest: for the thread that was woken by [`Up::wake`]. If there were any, more
+    /// may come, and that thread is to call again soon, within a millisecond say, without being woken.
     pub fn send_beats(&self) -> bool {
         self.node.send_beats()
+    }
+
+    /// The same for any thread: when this returns, every beat has been sent whose `send` had returned before, also by somebody
+    /// else. Returns whether there were any.
+    pub fn flush_beats(&self) -> bool {
+        self.node.flush_beats()
     }
 }
 

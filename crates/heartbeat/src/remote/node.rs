@@ -26,14 +26,12 @@ use super::{
     flush::Flushes,
     frames::{self, ATTACH, Address, Attach, BEATS, DETACH, What},
     place::{Place, Reach},
+    waiting::{Count, Waiting},
 };
 use crate::event::Shared;
 
 /// A frame of beats is sent when it has grown to this.
 const FRAME_BYTES: usize = 32 * 1024;
-/// Whoever makes as many tokens wait as this has them sent, however soon that would be done anyway.
-const WAKE_AT: usize = 512;
-
 pub(crate) struct Node {
     /// Names this process among all others.
     home: u128,
@@ -43,7 +41,7 @@ pub(crate) struct Node {
     below: Mutex<BTreeMap<u64, Arc<Below>>>,
     pub(super) flushes: Flushes,
     /// Whose beats wait to go up.
-    waiting: Mutex<Vec<Arc<Channel>>>,
+    waiting: Waiting<Arc<Channel>>,
     /// Of tokens that were gone when their sender came here.
     beats_ignored: AtomicU64,
     /// Held while beats are sent; a buffer for their frame.
@@ -89,7 +87,7 @@ impl Node {
             tables: Mutex::default(),
             below: Mutex::default(),
             flushes: Flushes::default(),
-            waiting: Mutex::default(),
+            waiting: Waiting::new(),
             beats_ignored: AtomicU64::new(0),
             sending: Mutex::default(),
         })
@@ -293,25 +291,38 @@ impl Node {
         }
     }
 
-    /// A beat is to go up; how many tokens' beats are. [`beats_wait`](Self::beats_wait) follows.
-    pub(super) fn add_waiting(&self, channel: Arc<Channel>) -> usize {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push(channel);
-        waiting.len()
+    /// A beat is to go up. [`beats_wait`](Self::beats_wait) follows.
+    pub(super) fn add_waiting(&self, channel: Arc<Channel>) -> Count {
+        self.waiting.add(channel)
     }
 
     /// So many tokens' beats wait to go up.
-    pub(super) fn beats_wait(&self, count: usize) {
-        if let Some(up) = self.up() {
-            up.beats_wait(count.is_multiple_of(WAKE_AT));
+    pub(super) fn beats_wait(&self, count: Count) {
+        if self.waiting.needs_wake(count)
+            && let Some(up) = self.up()
+        {
+            up.wake();
         }
     }
 
-    /// Sends the beats that wait. Returns whether there were any.
+    /// The turn of the thread that was woken, or looks again. True if it is to look again.
     pub(super) fn send_beats(&self) -> bool {
+        let sent = self.send_those(Waiting::turn);
+        if sent {
+            self.waiting.look_again();
+        }
+        sent
+    }
+
+    /// Sends the beats that wait, out of turn. Returns whether there were any.
+    pub(super) fn flush_beats(&self) -> bool {
+        self.send_those(Waiting::take)
+    }
+
+    fn send_those(&self, who_waits: fn(&Waiting<Arc<Channel>>) -> Vec<Arc<Channel>>) -> bool {
         // Under this lock: who finds nothing left to send can be sure that it has been sent.
         let mut frame = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut waiting = who_waits(&self.waiting);
         let Some(up) = self.up().filter(|_| !waiting.is_empty()) else { return false };
         for channel in &waiting {
             channel.take(&mut frame);

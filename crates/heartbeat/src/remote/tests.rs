@@ -38,7 +38,7 @@ impl Up for LowerEnd {
 
     fn expect_answer(&self) {}
 
-    fn beats_wait(&self, _urgent: bool) {
+    fn wake(&self) {
         self.0.beats.store(true, Ordering::Relaxed);
     }
 
@@ -325,7 +325,7 @@ fn a_beat_that_supersedes_one_whose_sender_is_still_at_it_is_there_for_a_flush()
         for _ in 0..ROUNDS {
             beat(&there, 2);
             // As a flush does. This beat leaves, or one that has superseded it.
-            left_behind += usize::from(!worker.upwards.send_beats());
+            left_behind += usize::from(!worker.upwards.flush_beats());
             worker.wire.up.lock().unwrap().clear();
         }
         stop.store(true, Ordering::Relaxed);

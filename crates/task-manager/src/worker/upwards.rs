@@ -1,14 +1,11 @@
 //! Events and senders in a worker process: its end of what [`workfleet_heartbeat::remote`] joins.
 //!
 //! Invariant: while a beat waits, the I/O thread is about to look: it was woken, or will look after a tick, or waits for the
-//! socket to take bytes again.
+//! socket to take bytes again, which its own turn then follows.
 
 use std::{
     cell::Cell,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, Weak},
 };
 
 use workfleet_heartbeat::remote::{self, Up, Upwards, Violation};
@@ -25,8 +22,6 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(super) struct WayUp {
     upwards: OnceLock<Upwards>,
-    /// The I/O thread will look for beats without being woken.
-    armed: AtomicBool,
 }
 
 impl WayUp {
@@ -43,22 +38,15 @@ impl WayUp {
         self.upwards.get().map_or(Ok(()), |upwards| upwards.on_frame(kind, payload))
     }
 
-    /// Sends the beats that wait. True if the I/O thread is to look again after a tick, because more may come.
+    /// The I/O thread's turn: sends the beats that wait. True if it is to look again after a tick, because more may come.
     pub(super) fn send_beats(&self) -> bool {
-        if !self.armed.swap(false, Ordering::AcqRel) {
-            return false;
-        }
-        let sent = self.flush();
-        if sent {
-            self.armed.store(true, Ordering::Release);
-        }
-        sent
+        self.upwards.get().is_some_and(Upwards::send_beats)
     }
 
     /// Sends the beats that wait, also those that another thread is about to send: it has when this returns. True if there
     /// were any.
     pub(super) fn flush(&self) -> bool {
-        self.upwards.get().is_some_and(Upwards::send_beats)
+        self.upwards.get().is_some_and(Upwards::flush_beats)
     }
 }
 
@@ -104,9 +92,8 @@ impl Up for Connection {
         }
     }
 
-    fn beats_wait(&self, urgent: bool) {
-        let Some(worker) = self.worker() else { return };
-        if !worker.way_up.armed.swap(true, Ordering::AcqRel) || urgent {
+    fn wake(&self) {
+        if let Some(worker) = self.worker() {
             worker.outbox.wake();
         }
     }
