@@ -60,7 +60,8 @@ impl HeartbeatSender {
     /// # Errors
     /// - [`HeartbeatError::Details`]: the details cannot be encoded, or are too large. Nothing was sent.
     /// - [`HeartbeatError::NotConnected`]: the heartbeaters have stopped, or the sender was sent to a process that has no way
-    ///   back.
+    ///   back. Elsewhere nobody says that they have stopped: the beat is sent, and counted by
+    ///   `remote::beats_ignored` where it arrives.
     #[doc(alias = "send_heartbeat")]
     pub fn send<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), HeartbeatError> {
         self.send_encoded(Details::encode(details)?)

@@ -41,7 +41,9 @@ pub trait TaskSpec: Serialize + DeserializeOwned + fmt::Debug + Send + 'static {
     /// None by default: such a task may be silent. With zero, `start` and `init` fail by
     /// [`RegistryError::ZeroHeartbeatTimeout`](crate::RegistryError::ZeroHeartbeatTimeout).
     ///
-    /// Links of a [`Chain`](crate::Chain) are part of its attempt, which has no timeout.
+    /// Links of a [`Chain`](crate::Chain) are part of its attempt, which has no timeout. An asynchronous task shares its
+    /// worker's thread: one that blocks it keeps the others from beating, and their time runs all the same. So it does while a
+    /// [`FinishedTask`](crate::FinishedTask) is not acknowledged.
     const HEARTBEAT_TIMEOUT: Option<Duration> = None;
 }
 

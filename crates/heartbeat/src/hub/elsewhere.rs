@@ -104,15 +104,7 @@ mod others {
     }
 
     impl Inlet for Registered {
-        fn beat(&self, details: Details, superseded: u64) {
-            self.shared.beats_from_elsewhere(std::iter::once(Gathered {
-                key: self.key,
-                details,
-                superseded,
-            }));
-        }
-
-        fn beat_within(&self, batch: &mut Batch, details: Details, superseded: u64) {
+        fn beat(&self, batch: &mut Batch, details: Details, superseded: u64) {
             batch.add(&self.shared, Gathered { key: self.key, details, superseded });
         }
     }

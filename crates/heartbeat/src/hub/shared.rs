@@ -124,13 +124,15 @@ impl Shared {
         })
     }
 
-    /// Beats of tokens that were registered here, from another process.
+    /// Beats of tokens that were registered here, from another process. Once these heartbeaters have stopped, they are counted
+    /// where nobody's are.
     #[cfg(feature = "remote")]
     pub(super) fn beats_from_elsewhere(self: &Arc<Self>, beats: impl Iterator<Item = Gathered>) {
         let now = self.now();
         self.change(|state| {
             if state.stopped {
-                return;
+                let beats = beats.map(|beat| beat.superseded.saturating_add(1)).fold(0, u64::saturating_add);
+                return crate::remote::Node::own().ignore_beats(beats);
             }
             for Gathered { key, details, superseded } in beats {
                 state.table.superseded_elsewhere(superseded);

@@ -19,14 +19,9 @@ use crate::{Details, event::Copy, hub::Batch};
 
 /// Where beats arrive: the heartbeater of a token.
 pub(crate) trait Inlet: Send + Sync {
-    /// A beat from another process, which superseded so many on its way.
-    fn beat(&self, details: Details, superseded: u64);
-
-    /// The same, together with others that came with it: it has arrived when the batch is delivered, at the latest.
-    fn beat_within(&self, batch: &mut Batch, details: Details, superseded: u64) {
-        let _ = batch;
-        self.beat(details, superseded);
-    }
+    /// A beat that superseded so many on its way, maybe one of several that came together: it has arrived when the batch is
+    /// delivered, at the latest.
+    fn beat(&self, batch: &mut Batch, details: Details, superseded: u64);
 }
 
 pub(crate) struct Channel {
@@ -77,7 +72,11 @@ impl Channel {
     /// Passes a beat on.
     pub(crate) fn beat(self: &Arc<Self>, details: Details, superseded: u64) {
         match &self.way {
-            Way::Here(inlet) => inlet.beat(details, superseded),
+            Way::Here(inlet) => {
+                let mut alone = Batch::default();
+                inlet.beat(&mut alone, details, superseded);
+                alone.deliver();
+            }
             Way::Up { held, .. } => {
                 let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
                 let replaced = held.details.replace(details);
@@ -96,7 +95,7 @@ impl Channel {
     /// Passes on a beat that came with others.
     pub(crate) fn beat_within(self: &Arc<Self>, batch: &mut Batch, details: Details, superseded: u64) {
         match &self.way {
-            Way::Here(inlet) => inlet.beat_within(batch, details, superseded),
+            Way::Here(inlet) => inlet.beat(batch, details, superseded),
             Way::Up { .. } => self.beat(details, superseded),
         }
     }

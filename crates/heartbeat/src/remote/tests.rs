@@ -14,7 +14,7 @@ use super::{
     Channel, Down, Downwards, Inlet, Node, Up, Upwards, Violation,
     frames::{self, ATTACH, Address, Attach, BEATS, DETACH, OPERATION, STATE, What},
 };
-use crate::{Details, Event};
+use crate::{Details, Event, hub::Batch};
 
 type Frames = Mutex<VecDeque<(Kind, Vec<u8>)>>;
 type CaughtUp = Box<dyn FnOnce() + Send>;
@@ -129,7 +129,7 @@ struct Inbox {
 }
 
 impl Inlet for Inbox {
-    fn beat(&self, details: Details, superseded: u64) {
+    fn beat(&self, _batch: &mut Batch, details: Details, superseded: u64) {
         self.beats.lock().unwrap().push(details.decode().expect("a number"));
         self.superseded.fetch_add(superseded as usize, Ordering::Relaxed);
     }

@@ -21,15 +21,32 @@ use tokio::{
 
 use super::{OwnThread, Shared};
 
-/// The runtime of a manager's thread.
-pub(crate) fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+/// The runtime of a manager's thread. It can be dropped anywhere, also inside another: it waits for nobody.
+pub(crate) struct ManagerRuntime(Option<Runtime>);
+
+impl ManagerRuntime {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self(Some(Builder::new_current_thread().enable_all().build()?)))
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let Some(runtime) = &self.0 else { unreachable!("it is there until it is dropped") };
+        runtime.block_on(future)
+    }
+}
+
+impl Drop for ManagerRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Starts the thread. It ends when every one of the `lives` has, serves what stands `aside` until then, and calls
 /// `at_end` at its end.
 pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
-    runtime: Runtime,
+    runtime: ManagerRuntime,
     shared: Arc<Shared>,
     lives: impl FnOnce() -> Vec<L> + Send + 'static,
     aside: impl Future<Output = Infallible> + Send + 'static,
@@ -40,7 +57,7 @@ pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
         let drive = async { drive(&shared, lives(), aside).await };
         let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(drive)));
         // What a blocked writer keeps must not keep us: the rest ends with the process.
-        runtime.shutdown_background();
+        drop(runtime);
         if let Err(panic) = driven {
             // The panic was printed. Whoever waits must not wait for ever.
             std::mem::forget(panic);
@@ -74,5 +91,16 @@ async fn drive<L: Future<Output = ()> + Send + 'static>(
             }
             never = &mut aside => match never {},
         }
+    }
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_that_gets_no_thread_can_be_given_up_inside_a_runtime() {
+        let around = ManagerRuntime::new().expect("a runtime");
+        around.block_on(async { drop(ManagerRuntime::new().expect("a runtime")) });
     }
 }

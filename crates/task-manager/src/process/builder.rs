@@ -132,7 +132,7 @@ impl ProcessManagerBuilder {
             fs::create_dir_all(directory).map_err(StartError::LogDirectory)?;
         }
         let (logs, log_writer) = Logs::start(log_directory).map_err(StartError::Runtime)?;
-        let runtime = driver::runtime().map_err(StartError::Runtime)?;
+        let runtime = driver::ManagerRuntime::new().map_err(StartError::Runtime)?;
         let (report_first_try, first_tries) = mpsc::channel();
         let plan = Arc::new(Plan {
             shared: Arc::clone(&shared),

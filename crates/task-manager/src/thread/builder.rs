@@ -45,7 +45,7 @@ impl ThreadManagerBuilder {
         settings.check(&[])?;
         let shared = Shared::new(settings.setup(CRASH_LIMIT, None, false));
         let exchange = Arc::new(Exchange::new(settings.services.clone()));
-        let runtime = driver::runtime().map_err(StartError::Runtime)?;
+        let runtime = driver::ManagerRuntime::new().map_err(StartError::Runtime)?;
         let (report_first_try, first_tries) = mpsc::channel();
         let plan = Arc::new(Plan {
             shared: Arc::clone(&shared),
