@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits};
+use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits, remote::KINDS};
 use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::Direction, message};
 
 use crate::{failure::Failed, task::ManagerId};
@@ -194,10 +194,12 @@ fn without_details(frame_limit_bytes: u64) -> u64 {
     frame_limit_bytes.max(64 << 10)
 }
 
-/// Checks the length of a frame that a worker sent: only a failure and a heartbeat may be longer by their details.
+/// Checks the length of a frame that a worker sent: only a failure, a heartbeat, and the beats of senders may be longer by
+/// their details.
 pub(crate) fn check_len(kind: Kind, payload: &[u8], frame_limit_bytes: u64) -> Result<(), Violation> {
     let (len_bytes, limit_bytes) = (payload.len() as u64, without_details(frame_limit_bytes));
-    if len_bytes > limit_bytes && kind != kinds::FAILURE && kind != kinds::HEARTBEAT {
+    let has_details = || kind == kinds::FAILURE || kind == kinds::HEARTBEAT || KINDS.contains(&kind.0);
+    if len_bytes > limit_bytes && !has_details() {
         return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
     }
     Ok(())

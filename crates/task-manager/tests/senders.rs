@@ -49,6 +49,8 @@ enum Step {
     BeatUntil(PathBuf),
     /// Beats with so many bytes.
     Large(usize),
+    /// Beats with so many bytes, which fit.
+    Fitting(usize),
     /// Let the test do something.
     Meet(PathBuf),
     /// Lets go of the sender, as a task that has ended does.
@@ -97,6 +99,9 @@ impl Task for Do {
                     let Some(Err(HeartbeatError::Details(DetailsError::TooLarge { .. }))) = sent else {
                         return Err(format!("it was {sent:?}").into());
                     };
+                }
+                Step::Fitting(bytes) => {
+                    sender.as_ref().map_or(Ok(()), |sender| sender.send(&vec![0_u8; bytes]))?;
                 }
                 Step::Meet(gate) => wait_at(&gate)?,
                 Step::LetGo => sender = None,
@@ -324,6 +329,19 @@ fn a_killed_worker_is_no_reason_to_wait() {
     until(|| beats_ignored() == ignored + 10);
     heartbeaters.blocking_unregister("other").expect("nobody else holds it");
     drop(other);
+}
+
+#[test]
+fn the_largest_details_arrive_whatever_tasks_may_have() {
+    let _alone = alone();
+    let manager = builder(registry(), 1).crash_limit(1).frame_limit(4096).start().expect("a manager");
+    let (heartbeaters, sender, reports) = listen("import");
+    // Three bytes are their length.
+    let steps = vec![Step::Fitting(DETAILS_LIMIT_BYTES - 3)];
+    manager.submit(Do(sender, steps)).expect("it is taken").wait().expect("its worker lives");
+    heartbeaters.blocking_unregister("import").expect("everybody answers");
+    let Ok(Report::Beat(details)) = reports.try_recv() else { panic!("it is reported") };
+    assert_eq!(details.as_bytes().len(), DETAILS_LIMIT_BYTES);
 }
 
 #[test]

@@ -30,8 +30,9 @@ use super::{
 };
 use crate::event::Shared;
 
-/// A frame of beats is sent when it has grown to this.
+/// A frame of beats is sent when it has grown to this. With the largest details as the last, it fits 128 KiB.
 const FRAME_BYTES: usize = 32 * 1024;
+
 pub(crate) struct Node {
     /// Names this process among all others.
     home: u128,
