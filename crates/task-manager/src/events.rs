@@ -41,9 +41,11 @@ impl Service for Events {
             tracing::error!(
                 worker = peer.worker(),
                 error = with_sources(&violation),
-                "events and heartbeats of this worker are not served any more"
+                "a worker violated the protocol of events and heartbeats"
             );
             self.on_worker_gone(peer.incarnation());
+            // Whoever waits there for an event would wait for ever.
+            peer.line.break_off();
         }
     }
 

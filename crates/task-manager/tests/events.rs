@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -11,11 +11,15 @@ use support::{
     gate::{Gate, wait_at},
     process::{await_stop, signal, signal_child},
 };
-use workfleet_heartbeat::{Event, remote::NAME_LIMIT_BYTES};
-use workfleet_task_manager::{
-    Chain, ClosePolicy, FailureCause, Priority, ProcessManager, Registry, Task, TaskContext, TaskError,
-    TaskSpec,
+use workfleet_heartbeat::{
+    Event,
+    remote::{KINDS, NAME_LIMIT_BYTES},
 };
+use workfleet_task_manager::{
+    Chain, ClosePolicy, Extension, FailureCause, KillReason, Priority, ProcessManager, Registry, ServiceLine,
+    Task, TaskContext, TaskError, TaskSpec,
+};
+use workfleet_wire::Kind;
 
 fn registry() -> Registry {
     Registry::new().task::<Do>().task::<Nest>()
@@ -35,8 +39,23 @@ enum Step {
     Meet(PathBuf),
     /// From here on, it is about the event of this name.
     Name(String),
+    /// Say what no worker says.
+    Lie(u8, Vec<u8>),
     /// The same for one whose bytes came otherwise than in the payload.
     Decode(Vec<u8>),
+}
+
+/// Sends frames that are not its own.
+struct Liar(ServiceLine);
+
+impl Extension for Liar {
+    const KINDS: RangeInclusive<u8> = KINDS;
+
+    fn attach(line: ServiceLine) -> Self {
+        Self(line)
+    }
+
+    fn on_frame(&self, _kind: Kind, _payload: &[u8]) {}
 }
 
 /// Does this with the event; its output is what the last look saw.
@@ -60,6 +79,7 @@ impl Task for Do {
                 Step::Look => seen = event.is_set(),
                 Step::Meet(gate) => wait_at(&gate)?,
                 Step::Name(name) => event = cx.event(&name)?,
+                Step::Lie(kind, payload) => cx.extension::<Liar>().0.send(Kind(kind), &payload)?,
                 Step::Decode(bytes) => event = workfleet_wire::message::decode(&bytes)?,
             }
         }
@@ -272,4 +292,20 @@ fn a_stopped_worker_costs_no_memory_however_often_an_event_changes() {
     signal_child(pids[0], Signal::CONT);
     waiting.go_on();
     assert!(handle.wait().expect("it goes on"));
+}
+
+#[test]
+fn a_worker_that_lies_about_events_is_killed_and_nobody_waits_for_it() {
+    let _alone = alone();
+    let manager = builder(registry(), 1).crash_limit(1).start().expect("a manager");
+    let event = Event::new();
+    // An attachment and a beat that do not decode, and a state, which only comes from above.
+    for (kind, payload) in [(0x30, vec![0xff]), (0x34, vec![1, 0, 2, 7]), (0x38, vec![1, 0, 0])] {
+        let task = done(&event, [Step::Look, Step::Lie(kind, payload), Step::Wait]);
+        let failure = manager.submit(task).expect("it is taken").wait().expect_err("its worker is killed");
+        assert_eq!(failure.cause, FailureCause::WorkerDied);
+        assert_eq!(failure.deaths[0].killed_because, Some(KillReason::ProtocolViolated));
+    }
+    event.set().expect("it is at home here");
+    assert!(manager.submit(done(&event, [Step::Look])).expect("it is taken").wait().expect("another worker"));
 }

@@ -30,6 +30,8 @@ pub(crate) trait Line: fmt::Debug + Send + Sync {
     fn give_up(&self);
     /// A task of the worker has missed a heartbeat, was cancelled for that, and has not ended within the grace.
     fn overdue(&self);
+    /// The worker has broken the rules of a service: it is to be killed.
+    fn break_off(&self);
     /// The worker has had its share of tasks: it is to go, and another comes.
     fn retire(&self);
     /// Handles what the worker has sent so far, then calls `done`, with no lock held: on the manager's thread, or at once

@@ -41,6 +41,8 @@ pub(super) struct Link {
     pub(super) retired: Notify,
     /// A task has missed a heartbeat and has not ended within the grace.
     pub(super) overdue: Notify,
+    /// The worker has broken the rules of a service.
+    pub(super) broken_off: Notify,
     catch_ups: Mutex<CatchUps>,
     /// Somebody asked to catch up.
     pub(super) behind: Notify,
@@ -74,6 +76,7 @@ impl Link {
             silent: Notify::new(),
             retired: Notify::new(),
             overdue: Notify::new(),
+            broken_off: Notify::new(),
             catch_ups: Mutex::default(),
             behind: Notify::new(),
         }
@@ -197,6 +200,10 @@ impl Line for Link {
 
     fn overdue(&self) {
         self.overdue.notify_one();
+    }
+
+    fn break_off(&self) {
+        self.broken_off.notify_one();
     }
 
     fn retire(&self) {

@@ -356,6 +356,7 @@ impl Worker {
                         return Some(KillReason::Silent(plan.silence_limit));
                     }
                 }
+                () = link.broken_off.notified() => return Some(KillReason::ProtocolViolated),
                 () = link.overdue.notified() => {
                     // It may just have ended.
                     if let Err(violation) = self.catch_up(shared, seat) {

@@ -34,6 +34,7 @@ impl Line for Notes {
     }
     fn give_up(&self) {}
     fn overdue(&self) {}
+    fn break_off(&self) {}
     fn retire(&self) {}
     fn catch_up(&self, done: CaughtUp) {
         done();
