@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc, Mutex, OnceLock, Weak,
         atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     time::Duration,
 };
@@ -64,6 +64,8 @@ impl Task for SendBoth {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         let echo = cx.extension::<EchoExtension>();
         echo.line.send(ECHO, KEEP)?;
+        // Otherwise the message might be read together with that frame.
+        wait_at(&self.0, "kept")?;
         cx.send_message(&Text("both".into()))?;
         echo.line.send(ECHO, b"x")?;
         wait_at(&self.0, "sent")?;
@@ -201,6 +203,7 @@ fn an_extension_that_panics_ends_its_worker_with_its_words() {
 /// Notes how many items its manager's inbox held when a frame came, and keeps the manager where it is asked to.
 struct LooksAround {
     manager: OnceLock<Weak<ProcessManager>>,
+    keeps: Mutex<Sender<()>>,
     let_go: Mutex<Receiver<()>>,
     seen: Mutex<Vec<usize>>,
 }
@@ -212,6 +215,7 @@ impl Service for LooksAround {
 
     fn on_frame(&self, _peer: &Peer, _kind: Kind, payload: &[u8]) {
         if payload == KEEP {
+            self.keeps.lock().expect("no panic").send(()).expect("the test is there");
             return self.let_go.lock().expect("no panic").recv().expect("the test is there");
         }
         let manager = self.manager.get().and_then(Weak::upgrade).expect("it is there");
@@ -225,13 +229,20 @@ impl Service for LooksAround {
 fn a_service_has_a_frame_before_anybody_reads_what_came_with_it() {
     let _alone = alone();
     let door = Door::new();
-    let (let_go, kept) = channel();
-    let (let_go_of, seen) = (Mutex::new(kept), Mutex::default());
-    let service = Arc::new(LooksAround { manager: OnceLock::new(), let_go: let_go_of, seen });
+    let ((let_go, let_go_of), (keep, kept)) = (channel(), channel());
+    let service = Arc::new(LooksAround {
+        manager: OnceLock::new(),
+        keeps: Mutex::new(keep),
+        let_go: Mutex::new(let_go_of),
+        seen: Mutex::default(),
+    });
     let manager = Arc::new(builder(registry(), 1).service(service.clone()).start().expect("it starts"));
     service.manager.set(Arc::downgrade(&manager)).expect("it is the first");
     for _ in 0..5 {
         let task = manager.submit(SendBoth(door.path())).expect("it is taken");
+        let waiting = door.next();
+        kept.recv().expect("the service keeps the manager");
+        waiting.go_on();
         let sent = door.next();
         // Both are in the socket now, and read at once.
         let_go.send(()).expect("the service waits");
