@@ -56,7 +56,8 @@ pub struct FailureReport {
     pub task: TaskId,
     /// [`TaskSpec::NAME`](crate::TaskSpec::NAME) of its type.
     pub name: String,
-    /// Its `Debug` form.
+    /// Its `Debug` form, made by the worker in which it failed, and cut after 2 KiB. Where no worker made one, because the
+    /// task did not begin or because its worker died, it is the task's name and size: `digest (17 bytes)`.
     pub debug: String,
     /// The attempt that failed, from 1; 0 if the task was never handed to a worker.
     pub attempt: u32,
@@ -81,7 +82,7 @@ pub struct FailedLink {
     pub index: u32,
     /// [`TaskSpec::NAME`](crate::TaskSpec::NAME) of its type.
     pub name: String,
-    /// Its `Debug` form.
+    /// Its `Debug` form, as that of a [task](FailureReport::debug).
     pub debug: String,
 }
 
@@ -89,18 +90,21 @@ pub struct FailedLink {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failed {
     pub(crate) cause: FailureCause,
+    /// The `Debug` form of the task; empty where the task did not run.
+    pub(crate) debug: String,
     /// Outermost first.
     pub(crate) links: Vec<FailedLink>,
 }
 
 impl From<FailureCause> for Box<Failed> {
     fn from(cause: FailureCause) -> Self {
-        Box::new(Failed { cause, links: Vec::new() })
+        Box::new(Failed { cause, debug: String::new(), links: Vec::new() })
     }
 }
 
 impl Failed {
-    /// Cuts its texts, so that it travels in a frame of at most `limit_bytes`: it must reach its manager.
+    /// Cuts its texts, so that it travels in a frame of at most `limit_bytes`: it must reach its manager. The `Debug` form
+    /// has a bound of its own, for which every frame has room.
     pub(crate) fn shorten(&mut self, limit_bytes: u64) {
         let mut budget = usize::try_from(limit_bytes / 2).unwrap_or(usize::MAX);
         let mut shorten = |text: &mut String| {

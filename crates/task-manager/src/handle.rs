@@ -22,7 +22,7 @@ use crate::{
     failure::{FailureCause, FailureReport, TaskFailure},
     pool::{Shared, wake},
     registry::with_sources,
-    task::{SpecInfo, TaskId},
+    task::{SpecInfo, TaskId, described},
 };
 
 /// A task's encoded output, or its failure.
@@ -92,13 +92,22 @@ pub struct TaskHandle<O> {
     slot: Arc<Slot>,
     manager: Weak<Shared>,
     spec: &'static SpecInfo,
+    /// How many bytes its task has, encoded.
+    payload_bytes: usize,
     id: TaskId,
     output: PhantomData<fn() -> O>,
 }
 
 impl<O: DeserializeOwned> TaskHandle<O> {
-    pub(crate) fn new(slot: Arc<Slot>, manager: Weak<Shared>, spec: &'static SpecInfo, id: TaskId) -> Self {
-        Self { slot, manager, spec, id, output: PhantomData }
+    /// `payload_bytes` is how many bytes the task has, encoded.
+    pub(crate) fn new(
+        slot: Arc<Slot>,
+        manager: Weak<Shared>,
+        spec: &'static SpecInfo,
+        payload_bytes: usize,
+        id: TaskId,
+    ) -> Self {
+        Self { slot, manager, spec, payload_bytes, id, output: PhantomData }
     }
 
     /// The task's id.
@@ -189,7 +198,7 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         FailureReport {
             task: self.id,
             name: self.spec.name.into(),
-            debug: self.spec.name.into(),
+            debug: described(self.spec.name, self.payload_bytes),
             attempt: 0,
             worker: None,
             cause,

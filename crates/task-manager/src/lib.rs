@@ -71,6 +71,10 @@
 //!   [inbox limit](ProcessManagerBuilder::inbox_limit), no task is begun until they are.
 //! - **Nothing survives its manager**: workers, and what their tasks started in their process group, go with it.
 //! - **A panic is a failure** of its task; the worker lives on. (With `panic = "abort"` it is a death.)
+//! - **No task's code runs on the manager's thread**: neither its `Debug` form, nor its destructors, nor what decodes it. All
+//!   of that runs in the worker, or on the thread that reads an output or a message. On the manager's thread run
+//!   services, with their extensions in worker threads; the wakers of whoever awaits something of the manager; and the
+//!   subscriber of `tracing`, for the manager's warnings. None of these may block: while one does, the pool stands still.
 //!
 //! # Tasks by priority
 //!

@@ -15,7 +15,7 @@ use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::D
 use crate::{failure::Failed, task::ManagerId};
 
 /// Raised whenever a frame changes its meaning or layout.
-pub(crate) const VERSION: u16 = 3;
+pub(crate) const VERSION: u16 = 4;
 
 /// Manager → worker, first: who the worker is. The page that it publishes its running attempt in comes with the
 /// frame's first byte.

@@ -26,7 +26,7 @@ impl fmt::Display for Incarnation {
 /// The manager's half of a service. Mount it with
 /// [`ProcessManagerBuilder::service`](crate::ProcessManagerBuilder::service).
 ///
-/// Everything runs on the manager's thread: it must not block.
+/// Everything runs on the manager's thread, and it may be dropped there: it must not block.
 pub trait Service: Send + Sync {
     /// The frame kinds that are this service's own: within `0x20..=0x67`, see [`workfleet_wire::kinds`].
     fn kinds(&self) -> RangeInclusive<u8>;

@@ -192,8 +192,8 @@ pub struct SpecInfo {
     pub(crate) type_name: fn() -> &'static str,
     /// [`TaskSpec::HEARTBEAT_TIMEOUT`].
     pub(crate) heartbeat_timeout: Option<Duration>,
-    /// The `Debug` form of an encoded task, made only when somebody has to read it.
-    debug: fn(&[u8]) -> String,
+    /// The `Debug` form of an encoded task; none if it does not decode.
+    debug: fn(&[u8]) -> Option<String>,
 }
 
 impl SpecInfo {
@@ -210,29 +210,38 @@ impl SpecInfo {
         }
     }
 
-    /// The `Debug` form of an encoded task.
+    /// The `Debug` form of an encoded task. It runs the task's code: call it on a thread that runs tasks.
     pub(crate) fn debug_form(&self, payload: &[u8]) -> String {
-        std::panic::catch_unwind(|| (self.debug)(payload)).unwrap_or_else(|panic| {
-            // Its destructor may panic too.
-            std::mem::forget(panic);
-            format!("{} <its Debug form panics>", self.name)
-        })
+        match std::panic::catch_unwind(|| (self.debug)(payload)) {
+            Ok(form) => form.unwrap_or_else(|| described(self.name, payload.len())),
+            Err(panic) => {
+                // Its destructor may panic too.
+                std::mem::forget(panic);
+                format!("{} ({}; its Debug form panics)", self.name, bytes(payload.len()))
+            }
+        }
     }
+}
+
+/// What stands for a task's `Debug` form where the task's code cannot be run.
+pub(crate) fn described(name: &str, len_bytes: usize) -> String {
+    format!("{name} ({})", bytes(len_bytes))
+}
+
+fn bytes(count: usize) -> String {
+    if count == 1 { "1 byte".into() } else { format!("{count} bytes") }
 }
 
 /// A task's `Debug` form is cut here: a failure should be readable, and a million of them fit the memory.
 const DEBUG_FORM_BYTES: usize = 2048;
 
-fn debug_form<T: TaskSpec>(payload: &[u8]) -> String {
+fn debug_form<T: TaskSpec>(payload: &[u8]) -> Option<String> {
+    let task = message::decode::<T>(payload).ok()?;
     let mut form = Cut(String::new());
-    let written = match message::decode::<T>(payload) {
-        Ok(task) => write!(form, "{task:?}"),
-        Err(error) => write!(form, "<{} bytes: {error}>", payload.len()),
-    };
-    if written.is_err() {
+    if write!(form, "{task:?}").is_err() {
         form.0.push('…');
     }
-    form.0
+    Some(form.0)
 }
 
 /// Takes text up to [`DEBUG_FORM_BYTES`], and refuses the rest.
@@ -286,9 +295,9 @@ impl EncodedTask {
         self.spec.name
     }
 
-    /// The task's `Debug` form.
-    pub(crate) fn debug_form(&self) -> String {
-        self.spec.debug_form(&self.payload)
+    /// What stands for the task's `Debug` form where its code cannot be run.
+    pub(crate) fn described(&self) -> String {
+        described(self.spec.name, self.payload.len())
     }
 
     /// The task's fields, encoded.

@@ -30,9 +30,9 @@ use support::{
     watchdog::watchdog,
 };
 use workfleet_task_manager::{
-    DeathCertificate, ExitStatus, Extension, FailureCause, Incarnation, KillReason, MessageError, NoMessage,
-    Peer, Priority, ProcessManager, ProcessManagerBuilder, Registry, Service, ServiceLine, Task, TaskContext,
-    TaskError, TaskMessage, TaskSpec,
+    DeathCertificate, EncodedTask, ExitStatus, Extension, FailureCause, Incarnation, KillReason,
+    MessageError, NoMessage, Peer, Priority, ProcessManager, ProcessManagerBuilder, Registry, Service,
+    ServiceLine, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
 };
 use workfleet_wire::Kind;
 
@@ -388,7 +388,8 @@ fn check_death(builder: ProcessManagerBuilder, deed: &Deed, check: impl Fn(&Deat
     let failure = fatal.wait().expect_err("it always dies");
     assert_eq!(failure.cause, FailureCause::WorkerDied, "{failure}");
     assert_eq!((&*failure.name, failure.attempt), ("act", 3));
-    assert_eq!(failure.debug, format!("{:?}", Act::always(deed.clone())));
+    let size = EncodedTask::new(&Act::always(deed.clone())).expect("it encodes").payload().len();
+    assert_eq!(failure.debug, format!("act ({size} bytes)"), "its worker had no time to say more");
     assert_eq!(failure.worker.as_deref(), Some("worker-0"));
     assert_eq!(failure.deaths.len(), 3, "{failure}");
     for death in &failure.deaths {

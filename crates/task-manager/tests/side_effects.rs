@@ -180,7 +180,7 @@ fn attempt(steps: Vec<Step>, end: End) -> Attempt {
 /// A task with so many children, each of which returns.
 fn parent(children: usize, attempts: Vec<Attempt>, directory: &Path) -> Scripted {
     let children = (0..children).map(|_| Scripted::leaf(0)).collect();
-    let mut task = Scripted { id: 0, children, attempts, flushes: "".into() };
+    let mut task = Scripted { id: 0, children, attempts, flushes: "".into(), padding: Vec::new() };
     task.prepare(&mut 0, &directory.join("flushes"));
     task
 }
@@ -507,7 +507,8 @@ fn trees() -> impl Strategy<Value = Scripted> {
         let attempt = (steps(), ends()).prop_map(|(steps, end)| Attempt { steps, end });
         proptest::collection::vec(attempt, 1..=ATTEMPTS)
     };
-    let task = |children, attempts| Scripted { id: 0, children, attempts, flushes: "".into() };
+    let task =
+        |children, attempts| Scripted { id: 0, children, attempts, flushes: "".into(), padding: Vec::new() };
     let leaf = attempts().prop_map(move |attempts| task(Vec::new(), attempts));
     leaf.prop_recursive(3, 30, 4, move |child| {
         (proptest::collection::vec(child, 1..=4), attempts())

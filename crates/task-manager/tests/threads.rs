@@ -49,6 +49,33 @@ fn cause(failure: &TaskFailure) -> &FailureCause {
     &failure.cause
 }
 
+/// Tells by the channel in which thread it is dropped.
+struct TellsWhere(Sender<String>);
+
+impl Drop for TellsWhere {
+    fn drop(&mut self) {
+        let _ = self.0.send(thread::current().name().unwrap_or_default().to_owned());
+    }
+}
+
+#[test]
+fn what_makes_sessions_is_not_dropped_on_the_managers_thread() {
+    let _alone = alone();
+    for policy in POLICIES {
+        let (tell, told) = channel();
+        let held = TellsWhere(tell);
+        let registry = Registry::new().session(move || {
+            let _ = &held;
+            Ok(1_u64)
+        });
+        let manager = builder_of(registry, 2).start().expect("it starts");
+        manager.close(policy).expect("it closes");
+        drop(manager);
+        let thread = told.recv().expect("it is dropped with its manager");
+        assert_ne!(thread, "workfleet", "{policy:?}");
+    }
+}
+
 /// [`alone`] finds a thread that is left.
 #[test]
 fn a_thread_that_becomes_ready_while_its_manager_closes_ends() {

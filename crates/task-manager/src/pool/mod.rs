@@ -166,10 +166,10 @@ impl Pool {
             Ok(encoded) => encoded,
             Err(error) => return Err(ScheduleError::new(task, ScheduleErrorKind::Encode(error))),
         };
-        let spec = encoded.spec;
+        let (spec, payload_bytes) = (encoded.spec, encoded.payload.len());
         let slot = Arc::new(Slot::default());
         match self.shared.schedule(encoded, priority, Some(Arc::clone(&slot))) {
-            Ok(id) => Ok(TaskHandle::new(slot, Arc::downgrade(&self.shared), spec, id)),
+            Ok(id) => Ok(TaskHandle::new(slot, Arc::downgrade(&self.shared), spec, payload_bytes, id)),
             Err((_encoded, kind)) => Err(ScheduleError::new(task, kind)),
         }
     }

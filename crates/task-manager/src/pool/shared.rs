@@ -74,6 +74,8 @@ struct History {
     deaths: Vec<DeathCertificate>,
     /// What it said last.
     last_heartbeat: Option<Details>,
+    /// Its `Debug` form, as the worker made it in which it has failed; empty if none did.
+    debug: String,
 }
 
 impl Body {
@@ -201,8 +203,7 @@ pub(crate) struct Look {
 struct Deliveries {
     slots: Vec<(Arc<Slot>, Box<[u8]>)>,
     items: Vec<Item>,
-    /// Their tasks' `Debug` forms are still to be made.
-    failures: Vec<(Option<Arc<Slot>>, EncodedTask, FailureReport)>,
+    failures: Vec<(Option<Arc<Slot>>, FailureReport)>,
     ended: u64,
     frames: Vec<(Kind, Box<[u8]>)>,
     /// The worker's latest request to flush; its answer is one to those before.
@@ -829,7 +830,12 @@ impl Core {
                     deliveries.done(ended, output);
                 }
             }
-            Err(failed) => {
+            Err(mut failed) => {
+                let debug = std::mem::take(&mut failed.debug);
+                if let Some(task) = self.scheduler.leased_mut(seat, lease).filter(|_| !debug.is_empty()) {
+                    // With the task, which may end otherwise than by this: it may have missed a heartbeat before.
+                    task.body.history.get_or_insert_default().debug = debug;
+                }
                 let cancelled = failed.cause == FailureCause::Cancelled;
                 if let Some(ended) = self.scheduler.failed(now, seat, lease, took, cancelled) {
                     let worker = self.seats[seat].as_ref().map(|seated| seated.name.to_string());
@@ -909,7 +915,7 @@ impl Deliveries {
                 return;
             }
         }
-        self.failed(shared, task, attempt, worker, Failed { cause, links: Vec::new() });
+        self.failed(shared, task, attempt, worker, *Box::<Failed>::from(cause));
     }
 
     fn failed(
@@ -921,11 +927,11 @@ impl Deliveries {
         failed: Failed,
     ) {
         let Body { task: encoded, slot, history, .. } = task.body;
-        let History { deaths, last_heartbeat } = history.map(|history| *history).unwrap_or_default();
+        let History { deaths, last_heartbeat, debug } = history.map(|history| *history).unwrap_or_default();
         let report = FailureReport {
             task: TaskId::new(shared.id, task.sequence),
             name: encoded.name().into(),
-            debug: String::new(),
+            debug: if debug.is_empty() { encoded.described() } else { debug },
             attempt,
             worker: worker.or_else(|| deaths.last().map(|death| death.worker.clone())),
             cause: failed.cause,
@@ -934,15 +940,14 @@ impl Deliveries {
             last_heartbeat,
         };
         self.ended += 1;
-        self.failures.push((slot, encoded, report));
+        self.failures.push((slot, report));
     }
 
-    /// With no lock held: making the `Debug` form of a task runs its code, and so does waking who waits for it.
+    /// With no lock held: waking who waits for a task runs the code of wakers.
     fn tell(self, inbox: &Inbox) {
         let mut items = self.items;
         let mut failed = Vec::new();
-        for (slot, task, mut report) in self.failures {
-            report.debug = task.debug_form();
+        for (slot, report) in self.failures {
             match slot {
                 Some(slot) => failed.push((slot, report)),
                 None => items.push(Item::Failure(report.into())),

@@ -48,14 +48,15 @@ fn panicked(payload: Box<dyn Any + Send>) -> FailureCause {
 }
 
 /// What is told of how an attempt ended: an output may be too large to travel, and who was told to stop, and then fails,
-/// was stopped.
+/// was stopped. A failure names its task by `debug`, which runs the task's code on this thread.
 pub(crate) fn judge<R>(
     ended: Result<R, Box<Failed>>,
     output_bytes: usize,
     limit_bytes: u64,
     is_cancelled: impl FnOnce() -> bool,
+    debug: impl FnOnce() -> String,
 ) -> Result<R, Box<Failed>> {
-    match ended {
+    let mut judged = match ended {
         Ok(_) if output_bytes as u64 + ResultFrame::HEAD_BYTES > limit_bytes => {
             let reason = format!("it has {output_bytes} bytes, of {limit_bytes} that fit a frame");
             Err(FailureCause::Output { reason }.into())
@@ -65,7 +66,11 @@ pub(crate) fn judge<R>(
             Err(failed)
         }
         ended => ended,
+    };
+    if let Err(failed) = &mut judged {
+        failed.debug = debug();
     }
+    judged
 }
 
 /// Makes a worker's sessions.

@@ -79,6 +79,12 @@ impl Queued {
         self.attempt.lease
     }
 
+    /// The task's `Debug` form: runs its code. Empty if its type is not among these.
+    pub(crate) fn debug_form(&self, entries: &[Entry]) -> String {
+        let entry = entries.get(self.task_type as usize);
+        entry.map(|entry| (entry.spec)().debug_form(&self.payload)).unwrap_or_default()
+    }
+
     /// The failure of a task whose type is not registered here.
     pub(crate) fn unknown(&self) -> FailureCause {
         FailureCause::Rejected { reason: format!("task type {} is not registered", self.task_type) }

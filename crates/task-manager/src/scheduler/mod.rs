@@ -334,6 +334,11 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             .then_some((&flight.task, attempt_number(&flight.task)))
     }
 
+    /// The same task, to be changed.
+    pub(crate) fn leased_mut(&mut self, seat: usize, lease: Lease) -> Option<&mut Pending<B>> {
+        Some(&mut self.flight(seat, lease)?.task)
+    }
+
     /// The task of this number, if it has not ended.
     pub(crate) fn find(&self, sequence: u64) -> Option<&Pending<B>> {
         let flying = self.flights.iter().flatten().map(|flight| &flight.task);

@@ -47,6 +47,7 @@ impl ThreadManagerBuilder {
         let exchange = Arc::new(Exchange::new(settings.services.clone()));
         let runtime = driver::ManagerRuntime::new().map_err(StartError::Runtime)?;
         let (report_first_try, first_tries) = mpsc::channel();
+        let registry = settings.registry.clone();
         let plan = Arc::new(Plan {
             shared: Arc::clone(&shared),
             entries: settings.registry.entries().into(),
@@ -62,7 +63,8 @@ impl ThreadManagerBuilder {
         let aside = Arc::clone(&exchange).serve();
         let thread = driver::start(runtime, Arc::clone(&shared), lives, aside, move || exchange.close())
             .map_err(StartError::Runtime)?;
-        let manager = ThreadManager { pool: Pool::new(shared, settings.limits.exit, thread) };
+        let pool = Pool::new(shared, settings.limits.exit, thread);
+        let manager = ThreadManager { pool, _registry: registry };
         StartFailure::unless_one_starts(first_tries, workers).map_err(|failure| {
             manager.kill();
             StartError::Workers(failure)

@@ -64,6 +64,9 @@ use crate::{
 /// ```
 pub struct ThreadManager {
     pool: Pool,
+    /// Dropped behind the pool, which waits for its thread: so that what makes the sessions, which is the user's, is not
+    /// dropped there.
+    _registry: Registry,
 }
 
 impl ThreadManager {

@@ -105,10 +105,12 @@ impl ThreadWorker {
         self.shared.given_back(self.seat, task.lease());
     }
 
-    fn report(&self, lease: u64, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
+    fn report(&self, task: &Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
+        let lease = task.lease();
         let output_bytes = ended.as_ref().map_or(0, Vec::len);
         let cancelled = || self.queue.is_cancelled(lease);
-        let ended = run::judge(ended, output_bytes, self.shared.frame_limit_bytes, cancelled);
+        let debug = || task.debug_form(&self.entries);
+        let ended = run::judge(ended, output_bytes, self.shared.frame_limit_bytes, cancelled, debug);
         self.lock_open().close(lease);
         self.shared.attempt_ended(self.seat, lease, took, ended.as_deref().map_err(Clone::clone));
     }
@@ -129,7 +131,6 @@ impl Desk for ThreadWorker {
     }
 
     fn run_single(self: &Arc<Self>, task: Queued) {
-        let lease = task.lease();
         let began = Instant::now();
         self.open(&task);
         let mut output = Vec::new();
@@ -141,7 +142,7 @@ impl Desk for ThreadWorker {
                 caught(|| (entry.run)(&task.payload, &cx, wanted))
             }
         };
-        self.report(lease, ended.map(|()| output), began.elapsed());
+        self.report(&task, ended.map(|()| output), began.elapsed());
     }
 
     fn begin(self: &Arc<Self>, task: &Queued) -> (TaskContext, Option<AsyncRunFn>) {
@@ -151,7 +152,7 @@ impl Desk for ThreadWorker {
     }
 
     fn end(&self, task: Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
-        self.report(task.lease(), ended, took);
+        self.report(&task, ended, took);
         self.queue.end_concurrent(task.lease());
     }
 }

@@ -369,8 +369,7 @@ impl fmt::Debug for FinishedTask<'_> {
 impl Worker {
     /// Runs a task up to its encoded output.
     fn run_one(self: &Arc<Self>, task: &Queued, output: &mut Vec<u8>) -> Result<(), Box<Failed>> {
-        let lease = task.lease();
-        self.page.publish(SINGLE, lease);
+        self.page.publish(SINGLE, task.lease());
         self.open(task);
         output.clear();
         let Some(entry) = self.entries.get(task.task_type as usize) else {
@@ -380,7 +379,7 @@ impl Worker {
         let wanted = task.wants_output.then_some(&mut *output);
         let ended = caught(|| (entry.run)(&task.payload, &cx, wanted));
         fork::end_copy();
-        self.judge(lease, ended, output.len())
+        self.judge(task, ended, output.len())
     }
 
     /// From now on, the attempt may say something.
@@ -392,11 +391,13 @@ impl Worker {
     /// What the manager is told of how an attempt ended.
     fn judge(
         &self,
-        lease: u64,
+        task: &Queued,
         ended: Result<(), Box<Failed>>,
         output_bytes: usize,
     ) -> Result<(), Box<Failed>> {
-        run::judge(ended, output_bytes, self.frame_limit_bytes, || self.queue.is_cancelled(lease))
+        let is_cancelled = || self.queue.is_cancelled(task.lease());
+        let debug = || task.debug_form(&self.entries);
+        run::judge(ended, output_bytes, self.frame_limit_bytes, is_cancelled, debug)
     }
 
     /// Sends how an attempt ended.
@@ -475,7 +476,7 @@ impl Desk for Worker {
             Ok(output) => (Ok(()), output),
             Err(failed) => (Err(failed), Vec::new()),
         };
-        let ended = self.judge(lease, ended, output.len());
+        let ended = self.judge(&task, ended, output.len());
         self.report(lease, ended.map(|()| &*output), took, true);
         self.queue.end_concurrent(lease);
         self.places.give_back(lease);

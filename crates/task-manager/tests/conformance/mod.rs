@@ -3,6 +3,7 @@
 
 mod cancel;
 mod close;
+mod debug_forms;
 mod events;
 mod heartbeats;
 mod limits;
@@ -20,6 +21,7 @@ pub(crate) fn registry() -> Registry {
     [
         cancel::register,
         close::register,
+        debug_forms::register,
         events::register,
         heartbeats::register,
         limits::register,

@@ -13,8 +13,8 @@ use std::{
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    CloseReport, DeathCertificate, ExitStatus, FailureCause, MessageError, Priority, ProcessManager, Task,
-    TaskContext, TaskError, TaskFailure, TaskId, TaskMessage, TaskSpec,
+    CloseReport, DeathCertificate, EncodedTask, ExitStatus, FailureCause, MessageError, Priority,
+    ProcessManager, Task, TaskContext, TaskError, TaskFailure, TaskId, TaskMessage, TaskSpec,
 };
 
 use super::{gate::wait_at, process::signal};
@@ -84,6 +84,21 @@ pub(crate) struct Scripted {
     pub(crate) attempts: Vec<Attempt>,
     /// Where flushes are written down.
     pub(crate) flushes: PathBuf,
+    /// Makes its size tell its number: a task whose worker dies has no other name.
+    pub(crate) padding: Vec<u8>,
+}
+
+/// The size of a task, encoded, is its number beyond a multiple of this. Tasks of higher numbers are not told apart.
+const SIZES_APART: usize = 512;
+
+/// The number of a task that failed, by what stands for it in its failure.
+fn number_of(failure: &TaskFailure) -> Option<u32> {
+    let number = failure.debug.strip_prefix("Scripted(").and_then(|rest| rest.strip_suffix(')'));
+    if let Some(number) = number {
+        return number.parse().ok();
+    }
+    let size = failure.debug.strip_prefix("scripted (")?.strip_suffix(" bytes)")?.parse::<usize>().ok()?;
+    u32::try_from(size % SIZES_APART).ok()
 }
 
 impl fmt::Debug for Scripted {
@@ -160,7 +175,7 @@ impl Scripted {
     /// A task that returns.
     pub(crate) fn leaf(id: u32) -> Self {
         let attempts = vec![Attempt { steps: Vec::new(), end: End::Return }];
-        Self { id, children: Vec::new(), attempts, flushes: PathBuf::new() }
+        Self { id, children: Vec::new(), attempts, flushes: PathBuf::new(), padding: Vec::new() }
     }
 
     /// Numbers the task and all below it, and tells them where flushes are written down.
@@ -169,6 +184,14 @@ impl Scripted {
         *next_id += 1;
         self.flushes = flushes.to_owned();
         self.children.iter_mut().for_each(|child| child.prepare(next_id, flushes));
+        let wanted = self.id as usize % SIZES_APART;
+        loop {
+            let size = EncodedTask::new(self).expect("it encodes").payload().len();
+            match (wanted + SIZES_APART - size % SIZES_APART) % SIZES_APART {
+                0 => break,
+                missing => self.padding.resize(self.padding.len() + missing, 0),
+            }
+        }
     }
 
     /// The script of an attempt, from 1.
@@ -237,8 +260,7 @@ impl Run {
                 self.ids.entry(id).or_default().insert(message.task.expect("a task sent it"));
             }
             Err(MessageError::Failed(failure)) => {
-                let id = failure.debug.strip_prefix("Scripted(").and_then(|rest| rest.strip_suffix(')'));
-                let id = id.expect("a scripted task").parse().expect("its number");
+                let id = number_of(&failure).expect("a scripted task");
                 self.ids.entry(id).or_default().insert(failure.task);
                 self.failures.entry(id).or_default().push(failure);
             }
