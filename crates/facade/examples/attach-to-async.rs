@@ -16,10 +16,10 @@ use signal_hook::{consts::SIGINT, low_level::pipe};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream, UnixStream},
-    sync::{Notify, watch},
+    sync::watch,
     task::{JoinSet, spawn_blocking},
 };
-use workfleet::prelude::*;
+use workfleet::{prelude::*, task::MessageStream};
 
 /// Counts the primes below a limit.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,8 +58,6 @@ impl Task for Primes {
 /// What every connection needs.
 struct Service {
     manager: ProcessManager,
-    /// Something was submitted.
-    submitted: Notify,
 }
 
 impl Service {
@@ -81,24 +79,19 @@ impl Service {
 
     async fn answer(&self, line: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
         let handle = self.manager.submit(Primes { below: line.trim().parse()? })?;
-        self.submitted.notify_one();
         // Dropping this future, with its connection, would not stop the task: `handle.cancel()` would.
         Ok(handle.await?.to_string())
     }
+}
 
-    /// Tells what the tasks say. The stream ends whenever no task is left, and begins again with the next.
-    async fn tell(&self) {
-        loop {
-            self.submitted.notified().await;
-            let mut messages = self.manager.message_stream::<Begun>();
-            while let Some(message) = messages.next().await {
-                match message {
-                    Ok(Message { content: Begun { below, worker }, .. }) => {
-                        eprintln!("{worker} counts below {below}")
-                    }
-                    Err(error) => eprintln!("{error}"),
-                }
+/// Tells what the tasks say, until the manager closes.
+async fn tell(mut messages: MessageStream<Begun>) {
+    while let Some(message) = messages.next().await {
+        match message {
+            Ok(Message { content: Begun { below, worker }, .. }) => {
+                eprintln!("{worker} counts below {below}")
             }
+            Err(error) => eprintln!("{error}"),
         }
     }
 }
@@ -112,17 +105,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address).await?;
     // Starting blocks until the first worker is ready.
     let manager = spawn_blocking(|| ProcessManager::builder(registry).workers(2).start()).await??;
-    let service = Arc::new(Service { manager, submitted: Notify::new() });
+    let service = Arc::new(Service { manager });
     println!("listening on {}", listener.local_addr()?);
 
     // Each Ctrl-C is a byte, which is kept until somebody waits for it.
     let (mut interrupts, interrupt) = UnixStream::pair()?;
     pipe::register(SIGINT, interrupt.into_std()?)?;
     let (stop, stopped) = watch::channel(false);
-    let teller = tokio::spawn({
-        let service = Arc::clone(&service);
-        async move { service.tell().await }
-    });
+    // It is there before the first task, and ends with the manager.
+    let teller = tokio::spawn(tell(service.manager.message_stream_until_close()));
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
@@ -148,9 +139,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         () = drained => ClosePolicy::Join,
         interrupted = interrupts.read_u8() => interrupted.map(|_| ClosePolicy::Kill)?,
     };
-    teller.abort();
     // Closing blocks until every worker is gone.
     let report = spawn_blocking(move || service.manager.close(policy)).await??;
+    teller.await?;
     println!("{report}");
     Ok(())
 }

@@ -68,6 +68,7 @@
 //! | to do | see |
 //! |---|---|
 //! | send messages from a running task, and read them | [`TaskContext::send_message`], [`Pool::messages`] |
+//! | read messages for as long as a service runs | [`Pool::messages_until_close`], [`Pool::message_stream_until_close`] |
 //! | wait for tasks in an async program | [`TaskHandle`] is a future, [`Pool::message_stream`] a stream |
 //! | let some tasks go first | [`Priority`], [`Pool::submit_at`] |
 //! | schedule tasks from within tasks | [`TaskContext::schedule`] |
@@ -117,6 +118,8 @@
 //! [`TaskContext::check_cancelled`]: task::TaskContext::check_cancelled
 //! [`Pool::messages`]: task::Pool::messages
 //! [`Pool::message_stream`]: task::Pool::message_stream
+//! [`Pool::messages_until_close`]: task::Pool::messages_until_close
+//! [`Pool::message_stream_until_close`]: task::Pool::message_stream_until_close
 //! [`Pool::submit_at`]: task::Pool::submit_at
 //! [`Registry::session`]: task::Registry::session
 //! [`Chain`]: task::Chain

@@ -68,7 +68,8 @@
 //! - **Only the task that ran is charged** with its worker's death. What waited behind it goes elsewhere.
 //! - **Nothing waits for ever**, whatever dies, is stopped, does not start, or sends garbage. [`ClosePolicy::Join`]
 //!   waits as long as tasks run: their deadlines are theirs. And messages have to be read: beyond the
-//!   [inbox limit](ProcessManagerBuilder::inbox_limit), no task is begun until they are.
+//!   [inbox limit](ProcessManagerBuilder::inbox_limit), no task is begun until they are. A warning and
+//!   [`Stats::inbox_full`] say so.
 //! - **Nothing survives its manager**: workers, and what their tasks started in their process group, go with it.
 //! - **A panic is a failure** of its task; the worker lives on. (With `panic = "abort"` it is a death.)
 //! - **No task's code runs on the manager's thread**: neither its `Debug` form, nor its destructors, nor what decodes it. All
@@ -183,7 +184,7 @@
 //! | `Manager`, `NullManager`, `ProcessManager` | [`Manager`], [`NullManager`], [`ProcessManager`] |
 //! | `ProcessManager(workers, priority_levels, log_directory)` | [`ProcessManagerBuilder`] |
 //! | `schedule(task, priority)`, also from a task | [`Pool::schedule`], [`TaskContext::schedule`] |
-//! | `send_message`, `messages()` | [`TaskContext::send_message`], [`Pool::send_message`], [`Pool::messages`], [`Pool::message_stream`] |
+//! | `send_message`, `messages()` | [`TaskContext::send_message`], [`Pool::send_message`], [`Pool::messages`], [`Pool::message_stream`]; [`Pool::messages_until_close`] for a service |
 //! | `close`, `ClosePolicy.{JOIN, CANCEL, KILL}` | [`Pool::close`], [`ClosePolicy`] |
 //! | the `with` block | [`ProcessManagerBuilder::scope`] |
 //! | `WorkerException` | [`TaskFailure`] |
@@ -234,11 +235,13 @@ mod heartbeat;
 mod inbox;
 mod manager;
 mod message;
+mod park;
 mod pool;
 mod process;
 mod protocol;
 mod registry;
 mod run;
+mod runtime_thread;
 mod scheduler;
 mod service;
 mod stats;

@@ -27,7 +27,8 @@ pub trait TaskMessage: Serialize + DeserializeOwned + Send + 'static {
     const NAME: &'static str;
 }
 
-/// For a program that expects failures but no messages: `manager.messages::<NoMessage>()`.
+/// For a program that expects failures but no messages: `manager.messages::<NoMessage>()`. While such a reader is open, no
+/// other reader gets the failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum NoMessage {}
 
@@ -54,11 +55,14 @@ pub enum MessageError {
     /// A task that was scheduled without a handle has failed.
     #[error(transparent)]
     Failed(#[from] TaskFailure),
-    /// The inbox was to be read by blocking a thread of an async runtime: use
-    /// [`message_stream`](crate::Pool::message_stream) there.
-    #[error("reading the inbox would block a thread of an async runtime: use message_stream there")]
+    /// The inbox was to be read by blocking a thread on which an async runtime polls futures: use
+    /// [`message_stream`](crate::Pool::message_stream) or
+    /// [`message_stream_until_close`](crate::Pool::message_stream_until_close) there.
+    #[error(
+        "reading the inbox would block a thread on which an async runtime polls futures: use message_stream there"
+    )]
     InsideRuntime,
-    /// A message of another type than its reader expects.
+    /// A message of another type than its reader expects, and of a type that no reader was ever opened for.
     #[error("a message {found:?} came where {expected:?} was expected")]
     #[non_exhaustive]
     Unexpected {

@@ -59,6 +59,9 @@ pub struct Stats {
     pub queued: usize,
     /// How many messages and failures wait to be read.
     pub inbox: usize,
+    /// The inbox is beyond its [limit](crate::ProcessManagerBuilder::inbox_limit): no task is begun until
+    /// [readers](crate::Pool::messages) have made room.
+    pub inbox_full: bool,
     /// One entry for each worker, by its number.
     pub workers: Vec<WorkerStats>,
 }

@@ -8,32 +8,88 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    thread::{self, ThreadId},
 };
 
 use futures_core::Stream;
+use tokio::runtime::Handle;
 
 use super::Shared;
 use crate::{
-    inbox::Taken,
+    inbox::{ReaderId, Reads, Taken},
     message::{Message, MessageError, TaskMessage},
+    park::Parker,
+    runtime_thread,
 };
 
-/// See [`Pool::messages`](crate::Pool::messages).
+/// A reader of the inbox that blocks: see [`Pool::messages`](crate::Pool::messages). It is open until it is dropped.
+#[must_use = "a reader that is open and is not read keeps its messages from everybody"]
 pub struct Messages<'a, M> {
-    pub(super) shared: &'a Arc<Shared>,
-    pub(super) refused: bool,
-    pub(super) of: PhantomData<fn() -> M>,
+    shared: &'a Arc<Shared>,
+    reader: ReaderId,
+    parker: Parker,
+    /// It was read on a thread that must not be blocked.
+    refused: bool,
+    /// A thread for blocking, of which a runtime knows, that has read before.
+    may_block: Option<ThreadId>,
+    of: PhantomData<fn() -> M>,
+}
+
+impl<'a, M> Messages<'a, M> {
+    pub(super) fn new(shared: &'a Arc<Shared>, reads: Reads) -> Self {
+        Self {
+            reader: shared.inbox.open(reads),
+            shared,
+            parker: Parker::new(),
+            refused: false,
+            may_block: None,
+            of: PhantomData,
+        }
+    }
+
+    /// Whether this thread may wait here. It is asked whether or not there is something to wait for, so that the answer
+    /// does not depend on who is faster.
+    fn may_block(&mut self) -> bool {
+        if Handle::try_current().is_err() {
+            return true;
+        }
+        let thread = Some(thread::current().id());
+        if self.may_block != thread {
+            if runtime_thread::is_polling() {
+                return false;
+            }
+            self.may_block = thread;
+        }
+        true
+    }
 }
 
 impl<M: TaskMessage> Iterator for Messages<'_, M> {
     type Item = Result<Message<M>, MessageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if tokio::runtime::Handle::try_current().is_ok() {
-            let first = !std::mem::replace(&mut self.refused, true);
-            return first.then_some(Err(MessageError::InsideRuntime));
+        let mut may_block = self.may_block();
+        loop {
+            if !may_block {
+                let first = !std::mem::replace(&mut self.refused, true);
+                return first.then_some(Err(MessageError::InsideRuntime));
+            }
+            let mut cx = Context::from_waker(self.parker.waker());
+            if let Poll::Ready(taken) = self.shared.inbox.poll_take(self.reader, &mut cx) {
+                return next_item(self.shared, taken);
+            }
+            // The same thread may be one of a runtime by now.
+            may_block = !runtime_thread::is_polling();
+            if may_block {
+                self.parker.park();
+            }
         }
-        next_item(self.shared, self.shared.inbox.take())
+    }
+}
+
+impl<M> Drop for Messages<'_, M> {
+    fn drop(&mut self) {
+        self.shared.inbox.shut(self.reader);
     }
 }
 
@@ -43,25 +99,25 @@ impl<M> fmt::Debug for Messages<'_, M> {
     }
 }
 
-/// See [`Pool::message_stream`](crate::Pool::message_stream).
+/// A reader of the inbox that is a stream: see [`Pool::message_stream`](crate::Pool::message_stream). It is open until it
+/// is dropped.
 #[must_use = "a stream does nothing until it is polled"]
 pub struct MessageStream<M> {
     shared: Arc<Shared>,
-    /// Under which its waker stands in the inbox.
-    reader: u64,
+    reader: ReaderId,
     of: PhantomData<fn() -> M>,
 }
 
 impl<M> MessageStream<M> {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let reader = shared.inbox.new_reader();
+    pub(super) fn new(shared: Arc<Shared>, reads: Reads) -> Self {
+        let reader = shared.inbox.open(reads);
         Self { shared, reader, of: PhantomData }
     }
 }
 
 impl<M> Drop for MessageStream<M> {
     fn drop(&mut self) {
-        self.shared.inbox.forget_reader(self.reader);
+        self.shared.inbox.shut(self.reader);
     }
 }
 

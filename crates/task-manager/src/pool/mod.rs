@@ -18,8 +18,8 @@ mod start;
 
 use std::{
     fmt,
-    marker::PhantomData,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -41,9 +41,10 @@ pub use start::{StartError, StartFailure};
 
 use crate::{
     handle::{Slot, TaskHandle},
-    inbox::Taken,
+    inbox::{Reads, Taken},
     manager::{Manager, ManagerExt, ScheduleError, ScheduleErrorKind, SendError},
     message::{EncodedMessage, TaskMessage},
+    park::Parker,
     stats::{Stats, WorkerStats},
     task::{EncodedTask, Priority, TaskSpec},
 };
@@ -66,7 +67,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClosePolicy {
-    /// Reads and drops the messages, waits for every task however long it takes, then lets the workers go.
+    /// Reads and drops the messages, but for those of [readers that last](Pool::messages_until_close), waits for every
+    /// task however long it takes, then lets the workers go.
     Join,
     /// Starts nothing more, cancels what runs, and waits for that up to the grace period; then does as `Kill`.
     Cancel,
@@ -182,14 +184,109 @@ impl Pool {
         ManagerExt::send_message(self, message)
     }
 
-    /// The messages of the tasks, and the failures of those that were scheduled without a handle; ends when every
-    /// scheduled task has ended and everything was read. More tasks may be scheduled meanwhile.
+    /// Opens a reader of the inbox: messages of type `M`, and failures of tasks that were scheduled without a handle. It
+    /// ends with the work: when every scheduled task has ended and nothing is left for it. More tasks may be scheduled
+    /// meanwhile.
     ///
-    /// It blocks the thread while it waits. Inside an async runtime, its blocking threads included, it yields
+    /// Several readers may be open at once. What lies in the inbox is for:
+    ///
+    /// | an item | is for |
+    /// |---|---|
+    /// | a message of a type that a reader was opened for, now or before | readers of that type only |
+    /// | a message of any other type | every reader, as [`MessageError::Unexpected`](crate::MessageError::Unexpected) |
+    /// | the failure of a task without a handle | every reader; if a reader of [`NoMessage`](crate::NoMessage) is open, only readers of that |
+    ///
+    /// Each item goes to one reader. One reader gets its items in the order of arrival. A reader is open until it is
+    /// dropped; one that is dropped takes nothing with it.
+    ///
+    /// Messages have to be read: when more than the [inbox limit](crate::ProcessManagerBuilder::inbox_limit) waits, no
+    /// task is begun until readers have made room. [`Stats::inbox_full`] shows this state. The manager logs a
+    /// warning, once for each pause, if no open reader takes what waits.
+    ///
+    /// The reader blocks its thread while it waits. On a thread where tokio polls a future, it yields
     /// [`MessageError::InsideRuntime`](crate::MessageError::InsideRuntime) and ends: use
-    /// [`message_stream`](Self::message_stream) there.
+    /// [`message_stream`](Self::message_stream) there. It works on the threads that a runtime has for blocking
+    /// (`spawn_blocking`, `block_in_place`).
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use workfleet_task_manager::{NoMessage, Registry, TaskMessage, ThreadManager};
+    ///
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// struct Progress(u32);
+    /// impl TaskMessage for Progress {
+    ///     const NAME: &'static str = "progress";
+    /// }
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// struct Found(String);
+    /// impl TaskMessage for Found {
+    ///     const NAME: &'static str = "found";
+    /// }
+    ///
+    /// let manager = ThreadManager::builder(Registry::new()).workers(1).start()?;
+    /// let mut found = manager.messages::<Found>();
+    /// let mut progress = manager.messages::<Progress>();
+    /// manager.send_message(&Progress(1))?;
+    /// manager.send_message(&Found("a needle".into()))?;
+    /// assert_eq!(found.next().expect("one is there")?.content, Found("a needle".into()));
+    /// assert_eq!(progress.next().expect("one is there")?.content, Progress(1));
+    /// assert!(found.next().is_none()); // no task is pending
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn messages<M: TaskMessage>(&self) -> Messages<'_, M> {
-        Messages { shared: &self.shared, refused: false, of: PhantomData }
+        Messages::new(&self.shared, Reads::WithTheWork(M::NAME))
+    }
+
+    /// The same as [`messages`](Self::messages), but the reader ends when the manager has closed and everything that is
+    /// for this reader was read. For a service, which opens its readers before it has work.
+    ///
+    /// Closing leaves to such a reader what is for it, and does not wait for it: what the reader has not read by then
+    /// stays for it and is not in the [report](crate::CloseReport). There is one exception.
+    /// [`ClosePolicy::Join`] waits for tasks; if the inbox is full meanwhile and no reader takes anything for the
+    /// [grace period](crate::ProcessManagerBuilder::grace), `Join` warns, and from then on consumes everything itself.
+    ///
+    /// What is left when such a reader is dropped after the close is lost; a warning counts it.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use serde::{Deserialize, Serialize};
+    /// use workfleet_task_manager::{
+    ///     ClosePolicy, Priority, Registry, Task, TaskContext, TaskError, TaskMessage, TaskSpec, ThreadManager,
+    /// };
+    ///
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Progress(u32);
+    /// impl TaskMessage for Progress {
+    ///     const NAME: &'static str = "progress";
+    /// }
+    ///
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Work;
+    /// impl TaskSpec for Work {
+    ///     const NAME: &'static str = "work";
+    ///     type Output = ();
+    /// }
+    /// impl Task for Work {
+    ///     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
+    ///         Ok(cx.send_message(&Progress(100))?)
+    ///     }
+    /// }
+    ///
+    /// let manager = ThreadManager::builder(Registry::new().task::<Work>()).workers(1).start()?;
+    /// let messages = manager.messages_until_close::<Progress>();
+    /// let read = thread::scope(|scope| {
+    ///     let reader = scope.spawn(|| messages.count());
+    ///     for _ in 0..3 {
+    ///         manager.schedule(Work, Priority(0))?;
+    ///     }
+    ///     manager.close(ClosePolicy::Join)?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(reader.join().expect("it does not panic"))
+    /// })?;
+    /// assert_eq!(read, 3);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn messages_until_close<M: TaskMessage>(&self) -> Messages<'_, M> {
+        Messages::new(&self.shared, Reads::UntilClose(M::NAME))
     }
 
     /// The same as [`messages`](Self::messages), as a stream.
@@ -197,7 +294,15 @@ impl Pool {
     /// # Cancel safety
     /// Dropping a pending `next` loses nothing.
     pub fn message_stream<M: TaskMessage>(&self) -> MessageStream<M> {
-        MessageStream::new(Arc::clone(&self.shared))
+        MessageStream::new(Arc::clone(&self.shared), Reads::WithTheWork(M::NAME))
+    }
+
+    /// The same as [`messages_until_close`](Self::messages_until_close), as a stream.
+    ///
+    /// # Cancel safety
+    /// Dropping a pending `next` loses nothing.
+    pub fn message_stream_until_close<M: TaskMessage>(&self) -> MessageStream<M> {
+        MessageStream::new(Arc::clone(&self.shared), Reads::UntilClose(M::NAME))
     }
 
     /// The event of this name, which this manager's tasks find by
@@ -216,6 +321,7 @@ impl Pool {
             tasks: books.into(),
             queued,
             inbox: self.shared.inbox.len(),
+            inbox_full: self.shared.inbox.is_full(),
             workers: (seats.iter().enumerate())
                 .map(|(seat, look)| WorkerStats {
                     name: worker_name(seat),
@@ -249,17 +355,10 @@ impl Pool {
         let mut report = CloseReport::default();
         shared.refuse_newcomers();
         match policy {
-            ClosePolicy::Join => {
-                while let (Taken::Item(item), room) = shared.inbox.take() {
-                    report.add(item);
-                    if room {
-                        shared.resume();
-                    }
-                }
-            }
+            ClosePolicy::Join => self.consume_inbox(&mut report),
             ClosePolicy::Cancel => {
                 shared.halt();
-                if !shared.inbox.wait_for_end(Instant::now() + self.grace) {
+                if !self.wait_for_tasks(Instant::now() + self.grace) {
                     tracing::warn!(grace = ?self.grace, "tasks outlast their cancellation and are ended");
                     shared.mode.send_replace(Mode::Killing);
                 }
@@ -278,7 +377,7 @@ impl Pool {
             tracing::error!("the manager's thread has failed");
         }
         drop(thread);
-        for item in shared.inbox.drain() {
+        for item in shared.inbox.close() {
             report.add(item);
         }
         let mut left = shared.left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,6 +386,58 @@ impl Pool {
         drop(left);
         report.tasks = shared.look(|books, _, _| books.into());
         report
+    }
+
+    /// Waits until every task has ended, and reads what is for no reader that lasts until the manager closes.
+    fn consume_inbox(&self, report: &mut CloseReport) {
+        let (inbox, parker) = (&self.shared.inbox, Parker::new());
+        let mut cx = Context::from_waker(parker.waker());
+        let mut reader = inbox.open(Reads::Closing);
+        // Since when the inbox is full, and how much had been read by then.
+        let mut full: Option<(u64, Instant)> = None;
+        loop {
+            match inbox.poll_take(reader, &mut cx) {
+                Poll::Ready((Taken::Item(item), room)) => {
+                    report.add(item);
+                    if room {
+                        self.shared.resume();
+                    }
+                }
+                Poll::Ready((Taken::End, _)) => break,
+                Poll::Pending if !inbox.is_full() => {
+                    full = None;
+                    parker.park();
+                }
+                Poll::Pending => {
+                    let taken = inbox.taken();
+                    let (before, since) = *full.get_or_insert((taken, Instant::now()));
+                    if before != taken {
+                        full = None;
+                    } else if !parker.park_until(since + self.grace) && inbox.taken() == before {
+                        tracing::warn!(
+                            grace = ?self.grace,
+                            "the inbox is full and its readers do not read: closing consumes what was left to them"
+                        );
+                        inbox.shut(reader);
+                        reader = inbox.open(Reads::ClosingAll);
+                    }
+                }
+            }
+        }
+        inbox.shut(reader);
+    }
+
+    /// Waits until no task is pending, without reading. False: the deadline passed.
+    fn wait_for_tasks(&self, deadline: Instant) -> bool {
+        let (inbox, parker) = (&self.shared.inbox, Parker::new());
+        let mut cx = Context::from_waker(parker.waker());
+        let reader = inbox.open(Reads::Nothing);
+        let mut in_time = true;
+        while in_time && inbox.poll_take(reader, &mut cx).is_pending() {
+            in_time = parker.park_until(deadline);
+        }
+        inbox.shut(reader);
+        in_time
     }
 
     /// Ends every worker, without waiting for it.

@@ -211,8 +211,9 @@ macro_rules! settings_of_every_pool {
 
         /// Beyond how many bytes of unread messages no task is begun; 256 MiB by default. What runs goes on.
         ///
-        /// A program whose tasks send messages has to read them, or, beyond this limit, waits for tasks that wait
-        /// for it.
+        /// A program whose tasks send messages has to [read](crate::Pool::messages) them, or, beyond this limit, waits
+        /// for tasks that wait for it. The manager logs a warning if no open reader takes what fills the inbox, and
+        /// [`Stats::inbox_full`](crate::Stats::inbox_full) shows the pause.
         pub fn inbox_limit(mut self, bytes: usize) -> Self {
             self.settings.inbox_limit_bytes = bytes;
             self

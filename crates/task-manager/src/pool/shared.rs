@@ -37,7 +37,7 @@ use super::{
 use crate::{
     failure::{DeathCertificate, Failed, FailureCause, FailureReport, KillReason},
     handle::Slot,
-    inbox::{Inbox, Item},
+    inbox::{Inbox, Item, Told},
     manager::ScheduleErrorKind,
     message::EncodedMessage,
     protocol::{
@@ -317,11 +317,10 @@ impl Shared {
         })
     }
 
-    /// Puts a message of an attempt that runs in this process into the inbox;
-    /// [`announce`](Inbox::announce) tells its readers.
-    pub(crate) fn put_message(&self, attempt: Attempt, message: EncodedMessage) {
+    /// Puts a message of an attempt that runs in this process into the inbox.
+    pub(crate) fn put_message(&self, attempt: Attempt, message: EncodedMessage) -> Told {
         let task = Some(TaskId::new(self.id, attempt.sequence));
-        self.inbox.put(Item::Message { task, attempt: attempt.number, message });
+        self.inbox.put([Item::Message { task, attempt: attempt.number, message }], 0)
     }
 
     /// A worker thread has not begun a task that was asked back.

@@ -207,9 +207,9 @@ impl Host for ThreadWorker {
         if !open.is_open(attempt.lease) {
             return Err(SendError::AttemptEnded);
         }
-        self.shared.put_message(attempt, message);
+        let told = self.shared.put_message(attempt, message);
         drop(open);
-        self.shared.inbox.announce();
+        told.tell();
         Ok(())
     }
 

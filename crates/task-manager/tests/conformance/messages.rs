@@ -3,8 +3,9 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::read_to_string,
-    sync::{Mutex, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread,
+    time::Duration,
 };
 
 use futures_util::{FutureExt, StreamExt};
@@ -277,18 +278,28 @@ fn a_message_that_its_reader_does_not_know_is_an_error_of_that_one_item() {
 }
 
 #[test]
-fn reading_by_blocking_is_refused_inside_a_runtime() {
+fn reading_by_blocking_is_refused_where_a_runtime_polls_and_works_on_its_threads_for_blocking() {
     let _alone = alone();
-    let manager = start(1);
+    let manager = Arc::new(start(1));
+    let multi = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+    let current = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    for runtime in [&multi, &current] {
+        manager.submit(CountTo(3)).expect("it is taken").wait().expect("it is done");
+        runtime.block_on(async {
+            let mut items = manager.messages::<Count>();
+            assert!(matches!(items.next(), Some(Err(MessageError::InsideRuntime))));
+            assert!(items.next().is_none());
+            assert!(items.next().is_none());
+        });
+        // Nothing was lost.
+        let reads = Arc::clone(&manager);
+        let read = tokio::task::spawn_blocking;
+        let read = runtime.block_on(async { read(move || counts(&reads)).await.expect("it does not panic") });
+        assert_eq!(read, [0, 1, 2]);
+    }
     manager.submit(CountTo(3)).expect("it is taken").wait().expect("it is done");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(async {
-        let mut items = manager.messages::<Count>();
-        assert!(matches!(items.next(), Some(Err(MessageError::InsideRuntime))));
-        assert!(items.next().is_none());
-        assert!(items.next().is_none());
-    });
-    assert_eq!(counts(&manager), [0, 1, 2], "nothing was lost");
+    let in_place = multi.block_on(async { tokio::task::block_in_place(|| counts(&manager)) });
+    assert_eq!(in_place, [0, 1, 2]);
     join(&manager);
 }
 
@@ -347,6 +358,135 @@ fn two_readers_share_the_messages_and_both_see_the_end() {
         one.sort_unstable();
         assert_eq!(one, (0..1000).map(|n| n / 4).collect::<Vec<_>>());
     }
+    join(&manager);
+}
+
+#[test]
+fn readers_of_several_types_take_nothing_from_one_another() {
+    let _alone = alone();
+    let manager = start(2);
+    for lasts in [false, true] {
+        let texts = if lasts { manager.messages_until_close::<Text>() } else { manager.messages() };
+        let counts =
+            if lasts { manager.message_stream_until_close::<Count>() } else { manager.message_stream() };
+        let failures = if lasts { manager.messages_until_close::<NoMessage>() } else { manager.messages() };
+        for n in 0..20 {
+            manager.schedule(Say { text: "said".into(), times: 50 }, NORMAL).expect("it is taken");
+            manager.schedule(CountTo(50), NORMAL).expect("it is taken");
+            manager.schedule(Fail(n), NORMAL).expect("it is taken");
+        }
+        thread::scope(|scope| {
+            let texts = scope.spawn(move || texts.inspect(|item| assert!(item.is_ok())).count());
+            let counts = scope.spawn(move || {
+                let counts = counts.map(|item| item.expect("a count").content.0);
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                runtime.block_on(counts.collect::<Vec<_>>()).len()
+            });
+            let failures = scope.spawn(move || {
+                failures.inspect(|item| assert!(matches!(item, Err(MessageError::Failed(_))))).count()
+            });
+            if lasts {
+                join(&manager);
+            }
+            let read = [texts, counts, failures].map(|reader| reader.join().expect("it does not panic"));
+            assert_eq!(read, [1000, 1000, 20]);
+        });
+    }
+}
+
+#[test]
+fn a_reader_that_lasts_is_there_before_the_work_and_ends_with_the_manager() {
+    let _alone = alone();
+    let manager = start(2);
+    let read = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            manager
+                .messages_until_close::<Count>()
+                .map(|item| item.expect("a count").content.0)
+                .collect::<Vec<_>>()
+        });
+        for _ in 0..3 {
+            manager.submit(CountTo(100)).expect("it is taken").wait().expect("it is done");
+            until(|| manager.stats().inbox == 0);
+        }
+        // Nothing is pending, and it lasts.
+        assert!(!reader.is_finished());
+        manager.close(ClosePolicy::Join).expect("it closes");
+        reader.join().expect("it does not panic")
+    });
+    assert_eq!(read, (0..3).flat_map(|_| 0..100).collect::<Vec<_>>());
+    assert!(manager.messages_until_close::<Count>().next().is_none(), "it has closed");
+}
+
+/// A service whose reader ended with the first task stalled for good, once the inbox was full.
+#[test]
+fn a_service_whose_inbox_is_read_goes_on_beyond_the_limit() {
+    let _alone = alone();
+    let manager = builder(2).inbox_limit(4096).start().expect("it starts");
+    thread::scope(|scope| {
+        let reader =
+            scope.spawn(|| manager.messages_until_close::<Text>().filter(|item| item.is_ok()).count());
+        for _ in 0..100 {
+            let said = manager.submit(Say { text: "x".repeat(1000), times: 3 }).expect("it is taken");
+            said.wait().expect("it is done");
+        }
+        join(&manager);
+        assert_eq!(reader.join().expect("it does not panic"), 300);
+    });
+}
+
+#[test]
+fn every_close_leaves_to_a_reader_that_lasts_what_it_takes_and_reports_the_rest() {
+    let _alone = alone();
+    for policy in [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill] {
+        let manager = start(1);
+        // It is held by the thread that closes, and read afterwards only.
+        let mut texts = manager.messages_until_close::<Text>();
+        drop(manager.message_stream::<Count>());
+        for task in 0..3 {
+            let said = manager.submit(Say { text: format!("{task}"), times: 2 }).expect("it is taken");
+            said.wait().expect("it is done");
+            manager.submit(CountTo(5)).expect("it is taken").wait().expect("it is done");
+        }
+        let report = manager.close(policy).expect("it closes");
+        assert_balanced(&report);
+        assert_eq!(report.unread_messages, 15, "{policy:?}");
+        let read: Vec<_> = texts.by_ref().map(|item| item.expect("a text").content.0).collect();
+        assert_eq!(read, ["0", "0", "1", "1", "2", "2"]);
+        assert!(texts.next().is_none());
+    }
+}
+
+#[test]
+fn join_does_not_hang_for_a_reader_that_is_open_and_not_read() {
+    let _alone = alone();
+    let manager = builder(1).inbox_limit(4096).grace(Duration::from_millis(20)).start().expect("it starts");
+    let texts = manager.messages_until_close::<Text>();
+    for _ in 0..20 {
+        manager.schedule(Say { text: "x".repeat(1000), times: 3 }, NORMAL).expect("it is taken");
+    }
+    let report = manager.close(ClosePolicy::Join).expect("it closes");
+    assert_balanced(&report);
+    assert_eq!(report.tasks.done, 20);
+    // Whatever was left to it is still there, and nothing is counted twice.
+    let left = texts.filter(Result::is_ok).count() as u64;
+    assert_eq!(report.unread_messages + left, 60);
+}
+
+#[test]
+fn a_full_inbox_shows_in_the_statistics_until_it_is_read() {
+    let _alone = alone();
+    let manager = builder(1).inbox_limit(4096).start().expect("it starts");
+    assert!(!manager.stats().inbox_full);
+    let said = manager.submit(Say { text: "x".repeat(1000), times: 5 }).expect("it is taken");
+    said.wait().expect("it is done");
+    assert!(manager.stats().inbox_full);
+    let waits = manager.submit(CountTo(1)).expect("it is taken");
+    until(|| manager.stats().queued == 1);
+    let mut texts = manager.messages::<Text>();
+    (0..5).for_each(|_| drop(texts.next().expect("one is there").expect("a text")));
+    waits.wait().expect("it is done");
+    assert!(!manager.stats().inbox_full);
     join(&manager);
 }
 

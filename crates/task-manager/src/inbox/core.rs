@@ -1,0 +1,508 @@
+//! What lies in the inbox, who reads it, and who gets what.
+//!
+//! The rule, which the documentation of [`Pool::messages`](crate::Pool::messages) states for users:
+//!
+//! | an item | is for |
+//! |---|---|
+//! | a message of a type that a reader was ever opened for (a *claimed* type) | readers of that type |
+//! | a message of any other type | every reader |
+//! | the failure of a task without a handle | readers of [`NoMessage`]; every reader while none of those is open |
+//!
+//! Invariants:
+//! - A reader gets what is for it in the order of arrival.
+//! - Each change of what is for a reader wakes every reader that waits and would now get something, or would end. So a
+//!   reader that was woken and goes away without reading costs no other reader anything.
+//! - The table of claimed types has one entry for each type of message that the program reads.
+//! - There is no clock, lock or waker here: `W` is whatever wakes a reader, and the caller wakes it.
+
+use std::collections::VecDeque;
+
+use super::Item;
+use crate::message::{NoMessage, TaskMessage};
+
+/// At most this many types of messages are named where a full inbox is reported.
+const NAMED_TYPES: usize = 8;
+/// At most this many messages of unclaimed types are looked at for that.
+const LOOKED_AT: usize = 1000;
+
+/// Who reads, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Messages of one type, until every task has ended and nothing is left for this reader.
+    WithTheWork(&'static str),
+    /// The same, until the manager has closed and nothing is left for this reader.
+    UntilClose(&'static str),
+    /// Whoever closes the manager: what is for no open reader that lasts until the manager closes.
+    Closing,
+    /// Whoever closes the manager: everything, because readers do not read.
+    ClosingAll,
+    /// Nothing: it ends when every task has ended.
+    Nothing,
+}
+
+impl Reads {
+    /// The type of the messages.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::WithTheWork(name) | Self::UntilClose(name) => Some(name),
+            Self::Closing | Self::ClosingAll | Self::Nothing => None,
+        }
+    }
+
+    fn reads_failures_only(self) -> bool {
+        self.name() == Some(NoMessage::NAME)
+    }
+
+    fn lasts(self) -> bool {
+        matches!(self, Self::UntilClose(_))
+    }
+}
+
+/// A number that stands for an open reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ReaderId(u64);
+
+/// What a reader got.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Item(Item),
+    /// There is nothing for it, and nothing will come.
+    End,
+}
+
+/// Whom to wake, and what to say, once no lock is held.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Follows<W> {
+    pub(crate) wake: Vec<W>,
+    /// The inbox has become full.
+    pub(crate) filled: bool,
+    pub(crate) unread: Option<Unread>,
+}
+
+impl<W> Follows<W> {
+    fn nothing() -> Self {
+        Self { wake: Vec::new(), filled: false, unread: None }
+    }
+}
+
+/// A full inbox pauses the pool, and no open reader takes what waits in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unread {
+    pub(crate) limit_bytes: usize,
+    /// The types of messages that wait for a reader, and how many of each. `None` stands for failures.
+    pub(crate) waiting: Vec<(Option<Box<str>>, usize)>,
+}
+
+/// Which items, as far as that decides who takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Claimed(usize),
+    Unclaimed,
+    Failures,
+}
+
+#[derive(Debug)]
+struct Reader<W> {
+    id: ReaderId,
+    reads: Reads,
+    /// The queue of the type that it reads.
+    claimed: Option<usize>,
+    /// It found nothing.
+    waits: Option<W>,
+}
+
+/// Items in the order of arrival, each with its number in that order.
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<(u64, Item)>,
+    len_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core<W> {
+    /// One queue for each type of message that a reader was ever opened for.
+    claimed: Vec<Queue>,
+    /// Which type has which queue, in the order of names.
+    names: Vec<(&'static str, usize)>,
+    unclaimed: Queue,
+    failures: Queue,
+    arrivals: u64,
+    len: usize,
+    len_bytes: usize,
+    limit_bytes: usize,
+    /// Dispatching stops until readers have made room.
+    full: bool,
+    /// It was said of this pause that nobody reads.
+    reported: bool,
+    /// Tasks that were scheduled and have not ended.
+    pending: u64,
+    /// The manager has closed.
+    closed: bool,
+    /// In the order of their numbers.
+    readers: Vec<Reader<W>>,
+    next_reader: u64,
+    /// How many readers wait.
+    waiting: usize,
+    /// How many readers of nothing but failures are open.
+    failure_readers: usize,
+    /// How many items readers have taken, whoever closes the manager not counted.
+    taken: u64,
+}
+
+impl<W> Core<W> {
+    pub(crate) fn new(limit_bytes: usize) -> Self {
+        Self {
+            claimed: Vec::new(),
+            names: Vec::new(),
+            unclaimed: Queue::default(),
+            failures: Queue::default(),
+            arrivals: 0,
+            len: 0,
+            len_bytes: 0,
+            limit_bytes,
+            full: false,
+            reported: false,
+            pending: 0,
+            closed: false,
+            readers: Vec::new(),
+            next_reader: 0,
+            waiting: 0,
+            failure_readers: 0,
+            taken: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
+    pub(crate) fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// How many types of messages have a queue of their own.
+    #[cfg(test)]
+    pub(crate) fn types(&self) -> usize {
+        self.claimed.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    /// How many items readers have taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    pub(crate) fn task_added(&mut self) {
+        self.pending += 1;
+    }
+
+    /// Items have come, and tasks have ended, in this order.
+    pub(crate) fn deliver(&mut self, items: impl IntoIterator<Item = Item>, ended: u64) -> Follows<W> {
+        let mut follows = Follows::nothing();
+        for item in items {
+            let place = self.push(item);
+            if self.waiting > 0 {
+                self.wake(&mut follows.wake, |core, reader| core.is_for(place, reader));
+            }
+        }
+        debug_assert!(self.pending >= ended, "a task ends once");
+        self.pending = self.pending.saturating_sub(ended);
+        if self.pending == 0 && self.waiting > 0 {
+            self.wake(&mut follows.wake, |core, reader| core.ends(reader.reads));
+        }
+        if self.len_bytes > self.limit_bytes && !self.full {
+            self.full = true;
+            self.reported = false;
+            follows.filled = true;
+            self.wake(&mut follows.wake, |_, reader| reader.reads == Reads::Closing);
+        }
+        follows.unread = self.report();
+        follows
+    }
+
+    /// The manager has closed: what is for no open reader that lasts until now, in the order of arrival. The rest is left
+    /// to those readers.
+    pub(crate) fn close(&mut self) -> (Vec<Item>, Follows<W>) {
+        let id = self.insert(Reads::Closing);
+        let mut items = Vec::new();
+        while let Some(item) = self.pop(id) {
+            items.push(item);
+        }
+        self.remove(id);
+        self.closed = true;
+        let mut follows = Follows::nothing();
+        self.wake(&mut follows.wake, |core, reader| core.ends(reader.reads));
+        (items, follows)
+    }
+
+    /// Opens a reader. From now on the type of its messages is claimed.
+    pub(crate) fn open(&mut self, reads: Reads) -> (ReaderId, Follows<W>) {
+        let id = self.insert(reads);
+        let mut follows = Follows::nothing();
+        // What was for every reader before, also for one that lasts, may be for this one only: failures, or its type.
+        self.wake(&mut follows.wake, |_, reader| reader.reads == Reads::Closing);
+        (id, follows)
+    }
+
+    /// Closes a reader. Also returns how many items were for this reader alone, if the manager has closed: nobody will
+    /// read them.
+    pub(crate) fn shut(&mut self, reader: ReaderId) -> (u64, Follows<W>) {
+        let mut follows = Follows::nothing();
+        let Some(shut) = self.remove(reader) else { return (0, follows) };
+        if shut.reads.reads_failures_only() && self.failure_readers == 0 {
+            // Failures are for every reader again.
+            self.wake(&mut follows.wake, |_, _| true);
+        } else if shut.reads.lasts() {
+            // What was left to it is for whoever closes the manager now.
+            self.wake(&mut follows.wake, |_, reader| reader.reads == Reads::Closing);
+        }
+        follows.unread = self.report();
+        (if self.closed { self.drop_unreadable() } else { 0 }, follows)
+    }
+
+    /// The oldest item that is for this reader, or its end; `None` if it has to wait. The flag says that there is room in
+    /// the inbox again.
+    pub(crate) fn take(&mut self, reader: ReaderId) -> Option<(Taken, bool)> {
+        match self.pop(reader) {
+            Some(item) => Some((Taken::Item(item), self.has_room_again())),
+            None => {
+                let reads = self.reader(reader).map(|reader| reader.reads);
+                let ends = reads.is_none_or(|reads| self.ends(reads));
+                ends.then_some((Taken::End, false))
+            }
+        }
+    }
+
+    /// A reader that found nothing is to be woken by this. What was to wake it before is returned.
+    pub(crate) fn wait(&mut self, reader: ReaderId, by: W) -> Option<W> {
+        let Ok(place) = self.place_of(reader) else { return Some(by) };
+        let before = self.readers[place].waits.replace(by);
+        self.waiting += usize::from(before.is_none());
+        before
+    }
+
+    /// What is to wake this reader.
+    pub(crate) fn waits(&self, reader: ReaderId) -> Option<&W> {
+        self.reader(reader)?.waits.as_ref()
+    }
+
+    fn push(&mut self, item: Item) -> Place {
+        let place = match &item {
+            Item::Failure(_) => Place::Failures,
+            Item::Message { message, .. } => {
+                let found = self.names.binary_search_by_key(&&*message.name, |&(name, _)| name);
+                found.map_or(Place::Unclaimed, |at| Place::Claimed(self.names[at].1))
+            }
+        };
+        self.len += 1;
+        let len_bytes = item.len_bytes();
+        self.len_bytes += len_bytes;
+        let arrived = (self.arrivals, item);
+        self.arrivals += 1;
+        let queue = self.queue(place);
+        queue.len_bytes += len_bytes;
+        queue.items.push_back(arrived);
+        place
+    }
+
+    fn queue(&mut self, place: Place) -> &mut Queue {
+        match place {
+            Place::Claimed(queue) => &mut self.claimed[queue],
+            Place::Unclaimed => &mut self.unclaimed,
+            Place::Failures => &mut self.failures,
+        }
+    }
+
+    /// Whether items of this place are for this reader.
+    fn is_for(&self, place: Place, reader: &Reader<W>) -> bool {
+        match reader.reads {
+            Reads::Nothing => false,
+            Reads::ClosingAll => true,
+            Reads::Closing => {
+                !self.readers.iter().any(|other| other.reads.lasts() && self.is_for(place, other))
+            }
+            Reads::WithTheWork(_) | Reads::UntilClose(_) => match place {
+                Place::Claimed(queue) => reader.claimed == Some(queue),
+                Place::Unclaimed => true,
+                Place::Failures => self.failure_readers == 0 || reader.reads.reads_failures_only(),
+            },
+        }
+    }
+
+    /// Whether a reader that finds nothing has come to its end.
+    fn ends(&self, reads: Reads) -> bool {
+        match reads {
+            Reads::UntilClose(_) => self.closed,
+            Reads::WithTheWork(_) | Reads::Closing | Reads::ClosingAll | Reads::Nothing => self.pending == 0,
+        }
+    }
+
+    /// The oldest item that is for this reader.
+    fn pop(&mut self, id: ReaderId) -> Option<Item> {
+        if self.len == 0 {
+            return None;
+        }
+        let reader = self.reader(id)?;
+        let mut oldest: Option<(u64, Place)> = None;
+        let mut look_at = |place, queue: &Queue| {
+            if let Some(&(arrival, _)) = queue.items.front()
+                && oldest.is_none_or(|(oldest, _)| arrival < oldest)
+                && self.is_for(place, reader)
+            {
+                oldest = Some((arrival, place));
+            }
+        };
+        look_at(Place::Unclaimed, &self.unclaimed);
+        look_at(Place::Failures, &self.failures);
+        match reader.claimed {
+            Some(queue) => look_at(Place::Claimed(queue), &self.claimed[queue]),
+            None => {
+                for (queue, items) in self.claimed.iter().enumerate() {
+                    look_at(Place::Claimed(queue), items);
+                }
+            }
+        }
+        let counts = reader.reads.name().is_some();
+        let (_, place) = oldest?;
+        let queue = self.queue(place);
+        let (_, item) = queue.items.pop_front()?;
+        let len_bytes = item.len_bytes();
+        queue.len_bytes -= len_bytes;
+        self.len -= 1;
+        self.len_bytes -= len_bytes;
+        self.taken += u64::from(counts);
+        Some(item)
+    }
+
+    /// Half empty after having been full: not at once, or dispatching would stop and start with every item.
+    fn has_room_again(&mut self) -> bool {
+        let again = self.full && self.len_bytes <= self.limit_bytes / 2;
+        self.full &= !again;
+        again
+    }
+
+    fn insert(&mut self, reads: Reads) -> ReaderId {
+        let id = ReaderId(self.next_reader);
+        self.next_reader += 1;
+        self.failure_readers += usize::from(reads.reads_failures_only());
+        let claimed = reads.name().map(|name| self.claim(name));
+        self.readers.push(Reader { id, reads, claimed, waits: None });
+        id
+    }
+
+    fn remove(&mut self, id: ReaderId) -> Option<Reader<W>> {
+        let place = self.place_of(id).ok()?;
+        let reader = self.readers.remove(place);
+        self.failure_readers -= usize::from(reader.reads.reads_failures_only());
+        self.waiting -= usize::from(reader.waits.is_some());
+        Some(reader)
+    }
+
+    /// The queue of a type of messages, which has one from now on.
+    fn claim(&mut self, name: &'static str) -> usize {
+        match self.names.binary_search_by_key(&name, |&(name, _)| name) {
+            Ok(at) => self.names[at].1,
+            Err(at) => {
+                let is_of =
+                    |item: &Item| matches!(item, Item::Message { message, .. } if *message.name == *name);
+                let unclaimed = std::mem::take(&mut self.unclaimed);
+                let mut own = Queue::default();
+                for (arrival, item) in unclaimed.items {
+                    let queue = if is_of(&item) { &mut own } else { &mut self.unclaimed };
+                    queue.len_bytes += item.len_bytes();
+                    queue.items.push_back((arrival, item));
+                }
+                self.claimed.push(own);
+                let queue = self.claimed.len() - 1;
+                self.names.insert(at, (name, queue));
+                queue
+            }
+        }
+    }
+
+    fn place_of(&self, id: ReaderId) -> Result<usize, usize> {
+        self.readers.binary_search_by_key(&id, |reader| reader.id)
+    }
+
+    fn reader(&self, id: ReaderId) -> Option<&Reader<W>> {
+        self.readers.get(self.place_of(id).ok()?)
+    }
+
+    /// Takes those who wait and of whom this is true.
+    fn wake(&mut self, woken: &mut Vec<W>, is_so: impl Fn(&Self, &Reader<W>) -> bool) {
+        if self.waiting == 0 {
+            return;
+        }
+        for place in 0..self.readers.len() {
+            if self.readers[place].waits.is_some() && is_so(self, &self.readers[place]) {
+                woken.extend(self.readers[place].waits.take());
+                self.waiting -= 1;
+            }
+        }
+    }
+
+    /// Whether a full inbox has to be reported: once for each pause, and only if what no open reader takes is so much
+    /// that the pause would last.
+    fn report(&mut self) -> Option<Unread> {
+        if !self.full || self.reported || self.closed {
+            return None;
+        }
+        let is_unread = |place| !self.readers.iter().any(|reader| self.is_for(place, reader));
+        let claimed =
+            self.names.iter().map(|&(name, queue)| (Some(name), Place::Claimed(queue), &self.claimed[queue]));
+        let failures = (None, Place::Failures, &self.failures);
+        let mut unread_bytes = 0;
+        let mut waiting: Vec<(Option<Box<str>>, usize)> = Vec::new();
+        for (name, place, queue) in claimed.chain([failures]) {
+            if !queue.items.is_empty() && is_unread(place) {
+                unread_bytes += queue.len_bytes;
+                waiting.push((name.map(Into::into), queue.items.len()));
+            }
+        }
+        if is_unread(Place::Unclaimed) {
+            unread_bytes += self.unclaimed.len_bytes;
+            let first = waiting.len();
+            for (_, item) in self.unclaimed.items.iter().take(LOOKED_AT) {
+                let Item::Message { message, .. } = item else { continue };
+                match waiting[first..].iter_mut().find(|(name, _)| name.as_ref() == Some(&message.name)) {
+                    Some((_, count)) => *count += 1,
+                    None => waiting.push((Some(message.name.clone()), 1)),
+                }
+            }
+        }
+        if unread_bytes <= self.limit_bytes / 2 {
+            return None;
+        }
+        self.reported = true;
+        waiting.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        waiting.truncate(NAMED_TYPES);
+        Some(Unread { limit_bytes: self.limit_bytes, waiting })
+    }
+
+    /// Drops what is for no open reader. Returns how many items that were.
+    fn drop_unreadable(&mut self) -> u64 {
+        let places = (0..self.claimed.len()).map(Place::Claimed).chain([Place::Unclaimed, Place::Failures]);
+        let is_unread = |place: &Place| !self.readers.iter().any(|reader| self.is_for(*place, reader));
+        let unread: Vec<_> = places.filter(is_unread).collect();
+        let before = self.len;
+        for place in unread {
+            let queue = std::mem::take(self.queue(place));
+            self.len -= queue.items.len();
+            self.len_bytes -= queue.len_bytes;
+        }
+        (before - self.len) as u64
+    }
+}

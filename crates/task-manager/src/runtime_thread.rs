@@ -1,0 +1,144 @@
+//! Whether the current thread must not be blocked, because an async runtime polls futures on it.
+//!
+//! Tokio says of every thread that has to do with a runtime that it has a current one, also of those on which a program
+//! may block. What tells them apart is the cooperative budget: it is limited exactly while tokio polls a future. So a
+//! thread is asked for more units than a limited budget can have, and all of them are given back.
+//!
+//! | where the call is made | blocking it |
+//! |---|---|
+//! | a future that tokio polls: `block_on`, `spawn`, `spawn_local`, on any kind of runtime | stops the runtime's other tasks |
+//! | `spawn_blocking`, `block_in_place` | is what they are for |
+//! | a thread without a runtime, or with a guard of `Handle::enter` only | concerns nobody else |
+//! | a future inside `tokio::task::unconstrained` | stops the runtime's other tasks, but is not told from `spawn_blocking` |
+//! | a future that another executor polls | is not noticed |
+
+use std::task::{Context, Poll, Waker};
+
+use tokio::{
+    runtime::Handle,
+    task::coop::{RestoreOnPending, poll_proceed},
+};
+
+/// More than a limited budget can have: tokio counts it in a `u8`.
+const MORE_THAN_ANY_BUDGET: usize = 256;
+
+/// Whether tokio is polling a future on this thread: what blocks it stops the runtime.
+pub(crate) fn is_polling() -> bool {
+    // Most threads have nothing to do with a runtime.
+    if Handle::try_current().is_err() {
+        return false;
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut taken: Vec<RestoreOnPending> = Vec::with_capacity(MORE_THAN_ANY_BUDGET);
+    let mut is_limited = false;
+    while !is_limited && taken.len() < MORE_THAN_ANY_BUDGET {
+        match poll_proceed(&mut cx) {
+            Poll::Ready(unit) => taken.push(unit),
+            Poll::Pending => is_limited = true,
+        }
+    }
+    // Each restores the budget that it found: the last goes first.
+    while taken.pop().is_some() {}
+    is_limited
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use tokio::{
+        runtime::{Builder, Handle, Runtime},
+        task::{self, LocalSet, coop},
+    };
+
+    use super::*;
+
+    fn runtimes() -> [Runtime; 2] {
+        let multi = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        [Builder::new_current_thread().build().expect("a runtime"), multi]
+    }
+
+    async fn in_a_future() -> bool {
+        is_polling()
+    }
+
+    #[test]
+    fn a_thread_without_a_runtime_may_be_blocked() {
+        assert!(!is_polling());
+        for runtime in runtimes() {
+            let _guard = runtime.enter();
+            assert!(!is_polling(), "a guard alone polls nothing");
+        }
+        assert!(
+            !futures_util::FutureExt::now_or_never(in_a_future()).expect("it does not wait"),
+            "another executor"
+        );
+    }
+
+    #[test]
+    fn a_thread_that_polls_a_future_may_not() {
+        for runtime in runtimes() {
+            assert!(runtime.block_on(in_a_future()));
+            assert!(runtime.handle().block_on(in_a_future()));
+            assert!(runtime.block_on(async { task::spawn(in_a_future()).await.expect("it does not panic") }));
+            assert!(LocalSet::new().block_on(&runtime, async {
+                task::spawn_local(in_a_future()).await.expect("it does not panic")
+            }));
+            // One executor inside the other.
+            assert!(runtime.block_on(async {
+                futures_util::FutureExt::now_or_never(in_a_future()).expect("it does not wait")
+            }));
+            let nested = || Handle::current().block_on(in_a_future());
+            assert!(
+                runtime.block_on(async { task::spawn_blocking(nested).await.expect("it does not panic") })
+            );
+        }
+    }
+
+    #[test]
+    fn a_thread_that_a_runtime_has_for_blocking_may_be_blocked() {
+        let [current, multi] = runtimes();
+        for runtime in [&current, &multi] {
+            assert!(
+                !runtime
+                    .block_on(async { task::spawn_blocking(is_polling).await.expect("it does not panic") })
+            );
+        }
+        multi.block_on(async {
+            let spawned = task::spawn(async { (task::block_in_place(is_polling), is_polling()) });
+            assert_eq!(spawned.await.expect("it does not panic"), (false, true));
+        });
+    }
+
+    /// What is documented as not being told.
+    #[test]
+    fn a_future_without_a_budget_is_taken_for_a_thread_for_blocking() {
+        for runtime in runtimes() {
+            assert!(!runtime.block_on(coop::unconstrained(in_a_future())));
+        }
+    }
+
+    #[test]
+    fn asking_costs_the_future_nothing_of_its_budget() {
+        fn left() -> usize {
+            let mut cx = Context::from_waker(Waker::noop());
+            (0..)
+                .take_while(|_| match poll_proceed(&mut cx) {
+                    Poll::Ready(unit) => {
+                        unit.made_progress();
+                        true
+                    }
+                    Poll::Pending => false,
+                })
+                .count()
+        }
+        for runtime in runtimes() {
+            let untouched = runtime.block_on(async { left() });
+            let (asked, then) = runtime.block_on(async { (is_polling(), left()) });
+            assert!(asked && untouched > 0);
+            assert_eq!(then, untouched);
+            assert!(runtime.block_on(async {
+                left();
+                is_polling()
+            }));
+        }
+    }
+}
