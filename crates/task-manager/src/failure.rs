@@ -327,13 +327,22 @@ pub enum KillReason {
     ConnectionEnded,
     /// It sent what the protocol does not allow.
     ProtocolViolated,
-    /// Nothing was heard of it for this long.
+    /// Nothing was heard of it for this long, though no signal had stopped it.
     Silent(Duration),
     /// The manager was closing.
     Closing,
     /// One of its tasks did not beat for this long, was cancelled for that, and did not end within the
     /// [grace](crate::ProcessManagerBuilder::heartbeat_grace).
     HeartbeatMissed(Duration),
+    /// Nothing was heard of it for the [silence limit](crate::ProcessManagerBuilder::silence_limit), because a signal had
+    /// stopped it.
+    #[non_exhaustive]
+    Stopped {
+        /// The signal that stopped it: SIGSTOP, or that of a terminal.
+        signal: i32,
+        /// The silence limit.
+        silent_for: Duration,
+    },
 }
 
 impl fmt::Display for DeathCertificate {
@@ -353,10 +362,7 @@ impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(f, "exited with code {code}"),
-            Self::Signaled(signal) => match signal_name(*signal) {
-                Some(name) => write!(f, "was ended by {name}"),
-                None => write!(f, "was ended by signal {signal}"),
-            },
+            Self::Signaled(signal) => write!(f, "was ended by {}", Signal(*signal)),
             Self::Unknown => f.write_str("ended, nobody saw how"),
         }
     }
@@ -372,6 +378,25 @@ impl fmt::Display for KillReason {
             Self::HeartbeatMissed(timeout) => {
                 write!(f, "a task did not end that had sent no heartbeat for {timeout:?}")
             }
+            Self::Stopped { signal, silent_for } => {
+                write!(
+                    f,
+                    "{} had stopped it, and nothing was heard of it for {silent_for:?}",
+                    Signal(*signal)
+                )
+            }
+        }
+    }
+}
+
+/// A signal by its name, or by its number.
+pub(crate) struct Signal(pub(crate) i32);
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match signal_name(self.0) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "signal {}", self.0),
         }
     }
 }
@@ -388,9 +413,13 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         libc::SIGPIPE => "SIGPIPE",
         libc::SIGQUIT => "SIGQUIT",
         libc::SIGSEGV => "SIGSEGV",
+        libc::SIGSTOP => "SIGSTOP",
         libc::SIGSYS => "SIGSYS",
         libc::SIGTERM => "SIGTERM",
         libc::SIGTRAP => "SIGTRAP",
+        libc::SIGTSTP => "SIGTSTP",
+        libc::SIGTTIN => "SIGTTIN",
+        libc::SIGTTOU => "SIGTTOU",
         libc::SIGXCPU => "SIGXCPU",
         _ => return None,
     })

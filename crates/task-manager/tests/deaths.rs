@@ -23,7 +23,7 @@ use std::{
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use support::{
-    close,
+    assert_stopped, close,
     gate::{Gate, wait_at},
     only_worker,
     process::{await_death, await_stop, is_alive, is_child, signal_child},
@@ -463,7 +463,7 @@ fn a_task_that_stops_its_process_is_killed_as_silent() {
     let limit = Duration::from_millis(500);
     check_death(one_worker().silence_limit(limit), &Deed::StopItself, |death| {
         assert_eq!(death.status, ExitStatus::Signaled(libc::SIGKILL));
-        assert_eq!(death.killed_because, Some(KillReason::Silent(limit)));
+        assert_stopped(death, libc::SIGSTOP, limit);
     });
 }
 

@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Signal, getpgid, getppid, setpgid, setsid};
 use serde::{Deserialize, Serialize};
 use support::{
-    alone, close,
+    alone, assert_stopped, close,
     gate::{Gate, wait_at},
     only_worker,
     process::{Watched, fork, is_alive, pause, reap, signal, signal_child},
@@ -22,8 +22,8 @@ use support::{
     without_leaks,
 };
 use workfleet_task_manager::{
-    ClosePolicy, ExitStatus, FailureCause, KillReason, Message, Priority, ProcessManager, Registry,
-    ScheduleErrorKind, SendError, Task, TaskContext, TaskError, TaskHandle, TaskSpec,
+    ClosePolicy, ExitStatus, FailureCause, Message, Priority, ProcessManager, Registry, ScheduleErrorKind,
+    SendError, Task, TaskContext, TaskError, TaskHandle, TaskSpec,
 };
 
 /// What a task does in its first attempt; in later ones it returns.
@@ -357,7 +357,7 @@ fn a_worker_that_leaves_its_group_is_killed_all_the_same() {
     assert_eq!((&failure.cause, failure.deaths.len()), (&FailureCause::WorkerDied, 1), "{failure}");
     let death = &failure.deaths[0];
     assert_eq!(death.status, ExitStatus::Signaled(libc::SIGKILL), "{death}");
-    assert_eq!(death.killed_because, Some(KillReason::Silent(limit)), "{death}");
+    assert_stopped(death, libc::SIGSTOP, limit);
     support::assert_reaped(&[death.pid]);
     let after = submit(&manager, Deed::Nothing).wait().expect("it is done");
     assert_healthy(&manager, after.pid);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    failure::{DeathCertificate, ExitStatus},
+    failure::{DeathCertificate, ExitStatus, Signal},
     registry::RegistryError,
 };
 
@@ -80,11 +80,13 @@ pub enum StartFailure {
         source: Arc<io::Error>,
     },
     /// The program ran, but did not call [`init`](crate::init).
-    #[error("the process did not reach init within {after:?}{}", words(stderr_tail))]
+    #[error("the process did not reach init within {after:?}{}{}", stop(*stopped_by), words(stderr_tail))]
     #[non_exhaustive]
     InitNotReached {
         /// How long it was given.
         after: Duration,
+        /// The signal that had stopped it by then, say that of a terminal which it touched.
+        stopped_by: Option<i32>,
         /// The last lines of its standard error.
         stderr_tail: String,
     },
@@ -120,11 +122,13 @@ pub enum StartFailure {
         reason: String,
     },
     /// The sessions were not made in time.
-    #[error("the worker did not make its sessions within {after:?}")]
+    #[error("the worker did not make its sessions within {after:?}{}", stop(*stopped_by))]
     #[non_exhaustive]
     SessionTimeout {
         /// How long it was given.
         after: Duration,
+        /// The signal that had stopped it by then.
+        stopped_by: Option<i32>,
     },
     /// The worker sent what it must not.
     #[error("the worker violated the protocol: {reason}")]
@@ -163,6 +167,10 @@ impl StartFailure {
     pub(crate) fn spawn(error: io::Error) -> Self {
         Self::Spawn { source: Arc::new(error) }
     }
+}
+
+fn stop(stopped_by: Option<i32>) -> String {
+    stopped_by.map_or_else(String::new, |signal| format!("; it was stopped by {}", Signal(signal)))
 }
 
 fn words(stderr_tail: &str) -> String {

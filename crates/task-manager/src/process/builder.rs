@@ -29,6 +29,18 @@ const SPAWNS_AT_A_TIME: usize = 16;
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 
 /// Settings of a [`ProcessManager`].
+///
+/// # Under a terminal
+///
+/// [`init`](crate::init) gives up a worker's controlling terminal. So a task that opens `/dev/tty` gets an error (`ENXIO`), and
+/// nothing that a task does with a terminal stops its worker. Before `init`, a worker is a process in the background: the
+/// kernel stops it if it reads from the terminal or changes its settings.
+///
+/// Ctrl-C, Ctrl-\\ and Ctrl-Z reach the program, and not its workers. This library handles none of them. Ctrl-Z (SIGTSTP) stops
+/// the program alone: its workers go on with the tasks that they have, and wait. When the program goes on, it reads what they
+/// sent; the time in which it was stopped counts against no task and no worker. A program that wants its workers to pause with
+/// it sends SIGSTOP and SIGCONT to their process groups, whose numbers are the [process ids](crate::WorkerStats::pid) of the
+/// workers; for longer than the [silence limit](Self::silence_limit), a worker must not be stopped while the program runs.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct ProcessManagerBuilder {
@@ -70,7 +82,8 @@ impl ProcessManagerBuilder {
 
     /// How long a worker with a task in hand may give no sign of life before it is killed; at least 1 ms, 30 s by
     /// default. The sign comes from a thread of its own, also while the task blocks: only a stopped process, or one
-    /// that the kernel holds, is silent.
+    /// that the kernel holds, is silent. Its end says so: [`KillReason::Stopped`](crate::KillReason::Stopped) or
+    /// [`KillReason::Silent`](crate::KillReason::Silent).
     pub fn silence_limit(mut self, limit: Duration) -> Self {
         self.silence_limit = limit;
         self

@@ -6,6 +6,7 @@
 mod builder;
 mod link;
 mod logs;
+mod reap;
 mod seat;
 mod spawn;
 

@@ -148,6 +148,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
             Ok(Worker { process, connection, decoder, page, taps, link, peer })
         }
         Err(failed) => {
+            let stopped_by = process.stopped_by();
             let exited = matches!(failed, GreetFailed::Ended)
                 && timeout(EXIT_BEHIND_END, process.died()).await.is_ok();
             let status = process.bury(BURIAL_LIMIT).await;
@@ -159,7 +160,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
                 stderr_tail: taps.last_words().await,
                 charged: None,
             };
-            Err(failed.into_failure(certificate, &plan.limits))
+            Err(failed.into_failure(certificate, stopped_by, &plan.limits))
         }
     }
 }
@@ -210,14 +211,21 @@ impl From<Violation> for GreetFailed {
 }
 
 impl GreetFailed {
-    fn into_failure(self, certificate: DeathCertificate, limits: &Limits) -> StartFailure {
+    fn into_failure(
+        self,
+        certificate: DeathCertificate,
+        stopped_by: Option<i32>,
+        limits: &Limits,
+    ) -> StartFailure {
         match self {
             Self::Ended => StartFailure::Died { certificate: Box::new(certificate) },
             Self::Closing => StartFailure::Closing,
-            Self::NotReached => {
-                StartFailure::InitNotReached { after: limits.init, stderr_tail: certificate.stderr_tail }
-            }
-            Self::SessionsNotMade => StartFailure::SessionTimeout { after: limits.session },
+            Self::NotReached => StartFailure::InitNotReached {
+                after: limits.init,
+                stopped_by,
+                stderr_tail: certificate.stderr_tail,
+            },
+            Self::SessionsNotMade => StartFailure::SessionTimeout { after: limits.session, stopped_by },
             Self::Version(theirs) => StartFailure::Version { ours: protocol::VERSION, theirs },
             Self::Registry(theirs) => StartFailure::Registry { theirs },
             Self::Session(reason) => StartFailure::Session { reason },
@@ -353,7 +361,11 @@ impl Worker {
                         return Some(self.violated(&violation));
                     }
                     if shared.is_silent(seat) {
-                        return Some(KillReason::Silent(plan.silence_limit));
+                        let silent_for = plan.silence_limit;
+                        return Some(match self.process.stopped_by() {
+                            Some(signal) => KillReason::Stopped { signal, silent_for },
+                            None => KillReason::Silent(silent_for),
+                        });
                     }
                 }
                 () = link.broken_off.notified() => return Some(KillReason::ProtocolViolated),

@@ -12,23 +12,27 @@ use std::{
     io,
     os::{
         fd::OwnedFd,
-        unix::{
-            net::UnixStream,
-            process::{CommandExt, ExitStatusExt},
-        },
+        unix::{net::UnixStream, process::CommandExt},
     },
     path::PathBuf,
     process::{Child, Command, Stdio},
+    thread,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use tokio::sync::oneshot;
+
+use super::reap;
 use crate::{
     failure::ExitStatus,
     sys::{page::Page, socket},
     worker::{ARGUMENT, MANAGER, MARK, mark_of},
 };
+
+/// The name of a thread that waits for processes which were killed.
+const REAPER: &str = "workfleet-reap";
 
 /// What to start as a worker.
 #[derive(Clone, Debug)]
@@ -139,12 +143,55 @@ impl Process {
         self.death.wait().await;
     }
 
-    /// Kills the process and all that is left of its group, waits for it at most this long, and reaps it.
+    /// The signal that has stopped the process, if it is stopped now.
+    pub(super) fn stopped_by(&self) -> Option<i32> {
+        self.child.as_ref()?;
+        // What is only looked at is left to whoever else in this program waits for children.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // An error means that somebody else in this program has reaped it.
+        waitid(WaitId::Pid(self.pid), options).ok().flatten()?.stopping_signal()
+    }
+
+    /// Kills the process and all that is left of its group, waits for them at most this long, and reaps them.
     pub(super) async fn bury(&mut self, limit: Duration) -> ExitStatus {
         self.kill_group();
-        // On a timeout the kernel holds it in a call that nothing interrupts.
-        let _ = tokio::time::timeout(limit, self.died()).await;
-        self.reap()
+        let gone = async {
+            self.died().await;
+            let status = reap::status_of(self.pid);
+            self.reap_rest().await;
+            status
+        };
+        match tokio::time::timeout(limit, gone).await {
+            Ok(status) => {
+                self.reap();
+                status
+            }
+            // The kernel holds one of them in a call that nothing interrupts. Who it is, is seen to where this is dropped.
+            Err(_) => reap::status_of(self.pid),
+        }
+    }
+
+    /// Reaps what the dead process has left to this one.
+    ///
+    /// # Cancel safety
+    /// The processes are waited for and reaped although this future is dropped.
+    async fn reap_rest(&self) {
+        if self.child.is_none() || !reap::adopts() {
+            return;
+        }
+        let (leader, (tell, told)) = (self.pid, oneshot::channel());
+        let waiter = thread::Builder::new().name(REAPER.into()).spawn(move || {
+            reap::rest_of_group(leader);
+            // An error means that it took too long for whoever waited.
+            let _ = tell.send(());
+        });
+        match waiter {
+            // An error means that the thread has ended.
+            Ok(_) => drop(told.await),
+            Err(error) => {
+                tracing::error!(pid = self.id(), %error, "what a dead worker has left could not be waited for");
+            }
+        }
     }
 
     /// Not once it is reaped: the number may then be another's.
@@ -156,32 +203,35 @@ impl Process {
         }
     }
 
-    fn reap(&mut self) -> ExitStatus {
-        let Some(child) = &mut self.child else { return ExitStatus::Unknown };
-        let status = match child.try_wait() {
-            Ok(Some(status)) => match (status.code(), status.signal()) {
-                (Some(code), _) => ExitStatus::Exited(code),
-                (None, Some(signal)) => ExitStatus::Signaled(signal),
-                (None, None) => ExitStatus::Unknown,
-            },
-            // Not dead yet.
-            Ok(None) => return ExitStatus::Unknown,
-            // Somebody else in this program reaped it.
-            Err(_) => ExitStatus::Unknown,
-        };
-        self.child = None;
-        status
+    /// Reaps the process, if it is dead.
+    fn reap(&mut self) {
+        if let Some(child) = &mut self.child
+            // An error means that somebody else in this program has reaped it.
+            && !matches!(child.try_wait(), Ok(None))
+        {
+            self.child = None;
+        }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill_group();
-        self.reap();
+        let adopts = reap::adopts();
+        if !adopts {
+            self.reap();
+        }
         if let Some(mut child) = self.child.take() {
             // It was killed, and whoever waits for it to go must not hold up anybody.
-            let waiter = std::thread::Builder::new().name("workfleet-reap".into());
-            if let Err(error) = waiter.spawn(move || child.wait()) {
+            let leader = self.pid;
+            let waiter = thread::Builder::new().name(REAPER.into()).spawn(move || {
+                if adopts {
+                    reap::await_death(leader);
+                    reap::rest_of_group(leader);
+                }
+                child.wait()
+            });
+            if let Err(error) = waiter {
                 tracing::error!(pid = self.id(), %error, "a dead worker could not be waited for");
             }
         }

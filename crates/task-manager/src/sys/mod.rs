@@ -1,9 +1,11 @@
 //! The operating system, as far as both sides of a connection need it: sockets that never block nor raise a signal,
-//! descriptors that may be replaced, signals, and the page that a worker shares with its manager.
+//! descriptors that may be replaced, what this process leads, signals, terminals, and the page that a worker shares with its manager.
 
 pub(crate) mod descriptor;
 pub(crate) mod outgoing;
+pub(crate) mod own;
 pub(crate) mod page;
 pub(crate) mod signals;
 pub(crate) mod socket;
+pub(crate) mod terminal;
 pub(crate) mod watch;

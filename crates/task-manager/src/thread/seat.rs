@@ -143,7 +143,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(reason))) => Err(StartFailure::Session { reason }),
             Ok(Err(_)) => Err(StartFailure::Session { reason: "the thread ended".into() }),
-            Err(_) => Err(StartFailure::SessionTimeout { after: plan.limits.session }),
+            Err(_) => Err(StartFailure::SessionTimeout { after: plan.limits.session, stopped_by: None }),
         },
     };
     if let Err(failure) = started {

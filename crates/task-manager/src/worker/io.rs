@@ -15,7 +15,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Signal, getpgrp, getpid, kill_process, kill_process_group},
+    process::{Signal, getpid, kill_process, kill_process_group},
 };
 use workfleet_heartbeat::remote;
 use workfleet_wire::{Decoder, FrameRef, kinds, kinds::Direction};
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
     run::queue::{IoTurn, Queued},
-    sys::socket,
+    sys::{own::leads_its_group, socket},
 };
 
 /// Frames that are handled before the outbox is looked after again.
@@ -241,7 +241,7 @@ fn push(
 /// Ends this process and everything that its tasks started and left in its group.
 pub(super) fn end_group() -> ! {
     let own = getpid();
-    if getpgrp() == own {
+    if leads_its_group() {
         let _ = kill_process_group(own, Signal::KILL);
     }
     let _ = kill_process(own, Signal::KILL);

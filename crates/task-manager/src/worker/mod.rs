@@ -211,6 +211,8 @@ impl WorkerError {
 enum GreetError {
     #[error(transparent)]
     Registry(#[from] crate::registry::RegistryError),
+    #[error("its terminal could not be given up: {0}")]
+    Terminal(#[source] std_io::Error),
     #[error("its connection failed: {0}")]
     Connection(#[from] std_io::Error),
     #[error("the manager violated the protocol: {0}")]
@@ -255,6 +257,7 @@ impl Worker {
         dup2_stdin(File::open("/dev/null")?).map_err(std_io::Error::from)?;
         crate::sys::socket::refuse_sigpipe(&socket)?;
         crate::sys::signals::heed_children()?;
+        crate::sys::terminal::give_up().map_err(GreetError::Terminal)?;
         let mut decoder = Decoder::default();
         let (welcome, page) = io::receive_welcome(&socket, &mut decoder)?;
 

@@ -21,7 +21,8 @@ use std::{
 
 use watchdog::{Watchdog, watchdog};
 use workfleet_task_manager::{
-    ClosePolicy, CloseReport, Pool, ProcessManager, ProcessManagerBuilder, Registry, TaskCounts,
+    ClosePolicy, CloseReport, DeathCertificate, KillReason, Pool, ProcessManager, ProcessManagerBuilder,
+    Registry, TaskCounts,
 };
 
 /// How often something that announces itself nowhere is looked at: a worker's place in the statistics.
@@ -97,6 +98,16 @@ pub(crate) fn worker_pids(manager: &Pool) -> Vec<u32> {
 pub(crate) fn all_ready(manager: &Pool, workers: usize) -> Vec<u32> {
     until(|| manager.stats().workers.iter().filter(|worker| worker.ready).count() == workers);
     worker_pids(manager)
+}
+
+/// The worker was stopped by this signal, and killed when it had been silent for this long.
+pub(crate) fn assert_stopped(death: &DeathCertificate, by: i32, for_so_long: Duration) {
+    match death.killed_because {
+        Some(KillReason::Stopped { signal, silent_for, .. }) => {
+            assert_eq!((signal, silent_for), (by, for_so_long), "{death}");
+        }
+        _ => panic!("{death}"),
+    }
 }
 
 /// Waits for something that nobody announces, by looking again and again. [`alone`] bounds it.

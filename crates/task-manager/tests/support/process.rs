@@ -188,12 +188,17 @@ impl Program {
         set_up: impl FnOnce(&mut Command),
     ) -> Self {
         let mut command = Command::new(path);
+        set_up(&mut command);
+        Self::start_by(command, entry, part)
+    }
+
+    /// The same, by a command that runs this program, or another that does.
+    pub(crate) fn start_by(mut command: Command, entry: &str, part: &str) -> Self {
         command
             .args([entry, "--exact", "--nocapture", "--test-threads=1"])
             .env(PART, part)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        set_up(&mut command);
         let mut child = command.spawn().expect("the program starts");
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         Self { child, lines }
