@@ -157,10 +157,19 @@ pub enum FailureCause {
         /// That timeout.
         timeout: Duration,
     },
-    /// No attempt at it was begun, or none after the [`deaths`](FailureReport::deaths).
+    /// No attempt at it was begun.
     #[non_exhaustive]
     NeverStarted {
-        /// Why.
+        /// Why: of an outage how long no worker was up, and what the last start failed by.
+        reason: String,
+    },
+    /// It was begun before, its worker died or was ended, and no attempt was begun after that: what it has done by then is
+    /// done.
+    #[non_exhaustive]
+    NotStartedAgain {
+        /// How many attempts were begun.
+        attempts: u32,
+        /// As of [`NeverStarted`](Self::NeverStarted).
         reason: String,
     },
     /// The worker does not know a task of this name, or cannot decode its fields.
@@ -210,9 +219,10 @@ impl FailureCause {
             Self::Panicked { message, location, backtrace } => {
                 message.len() + location.iter().chain(backtrace).map(String::len).sum::<usize>()
             }
-            Self::NeverStarted { reason } | Self::Rejected { reason } | Self::Output { reason } => {
-                reason.len()
-            }
+            Self::NeverStarted { reason }
+            | Self::NotStartedAgain { reason, .. }
+            | Self::Rejected { reason }
+            | Self::Output { reason } => reason.len(),
             Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } => 0,
         }
     }
@@ -230,7 +240,10 @@ impl FailureCause {
                     shorten(text);
                 }
             }
-            Self::NeverStarted { reason } | Self::Rejected { reason } | Self::Output { reason } => {
+            Self::NeverStarted { reason }
+            | Self::NotStartedAgain { reason, .. }
+            | Self::Rejected { reason }
+            | Self::Output { reason } => {
                 shorten(reason);
             }
             Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } => {}
@@ -278,6 +291,12 @@ impl fmt::Display for FailureCause {
             Self::Cancelled => return f.write_str("cancelled"),
             Self::HeartbeatTimeout { timeout } => return write!(f, "no heartbeat for {timeout:?}"),
             Self::NeverStarted { reason } => return write!(f, "never started: {reason}"),
+            Self::NotStartedAgain { attempts: 1, reason } => {
+                return write!(f, "not started again after its first attempt: {reason}");
+            }
+            Self::NotStartedAgain { attempts, reason } => {
+                return write!(f, "not started again after {attempts} attempts: {reason}");
+            }
             Self::Rejected { reason } => return write!(f, "rejected by the worker: {reason}"),
             Self::Output { reason } => return write!(f, "its output was lost: {reason}"),
         };

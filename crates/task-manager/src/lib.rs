@@ -66,6 +66,9 @@
 //!   again. The messages and children of an attempt that died stay; a child that the next attempt schedules again is
 //!   not doubled.
 //! - **Only the task that ran is charged** with its worker's death. What waited behind it goes elsewhere.
+//! - **An outage costs time, not tasks**: while no worker is up and none starts, for a reason that may pass, what waits is
+//!   kept for as long as the [patience](ProcessManagerBuilder::outage_patience) says. Then it fails, and so it does at once
+//!   if the reason cannot pass.
 //! - **Nothing waits for ever**, whatever dies, is stopped, does not start, or sends garbage. [`ClosePolicy::Join`]
 //!   waits as long as tasks run: their deadlines are theirs. And messages have to be read: beyond the
 //!   [inbox limit](ProcessManagerBuilder::inbox_limit), no task is begun until they are. A warning and

@@ -117,9 +117,14 @@ fn role(role: &str) -> [String; 4] {
     ["workfleet_worker".into(), "--nocapture".into(), "--skip".into(), format!("role={role}")]
 }
 
-/// A manager whose one worker plays a role.
+/// A manager whose one worker plays a role, and that does not wait for what may pass.
 fn played(name: &str) -> ProcessManagerBuilder {
-    ProcessManager::builder(registry()).workers(1).arguments(role(name))
+    ProcessManager::builder(registry()).workers(1).arguments(role(name)).outage_patience(Duration::ZERO)
+}
+
+/// A manager of ordinary workers.
+fn ordinary() -> ProcessManagerBuilder {
+    ProcessManager::builder(registry()).arguments(["workfleet_worker", "--nocapture"])
 }
 
 /// What a worker process of this test program is: a worker, or what its role says.
@@ -383,7 +388,6 @@ fn settings_beyond_their_limits_are_named() {
         ("priority_levels", builder().priority_levels(0)),
         ("priority_levels", builder().priority_levels(129)),
         ("crash_limit", builder().crash_limit(0)),
-        ("start_failure_limit", builder().start_failure_limit(0)),
         ("frame_limit", builder().frame_limit(4095)),
         ("frame_limit", builder().frame_limit((4 << 30) + 1)),
         ("silence_limit", builder().silence_limit(Duration::ZERO)),
@@ -452,7 +456,7 @@ fn tasks_fail_as_never_started_while_no_worker_starts_and_run_once_one_does() {
     let directory = tempfile::tempdir().expect("a directory");
     let lock = directory.path().join("lock");
     let role = format!("session-unless:{}", lock.display());
-    let manager = played(&role).start_failure_limit(3).start().expect("the first session is made");
+    let manager = played(&role).start().expect("the first session is made");
     let submit = || manager.submit(Where).expect("it is taken");
     let first = submit().wait().expect("it is run");
 
@@ -491,7 +495,7 @@ fn one_worker_that_starts_is_enough() {
     let directory = tempfile::tempdir().expect("a directory");
     // The first to make its session takes the seat of all others.
     let role = format!("session-unless:{}", directory.path().join("lock").display());
-    let manager = played(&role).workers(4).start_failure_limit(1).start().expect("it starts");
+    let manager = played(&role).workers(4).start().expect("it starts");
     File::create(directory.path().join("lock")).expect("a file");
     for _ in 0..10 {
         manager.submit(Where).expect("it is taken").wait().expect("it is run");
@@ -540,7 +544,7 @@ fn too_large_a_heartbeat() -> Vec<u8> {
 #[test]
 fn a_worker_that_violates_the_protocol_is_killed_and_its_task_tried_again() {
     let _watchdog = watchdog();
-    let manager = played("").arguments(["workfleet_worker", "--nocapture"]).start().expect("it starts");
+    let manager = ordinary().start().expect("it starts");
     for (what, bytes) in violations() {
         let once = Corrupt { bytes, attempts: 1 };
         let always = Corrupt { attempts: u32::MAX, ..once.clone() };
@@ -564,7 +568,7 @@ fn a_worker_that_violates_the_protocol_is_killed_and_its_task_tried_again() {
 #[test]
 fn reports_of_leases_that_do_not_stand_are_ignored() {
     let _watchdog = watchdog();
-    let manager = played("").arguments(["workfleet_worker", "--nocapture"]).start().expect("it starts");
+    let manager = ordinary().start().expect("it starts");
     let mut bytes = Vec::new();
     for lease in [0_u64, 1, 1 << 63, u64::MAX] {
         let mut payload = Vec::new();
@@ -652,9 +656,9 @@ fn without_permission_to_start_processes_tasks_fail_and_with_it_they_run_again()
     assert_success(&run("no-processes-later", |_| ()));
 }
 
-/// An ordinary manager of a process that plays a role itself.
+/// A manager of a process that plays a role itself. It does not wait for what may pass.
 fn one_worker() -> ProcessManagerBuilder {
-    ProcessManager::builder(registry()).workers(1).start_failure_limit(2)
+    ProcessManager::builder(registry()).workers(1).outage_patience(Duration::ZERO)
 }
 
 /// Whether the system refused something, and what it said.

@@ -230,7 +230,8 @@ fn the_last_owner_may_be_a_task_of_the_pool() {
 #[test]
 fn sessions_that_fail_panic_or_take_too_long_fail_the_start() {
     let _alone = alone();
-    let start_failure = |builder: ThreadManagerBuilder| match builder.start() {
+    let start_failure = |builder: ThreadManagerBuilder| match builder.outage_patience(Duration::ZERO).start()
+    {
         Err(StartError::Workers(failure)) => failure,
         other => panic!("{other:?}"),
     };

@@ -418,7 +418,10 @@ fn closing_reaches_a_program_that_waits_and_one_that_comes_back() {
 #[test]
 fn a_session_that_cannot_be_made_is_a_failed_start_with_its_reason() {
     let _alone = alone();
-    let error = by_entry(builder(registry(), 2), "worker_without_session").start().expect_err("no session");
+    let error = by_entry(builder(registry(), 2), "worker_without_session")
+        .outage_patience(Duration::ZERO)
+        .start()
+        .expect_err("no session");
     match &error {
         StartError::Workers(StartFailure::Session { reason, .. }) => {
             assert!(reason.ends_with("there is none today"), "{reason}");

@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::Instant,
 };
 
@@ -19,14 +19,15 @@ use tokio::{
     time::sleep_until,
 };
 
-use super::{OwnThread, Shared};
+use super::{OwnThread, Shared, patiently, spawn_patiently};
 
 /// The runtime of a manager's thread. It can be dropped anywhere, also inside another: it waits for nobody.
 pub(crate) struct ManagerRuntime(Option<Runtime>);
 
 impl ManagerRuntime {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(Some(Builder::new_current_thread().enable_all().build()?)))
+    /// Tries [patiently] until `deadline`.
+    pub(crate) fn new(deadline: Instant) -> io::Result<Self> {
+        patiently(deadline, || Ok(Self(Some(Builder::new_current_thread().enable_all().build()?))))
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -43,16 +44,17 @@ impl Drop for ManagerRuntime {
     }
 }
 
-/// Starts the thread. It ends when every one of the `lives` has, serves what stands `aside` until then, and calls
+/// Starts the thread, patiently until `deadline`. It ends when every one of the `lives` has, serves what stands `aside` until then, and calls
 /// `at_end` at its end.
 pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
+    deadline: Instant,
     runtime: ManagerRuntime,
     shared: Arc<Shared>,
     lives: impl FnOnce() -> Vec<L> + Send + 'static,
     aside: impl Future<Output = Infallible> + Send + 'static,
     at_end: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("workfleet".into()).spawn(move || {
+    spawn_patiently(deadline, "workfleet", move || {
         let _own = OwnThread::of(&shared);
         let drive = async { drive(&shared, lives(), aside).await };
         let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(drive)));
@@ -100,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_manager_that_gets_no_thread_can_be_given_up_inside_a_runtime() {
-        let around = ManagerRuntime::new().expect("a runtime");
-        around.block_on(async { drop(ManagerRuntime::new().expect("a runtime")) });
+        let around = ManagerRuntime::new(Instant::now()).expect("a runtime");
+        around.block_on(async { drop(ManagerRuntime::new(Instant::now()).expect("a runtime")) });
     }
 }

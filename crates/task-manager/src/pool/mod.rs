@@ -34,9 +34,10 @@ pub(crate) use line::{CaughtUp, Line};
 pub use messages::{MessageStream, Messages};
 pub(crate) use own_thread::OwnThread;
 pub use report::{Abandoned, CloseReport};
+pub(crate) use restart::{OUTAGE_PATIENCE, first_patience};
 pub use settings::ScopeError;
 pub(crate) use shared::{Mode, Seated, Setup, Shared, guarded, wake, woken};
-pub(crate) use start::Limits;
+pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently};
 pub use start::{StartError, StartFailure};
 
 use crate::{

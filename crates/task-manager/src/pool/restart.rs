@@ -1,107 +1,203 @@
-//! When a worker that died or did not start is replaced, and when to give up hope: what the ends of workers' lives mean to
-//! the core of restarts that supervised groups have too.
+//! When a worker that died or did not start is replaced, and when what waits for a worker is given up. A core: no clock,
+//! no randomness.
+//!
+//! Each seat has delays of its own, which grow while its starts come to nothing. The pool has one outage at most, with one
+//! clock for all seats: it runs while no worker is up.
 //!
 //! Invariants:
-//! - A worker that ran a task before it died is replaced at once.
-//! - Deaths that somebody else may have caused, however many, exhaust nothing before [`KILLED_LIMIT`] has passed: who
-//!   kills workers as fast as they start has not shown that they cannot run.
+//! - While a worker is up, nothing is given up.
+//! - Nothing is given up before every seat has failed in its last try: a start that is under way may be the one that works.
+//! - What may pass is waited for as long as the patience says, however many tries that takes.
+//! - Only a worker that was of use ends an outage: it began a task, or was up for [`STEADY_AFTER`], or nobody waited for
+//!   it. Workers that greet and die at once, again and again, use up the patience.
 
 use std::time::{Duration, Instant};
 
-use workfleet_worker_lifecycle::{Backoff, Charge, Streak};
+use workfleet_worker_lifecycle::Backoff;
 
-const FIRST_DELAY: Duration = Duration::from_millis(10);
+/// How long to wait before the next try: per seat, so that one that works does not have the others try without pause.
+pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), LONGEST_DELAY);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
-/// For how long every worker has to have been killed before it had begun anything.
-const KILLED_LIMIT: Duration = Duration::from_secs(10);
 
-/// How a worker's life went.
+/// How long what waits is kept, by default, while no worker is up.
+pub(crate) const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same before the first worker has come up, unless the other patience is shorter.
+pub(crate) const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A worker that was up for so long shows that workers can be, whatever it did.
+const STEADY_AFTER: Duration = LONGEST_DELAY;
+
+/// What the failure of a start says about the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// What it failed by may pass.
+    MayPass,
+    /// The next will fail by the same.
+    Certain,
+}
+
+/// How the life of a worker went that had come up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
-    /// It never became ready, and said or showed why.
-    NotStarted,
-    /// It was ended by a signal before it was ready, or died with tasks in hand before it began one.
-    Killed,
-    /// It died before it was handed a task.
-    DiedIdle,
-    /// It ran at least one task.
+    /// It died before it began anything, although something waited.
+    Unused,
+    /// It died when nothing waited.
+    Idle,
+    /// It began at least one task.
     Ran,
+}
+
+/// Why what waits is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// No seat can start a worker, and that will not pass.
+    Certain,
+    /// No worker was up for this long.
+    Waited(Duration),
+}
+
+/// What follows from the end of a life, or of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// How long to wait before the next try on that seat.
+    pub(crate) delay: Duration,
+    /// Whether what waits is given up.
+    pub(crate) verdict: Option<Verdict>,
 }
 
 /// The lives of a pool's workers, as far as they tell what the next is worth.
 #[derive(Debug)]
 pub(super) struct Restarts {
-    streak: Streak,
+    patience: Duration,
+    seats: Box<[Seat]>,
+    /// How many of them are [`Place::Up`].
+    up: usize,
+    /// A worker has come up at some time.
+    has_come_up: bool,
+    /// Since when no worker was up, or none that was of use.
+    since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    place: Place,
+    /// Tries and lives in a row that came to nothing.
+    failures: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The first try after a life that came to something, or the first of all.
+    Trying,
+    Up(Instant),
+    /// The last try, or the last life, came to nothing.
+    Failed(Prospect),
 }
 
 impl Restarts {
-    pub(super) fn new(failure_limit: u32) -> Self {
-        let backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
-        Self { streak: Streak::new(backoff, failure_limit).with_patience(KILLED_LIMIT) }
+    /// Nobody is up yet.
+    pub(super) fn new(now: Instant, seats: usize, patience: Duration) -> Self {
+        let seat = Seat { place: Place::Trying, failures: 0 };
+        Self { patience, seats: vec![seat; seats].into(), up: 0, has_come_up: false, since: Some(now) }
     }
 
-    /// A life has ended: how long to wait before the next. `jitter` spreads the delay over its upper half, so that
-    /// workers which failed together do not come back together.
-    pub(super) fn ended(&mut self, now: Instant, life: Life, jitter: u8) -> Duration {
-        let charge = match life {
-            Life::Ran => {
-                self.progress();
-                return Duration::ZERO;
-            }
-            Life::DiedIdle => Charge::Free,
-            Life::NotStarted => Charge::Certain,
-            Life::Killed => Charge::Doubtful,
+    /// Whether a worker has come up at some time: this program can be a worker.
+    pub(super) fn has_come_up(&self) -> bool {
+        self.has_come_up
+    }
+
+    /// A worker has come up on `seat`.
+    pub(super) fn ready(&mut self, now: Instant, seat: usize) {
+        self.leave(seat);
+        self.seats[seat].place = Place::Up(now);
+        self.up += 1;
+        self.has_come_up = true;
+    }
+
+    /// A try on `seat` has failed. `jitter` spreads the delay over its upper half, so that workers which failed together
+    /// do not come back together.
+    pub(super) fn start_failed(&mut self, now: Instant, seat: usize, prospect: Prospect, jitter: u8) -> Next {
+        self.leave(seat);
+        let delay = self.failed(seat, prospect, jitter);
+        Next { delay, verdict: self.verdict(now) }
+    }
+
+    /// The worker on `seat` is gone.
+    pub(super) fn died(&mut self, now: Instant, seat: usize, life: Life, jitter: u8) -> Next {
+        let steady = match self.seats[seat].place {
+            Place::Up(since) => now.saturating_duration_since(since) >= STEADY_AFTER,
+            Place::Trying | Place::Failed(_) => false,
         };
-        self.streak.ended(now, charge, jitter)
+        self.leave(seat);
+        if steady || life != Life::Unused {
+            self.since = None;
+        }
+        if self.up == 0 {
+            self.since.get_or_insert(now);
+        }
+        if steady || life == Life::Ran {
+            self.seats[seat].failures = 0;
+        }
+        if life == Life::Ran {
+            self.seats[seat].place = Place::Trying;
+            return Next { delay: Duration::ZERO, verdict: None };
+        }
+        let delay = self.failed(seat, Prospect::MayPass, jitter);
+        // Where nothing waits, there is nothing to be given up.
+        let verdict = if life == Life::Unused { self.verdict(now) } else { None };
+        Next { delay, verdict }
     }
 
-    /// A task has ended: workers work.
+    /// An attempt has ended: the worker that ran it is of use.
     pub(super) fn progress(&mut self) {
-        self.streak.progress();
+        // While one is up, nobody asks since when none is.
+        if self.up > 0 {
+            self.since = None;
+        }
     }
 
-    /// So many starts in a row came to nothing that nobody should wait for the next.
-    pub(super) fn exhausted(&self, now: Instant) -> bool {
-        self.streak.is_exhausted(now)
+    fn leave(&mut self, seat: usize) {
+        if let Place::Up(_) = self.seats[seat].place {
+            self.up -= 1;
+        }
+    }
+
+    fn failed(&mut self, seat: usize, prospect: Prospect, jitter: u8) -> Duration {
+        let seat = &mut self.seats[seat];
+        let delay = BACKOFF.delay(seat.failures, jitter);
+        *seat = Seat { place: Place::Failed(prospect), failures: seat.failures.saturating_add(1) };
+        delay
+    }
+
+    fn verdict(&mut self, now: Instant) -> Option<Verdict> {
+        if self.up > 0 {
+            return None;
+        }
+        let since = *self.since.get_or_insert(now);
+        let mut certain = true;
+        for seat in &self.seats {
+            match seat.place {
+                Place::Failed(prospect) => certain &= prospect == Prospect::Certain,
+                Place::Trying | Place::Up(_) => return None,
+            }
+        }
+        let waited = now.saturating_duration_since(since);
+        match certain {
+            true => Some(Verdict::Certain),
+            false => (waited >= self.patience_now()).then_some(Verdict::Waited(waited)),
+        }
+    }
+
+    fn patience_now(&self) -> Duration {
+        if self.has_come_up { self.patience } else { first_patience(self.patience) }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_that_worked_is_replaced_at_once() {
-        let now = Instant::now();
-        let mut restarts = Restarts::new(3);
-        restarts.ended(now, Life::NotStarted, 0);
-        assert_eq!(restarts.ended(now, Life::Ran, 255), Duration::ZERO);
-        assert_eq!(restarts.ended(now, Life::NotStarted, 255), FIRST_DELAY);
-    }
-
-    #[test]
-    fn idle_deaths_exhaust_nothing() {
-        let now = Instant::now();
-        let mut restarts = Restarts::new(2);
-        for _ in 0..9 {
-            restarts.ended(now, Life::DiedIdle, 0);
-        }
-        restarts.ended(now, Life::NotStarted, 0);
-        assert!(!restarts.exhausted(now + KILLED_LIMIT));
-        restarts.ended(now, Life::NotStarted, 0);
-        assert!(restarts.exhausted(now));
-        restarts.progress();
-        assert!(!restarts.exhausted(now));
-    }
-
-    #[test]
-    fn a_burst_of_kills_exhausts_nothing_and_killing_without_end_does() {
-        let now = Instant::now();
-        let mut restarts = Restarts::new(2);
-        for _ in 0..1000 {
-            restarts.ended(now, Life::Killed, 0);
-        }
-        assert!(!restarts.exhausted(now + KILLED_LIMIT - Duration::from_millis(1)));
-        assert!(restarts.exhausted(now + KILLED_LIMIT));
-    }
+/// How long to wait for the first worker, where the patience is this one.
+pub(crate) fn first_patience(patience: Duration) -> Duration {
+    patience.min(FIRST_PATIENCE)
 }
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests;

@@ -18,7 +18,7 @@ pub(crate) trait Plan: Send + Sync + 'static {
 
     fn shared(&self) -> &Arc<Shared>;
 
-    /// Where each first try of a seat reports.
+    /// Where each seat reports that a worker has come up, or that none will.
     fn first_tries(&self) -> &Sender<Result<(), StartFailure>>;
 
     /// Starts a worker up to the point where it takes tasks.
@@ -44,7 +44,7 @@ pub(crate) async fn run<P: Plan>(plan: Arc<P>, seat: usize) {
     let mut first_try = Some(plan.first_tries().clone());
     let mut report = |tried| {
         if let Some(first_try) = first_try.take() {
-            // An error means that another was the first.
+            // An error means that another was the first: nobody listens any more.
             let _ = first_try.send(tried);
         }
     };
@@ -57,9 +57,11 @@ pub(crate) async fn run<P: Plan>(plan: Arc<P>, seat: usize) {
             Err(StartFailure::Closing) => break,
             Err(failure) => {
                 tracing::warn!(worker = seat, error = %with_sources(&failure), "a worker did not start");
-                let delay = shared.start_failed(&failure);
-                report(Err(failure));
-                delay
+                let next = shared.start_failed(seat, &failure);
+                if next.verdict.is_some() {
+                    report(Err(failure));
+                }
+                next.delay
             }
         };
         if !delay.is_zero() {

@@ -7,10 +7,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::{ClosePolicy, CloseReport, Pool, Setup, StartError};
+use super::{ClosePolicy, CloseReport, OUTAGE_PATIENCE, Pool, Setup, StartError, first_patience};
 use crate::{
     registry::{Index, Registry},
     scheduler::{Appetite, Limits},
@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) priority_levels: u8,
     pub(crate) async_tasks: u32,
     pub(crate) tasks_per_worker: u64,
-    pub(crate) start_failure_limit: u32,
+    pub(crate) outage_patience: Duration,
     pub(crate) return_limit: usize,
     pub(crate) inbox_limit_bytes: usize,
     pub(crate) frame_limit_bytes: u64,
@@ -47,7 +47,7 @@ impl Settings {
             priority_levels: 2,
             async_tasks: 1,
             tasks_per_worker: u64::MAX,
-            start_failure_limit: 5,
+            outage_patience: OUTAGE_PATIENCE,
             return_limit: 100,
             inbox_limit_bytes: 256 << 20,
             frame_limit_bytes: workfleet_wire::DEFAULT_FRAME_LIMIT_BYTES,
@@ -69,7 +69,6 @@ impl Settings {
             ("priority_levels", u64::from(self.priority_levels), 1, 128),
             ("async_tasks", u64::from(self.async_tasks), 1, page::SHARED_PLACES as u64),
             ("tasks_per_worker", self.tasks_per_worker, 1, u64::MAX),
-            ("start_failure_limit", u64::from(self.start_failure_limit), 1, u64::from(u32::MAX)),
             ("frame_limit", self.frame_limit_bytes, 4096, 4 << 30),
         ];
         for &(setting, value, least, most) in settings.iter().chain(more) {
@@ -91,6 +90,11 @@ impl Settings {
         Ok(())
     }
 
+    /// Until when the manager that is started now waits for its first worker.
+    pub(crate) fn first_deadline(&self) -> Instant {
+        Instant::now() + first_patience(self.outage_patience)
+    }
+
     /// What the pool's core is made from.
     pub(crate) fn setup(&self, crash_limit: u16, silence_limit: Option<Duration>, prefetch: bool) -> Setup {
         Setup {
@@ -107,7 +111,7 @@ impl Settings {
             },
             frame_limit_bytes: self.frame_limit_bytes,
             inbox_limit_bytes: self.inbox_limit_bytes,
-            start_failure_limit: self.start_failure_limit,
+            outage_patience: self.outage_patience,
             return_limit: self.return_limit,
             services: self.services.clone(),
         }
@@ -194,11 +198,24 @@ macro_rules! settings_of_every_pool {
             self
         }
 
-        /// After how many failed starts in a row, with no worker left, the waiting tasks fail as never started; at
-        /// least 1, 5 by default. Workers that are killed before they are ready count only if it has gone on for
-        /// 10 s.
-        pub fn start_failure_limit(mut self, failures: u32) -> Self {
-            self.settings.start_failure_limit = failures;
+        /// How long tasks wait for a worker while none is up and none starts; 60 s by default.
+        ///
+        /// An outage costs time, not tasks. What may pass is waited for, with pauses that grow up to 1 s on each seat: no
+        /// descriptor, memory or process is left, a session cannot be made, a start is slow or killed. The time counts
+        /// for the pool, and while no worker is up; a worker that comes up and dies at once, without having begun a
+        /// task, does not end it. When it is over, what waits fails by
+        /// [`NeverStarted`](crate::FailureCause::NeverStarted), or by
+        /// [`NotStartedAgain`](crate::FailureCause::NotStartedAgain) if it was begun before. The pool goes on trying, and
+        /// what is scheduled until a worker comes up waits for the next start only.
+        ///
+        /// What cannot pass is not waited for: the program is missing or cannot be run, it does not reach
+        /// [`init`](crate::init), or its registry or protocol is another. As soon as every seat has failed by that, what
+        /// waits fails. While a worker is up, nothing fails for another that does not start.
+        ///
+        /// Until the first worker has come up, the patience is 10 s at most: that is how long
+        /// [`start`](Self::start) waits.
+        pub fn outage_patience(mut self, patience: std::time::Duration) -> Self {
+            self.settings.outage_patience = patience.min($crate::pool::settings::FOR_EVER);
             self
         }
 

@@ -30,7 +30,7 @@ use super::{
     intake::{self, Intake},
     line::Line,
     report::{Abandoned, Left},
-    restart::{Life, Restarts},
+    restart::{Life, Next, Restarts, Verdict},
     start::StartFailure,
     worker_name,
 };
@@ -168,7 +168,8 @@ impl intake::Command for Order {
 struct Core {
     scheduler: Scheduler<Body>,
     restarts: Restarts,
-    last_start_failure: String,
+    /// Why what waits was given up last.
+    why_none_starts: String,
     seats: Box<[Option<Seated>]>,
     /// Seats whose links hold frames to be sent.
     touched: Vec<usize>,
@@ -217,7 +218,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) frame_limit_bytes: u64,
     pub(crate) inbox_limit_bytes: usize,
-    pub(crate) start_failure_limit: u32,
+    pub(crate) outage_patience: Duration,
     pub(crate) return_limit: usize,
     pub(crate) services: Vec<Arc<dyn Service>>,
 }
@@ -233,8 +234,8 @@ impl Shared {
             intake: Intake::new(),
             core: Mutex::new(Core {
                 scheduler: Scheduler::new(MemoryQueue::new(limits.levels), limits),
-                restarts: Restarts::new(setup.start_failure_limit),
-                last_start_failure: String::new(),
+                restarts: Restarts::new(Instant::now(), limits.seats, setup.outage_patience),
+                why_none_starts: String::new(),
                 seats: (0..limits.seats).map(|_| None).collect(),
                 touched: Vec::new(),
                 orders: Vec::new(),
@@ -347,6 +348,8 @@ impl Shared {
             }
             drop(left);
             core.scheduler.worker_gone(seat, &running, gone, |_| ());
+            // A thread ends when its work is done, or is given up for what it did: the next comes at once.
+            core.restarts.died(Instant::now(), seat, Life::Ran, 0);
         });
     }
 
@@ -445,15 +448,21 @@ impl Shared {
     /// A worker sits down.
     pub(crate) fn worker_ready(&self, seat: usize, seated: Seated) {
         self.turn(|core, _| {
+            let now = Instant::now();
             core.seats[seat] = Some(seated);
-            core.scheduler.worker_ready(Instant::now(), seat);
+            core.restarts.ready(now, seat);
+            core.scheduler.worker_ready(now, seat);
         });
     }
 
-    /// A worker did not start. Returns how long to wait before the next try.
-    pub(crate) fn start_failed(&self, failure: &StartFailure) -> Duration {
-        let life = if failure.was_killed() { Life::Killed } else { Life::NotStarted };
-        self.turn(|core, _| core.buried(life, with_sources(failure)))
+    /// A worker did not start.
+    pub(crate) fn start_failed(&self, seat: usize, failure: &StartFailure) -> Next {
+        self.turn(|core, _| {
+            let prospect = failure.prospect(core.restarts.has_come_up());
+            let next = core.restarts.start_failed(Instant::now(), seat, prospect, jitter());
+            core.give_up(next.verdict, || with_sources(failure));
+            next
+        })
     }
 
     /// A worker is dead and everything it had sent was handled. Returns how long to wait before the next one.
@@ -475,13 +484,9 @@ impl Shared {
                 certificate.charged.get_or_insert(TaskId::new(self.id, task.sequence));
                 task.body.history.get_or_insert_default().deaths.push(certificate.clone());
             });
-            let life = match (running.is_empty(), had) {
-                (false, _) => Life::Ran,
-                (true, 0) => Life::DiedIdle,
-                (true, _) => Life::Killed,
-            };
-            let delay = core.buried(life, certificate.to_string());
-            (certificate, delay)
+            let next = core.died(seat, running.is_empty(), had);
+            core.give_up(next.verdict, || certificate.to_string());
+            (certificate, next.delay)
         })
     }
 
@@ -652,24 +657,36 @@ impl Core {
                 Effect::Overdue { seat } => self.tell(seat, |line| line.overdue()),
                 Effect::Retire { seat } => self.tell(seat, |line| line.retire()),
                 Effect::Ended { task, ending, attempt } => {
-                    deliveries.ended(shared, task, ending, attempt, &self.last_start_failure);
+                    deliveries.ended(shared, task, ending, attempt, &self.why_none_starts);
                 }
             }
         }
     }
 
-    /// A worker's life has ended, maybe without having been of use, for this reason: ends what waits if no worker is
-    /// left and none will start. Returns how long to wait before the next start.
-    fn buried(&mut self, life: Life, reason: String) -> Duration {
-        let now = Instant::now();
-        let delay = self.restarts.ended(now, life, jitter());
-        if matches!(life, Life::NotStarted | Life::Killed) {
-            self.last_start_failure = reason;
-            if self.restarts.exhausted(now) && self.seats.iter().all(Option::is_none) {
-                self.scheduler.fail_queued();
+    /// A worker's life has ended that had come up: with so many tasks in hand, and maybe without having begun one.
+    fn died(&mut self, seat: usize, began_nothing: bool, had: usize) -> Next {
+        let life = if !began_nothing {
+            Life::Ran
+        } else if had == 0 && self.scheduler.books().pending() == 0 {
+            Life::Idle
+        } else {
+            Life::Unused
+        };
+        self.restarts.died(Instant::now(), seat, life, jitter())
+    }
+
+    /// Ends what waits if that is the verdict: no worker is up and none will start, for this reason.
+    fn give_up(&mut self, verdict: Option<Verdict>, reason: impl FnOnce() -> String) {
+        let Some(verdict) = verdict else { return };
+        let reason = reason();
+        self.why_none_starts = match verdict {
+            Verdict::Certain => format!("no worker can start: {reason}"),
+            Verdict::Waited(time) => {
+                let whole_ms = Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+                format!("no worker has started for {whole_ms:?}: {reason}")
             }
-        }
-        delay
+        };
+        self.scheduler.fail_queued();
     }
 
     fn handle_frame(
@@ -891,7 +908,7 @@ impl Deliveries {
         task: Pending<Body>,
         ending: Ending,
         attempt: u32,
-        last_start_failure: &str,
+        why_none_starts: &str,
     ) {
         let mut worker = None;
         let cause = match ending {
@@ -902,9 +919,10 @@ impl Deliveries {
             Ending::Cancelled => FailureCause::Cancelled,
             Ending::Crashed => FailureCause::WorkerDied,
             Ending::Returned => FailureCause::NeverStarted { reason: "the manager closed".into() },
-            Ending::NeverStarted => {
-                FailureCause::NeverStarted { reason: format!("no worker starts: {last_start_failure}") }
+            Ending::NeverStarted if attempt > 0 => {
+                FailureCause::NotStartedAgain { attempts: attempt, reason: why_none_starts.into() }
             }
+            Ending::NeverStarted => FailureCause::NeverStarted { reason: why_none_starts.into() },
         };
         if ending == Ending::Returned {
             shared.left.lock().unwrap_or_else(PoisonError::into_inner).unstarted(&task.body.task);
@@ -993,7 +1011,7 @@ pub(crate) fn woken(wake: impl FnOnce()) {
 }
 
 /// A few bits that differ from call to call and from process to process: enough to spread restarts.
-fn jitter() -> u8 {
+pub(super) fn jitter() -> u8 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id()) as u8
 }

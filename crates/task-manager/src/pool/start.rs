@@ -1,14 +1,23 @@
-//! Why a manager or a worker does not start, and how long a worker may take.
+//! Why a manager or a worker does not start, what of that may pass, and how long a worker may take.
+//!
+//! Invariant: what may pass is said in two places only, [`StartFailure::prospect`] for workers and [`may_pass`] for what
+//! the system refuses.
 
 use std::{
-    io,
-    sync::{Arc, mpsc},
-    time::Duration,
+    io::{self, ErrorKind},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
+use super::{
+    restart::{BACKOFF, Prospect},
+    shared::jitter,
+};
 use crate::{
     failure::{DeathCertificate, ExitStatus, Signal},
     registry::RegistryError,
+    worker::EXIT_CODE,
 };
 
 /// How long a worker may take for what.
@@ -60,10 +69,11 @@ pub enum StartError {
     /// The log directory could not be made.
     #[error("the log directory could not be made")]
     LogDirectory(#[source] io::Error),
-    /// A thread or the runtime of the manager could not be started.
+    /// A thread or the runtime of the manager could not be started, for as long as the manager waits for its first worker.
     #[error("the manager's own threads could not be started")]
     Runtime(#[source] io::Error),
-    /// Not one worker started. This is what became of the first that failed.
+    /// Not one worker started, and what kept them from it cannot pass, or did not pass within the
+    /// [patience](crate::ProcessManagerBuilder::outage_patience). This is what became of the last that failed.
     #[error("no worker starts")]
     Workers(#[source] StartFailure),
 }
@@ -92,9 +102,12 @@ pub enum StartFailure {
     },
     /// The process ended before it was ready; for a program that does not call [`init`](crate::init), that is its
     /// own end.
-    #[error("the process ended before it was ready (is init called first in main?): {certificate}")]
+    #[error("the process ended before it was ready{}: {certificate}", question(*reached_init))]
     #[non_exhaustive]
     Died {
+        /// Whether it had called [`init`](crate::init), as far as that showed: it had greeted, or ended with the exit code
+        /// of a worker that cannot start.
+        reached_init: bool,
         /// How.
         certificate: Box<DeathCertificate>,
     },
@@ -143,25 +156,46 @@ pub enum StartFailure {
 }
 
 impl StartFailure {
-    /// A signal ended the process that we did not send.
-    pub(crate) fn was_killed(&self) -> bool {
-        let Self::Died { certificate } = self else { return false };
-        matches!(certificate.status, ExitStatus::Signaled(_)) && certificate.killed_because.is_none()
+    /// What it says about the next start.
+    ///
+    /// | failure | before any worker has come up | after |
+    /// |---|---|---|
+    /// | [`Spawn`](Self::Spawn), the program is missing or cannot be run | certain | certain |
+    /// | [`Spawn`](Self::Spawn), everything else: no descriptor, no memory, no process, no time… | may pass | may pass |
+    /// | [`InitNotReached`](Self::InitNotReached) | certain | may pass: the program does call `init`, so it was slow |
+    /// | [`InitNotReached`](Self::InitNotReached), stopped by a signal | may pass | may pass |
+    /// | [`Died`](Self::Died) by a signal: somebody killed it, or there was no memory | may pass | may pass |
+    /// | [`Died`](Self::Died) in or behind `init` | may pass | may pass |
+    /// | [`Died`](Self::Died) by an exit that `init` has no part in | certain | may pass |
+    /// | [`Version`](Self::Version), [`Registry`](Self::Registry), [`Violation`](Self::Violation) | certain | certain |
+    /// | [`Session`](Self::Session), [`SessionTimeout`](Self::SessionTimeout) | may pass | may pass |
+    ///
+    /// [`Closing`](Self::Closing) says nothing: nothing is started behind it.
+    pub(super) fn prospect(&self, has_come_up: bool) -> Prospect {
+        let certain = match self {
+            Self::Spawn { source } => !may_pass(source),
+            Self::InitNotReached { stopped_by, .. } => !has_come_up && stopped_by.is_none(),
+            Self::Died { reached_init, certificate } => {
+                let killed = matches!(certificate.status, ExitStatus::Signaled(_))
+                    && certificate.killed_because.is_none();
+                !has_come_up && !reached_init && !killed
+            }
+            Self::Version { .. } | Self::Registry { .. } | Self::Violation { .. } => true,
+            Self::Session { .. } | Self::SessionTimeout { .. } | Self::Closing => false,
+        };
+        if certain { Prospect::Certain } else { Prospect::MayPass }
     }
 
-    /// Waits until the first worker is ready. If there will be none, this is what became of the first that failed.
-    pub(crate) fn unless_one_starts(
-        first_tries: mpsc::Receiver<Result<(), Self>>,
-        workers: usize,
-    ) -> Result<(), Self> {
-        let mut first_failure = None;
-        for tried in first_tries.iter().take(workers) {
-            match tried {
-                Ok(()) => return Ok(()),
-                Err(failure) => first_failure.get_or_insert(failure),
-            };
-        }
-        Err(first_failure.unwrap_or(Self::Closing))
+    /// The process ended before it was ready; `greeted` tells whether it had sent its greeting.
+    pub(crate) fn died(certificate: DeathCertificate, greeted: bool) -> Self {
+        let reached_init = greeted || certificate.status == ExitStatus::Exited(EXIT_CODE);
+        Self::Died { reached_init, certificate: Box::new(certificate) }
+    }
+
+    /// Waits until the first worker is ready. If there will be none, this is why.
+    pub(crate) fn unless_one_starts(first_tries: &mpsc::Receiver<Result<(), Self>>) -> Result<(), Self> {
+        // An error means that the manager's thread has failed.
+        first_tries.recv().unwrap_or(Err(Self::Closing))
     }
 
     pub(crate) fn spawn(error: io::Error) -> Self {
@@ -173,6 +207,142 @@ fn stop(stopped_by: Option<i32>) -> String {
     stopped_by.map_or_else(String::new, |signal| format!("; it was stopped by {}", Signal(signal)))
 }
 
+/// Whether what the system refused with this error it may grant later: certain is only what a retry cannot mend.
+pub(crate) fn may_pass(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    let without_number = matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported);
+    let certain = match Errno::from_io_error(error) {
+        None => without_number,
+        Some(errno) => matches!(
+            errno,
+            Errno::NOENT
+                | Errno::ACCESS
+                | Errno::PERM
+                | Errno::NOEXEC
+                | Errno::NOTDIR
+                | Errno::ISDIR
+                | Errno::LOOP
+                | Errno::NAMETOOLONG
+                | Errno::TOOBIG
+                | Errno::INVAL
+                | Errno::NOSYS
+                | Errno::EXIST
+                | Errno::ROFS
+        ),
+    };
+    !certain
+}
+
+/// Tries until `deadline` to do what the system refuses for now, with growing pauses. Blocks the thread.
+pub(crate) fn patiently<T>(deadline: Instant, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut failures = 0;
+    loop {
+        match attempt() {
+            Err(error) if may_pass(&error) && Instant::now() < deadline => {
+                if failures == 0 {
+                    tracing::warn!(%error, "the manager's own threads could not be started and are tried again");
+                }
+                #[expect(clippy::disallowed_methods, reason = "nobody tells when the system has room again")]
+                thread::sleep(BACKOFF.delay(failures, jitter()));
+                failures += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Starts a thread, [patiently].
+pub(crate) fn spawn_patiently(
+    deadline: Instant,
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    // What a thread that did not start was to run must not be lost with it.
+    let run = Arc::new(Mutex::new(Some(run)));
+    patiently(deadline, || {
+        let run = Arc::clone(&run);
+        thread::Builder::new().name(name.into()).spawn(move || {
+            let run = run.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(run) = run {
+                run();
+            }
+        })
+    })
+}
+
+fn question(reached_init: bool) -> &'static str {
+    if reached_init { "" } else { " (is init called first in main?)" }
+}
+
 fn words(stderr_tail: &str) -> String {
     if stderr_tail.is_empty() { String::new() } else { format!("; it said: {stderr_tail}") }
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use super::*;
+    use crate::failure::KillReason;
+
+    fn died(status: ExitStatus, killed_because: Option<KillReason>, greeted: bool) -> StartFailure {
+        let certificate = DeathCertificate {
+            worker: "worker-0".into(),
+            pid: 1,
+            status,
+            killed_because,
+            stderr_tail: String::new(),
+            charged: None,
+        };
+        StartFailure::died(certificate, greeted)
+    }
+
+    #[test]
+    fn what_the_system_refuses_for_now_may_pass_and_what_is_missing_does_not() {
+        let passes = |number| may_pass(&io::Error::from_raw_os_error(number));
+        for number in
+            [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN, libc::ENOSPC, libc::EDQUOT, libc::EIO]
+        {
+            assert!(passes(number), "{}", io::Error::from_raw_os_error(number));
+        }
+        for number in
+            [libc::ENOENT, libc::EACCES, libc::EPERM, libc::ENOEXEC, libc::ENOTDIR, libc::ENOSYS, libc::E2BIG]
+        {
+            assert!(!passes(number), "{}", io::Error::from_raw_os_error(number));
+        }
+        assert!(may_pass(&io::Error::new(ErrorKind::TimedOut, "it was slow")));
+        assert!(!may_pass(&io::Error::new(ErrorKind::InvalidInput, "an argument with a zero byte")));
+    }
+
+    /// The table of [`StartFailure::prospect`], line by line.
+    #[test]
+    fn each_failure_has_its_prospect() {
+        use Prospect::{Certain, MayPass};
+        let spawn = |number| StartFailure::spawn(io::Error::from_raw_os_error(number));
+        let after = Duration::from_secs(1);
+        let not_reached =
+            |stopped_by| StartFailure::InitNotReached { after, stopped_by, stderr_tail: String::new() };
+        let table = [
+            (spawn(libc::ENOENT), Certain, Certain),
+            (spawn(libc::EMFILE), MayPass, MayPass),
+            (not_reached(None), Certain, MayPass),
+            (not_reached(Some(libc::SIGSTOP)), MayPass, MayPass),
+            (died(ExitStatus::Signaled(libc::SIGKILL), None, false), MayPass, MayPass),
+            (
+                died(ExitStatus::Signaled(libc::SIGKILL), Some(KillReason::ConnectionEnded), false),
+                Certain,
+                MayPass,
+            ),
+            (died(ExitStatus::Exited(9), None, true), MayPass, MayPass),
+            (died(ExitStatus::Exited(EXIT_CODE), None, false), MayPass, MayPass),
+            (died(ExitStatus::Exited(0), None, false), Certain, MayPass),
+            (StartFailure::Version { ours: 1, theirs: 2 }, Certain, Certain),
+            (StartFailure::Registry { theirs: 1 }, Certain, Certain),
+            (StartFailure::Violation { reason: String::new() }, Certain, Certain),
+            (StartFailure::Session { reason: String::new() }, MayPass, MayPass),
+            (StartFailure::SessionTimeout { after, stopped_by: None }, MayPass, MayPass),
+        ];
+        for (failure, before, after) in table {
+            assert_eq!((failure.prospect(false), failure.prospect(true)), (before, after), "{failure}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use super::{ProcessManager, logs::Logs, seat::Plan, spawn::Program};
 use crate::{
     events::Events,
     pool::{
-        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, seat,
+        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, may_pass, seat,
         settings::{self, FOR_EVER, Settings, settings_of_every_pool},
     },
     registry::Registry,
@@ -66,9 +66,13 @@ impl ProcessManagerBuilder {
 
     settings_of_every_pool!();
 
-    /// Where each worker's output goes, as `<worker>.log`, every line behind its time. The directory is made. By
-    /// default the workers print where this process does. A relative path is taken from the directory in which the
-    /// manager is started, also for workers that are started later.
+    /// Where each worker's output goes, as `<worker>.log`, every line behind its time. By default the workers print where
+    /// this process does. A relative path is taken from the directory in which the manager is started, also for workers
+    /// that are started later.
+    ///
+    /// The directory is made, now and whenever it is missing. While a log cannot be written (no directory, no space, no
+    /// descriptor), its worker runs all the same: lines that find no place are counted, a warning tells of it once, and
+    /// writing goes on as soon as it can. Then the log says how many lines are missing.
     pub fn log_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.log_directory = Some(directory.into());
         self
@@ -124,7 +128,8 @@ impl ProcessManagerBuilder {
         self
     }
 
-    /// Starts the manager and its workers, and waits until the first worker is ready: milliseconds.
+    /// Starts the manager and its workers, and waits until the first worker is ready: milliseconds. What keeps all of them
+    /// from that and may pass, it waits for, 10 s at most: see [`outage_patience`](Self::outage_patience).
     ///
     /// # Errors
     /// [`StartError`]: a setting or the registry is not acceptable, or not one worker starts.
@@ -138,14 +143,19 @@ impl ProcessManagerBuilder {
             ("silence_limit, in ms,", silence_ms, 1, u64::from(u32::MAX)),
         ])?;
         self.fix_paths()?;
+        let deadline = self.settings.first_deadline();
         self.settings.services.push(Arc::new(Events::default()));
         let Self { settings, log_directory, crash_limit, silence_limit, throttle, program } = self;
         let shared = Shared::new(settings.setup(crash_limit, Some(silence_limit), true));
-        if let Some(directory) = &log_directory {
-            fs::create_dir_all(directory).map_err(StartError::LogDirectory)?;
+        if let Some(directory) = &log_directory
+            && let Err(error) = fs::create_dir_all(directory)
+            && !may_pass(&error)
+        {
+            return Err(StartError::LogDirectory(error));
         }
-        let (logs, log_writer) = Logs::start(log_directory).map_err(StartError::Runtime)?;
-        let runtime = driver::ManagerRuntime::new().map_err(StartError::Runtime)?;
+        let (logs, log_writer) =
+            Logs::start(deadline, log_directory, settings.workers).map_err(StartError::Runtime)?;
+        let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
         let (report_first_try, first_tries) = mpsc::channel();
         let plan = Arc::new(Plan {
             shared: Arc::clone(&shared),
@@ -163,10 +173,10 @@ impl ProcessManagerBuilder {
         let workers = settings.workers;
         let lives = move || (0..workers).map(|number| seat::run(Arc::clone(&plan), number)).collect();
         let at_end = move || log_writer.finish(LOG_LIMIT);
-        let thread = driver::start(runtime, Arc::clone(&shared), lives, pending(), at_end)
+        let thread = driver::start(deadline, runtime, Arc::clone(&shared), lives, pending(), at_end)
             .map_err(StartError::Runtime)?;
         let manager = ProcessManager { pool: Pool::new(shared, settings.limits.exit, thread) };
-        StartFailure::unless_one_starts(first_tries, workers).map_err(|failure| {
+        StartFailure::unless_one_starts(&first_tries).map_err(|failure| {
             manager.kill();
             StartError::Workers(failure)
         })?;

@@ -57,7 +57,7 @@ pub(super) struct Plan {
     pub(super) silence_limit: Duration,
     pub(super) throttle: ThrottleLimits,
     pub(super) logs: Logs,
-    /// Each first try of a seat reports here.
+    /// Each seat reports here that a worker has come up, or that none will.
     pub(super) first_tries: Sender<Result<(), StartFailure>>,
     pub(super) incarnations: AtomicU64,
     /// Who may start a process now.
@@ -111,18 +111,19 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     };
     let mut greeting = Vec::new();
     protocol::push_greeting(kinds::WELCOME, protocol::VERSION, &welcome, &mut greeting)
-        .map_err(|error| StartFailure::spawn(io::Error::other(error)))?;
+        .map_err(|error| StartFailure::spawn(io::Error::new(ErrorKind::InvalidInput, error)))?;
     let program = plan.program.clone();
     let pipe_stdout = plan.logs.takes_stdout();
-    let (logs, worker) = (plan.logs.clone(), Arc::clone(&name));
-    let spawned = off_this_thread(plan, move |still_wanted| {
-        let log = logs.open(&worker)?;
-        if !still_wanted() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        Ok((spawn(&program, pipe_stdout, &greeting)?, log))
-    });
-    let (spawned, log) = spawned.await.map_err(StartFailure::spawn)?;
+    // Whose turn it is has as long as any other: the time counts from there.
+    let permit = tokio::select! {
+        biased;
+        () = changed(mode, Mode::Running) => return Err(StartFailure::Closing),
+        permit = plan.spawning.acquire() => permit,
+    };
+    let log = plan.logs.of(seat);
+    let spawned = off_this_thread(plan.limits.init, move || spawn(&program, pipe_stdout, &greeting)).await;
+    drop(permit);
+    let spawned = spawned.map_err(StartFailure::spawn)?;
     let Spawned { mut process, socket, page, stdout, stderr } = spawned;
     process.watch().map_err(StartFailure::spawn)?;
     let mut taps = plan.logs.tap(&log, stdout, stderr).map_err(StartFailure::spawn)?;
@@ -130,13 +131,14 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     let connection = watch(Arc::clone(&socket), Interest::READABLE).map_err(StartFailure::spawn)?;
     let mut decoder = Decoder::new(protocol::limit_bytes(shared.frame_limit_bytes));
 
-    let greeted = tokio::select! {
+    let mut greeted = false;
+    let ready = tokio::select! {
         biased;
         () = changed(mode, Mode::Running) => Err(GreetFailed::Closing),
-        greeted = greet(&connection, &mut decoder, plan) => greeted,
+        ready = greet(&connection, &mut decoder, plan, &mut greeted) => ready,
     };
     let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
-    match greeted {
+    match ready {
         Ok(()) => {
             let link = Arc::new(Link::new(socket));
             let pid = Some(process.id());
@@ -160,34 +162,34 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
                 stderr_tail: taps.last_words().await,
                 charged: None,
             };
-            Err(failed.into_failure(certificate, stopped_by, &plan.limits))
+            Err(failed.into_failure(certificate, greeted, stopped_by, &plan.limits))
         }
     }
 }
 
-/// Does what it takes to start a process on a thread of its own: that takes a millisecond, or for ever where a log
-/// directory hangs, and the other workers go on. `start` is told whether somebody still waits. Not on the runtime's threads, which panic where the system allows no
+/// Does what it takes to start a process on a thread of its own: that takes a millisecond, or for ever where the program's
+/// file cannot be read, and the other workers go on. Not on the runtime's threads, which panic where the system allows no
 /// more of them.
 async fn off_this_thread<T: Send + 'static>(
-    plan: &Plan,
-    start: impl FnOnce(&dyn Fn() -> bool) -> io::Result<T> + Send + 'static,
+    limit: Duration,
+    start: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let limit = plan.limits.init;
-    let started = async {
-        let _permit = plan.spawning.acquire().await;
-        let (tell, told) = oneshot::channel();
-        let run = move || {
-            let started = start(&|| !tell.is_closed());
-            // What nobody waits for any more is killed where it is dropped.
-            drop(tell.send(started));
-        };
-        thread::Builder::new().name("workfleet-start".into()).spawn(run)?;
-        told.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts workers panicked")))
+    let (tell, told) = oneshot::channel();
+    let run = move || {
+        if tell.is_closed() {
+            return;
+        }
+        // What nobody waits for any more is killed where it is dropped.
+        drop(tell.send(start()));
     };
-    timeout(limit, started).await.unwrap_or_else(|_| {
-        let reason = format!("the process, or the opening of its log, has not been started within {limit:?}");
-        Err(io::Error::new(ErrorKind::TimedOut, reason))
-    })
+    thread::Builder::new().name("workfleet-start".into()).spawn(run)?;
+    match timeout(limit, told).await {
+        Ok(told) => told.unwrap_or_else(|_| Err(io::Error::other("the thread that starts workers panicked"))),
+        Err(_) => {
+            let reason = format!("the process has not been started within {limit:?}");
+            Err(io::Error::new(ErrorKind::TimedOut, reason))
+        }
+    }
 }
 
 /// Why a worker is not ready.
@@ -214,11 +216,12 @@ impl GreetFailed {
     fn into_failure(
         self,
         certificate: DeathCertificate,
+        greeted: bool,
         stopped_by: Option<i32>,
         limits: &Limits,
     ) -> StartFailure {
         match self {
-            Self::Ended => StartFailure::Died { certificate: Box::new(certificate) },
+            Self::Ended => StartFailure::died(certificate, greeted),
             Self::Closing => StartFailure::Closing,
             Self::NotReached => StartFailure::InitNotReached {
                 after: limits.init,
@@ -234,24 +237,28 @@ impl GreetFailed {
     }
 }
 
-/// Waits for the worker's greeting, then for its sessions.
-async fn greet(connection: &Watched, decoder: &mut Decoder, plan: &Plan) -> Result<(), GreetFailed> {
+/// Waits for the worker's greeting, and notes that it has come; then for its sessions.
+async fn greet(
+    connection: &Watched,
+    decoder: &mut Decoder,
+    plan: &Plan,
+    greeted: &mut bool,
+) -> Result<(), GreetFailed> {
     let mut deadline = Instant::now() + plan.limits.init;
-    let mut greeted = false;
     loop {
         while let Some(FrameRef { kind, payload }) = decoder.next_frame().map_err(Violation::from)? {
             match kind {
-                kinds::HELLO if !greeted => {
+                kinds::HELLO if !*greeted => {
                     let hello: Hello =
                         protocol::decode_greeting(kind, payload)?.map_err(GreetFailed::Version)?;
                     if hello.registry_digest != plan.registry_digest {
                         return Err(GreetFailed::Registry(hello.registry_digest));
                     }
-                    greeted = true;
+                    *greeted = true;
                     deadline = Instant::now() + plan.limits.session;
                 }
-                kinds::IDLE if greeted => return Ok(()),
-                kinds::START_FAILED if greeted => {
+                kinds::IDLE if *greeted => return Ok(()),
+                kinds::START_FAILED if *greeted => {
                     let StartFailed { reason } = protocol::decode(kind, payload)?;
                     return Err(GreetFailed::Session(reason));
                 }
@@ -261,7 +268,7 @@ async fn greet(connection: &Watched, decoder: &mut Decoder, plan: &Plan) -> Resu
         match timeout_at(deadline, receive(connection, decoder)).await {
             Ok(true) => {}
             Ok(false) => return Err(GreetFailed::Ended),
-            Err(_) if greeted => return Err(GreetFailed::SessionsNotMade),
+            Err(_) if *greeted => return Err(GreetFailed::SessionsNotMade),
             Err(_) => return Err(GreetFailed::NotReached),
         }
     }

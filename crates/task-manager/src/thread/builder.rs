@@ -32,7 +32,8 @@ impl ThreadManagerBuilder {
 
     settings_of_every_pool!();
 
-    /// Starts the manager and its threads, and waits until the first has made its sessions.
+    /// Starts the manager and its threads, and waits until the first has made its sessions. What keeps all of them from
+    /// that and may pass, it waits for, 10 s at most: see [`outage_patience`](Self::outage_patience).
     ///
     /// # Errors
     /// [`StartError`]: a setting or the registry is not acceptable, not one thread is ready, or this process was
@@ -43,9 +44,10 @@ impl ThreadManagerBuilder {
         }
         let Self { settings } = self;
         settings.check(&[])?;
+        let deadline = settings.first_deadline();
         let shared = Shared::new(settings.setup(CRASH_LIMIT, None, false));
         let exchange = Arc::new(Exchange::new(settings.services.clone()));
-        let runtime = driver::ManagerRuntime::new().map_err(StartError::Runtime)?;
+        let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
         let (report_first_try, first_tries) = mpsc::channel();
         let registry = settings.registry.clone();
         let plan = Arc::new(Plan {
@@ -61,11 +63,12 @@ impl ThreadManagerBuilder {
         let workers = settings.workers;
         let lives = move || (0..workers).map(|number| seat::run(Arc::clone(&plan), number)).collect();
         let aside = Arc::clone(&exchange).serve();
-        let thread = driver::start(runtime, Arc::clone(&shared), lives, aside, move || exchange.close())
+        let at_end = move || exchange.close();
+        let thread = driver::start(deadline, runtime, Arc::clone(&shared), lives, aside, at_end)
             .map_err(StartError::Runtime)?;
         let pool = Pool::new(shared, settings.limits.exit, thread);
         let manager = ThreadManager { pool, _registry: registry };
-        StartFailure::unless_one_starts(first_tries, workers).map_err(|failure| {
+        StartFailure::unless_one_starts(&first_tries).map_err(|failure| {
             manager.kill();
             StartError::Workers(failure)
         })?;

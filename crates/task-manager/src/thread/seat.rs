@@ -39,7 +39,7 @@ pub(super) struct Plan {
     pub(super) together: bool,
     pub(super) limits: Limits,
     pub(super) exchange: Arc<Exchange>,
-    /// Each first try of a seat reports here.
+    /// Each seat reports here that a worker has come up, or that none will.
     pub(super) first_tries: Sender<Result<(), StartFailure>>,
     pub(super) incarnations: AtomicU64,
 }

@@ -101,7 +101,7 @@ pub fn init(registry: &Registry) {
 }
 
 /// What a worker exits with that could not start.
-const EXIT_CODE: i32 = 70;
+pub(crate) const EXIT_CODE: i32 = 70;
 
 /// Whether this process was started as a worker and has not reached [`init`].
 pub(crate) fn is_marked() -> bool {

@@ -1,0 +1,288 @@
+//! The core of restarts by itself, in virtual time: single rules, and random histories against a model that looks through
+//! the whole history each time.
+
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngSeed},
+};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const MS: Duration = Duration::from_millis(1);
+
+/// Restarts of a pool in which some worker has come up on seat 0 and run something.
+fn used(now: Instant, seats: usize) -> Restarts {
+    let mut restarts = Restarts::new(now, seats, PATIENCE);
+    restarts.ready(now, 0);
+    restarts.progress();
+    restarts
+}
+
+#[test]
+fn a_worker_that_worked_is_replaced_at_once_and_its_seat_forgets_what_was() {
+    let now = Instant::now();
+    let mut restarts = used(now, 1);
+    assert_eq!(restarts.died(now, 0, Life::Ran, 255).delay, Duration::ZERO);
+    assert_eq!(restarts.start_failed(now, 0, Prospect::MayPass, 255).delay, 10 * MS);
+    assert_eq!(restarts.start_failed(now, 0, Prospect::MayPass, 255).delay, 20 * MS);
+    restarts.ready(now, 0);
+    assert_eq!(restarts.died(now, 0, Life::Ran, 255).delay, Duration::ZERO);
+    assert_eq!(restarts.start_failed(now, 0, Prospect::MayPass, 255).delay, 10 * MS);
+}
+
+/// However many tries fail in however short a time.
+#[test]
+fn what_may_pass_is_waited_for_as_long_as_the_patience_says() {
+    let now = Instant::now();
+    let mut restarts = used(now, 2);
+    restarts.died(now, 0, Life::Ran, 0);
+    for number in 0..10_000 {
+        assert_eq!(restarts.start_failed(now, number % 2, Prospect::MayPass, 0).verdict, None);
+    }
+    assert_eq!(restarts.start_failed(now + PATIENCE - MS, 0, Prospect::MayPass, 0).verdict, None);
+    let late = restarts.start_failed(now + PATIENCE + MS, 1, Prospect::MayPass, 0).verdict;
+    assert_eq!(late, Some(Verdict::Waited(PATIENCE + MS)));
+    // It goes on: each later failure gives up what has come meanwhile.
+    let later = restarts.start_failed(now + 2 * PATIENCE, 1, Prospect::MayPass, 0).verdict;
+    assert_eq!(later, Some(Verdict::Waited(2 * PATIENCE)));
+    // Until one comes up and is of use.
+    restarts.ready(now + 2 * PATIENCE, 0);
+    restarts.progress();
+    restarts.died(now + 3 * PATIENCE, 0, Life::Ran, 0);
+    assert_eq!(restarts.start_failed(now + 3 * PATIENCE, 0, Prospect::MayPass, 0).verdict, None);
+}
+
+#[test]
+fn before_the_first_worker_the_patience_is_shorter() {
+    let now = Instant::now();
+    let mut restarts = Restarts::new(now, 1, PATIENCE);
+    assert_eq!(restarts.start_failed(now + FIRST_PATIENCE - MS, 0, Prospect::MayPass, 0).verdict, None);
+    let verdict = restarts.start_failed(now + FIRST_PATIENCE, 0, Prospect::MayPass, 0).verdict;
+    assert_eq!(verdict, Some(Verdict::Waited(FIRST_PATIENCE)));
+    let mut restarts = Restarts::new(now, 1, MS);
+    let verdict = restarts.start_failed(now + MS, 0, Prospect::MayPass, 0).verdict;
+    assert_eq!(verdict, Some(Verdict::Waited(MS)));
+}
+
+#[test]
+fn what_cannot_pass_fails_at_once_when_every_seat_says_so() {
+    let now = Instant::now();
+    let mut restarts = Restarts::new(now, 3, PATIENCE);
+    assert_eq!(restarts.start_failed(now, 0, Prospect::Certain, 0).verdict, None);
+    assert_eq!(restarts.start_failed(now, 1, Prospect::MayPass, 0).verdict, None);
+    assert_eq!(restarts.start_failed(now, 2, Prospect::Certain, 0).verdict, None);
+    assert_eq!(restarts.start_failed(now, 1, Prospect::Certain, 0).verdict, Some(Verdict::Certain));
+}
+
+#[test]
+fn while_one_worker_is_up_nothing_is_given_up_and_the_others_do_not_try_without_pause() {
+    let now = Instant::now();
+    let mut restarts = used(now, 2);
+    for number in 0..100 {
+        restarts.progress();
+        let next = restarts.start_failed(now + number * PATIENCE, 1, Prospect::Certain, 255);
+        assert_eq!(next.verdict, None);
+        assert!(number < 10 || next.delay == LONGEST_DELAY, "{number}: {next:?}");
+    }
+}
+
+#[test]
+fn workers_that_greet_and_die_at_once_use_up_the_patience() {
+    let begin = Instant::now();
+    let mut restarts = used(begin, 1);
+    restarts.died(begin, 0, Life::Ran, 0);
+    let mut now = begin;
+    let waited = loop {
+        now += 500 * MS;
+        restarts.ready(now, 0);
+        now += 500 * MS;
+        match restarts.died(now, 0, Life::Unused, 0).verdict {
+            None => {}
+            Some(Verdict::Waited(waited)) => break waited,
+            Some(Verdict::Certain) => panic!("it may pass"),
+        }
+    };
+    assert_eq!(waited, PATIENCE);
+}
+
+/// One that was up for a while without having begun anything, or when nothing waited, shows that workers can be up.
+#[test]
+fn a_worker_that_was_up_for_a_while_or_died_idle_ends_the_outage() {
+    for (up, life) in [(STEADY_AFTER, Life::Unused), (MS, Life::Idle)] {
+        let now = Instant::now();
+        let mut restarts = used(now, 1);
+        restarts.died(now, 0, Life::Ran, 0);
+        restarts.ready(now + PATIENCE, 0);
+        let died = now + PATIENCE + up;
+        assert_eq!(restarts.died(died, 0, life, 0).verdict, None);
+        assert_eq!(restarts.start_failed(died + PATIENCE - MS, 0, Prospect::MayPass, 0).verdict, None);
+        let verdict = restarts.start_failed(died + PATIENCE, 0, Prospect::MayPass, 0).verdict;
+        assert_eq!(verdict, Some(Verdict::Waited(PATIENCE)));
+    }
+}
+
+/// A start that takes long may be the one that works.
+#[test]
+fn a_seat_whose_start_is_under_way_keeps_what_waits() {
+    let now = Instant::now();
+    let mut restarts = Restarts::new(now, 2, PATIENCE);
+    for number in 0..10 {
+        assert_eq!(restarts.start_failed(now + number * PATIENCE, 0, Prospect::Certain, 0).verdict, None);
+    }
+    assert!(restarts.start_failed(now, 1, Prospect::Certain, 0).verdict.is_some());
+}
+
+/// As of the scheduler's model.
+fn config() -> Config {
+    let cases = std::env::var("WORKFLEET_PROPTEST_CASES");
+    let cases = cases.ok().map(|cases| cases.parse().expect("WORKFLEET_PROPTEST_CASES is a number"));
+    Config {
+        cases: cases.unwrap_or(256),
+        rng_seed: if cases.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) },
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    Ready,
+    Failed(Prospect),
+    Died(Life),
+    Progress,
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let prospect = prop_oneof![3 => Just(Prospect::MayPass), 1 => Just(Prospect::Certain)];
+    let life = prop_oneof![3 => Just(Life::Unused), 1 => Just(Life::Idle), 2 => Just(Life::Ran)];
+    prop_oneof![
+        4 => Just(Input::Ready),
+        6 => prospect.prop_map(Input::Failed),
+        4 => life.prop_map(Input::Died),
+        1 => Just(Input::Progress),
+    ]
+}
+
+/// Everything that ever happened, and nothing else.
+#[derive(Default)]
+struct History {
+    events: Vec<(Instant, usize, Input)>,
+}
+
+impl History {
+    fn last_of(&self, seat: usize) -> Option<(Instant, Input)> {
+        let events = self.events.iter().rev();
+        let own = events.filter(|(_, at, input)| *at == seat && !matches!(input, Input::Progress));
+        own.map(|(at, _, input)| (*at, *input)).next()
+    }
+
+    fn is_up(&self, seat: usize) -> bool {
+        matches!(self.last_of(seat), Some((_, Input::Ready)))
+    }
+
+    /// Tries and lives of a seat that came to nothing, in a row.
+    fn failures(&self, seat: usize) -> u32 {
+        let mut failures = 0;
+        let mut up_at = None;
+        for (at, _, input) in self.events.iter().filter(|(_, at, _)| *at == seat) {
+            match input {
+                Input::Ready => up_at = Some(*at),
+                Input::Failed(_) => failures += 1,
+                Input::Died(Life::Ran) => failures = 0,
+                Input::Died(_) if up_at.is_some_and(|since| *at - since >= STEADY_AFTER) => failures = 1,
+                Input::Died(_) => failures += 1,
+                Input::Progress => {}
+            }
+        }
+        failures
+    }
+
+    /// When the present outage began: after the last sign of use, when the last worker went.
+    fn outage_since(&self, begin: Instant, seats: usize) -> Instant {
+        let (mut up, mut since) = (vec![None; seats], Some(begin));
+        for &(at, seat, input) in &self.events {
+            match input {
+                Input::Ready => up[seat] = Some(at),
+                Input::Failed(_) => {}
+                Input::Died(life) => {
+                    let steady = up[seat].take().is_some_and(|since: Instant| at - since >= STEADY_AFTER);
+                    if steady || life != Life::Unused {
+                        since = None;
+                    }
+                }
+                Input::Progress => since = None,
+            }
+            if up.iter().all(Option::is_none) && since.is_none() {
+                since = Some(at);
+            }
+        }
+        since.expect("nobody is up")
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn what_is_given_up_is_what_the_whole_history_says(
+        seats in 1_usize..4,
+        inputs in prop::collection::vec((0_u64..8_000, 0_usize..4, input()), 0..60),
+    ) {
+        let begin = Instant::now();
+        let mut restarts = Restarts::new(begin, seats, PATIENCE);
+        let (mut history, mut now) = (History::default(), begin);
+        for (after_ms, seat, input) in inputs {
+            now += Duration::from_millis(after_ms);
+            let seat = seat % seats;
+            // Only what can happen: who is up dies, who is not comes up or fails, and only who is up ends a task.
+            match (input, history.is_up(seat)) {
+                (Input::Ready | Input::Failed(_), false) | (Input::Died(_) | Input::Progress, true) => {}
+                _ => continue,
+            }
+            let next = match input {
+                Input::Ready => {
+                    restarts.ready(now, seat);
+                    None
+                }
+                Input::Progress => {
+                    restarts.progress();
+                    None
+                }
+                Input::Failed(prospect) => Some(restarts.start_failed(now, seat, prospect, 77)),
+                Input::Died(life) => Some(restarts.died(now, seat, life, 77)),
+            };
+            let failures = history.failures(seat);
+            let up_for = history.last_of(seat).map(|(at, _)| now - at);
+            history.events.push((now, seat, input));
+            let Some(next) = next else { continue };
+
+            let delay = match input {
+                Input::Died(Life::Ran) => Duration::ZERO,
+                Input::Died(_) if up_for >= Some(STEADY_AFTER) => BACKOFF.delay(0, 77),
+                _ => BACKOFF.delay(failures, 77),
+            };
+            prop_assert_eq!(next.delay, delay);
+
+            let last = (0..seats).map(|seat| history.last_of(seat).map(|(_, input)| input));
+            let failed = last.map(|input| match input {
+                Some(Input::Failed(prospect)) => Some(prospect),
+                Some(Input::Died(Life::Unused | Life::Idle)) => Some(Prospect::MayPass),
+                _ => None,
+            });
+            let failed: Option<Vec<Prospect>> = failed.collect();
+            let asked = matches!(input, Input::Failed(_) | Input::Died(Life::Unused));
+            let expected = failed.filter(|_| asked).and_then(|prospects| {
+                let waited = now - history.outage_since(begin, seats);
+                let came_up = history.events.iter().any(|(_, _, input)| matches!(input, Input::Ready));
+                let patience = if came_up { PATIENCE } else { FIRST_PATIENCE };
+                if prospects.iter().all(|prospect| *prospect == Prospect::Certain) {
+                    Some(Verdict::Certain)
+                } else {
+                    (waited >= patience).then_some(Verdict::Waited(waited))
+                }
+            });
+            prop_assert_eq!(next.verdict, expected);
+        }
+    }
+}
