@@ -13,6 +13,7 @@ use workfleet_heartbeat::remote::{self, Down, Downwards};
 use workfleet_wire::Kind;
 
 use crate::{
+    manager::SendError,
     pool::CaughtUp,
     registry::with_sources,
     service::{Incarnation, Peer, Service},
@@ -71,9 +72,17 @@ impl Down for Connection {
     }
 
     fn send(&self, kind: Kind, payload: &[u8]) {
-        if let Err(error) = self.0.send_bounded_elsewhere(kind, payload) {
-            // It is gone, which is told otherwise.
-            tracing::debug!(worker = self.0.worker(), %error, %kind, "a frame was not sent");
+        match self.0.send_bounded_elsewhere(kind, payload) {
+            Ok(()) => {}
+            // Whoever serves it was told, and tells everybody when it is buried.
+            Err(SendError::WorkerGone) => {
+                tracing::debug!(worker = self.0.worker(), %kind, "a worker that is gone was sent nothing");
+            }
+            Err(error) => {
+                tracing::error!(worker = self.0.worker(), %error, %kind, "a frame could not be sent");
+                // Whoever waits there for what it says would wait for ever.
+                self.0.line.break_off();
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
     env, fs,
     fs::File,
     io::{self, Read, Write},
+    net::Shutdown,
     ops::RangeInclusive,
     os::{
         fd::{AsFd, BorrowedFd},
@@ -26,7 +27,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use support::{
     close, only_worker,
-    process::{await_death, is_alive, signal_child, to_pid},
+    process::{all_threads_stopped, await_death, is_alive, signal_child, to_pid},
     until,
     watchdog::watchdog,
 };
@@ -63,18 +64,45 @@ impl Task for Corrupt {
     fn run(self, cx: &TaskContext) -> Result<u32, TaskError> {
         if cx.attempt() <= self.attempts {
             cx.flush()?;
-            let mark = env::var("WORKFLEET_WORKER")?;
-            let (_device, inode) = mark.split_once(':').ok_or("a mark of another form")?;
-            for entry in fs::read_dir("/proc/self/fd")? {
-                let path = entry?.path();
-                if fs::read_link(&path).is_ok_and(|to| to.as_os_str() == &*format!("socket:[{inode}]")) {
-                    let number: i32 =
-                        path.file_name().and_then(|name| name.to_str()).ok_or("no name")?.parse()?;
-                    // SAFETY: the worker's connection is open as long as its process.
-                    let socket = unsafe { BorrowedFd::borrow_raw(number) };
-                    UnixStream::from(socket.try_clone_to_owned()?).write_all(&self.bytes)?;
-                }
+            own_connection()?.write_all(&self.bytes)?;
+            loop {
+                thread::park();
             }
+        }
+        Ok(cx.attempt())
+    }
+}
+
+/// The connection of the worker that this process is.
+fn own_connection() -> Result<UnixStream, TaskError> {
+    let mark = env::var("WORKFLEET_WORKER")?;
+    let (_device, inode) = mark.split_once(':').ok_or("a mark of another form")?;
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let path = entry?.path();
+        if fs::read_link(&path).is_ok_and(|to| to.as_os_str() == &*format!("socket:[{inode}]")) {
+            let number: i32 = path.file_name().and_then(|name| name.to_str()).ok_or("no name")?.parse()?;
+            // SAFETY: the worker's connection is open as long as its process.
+            let socket = unsafe { BorrowedFd::borrow_raw(number) };
+            return Ok(socket.try_clone_to_owned()?.into());
+        }
+    }
+    Err("the connection is not there".into())
+}
+
+/// In its first attempt, takes care that nothing can be written to its worker any more, and stops it, so that it does not
+/// find that out itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Deafen;
+impl TaskSpec for Deafen {
+    const NAME: &'static str = "deafen";
+    type Output = u32;
+}
+impl Task for Deafen {
+    fn run(self, cx: &TaskContext) -> Result<u32, TaskError> {
+        if cx.attempt() == 1 {
+            own_connection()?.shutdown(Shutdown::Read)?;
+            rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)?;
+            // Another of its threads may be the first to be stopped.
             loop {
                 thread::park();
             }
@@ -109,7 +137,7 @@ impl Task for Impostor {
 }
 
 fn registry() -> Registry {
-    Registry::new().task::<Where>().task::<Corrupt>()
+    Registry::new().task::<Where>().task::<Corrupt>().task::<Deafen>()
 }
 
 /// Arguments that make this test program play a role. The harness skips the tests of that name: there are none.
@@ -169,6 +197,10 @@ fn workfleet_worker() {
             connection().write_all(&encode_header(kinds::HELLO, 100)).expect("it is sent");
             process::exit(5);
         }
+        ("deaf-at-first", file) => match File::create_new(file) {
+            Ok(_) => be_deaf(),
+            Err(_) => init(&registry()),
+        },
         ("lets-go", _) => {
             drop(connection());
             rustix::stdio::dup2_stdin(File::open("/dev/null").expect("nothing")).expect("it is replaced");
@@ -198,6 +230,22 @@ fn greet(version: u16, digest: u64) -> UnixStream {
     workfleet_wire::message::encode_into(&digest, &mut payload).expect("a number");
     blocking::send_bytes(&mut manager, kinds::HELLO, &payload).expect("it is sent");
     manager
+}
+
+/// Is a worker that is ready, to which nothing can be written, and that goes on all the same.
+fn be_deaf() {
+    let mut manager = connection();
+    let mut reader = blocking::Reader::new(&manager);
+    let welcome = blocking::receive_bytes(&mut reader).expect("a greeting");
+    // Its version, and the digest of its registry, a number of as many bytes as it takes.
+    let digest_bytes = welcome.payload[2..].iter().position(|byte| byte & 0x80 == 0).expect("an end") + 1;
+    let hello = &welcome.payload[..2 + digest_bytes];
+    manager.shutdown(Shutdown::Read).expect("it is open");
+    blocking::send_bytes(&mut manager, kinds::HELLO, hello).expect("it is sent");
+    blocking::send_bytes(&mut manager, kinds::IDLE, b"").expect("it is sent");
+    loop {
+        thread::park();
+    }
 }
 
 /// Sends bytes instead of a greeting, and stays until the manager ends the connection or the process.
@@ -561,6 +609,38 @@ fn a_worker_that_violates_the_protocol_is_killed_and_its_task_tried_again() {
         }
         behind.wait().expect(what);
     }
+    close(&manager);
+}
+
+/// The first write to it fails, and nothing of it is to be waited for: not its silence, which takes an hour.
+#[test]
+fn a_worker_that_cannot_be_written_to_is_replaced_at_once() {
+    let _watchdog = watchdog();
+    let directory = tempfile::tempdir().expect("a directory");
+    let role = format!("deaf-at-first:{}", directory.path().join("was-deaf").display());
+    let manager = played(&role)
+        .silence_limit(Duration::from_secs(3600))
+        .outage_patience(Duration::from_secs(60))
+        .start()
+        .expect("it is ready");
+    let deaf = only_worker(&manager).expect("it has just started");
+    let task = manager.submit(Where).expect("it is taken");
+    assert_ne!(task.wait().expect("it is run by the next"), deaf);
+    assert!(!is_alive(deaf));
+    close(&manager);
+}
+
+/// The same with a task in hand: it is charged, as with any death, and what was to be written is run by the next worker.
+#[test]
+fn a_worker_that_cannot_be_written_to_any_more_is_buried_at_once() {
+    let _watchdog = watchdog();
+    let manager = ordinary().workers(1).silence_limit(Duration::from_secs(3600)).start().expect("it starts");
+    let deaf = only_worker(&manager).expect("it has just started");
+    let deafens = manager.submit(Deafen).expect("it is taken");
+    until(|| !is_alive(deaf) || all_threads_stopped(deaf));
+    let behind = manager.submit(Where).expect("it is taken");
+    assert_ne!(behind.wait().expect("it is run by the next"), deaf);
+    assert_eq!(deafens.wait().expect("it is run again"), 2);
     close(&manager);
 }
 

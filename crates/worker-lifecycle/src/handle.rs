@@ -392,6 +392,7 @@ impl StateWatch {
             if state.is_stopped() {
                 return None;
             }
+            // An error means that the worker's handle and its task are gone: nothing changes any more.
             self.board.changed().await.ok()?;
         }
     }

@@ -120,6 +120,7 @@ impl Shared {
         let mut is_first = false;
         self.board.send_if_modified(|board| {
             let was_asked = board.lifecycle.is_stop_requested();
+            // One that does not run needs not be stopped.
             if board.lifecycle.handle(Event::Stop).is_err() {
                 return false;
             }

@@ -58,10 +58,12 @@ mod others {
             return Ok(());
         };
         let (tell, flushed) = oneshot::channel();
+        // An error of the sending means that the deadline has passed.
         let flush = remote::flush(&channel, Box::new(move || tell.send(()).unwrap_or(())));
         match timeout_at(deadline, flushed).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(flush.missing()),
+            Ok(Ok(())) => Ok(()),
+            // Nobody will tell any more: that is no flush either.
+            Ok(Err(_)) | Err(_) => Err(flush.missing()),
         }
     }
 
@@ -69,8 +71,12 @@ mod others {
     pub(in crate::hub) async fn catch_up() {
         let (tell, done) = oneshot::channel();
         remote::catch_up(Node::own(), Box::new(move || tell.send(()).unwrap_or(())));
-        if timeout(CATCH_UP_LIMIT, done).await.is_err() {
-            tracing::warn!(limit = ?CATCH_UP_LIMIT, "what workers have sent could not be read in time");
+        match timeout(CATCH_UP_LIMIT, done).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("a connection has dropped the request to read what was sent"),
+            Err(_) => {
+                tracing::warn!(limit = ?CATCH_UP_LIMIT, "what workers have sent could not be read in time");
+            }
         }
     }
 

@@ -151,6 +151,7 @@ async fn flush_and_remove(
         return Err(UnregisterError::Stopped);
     };
     let dropped = match discard(shared, callback) {
+        // A destructor that panicked has run.
         Some(dropped) => timeout_at(deadline, dropped).await.is_ok(),
         None => false,
     };

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - Writing never waits. What the socket does not take is kept and sent when it does; reading goes on meanwhile.
-//! - A broken connection swallows what is written to it: reading it to its end is what tells its story.
+//! - When a write fails, whoever serves the worker is told at once ([`Link::broken`]), and reads what the worker has sent before
+//!   burying it. What is written meanwhile is dropped; the tasks among that go elsewhere with the burial.
 
 use std::{
     fmt,
@@ -35,6 +36,8 @@ pub(super) struct Link {
     full: AtomicBool,
     /// `full` was set.
     blocked: Notify,
+    /// A write has failed: nothing will reach the worker any more.
+    pub(super) broken: Notify,
     /// Nothing was heard of the worker for too long.
     pub(super) silent: Notify,
     /// The worker is to go.
@@ -62,7 +65,7 @@ impl fmt::Debug for CatchUps {
     }
 }
 
-/// How soon a full socket is tried again if the process has no descriptor left to be told by.
+/// How soon a full socket is tried again if the process has no descriptor left to be told by, or the system no memory.
 const WITHOUT_EVENT: Duration = Duration::from_millis(5);
 
 impl Link {
@@ -73,6 +76,7 @@ impl Link {
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
             blocked: Notify::new(),
+            broken: Notify::new(),
             silent: Notify::new(),
             retired: Notify::new(),
             overdue: Notify::new(),
@@ -110,9 +114,11 @@ impl Link {
                 self.full.store(true, Ordering::Release);
                 self.blocked.notify_one();
             }
-            Err(_) => {
+            Err(error) => {
+                tracing::debug!(%error, "a worker could not be written to");
                 self.close();
                 out.clear();
+                self.broken.notify_one();
                 return false;
             }
         }
@@ -127,10 +133,15 @@ impl Link {
         while !self.full.load(Ordering::Acquire) {
             self.blocked.notified().await;
         }
+        if self.lock().is_starved() {
+            // The socket has room, and the system had no memory to fill it. Nobody tells when it has.
+            return sleep(WITHOUT_EVENT).await;
+        }
         // Registered only now: otherwise every read at the other end would wake this one up.
         let registered =
             self.socket.try_clone().and_then(|socket| watch(Arc::new(socket), Interest::WRITABLE));
         match registered {
+            // An error means that the runtime is going. That the socket has failed, the next write tells.
             Ok(socket) => drop(socket.writable().await),
             // No descriptor is left for it. There is no event to wait for then.
             Err(_) => sleep(WITHOUT_EVENT).await,

@@ -17,7 +17,7 @@ use std::{
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc::RecvTimeoutError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -188,8 +188,14 @@ fn line_start(bytes: &[u8]) -> usize {
 impl Writer {
     /// Waits for everything to be written, but not for ever: somebody may not be reading our standard error.
     pub(super) fn finish(self, limit: Duration) {
-        if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(limit) {
-            tracing::warn!("what workers printed could not be written within {limit:?}");
+        match self.ended.recv_timeout(limit) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::warn!("what workers printed could not be written within {limit:?}");
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                tracing::error!("the thread that writes what workers print has failed");
+            }
         }
     }
 }
@@ -241,6 +247,7 @@ async fn read_chunks(
             }
         };
         let bytes = match read {
+            // An error is an end too: nothing more can be read here, and who writes finds the pipe broken.
             Ok(0) | Err(_) => return,
             Ok(read_bytes) => &buffer[..read_bytes],
         };

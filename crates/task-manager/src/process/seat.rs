@@ -280,6 +280,7 @@ async fn greet(
 /// Dropping this future loses nothing: it waits only before it takes.
 async fn receive(connection: &Watched, decoder: &mut Decoder) -> bool {
     loop {
+        // An error means that the runtime is going.
         let Ok(mut ready) = connection.readable().await else { return false };
         let space = decoder.spare();
         let space_bytes = space.len();
@@ -335,14 +336,25 @@ impl Worker {
                 }
                 received = receive(&self.connection, &mut self.decoder) => {
                     if !received {
-                        let dead = timeout(DEATH_BEHIND_END, self.process.died()).await.is_ok();
-                        return (!dead).then_some(KillReason::ConnectionEnded);
+                        return self.disconnected().await;
                     }
                     if let Err(violation) = shared.handle_frames(seat, &mut self.decoder, &self.peer) {
                         return Some(self.violated(&violation));
                     }
                 }
+                () = link.broken.notified() => {
+                    // What it has sent counts; and it may have died of itself.
+                    if let Err(violation) = self.catch_up(shared, seat) {
+                        return Some(self.violated(&violation));
+                    }
+                    let killed_because = self.disconnected().await;
+                    if killed_because.is_none() {
+                        self.drain(shared, seat);
+                    }
+                    return killed_because;
+                }
                 () = link.writable_again() => {
+                    // If it fails, the branch above is told.
                     link.send();
                 }
                 () = self.process.died() => {
@@ -392,6 +404,12 @@ impl Worker {
         }
     }
 
+    /// The connection can be used no more in one direction at least: because the worker has died, or else it has to.
+    async fn disconnected(&mut self) -> Option<KillReason> {
+        let dead = timeout(DEATH_BEHIND_END, self.process.died()).await.is_ok();
+        (!dead).then_some(KillReason::ConnectionEnded)
+    }
+
     /// Handles what the worker has sent up to now. What it sends meanwhile can wait: it may never end.
     fn catch_up(&mut self, shared: &Shared, seat: usize) -> Result<(), Violation> {
         let mut left_bytes = socket::waiting_bytes(&**self.connection.get_ref());
@@ -414,6 +432,7 @@ impl Worker {
     fn drain(&mut self, shared: &Shared, seat: usize) {
         loop {
             match socket::receive_now(&**self.connection.get_ref(), self.decoder.spare()) {
+                // Its end, or, if another process holds the other end, nothing more.
                 Ok(0) | Err(_) => return,
                 Ok(received_bytes) => self.decoder.advance(received_bytes),
             }

@@ -118,7 +118,7 @@ impl Process {
         match death::Watch::new(pid) {
             Ok(death) => Ok(Self { child: Some(child), pid, death }),
             Err(error) => {
-                // It cannot be watched, so it must not live.
+                // It cannot be watched, so it must not live. Errors mean that it is gone, or that somebody else has reaped it.
                 let _ = kill_process_group(pid, Signal::KILL);
                 let _ = child.wait();
                 Err(error)

@@ -132,6 +132,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
         }
         // The sessions go with their thread.
         drop(worker);
+        // An error means that nobody waits any more: the thread was abandoned.
         let _ = tell_ended.send(());
     };
     let thread = thread::Builder::new().name(format!("workfleet-{name}")).stack_size(STACK_BYTES);

@@ -75,6 +75,7 @@ pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
             match poll(&mut [PollFd::new(&connection, PollFlags::IN)], Some(&patience)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => true,
                 Ok(_) => receive_or_tell(worker, Read::Now),
+                // A task has taken from this process what it takes to watch the connection.
                 Err(_) => false,
             }
         }
@@ -106,6 +107,7 @@ fn turn(worker: &Worker) -> bool {
     let asked = if interest.is_empty() { 1 } else { 2 };
     match poll(&mut watched[..asked], timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        // As above.
         Err(_) => return false,
     }
     if !watched[0].revents().is_empty() {
@@ -242,6 +244,7 @@ fn push(
 pub(super) fn end_group() -> ! {
     let own = getpid();
     if leads_its_group() {
+        // An error changes nothing: what remains is to end this process.
         let _ = kill_process_group(own, Signal::KILL);
     }
     let _ = kill_process(own, Signal::KILL);

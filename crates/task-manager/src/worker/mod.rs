@@ -127,6 +127,7 @@ fn parent() -> Option<String> {
 
 /// What the mark of a process with this standard input would be, if that is a socket.
 fn stdin_mark() -> Option<String> {
+    // An error means that there is no standard input: then this is no worker.
     mark_of(stdin()).ok().flatten()
 }
 

@@ -22,6 +22,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -33,7 +34,7 @@ use crate::{
     run::open::OpenAttempts,
     sys::{
         descriptor::{Identity, may_poll},
-        outgoing::Outgoing,
+        outgoing::{Outgoing, is_want_of_memory},
         socket,
     },
 };
@@ -264,16 +265,22 @@ impl Outbox {
         }
         self.flush_locked(&mut state);
         state.armed = true;
-        Tick { again: true, blocked: !state.outgoing.is_empty(), beats_due }
+        // Where the system has no memory, the socket does not tell when to go on: after a tick, then.
+        let blocked = !state.outgoing.is_empty() && !state.outgoing.is_starved();
+        Tick { again: true, blocked, beats_due }
     }
 
     /// Wakes the I/O thread up.
     pub(super) fn wake(&self) {
-        if let Err(error) = socket::send_now(&self.waker, &[0])
-            && error.kind() != ErrorKind::WouldBlock
-        {
-            // Full, it would have woken the I/O thread already. But the task has closed it: nothing wakes that thread.
-            super::io::end_group();
+        loop {
+            match socket::send_now(&self.waker, &[0]) {
+                Err(error) if is_want_of_memory(&error) => pause(),
+                // Full, it would have woken the I/O thread already.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // The task has closed it: nothing wakes that thread.
+                Err(_) => super::io::end_group(),
+                Ok(_) => return,
+            }
         }
     }
 
@@ -308,8 +315,11 @@ impl Outbox {
             if state.outgoing.waiting_bytes() <= limit_bytes {
                 return self.wake_if_left(state);
             }
+            let starved = state.outgoing.is_starved();
             drop(state);
-            if let Err(error) = socket::wait_writable(&self.socket) {
+            if starved {
+                pause();
+            } else if let Err(error) = socket::wait_writable(&self.socket) {
                 self.give_up(&error);
             }
             state = self.lock();
@@ -347,6 +357,12 @@ impl Outbox {
         // Nothing of a task's runs under this lock: payloads arrive encoded. So no panic leaves half a frame.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits for the system to have memory again.
+fn pause() {
+    #[expect(clippy::disallowed_methods, reason = "nobody tells when the system has memory again")]
+    thread::sleep(TICK);
 }
 
 impl State {

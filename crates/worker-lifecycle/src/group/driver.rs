@@ -311,6 +311,7 @@ impl Driver {
                 if !self.core.remove(now(), id)
                     && let Some(answer) = slot.removed.pop()
                 {
+                    // Who asked may have gone.
                     let _ = answer.send(Err(RemoveError::Stopped));
                 }
             }
@@ -417,6 +418,7 @@ impl Driver {
         self.roster.remove(id);
         let Some(mut slot) = self.slots.remove(&id) else { return };
         if let Some(added) = slot.added.take() {
+            // Who asked may have gone.
             let _ = added.send(Err(AddError::Start(why_not_up(&slot))));
         }
         let outcome = slot.outcome();
