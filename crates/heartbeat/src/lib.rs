@@ -70,6 +70,13 @@
 //! - [`Event::is_set`] reads what is known here; a change takes one hop over a socket.
 //! - A program that was stopped itself reads what has come before it calls a token silent.
 //!
+//! # A program that was stopped as a whole
+//!
+//! After SIGSTOP and SIGCONT, or a container's freezer, no token is missed by time in which this program did not run. If the
+//! heartbeaters look more than [10 ms](cores::AWAY) after a timeout has passed, the timeout begins again, and so does the time of
+//! a flush. If they are late again and again, they must be twice as late each time, until the token beats: a program that is
+//! always late still finds out who is silent. A stop that ends before the timeout has passed is not noticed, and counts.
+//!
 //! # Coming from temporalio
 //!
 //! | temporalio | here |

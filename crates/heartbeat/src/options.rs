@@ -24,7 +24,8 @@ impl HeartbeaterOptions {
         Self::default()
     }
 
-    /// A silence of this length is [missed](crate::Report::Missed). Without this, none is.
+    /// A silence of this length is [missed](crate::Report::Missed). Without this, none is. If this program was stopped when the
+    /// timeout passed, the timeout begins again.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }

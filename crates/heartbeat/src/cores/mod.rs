@@ -1,10 +1,12 @@
 //! The rules of heartbeats as pure state machines: no IO, clock or thread. What happens and the time are arguments; whoever
 //! drives them asks what to do.
 
+mod patience;
 mod silence;
 mod table;
 mod throttle;
 
+pub use patience::{AWAY, Patience};
 pub use silence::Silence;
 pub use table::{Closed, Key, Refused, Removed, Table, Taken, Work};
 pub use throttle::{Throttle, ThrottleLimits};

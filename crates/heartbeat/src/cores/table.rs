@@ -7,6 +7,7 @@
 //! - beats = reported + superseded + ignored + discarded + pending.
 //! - A token is in the queue of the ready exactly if it has something to report and its callback does not run.
 //! - A beat moves no timer: a silence's entry may be too early, and is set right when its time has come.
+//! - No silence is missed by time in which nobody looked: see [`Patience`](super::Patience).
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -498,10 +499,14 @@ impl<C> Table<C> {
         entry.due = Some(beat);
     }
 
-    /// Sets the timer of a silence that was found due. False if the silence is really to be missed.
+    /// Sets the timer of a silence that was found due: a beat has come since, or nobody has looked for a while. False if the
+    /// silence is really to be missed.
     fn rearm(&mut self, now: Instant, key: Key) -> bool {
         let Some(entry) = entry(&mut self.slots, key) else { return true };
-        let at = entry.silence.as_ref().and_then(Silence::poll_timeout);
+        let at = entry.silence.as_mut().and_then(|silence| {
+            silence.excuse(now);
+            silence.poll_timeout()
+        });
         if at.is_some_and(|at| at <= now) {
             return false;
         }

@@ -4,15 +4,16 @@
 mod others {
     use std::sync::Arc;
 
-    use tokio::time::Instant;
-
-    use crate::{cores::Key, hub::Shared};
+    use crate::{
+        cores::{Key, Patience},
+        hub::Shared,
+    };
 
     /// Senders do not leave this process.
     pub(in crate::hub) async fn flush(
         _shared: &Arc<Shared>,
         _key: Key,
-        _deadline: Instant,
+        _patience: &mut Patience,
     ) -> Result<(), Vec<String>> {
         Ok(())
     }
@@ -26,17 +27,15 @@ mod others {
 mod others {
     use std::{sync::Arc, time::Duration};
 
-    use tokio::{
-        sync::oneshot,
-        time::{Instant, timeout, timeout_at},
-    };
+    use tokio::{sync::oneshot, time::Instant};
 
     use crate::{
         Details,
-        cores::Key,
+        cores::{Key, Patience},
         hub::{
             Shared,
             batch::{Batch, Gathered},
+            within::within,
         },
         remote::{self, Address, Channel, Inlet, Node},
     };
@@ -47,12 +46,12 @@ mod others {
     /// Has everybody who holds the token's sender deliver what it has.
     ///
     /// # Errors
-    /// It was not done by the deadline; the names of those who have not answered. There may be none: they were only about to be
+    /// It was not done in time; the names of those who have not answered. There may be none: they were only about to be
     /// asked.
     pub(in crate::hub) async fn flush(
         shared: &Arc<Shared>,
         key: Key,
-        deadline: Instant,
+        patience: &mut Patience,
     ) -> Result<(), Vec<String>> {
         let Some(channel) = shared.change(|state| state.channels.get(&key).cloned()) else {
             return Ok(());
@@ -60,10 +59,10 @@ mod others {
         let (tell, flushed) = oneshot::channel();
         // An error of the sending means that the deadline has passed.
         let flush = remote::flush(&channel, Box::new(move || tell.send(()).unwrap_or(())));
-        match timeout_at(deadline, flushed).await {
-            Ok(Ok(())) => Ok(()),
+        match within(patience, flushed).await {
+            Some(Ok(())) => Ok(()),
             // Nobody will tell any more: that is no flush either.
-            Ok(Err(_)) | Err(_) => Err(flush.missing()),
+            Some(Err(_)) | None => Err(flush.missing()),
         }
     }
 
@@ -71,10 +70,11 @@ mod others {
     pub(in crate::hub) async fn catch_up() {
         let (tell, done) = oneshot::channel();
         remote::catch_up(Node::own(), Box::new(move || tell.send(()).unwrap_or(())));
-        match timeout(CATCH_UP_LIMIT, done).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => tracing::error!("a connection has dropped the request to read what was sent"),
-            Err(_) => {
+        let mut patience = Patience::new(Instant::now().into_std(), CATCH_UP_LIMIT);
+        match within(&mut patience, done).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => tracing::error!("a connection has dropped the request to read what was sent"),
+            None => {
                 tracing::warn!(limit = ?CATCH_UP_LIMIT, "what workers have sent could not be read in time");
             }
         }

@@ -9,6 +9,7 @@ mod shared;
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests;
 mod unregister;
+mod within;
 
 use std::{
     fmt, io,

@@ -9,23 +9,18 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     elsewhere,
     shared::{Callback, Shared},
+    within::within,
 };
 use crate::{
     Token, UnregisterError,
-    cores::{Closed, Key, Refused},
+    cores::{Closed, Key, Patience, Refused},
     panics,
 };
-
-/// What no clock can tell is as good as for ever: 30 years.
-const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The end of a heartbeater, as [`Heartbeaters::unregister`](crate::Heartbeaters::unregister) returned it: await it on any
 /// executor.
@@ -113,11 +108,10 @@ async fn flush_and_remove(
     token: Token,
     after: Duration,
 ) -> Result<(), UnregisterError> {
-    let now = Instant::now();
-    let at = |after| now.checked_add(after).unwrap_or_else(|| now + FOR_EVER);
+    let now = Instant::now().into_std();
     // Whoever does not answer must not take the time in which what is here can be reported.
-    let (others, deadline) = (at(after / 10 * 9), at(after));
-    let flushed = elsewhere::flush(shared, key, others).await;
+    let (mut others, mut all) = (Patience::new(now, after / 10 * 9), Patience::new(now, after));
+    let flushed = elsewhere::flush(shared, key, &mut others).await;
 
     let (waiter, mut closed) = oneshot::channel();
     shared.change(|state| {
@@ -128,9 +122,9 @@ async fn flush_and_remove(
         let workers = flushed.err().unwrap_or_default();
         Err(UnregisterError::FlushTimedOut { token, workers, callback_runs, after })
     };
-    let closed = match timeout_at(deadline, &mut closed).await {
-        Ok(closed) => closed,
-        Err(_) => {
+    let closed = match within(&mut all, &mut closed).await {
+        Some(closed) => closed,
+        None => {
             let removed = shared.change(|state| {
                 let removed = state.table.remove(key)?;
                 state.closers.remove(&key);
@@ -152,7 +146,7 @@ async fn flush_and_remove(
     };
     let dropped = match discard(shared, callback) {
         // A destructor that panicked has run.
-        Some(dropped) => timeout_at(deadline, dropped).await.is_ok(),
+        Some(dropped) => within(&mut all, dropped).await.is_some(),
         None => false,
     };
     match panicked {

@@ -15,6 +15,7 @@ pub(crate) mod seat;
 pub(crate) mod settings;
 mod shared;
 mod start;
+pub(crate) mod waits;
 
 use std::{
     fmt,

@@ -88,6 +88,9 @@ impl ProcessManagerBuilder {
     /// default. The sign comes from a thread of its own, also while the task blocks: only a stopped process, or one
     /// that the kernel holds, is silent. Its end says so: [`KillReason::Stopped`](crate::KillReason::Stopped) or
     /// [`KillReason::Silent`](crate::KillReason::Silent).
+    ///
+    /// It is asked for the sign after half of the limit, and has the other half to answer; if the manager's own program was
+    /// stopped when that was over, the worker has that half again.
     pub fn silence_limit(mut self, limit: Duration) -> Self {
         self.silence_limit = limit;
         self

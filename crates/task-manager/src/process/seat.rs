@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     io::Interest,
     sync::{Semaphore, oneshot, watch::Receiver},
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::timeout,
 };
 use workfleet_heartbeat::cores::ThrottleLimits;
 use workfleet_wire::{Decoder, FrameRef, kinds};
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     failure::{DeathCertificate, ExitStatus, KillReason},
-    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, guarded, seat, worker_name},
+    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, guarded, seat, waits, worker_name},
     protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::with_sources,
     service::{Incarnation, Peer},
@@ -183,9 +183,11 @@ async fn off_this_thread<T: Send + 'static>(
         drop(tell.send(start()));
     };
     thread::Builder::new().name("workfleet-start".into()).spawn(run)?;
-    match timeout(limit, told).await {
-        Ok(told) => told.unwrap_or_else(|_| Err(io::Error::other("the thread that starts workers panicked"))),
-        Err(_) => {
+    match waits::within(&mut waits::patience(limit), told).await {
+        Some(told) => {
+            told.unwrap_or_else(|_| Err(io::Error::other("the thread that starts workers panicked")))
+        }
+        None => {
             let reason = format!("the process has not been started within {limit:?}");
             Err(io::Error::new(ErrorKind::TimedOut, reason))
         }
@@ -244,7 +246,7 @@ async fn greet(
     plan: &Plan,
     greeted: &mut bool,
 ) -> Result<(), GreetFailed> {
-    let mut deadline = Instant::now() + plan.limits.init;
+    let mut patience = waits::patience(plan.limits.init);
     loop {
         while let Some(FrameRef { kind, payload }) = decoder.next_frame().map_err(Violation::from)? {
             match kind {
@@ -255,7 +257,7 @@ async fn greet(
                         return Err(GreetFailed::Registry(hello.registry_digest));
                     }
                     *greeted = true;
-                    deadline = Instant::now() + plan.limits.session;
+                    patience = waits::patience(plan.limits.session);
                 }
                 kinds::IDLE if *greeted => return Ok(()),
                 kinds::START_FAILED if *greeted => {
@@ -265,11 +267,11 @@ async fn greet(
                 _ => return Err(Violation::OutOfTurn { kind }.into()),
             }
         }
-        match timeout_at(deadline, receive(connection, decoder)).await {
-            Ok(true) => {}
-            Ok(false) => return Err(GreetFailed::Ended),
-            Err(_) if *greeted => return Err(GreetFailed::SessionsNotMade),
-            Err(_) => return Err(GreetFailed::NotReached),
+        match waits::within(&mut patience, receive(connection, decoder)).await {
+            Some(true) => {}
+            Some(false) => return Err(GreetFailed::Ended),
+            None if *greeted => return Err(GreetFailed::SessionsNotMade),
+            None => return Err(GreetFailed::NotReached),
         }
     }
 }
@@ -319,7 +321,7 @@ impl Worker {
         }
         let link = Arc::clone(&self.link);
         let mut last_mode = Mode::Running;
-        let mut exit_deadline = None;
+        let mut exit_patience = None;
         loop {
             tokio::select! {
                 biased;
@@ -329,7 +331,7 @@ impl Worker {
                         Mode::Killing => return Some(KillReason::Closing),
                         Mode::Finishing => {
                             link.finish();
-                            exit_deadline = Some(Instant::now() + plan.limits.exit);
+                            exit_patience = Some(waits::patience(plan.limits.exit));
                         }
                         Mode::Running => {}
                     }
@@ -372,7 +374,7 @@ impl Worker {
                 }
                 () = link.retired.notified() => {
                     link.finish();
-                    exit_deadline = Some(Instant::now() + plan.limits.exit);
+                    exit_patience = Some(waits::patience(plan.limits.exit));
                 }
                 () = link.silent.notified() => {
                     // We may be the one who was late: what it has sent counts.
@@ -397,7 +399,7 @@ impl Worker {
                         return Some(KillReason::HeartbeatMissed(timeout));
                     }
                 }
-                () = sleep_until(exit_deadline.unwrap_or_else(Instant::now)), if exit_deadline.is_some() => {
+                () = waits::run_out(&mut exit_patience) => {
                     return Some(KillReason::Closing);
                 }
             }

@@ -29,6 +29,7 @@ use load::{Estimates, Load};
 use queue::Lane;
 pub(crate) use queue::{Class, MemoryQueue, Pending, TaskQueue};
 use watch::{Due, Watch};
+use workfleet_heartbeat::cores::Patience;
 
 /// A worker that has not reported an ending for this long, while tasks wait behind the one it runs, gives them back.
 const STALL_LIMIT: Duration = Duration::from_millis(5);
@@ -193,8 +194,8 @@ struct Seat {
     /// When an attempt last ended here, or the first of its present tasks came.
     progress_at: Option<Instant>,
     heard_at: Option<Instant>,
-    /// A ping is unanswered.
-    pinged: bool,
+    /// While a ping is unanswered: how long the answer is waited for.
+    answer: Option<Patience>,
     /// When something was last heard before that ping.
     silent_since: Option<Instant>,
     /// How many recalls are unanswered; each was more urgent than those before, so there are no more than levels.
@@ -286,7 +287,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             slots: Vec::new(),
             progress_at: None,
             heard_at: None,
-            pinged: false,
+            answer: None,
             silent_since: None,
             recalls: 0,
             recalled_from: 0,
@@ -427,7 +428,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         seat.tasks_left = self.limits.tasks_per_worker;
         seat.load.stalled = false;
         seat.recalls = 0;
-        seat.pinged = false;
+        seat.answer = None;
         seat.silent_since = None;
         seat.heard_at = Some(now);
         seat.progress_at = None;
@@ -574,7 +575,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
     /// Anything at all came from the worker.
     pub(crate) fn heard(&mut self, now: Instant, seat: usize) {
         self.seats[seat].heard_at = Some(now);
-        self.seats[seat].pinged = false;
+        self.seats[seat].answer = None;
         self.seats[seat].silent_since = None;
     }
 
@@ -670,6 +671,7 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             to.progress_at = Some(now);
             // A worker with nothing in hand owes no sign of life: its silence counts from here.
             to.heard_at = Some(now);
+            to.answer = None;
         }
         let slot = self.free_slots.pop().unwrap_or_else(|| {
             self.flights.push(None);
@@ -818,9 +820,10 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
         if !seat.open || seat.slots.is_empty() {
             return None;
         }
-        let silent = self.limits.silence_limit.and_then(|limit| {
-            let patience = if seat.pinged { limit } else { limit / 2 };
-            seat.heard_at.map(|at| at + patience)
+        let silent = self.limits.silence_limit.and_then(|limit| match (seat.heard_at, &seat.answer) {
+            (Some(_), Some(answer)) => answer.poll_timeout(),
+            (Some(heard_at), None) => Some(heard_at + limit / 2),
+            (None, _) => None,
         });
         let stalled = seat.progress_at.filter(|_| may_stall(seat)).map(|at| at + STALL_LIMIT);
         silent.into_iter().chain(stalled).min()
@@ -845,15 +848,18 @@ impl<B, Q: TaskQueue<B>> Scheduler<B, Q> {
             let (Some(heard_at), Some(silence_limit)) = (seat.heard_at, self.limits.silence_limit) else {
                 continue;
             };
-            if seat.pinged && now >= heard_at + silence_limit {
-                seat.heard_at = None;
-                self.effects.push_back(Effect::Kill { seat: index });
-            } else if !seat.pinged && now >= heard_at + silence_limit / 2 {
-                seat.pinged = true;
-                seat.silent_since = Some(heard_at);
-                // However late we are, the worker has the second half to answer.
-                seat.heard_at = Some(now - silence_limit / 2);
-                self.effects.push_back(Effect::Ping { seat: index });
+            match seat.answer.as_mut().map(|answer| answer.handle_timeout(now)) {
+                Some(true) => {
+                    seat.heard_at = None;
+                    self.effects.push_back(Effect::Kill { seat: index });
+                }
+                None if now >= heard_at + silence_limit / 2 => {
+                    seat.silent_since = Some(heard_at);
+                    // However late we are, the worker has the second half to answer; and again, if we are late then.
+                    seat.answer = Some(Patience::new(now, silence_limit - silence_limit / 2));
+                    self.effects.push_back(Effect::Ping { seat: index });
+                }
+                Some(false) | None => {}
             }
         }
     }

@@ -2,7 +2,9 @@
 
 mod model;
 
-use super::{watch::AWAY, *};
+use workfleet_heartbeat::cores::AWAY;
+
+use super::*;
 
 const LEVELS: u8 = 3;
 const CRASH_LIMIT: u16 = 2;
@@ -238,6 +240,13 @@ fn a_manager_that_was_held_up_itself_leaves_its_workers_time_to_answer() {
     core.handle_timeout(late);
     assert_eq!(effects(&mut core), ["Ping { seat: 0 }"]);
     assert_eq!(core.poll_timeout(), Some(late + SILENCE_LIMIT / 2));
+    // Stopped again, with its workers, before they have answered.
+    let again = late + 10 * SILENCE_LIMIT;
+    core.handle_timeout(again);
+    assert!(effects(&mut core).is_empty());
+    assert_eq!(core.poll_timeout(), Some(again + SILENCE_LIMIT / 2));
+    core.handle_timeout(again + SILENCE_LIMIT / 2);
+    assert_eq!(effects(&mut core), ["Kill { seat: 0 }"]);
 }
 
 #[test]
@@ -543,25 +552,33 @@ fn a_manager_that_is_late_itself_finds_the_beats_that_have_come_meanwhile() {
 }
 
 #[test]
-fn who_could_say_nothing_while_the_manager_was_away_has_time_again_but_once() {
-    let (mut core, now, lease) = beating();
-    let away = |now: Instant| now + HEARTBEAT + AWAY + MS;
-    // Between two beats, once.
-    let mut now = now;
-    for _ in 0..2 {
-        now = away(now);
+fn who_could_say_nothing_while_the_manager_was_away_has_time_again() {
+    let (mut core, mut now, lease) = beating();
+    // Stopped for 2 s, again and again, whether it beats between or not.
+    for beats in [true, false, false, true, false] {
+        now += Duration::from_secs(2);
         core.handle_timeout(now);
         core.handle_timeout(now + HEARTBEAT - MS);
         assert!(verdicts(&mut core).is_empty());
         core.heard(now, 0);
-        core.heartbeat(now, 0, lease, Some(HEARTBEAT)).expect("it has beaten");
+        if beats {
+            core.heartbeat(now, 0, lease, Some(HEARTBEAT)).expect("it has beaten");
+        }
     }
-    now = away(now);
-    core.handle_timeout(now);
-    assert!(verdicts(&mut core).is_empty());
-    core.heard(now, 0);
-    core.handle_timeout(away(now));
+    core.handle_timeout(now + HEARTBEAT);
     assert_eq!(verdicts(&mut core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
+}
+
+#[test]
+fn who_could_not_end_while_the_manager_was_away_has_its_grace_again() {
+    let (mut core, now, lease) = beating();
+    missed(&mut core, now, lease);
+    let late = now + Duration::from_secs(2);
+    core.handle_timeout(late);
+    core.handle_timeout(late + HEARTBEAT_GRACE - MS);
+    assert!(verdicts(&mut core).is_empty() && core.overdue(0).is_none());
+    core.handle_timeout(late + HEARTBEAT_GRACE);
+    assert_eq!(core.overdue(0), Some(HEARTBEAT));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! | state | a beat | time | the driver has caught up |
 //! |---|---|---|---|
-//! | beats | beats on | the timeout has passed since the last: is doubted, the driver is to catch up; once, if it passed a while ago: beats on | – |
+//! | beats | beats on | the timeout has passed since the last: is doubted, the driver is to catch up; if it passed a while ago: beats on | – |
 //! | doubted | beats on | – | has missed |
-//! | missed | nothing | the grace has passed: is overdue, its worker is to go | – |
+//! | missed | nothing | the grace has passed: is overdue, its worker is to go; if it passed a while ago: has the grace again | – |
 //! | overdue | nothing | – | – |
 //!
 //! Invariant: who has missed stays so. The manager may be the one who was late, so nobody has before everything that his
@@ -13,18 +13,13 @@
 
 use std::time::{Duration, Instant};
 
-use workfleet_heartbeat::cores::Silence;
-
-/// Who looks no later than this has not been away.
-pub(super) const AWAY: Duration = Duration::from_millis(10);
+use workfleet_heartbeat::cores::{Patience, Silence};
 
 /// Watches one attempt.
 #[derive(Debug)]
 pub(super) struct Watch {
     silence: Silence,
     state: State,
-    /// It was given time again since the last beat, because the manager had been away.
-    excused: bool,
     /// Under which time it stands among the alarms; never later than [`poll_timeout`](Self::poll_timeout).
     pub(super) alarm: Option<Instant>,
 }
@@ -33,7 +28,7 @@ pub(super) struct Watch {
 enum State {
     Beats,
     Doubted,
-    Missed { until: Instant },
+    Missed { grace: Patience },
     Overdue,
 }
 
@@ -46,7 +41,7 @@ pub(super) enum Due {
 
 impl Watch {
     pub(super) fn new(now: Instant, timeout: Duration) -> Self {
-        Self { silence: Silence::new(now, timeout), state: State::Beats, excused: false, alarm: None }
+        Self { silence: Silence::new(now, timeout), state: State::Beats, alarm: None }
     }
 
     /// A beat has come. False if that is too late.
@@ -56,7 +51,6 @@ impl Watch {
         }
         self.silence.heard(now);
         self.state = State::Beats;
-        self.excused = false;
         true
     }
 
@@ -74,7 +68,7 @@ impl Watch {
     pub(super) fn judge(&mut self, now: Instant, grace: Duration) -> bool {
         let missed = self.state == State::Doubted;
         if missed {
-            self.state = State::Missed { until: now + grace };
+            self.state = State::Missed { grace: Patience::new(now, grace) };
         }
         missed
     }
@@ -83,27 +77,21 @@ impl Watch {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Beats => self.silence.poll_timeout(),
-            State::Missed { until } => Some(until),
+            State::Missed { grace } => grace.poll_timeout(),
             State::Doubted | State::Overdue => None,
         }
     }
 
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
-        if self.state == State::Beats
-            && !self.excused
-            && self.silence.poll_timeout().is_some_and(|at| now.saturating_duration_since(at) > AWAY)
-        {
-            self.excused = true;
-            self.silence.heard(now);
-            return None;
-        }
-        let (state, due) = match self.state {
-            State::Beats if self.silence.handle_timeout(now) => (State::Doubted, Due::CatchUp),
-            State::Missed { until } if now >= until => (State::Overdue, Due::Kill),
-            _ => return None,
+        let (is_due, state, due) = match &mut self.state {
+            State::Beats => (self.silence.handle_timeout(now), State::Doubted, Due::CatchUp),
+            State::Missed { grace } => (grace.handle_timeout(now), State::Overdue, Due::Kill),
+            State::Doubted | State::Overdue => return None,
         };
-        self.state = state;
-        Some(due)
+        is_due.then(|| {
+            self.state = state;
+            due
+        })
     }
 }

@@ -15,13 +15,13 @@ use std::{
 
 use tokio::{
     sync::{Notify, oneshot, watch::Receiver},
-    time::{Instant, sleep_until, timeout},
+    time::timeout,
 };
 
 use super::{exchange::Exchange, line::ThreadLine, worker::ThreadWorker};
 use crate::{
     extension::Extensions,
-    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, seat, worker_name},
+    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
     registry::{Entry, Registry},
     run::{self, STACK_BYTES, open::OpenAttempts, queue::TaskQueue},
     scheduler::Gone,
@@ -137,14 +137,15 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     };
     let thread = thread::Builder::new().name(format!("workfleet-{name}")).stack_size(STACK_BYTES);
     thread.spawn(work).map_err(StartFailure::spawn)?;
+    let mut patience = waits::patience(plan.limits.session);
     let started = tokio::select! {
         biased;
         () = changed(mode, Mode::Running) => Err(StartFailure::Closing),
-        ready = timeout(plan.limits.session, ready) => match ready {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(reason))) => Err(StartFailure::Session { reason }),
-            Ok(Err(_)) => Err(StartFailure::Session { reason: "the thread ended".into() }),
-            Err(_) => Err(StartFailure::SessionTimeout { after: plan.limits.session, stopped_by: None }),
+        ready = waits::within(&mut patience, ready) => match ready {
+            Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(reason))) => Err(StartFailure::Session { reason }),
+            Some(Err(_)) => Err(StartFailure::Session { reason: "the thread ended".into() }),
+            None => Err(StartFailure::SessionTimeout { after: plan.limits.session, stopped_by: None }),
         },
     };
     if let Err(failure) = started {
@@ -166,7 +167,7 @@ impl Started {
     /// Serves the thread until it has ended, or has to be given up.
     async fn serve(mut self, plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) {
         let mut last_mode = Mode::Running;
-        let mut deadline = None;
+        let mut patience = None;
         let mut gone = Gone::Died;
         let ended = loop {
             tokio::select! {
@@ -179,14 +180,14 @@ impl Started {
                 () = changed(mode, last_mode) => {
                     last_mode = *mode.borrow();
                     self.queue.close();
-                    deadline = Some(Instant::now() + match last_mode {
+                    patience = Some(waits::patience(match last_mode {
                         Mode::Killing if !self.queue.running().is_empty() => Duration::ZERO,
                         Mode::Killing => IDLE_END,
                         Mode::Running | Mode::Finishing => plan.limits.exit,
-                    });
+                    }));
                 }
-                () = self.retired.notified() => deadline = Some(Instant::now() + plan.limits.exit),
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => break false,
+                () = self.retired.notified() => patience = Some(waits::patience(plan.limits.exit)),
+                () = waits::run_out(&mut patience) => break false,
             }
         };
         if !ended && let Some(worker) = self.worker.upgrade() {

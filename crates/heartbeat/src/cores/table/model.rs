@@ -12,6 +12,9 @@ use crate::testing::cases;
 
 const TOKENS: usize = 4;
 
+/// See [`AWAY`](crate::cores::AWAY).
+const AWAY_MS: u64 = 10;
+
 #[derive(Clone, Debug)]
 enum Command {
     Register {
@@ -110,6 +113,9 @@ struct Naive {
     throttle: u64,
     passed_at: Option<u64>,
     heard_at: u64,
+    /// From when its timeout counts, and how late that may be noticed.
+    counts_from: u64,
+    tolerance: u64,
     missed: bool,
     last: Option<u64>,
     items: Vec<Item>,
@@ -200,7 +206,14 @@ impl Naive {
         }
         if let Some(timeout) = self.timeout
             && !self.missed
-            && at >= self.heard_at + timeout
+            && at > self.counts_from + timeout + self.tolerance
+        {
+            // Nobody looked.
+            (self.counts_from, self.tolerance) = (at, 2 * self.tolerance);
+        }
+        if let Some(timeout) = self.timeout
+            && !self.missed
+            && at >= self.counts_from + timeout
         {
             self.missed = true;
             books.missed += 1;
@@ -292,6 +305,8 @@ impl Pair {
                         throttle,
                         passed_at: None,
                         heard_at: self.at,
+                        counts_from: self.at,
+                        tolerance: AWAY_MS,
                         missed: false,
                         last: None,
                         items: Vec::new(),
@@ -374,6 +389,7 @@ impl Pair {
                 let late = std::mem::take(&mut naive.missed);
                 self.books.late += u64::from(late);
                 (naive.heard_at, naive.last) = (at, Some(beat));
+                (naive.counts_from, naive.tolerance) = (at, AWAY_MS);
                 naive.add(at, beat, late, &mut self.books);
             }
         }
@@ -506,7 +522,7 @@ impl Pair {
                 Item::Held { until, .. } => Some(*until),
                 _ => None,
             });
-            let silence = naive.timeout.filter(|_| !naive.missed).map(|timeout| naive.heard_at + timeout);
+            let silence = naive.timeout.filter(|_| !naive.missed).map(|timeout| naive.counts_from + timeout);
             held.chain(silence)
         });
         if let Some(next) = next.min() {

@@ -443,3 +443,22 @@ fn more_superseded_elsewhere_than_can_be_counted_leave_the_books_right() {
     let stats = table.stats();
     assert_eq!((stats.pending, stats.beats), (1, stats.superseded + 1));
 }
+
+#[test]
+fn tokens_have_their_timeout_again_if_nobody_looked_when_it_passed() {
+    let mut world = World::new();
+    let key = world.register("a", with_timeout(100));
+    world.beat(key, 1);
+    world.report();
+    for _ in 0..3 {
+        // Stopped for 2 s; then it beats in time, or rather says nothing.
+        world.at_ms += 2000;
+        assert_eq!(world.table.would_miss(world.now()), Some(false));
+        world.table.handle_timeout(world.now());
+        assert_eq!(world.table.poll_timeout(), Some(world.now() + ms(100)));
+    }
+    world.go_to(6099);
+    assert_eq!((world.table.stats().missed, world.said.len()), (0, 1));
+    world.go_to(6100);
+    assert_eq!(world.said[1..], [(6100, M(Some(1), 6100))]);
+}

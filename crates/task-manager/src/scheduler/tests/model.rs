@@ -36,14 +36,15 @@ enum State {
 struct Beats {
     heard_at: Instant,
     verdict: Verdict,
-    excused: bool,
+    /// How late it may be noticed that it is silent.
+    tolerance: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Verdict {
     Beats,
     Doubted,
-    Missed { at: Instant },
+    Missed { at: Instant, tolerance: Duration },
     Overdue,
 }
 
@@ -56,7 +57,7 @@ impl Beats {
     fn deadline(self) -> Option<Instant> {
         match self.verdict {
             Verdict::Beats => Some(self.heard_at + HEARTBEAT),
-            Verdict::Missed { at } => Some(at + HEARTBEAT_GRACE),
+            Verdict::Missed { at, .. } => Some(at + HEARTBEAT_GRACE),
             Verdict::Doubted | Verdict::Overdue => None,
         }
     }
@@ -202,7 +203,7 @@ impl Model {
             return;
         }
         if beats.is_some() || timed {
-            *beats = Some(Beats { heard_at: now, verdict: Verdict::Beats, excused: false });
+            *beats = Some(Beats { heard_at: now, verdict: Verdict::Beats, tolerance: AWAY });
         }
     }
 
@@ -210,7 +211,7 @@ impl Model {
         if let Some(beats) = self.beats(sequence)
             && beats.verdict == Verdict::Doubted
         {
-            beats.verdict = Verdict::Missed { at: now };
+            beats.verdict = Verdict::Missed { at: now, tolerance: AWAY };
             self.cancelled(sequence);
         }
     }
@@ -219,14 +220,22 @@ impl Model {
         for (sequence, seat, lease) in self.leased() {
             let Some(beats) = self.beats(sequence) else { continue };
             let Some(deadline) = beats.deadline().filter(|&at| now >= at) else { continue };
-            if beats.verdict == Verdict::Beats && !beats.excused && now > deadline + AWAY {
-                (beats.heard_at, beats.excused) = (now, true);
-            } else if beats.verdict == Verdict::Beats {
-                beats.verdict = Verdict::Doubted;
-                self.due_catch_ups.push((seat, lease));
-            } else {
-                beats.verdict = Verdict::Overdue;
-                self.due_kills.push(seat);
+            match &mut beats.verdict {
+                // Nobody looked for a while.
+                Verdict::Beats if now > deadline + beats.tolerance => {
+                    (beats.heard_at, beats.tolerance) = (now, 2 * beats.tolerance);
+                }
+                Verdict::Missed { at, tolerance } if now > deadline + *tolerance => {
+                    (*at, *tolerance) = (now, 2 * *tolerance);
+                }
+                Verdict::Beats => {
+                    beats.verdict = Verdict::Doubted;
+                    self.due_catch_ups.push((seat, lease));
+                }
+                _ => {
+                    beats.verdict = Verdict::Overdue;
+                    self.due_kills.push(seat);
+                }
             }
         }
     }
