@@ -763,3 +763,97 @@ async fn a_child_that_fails_while_it_is_removed_does_not_fail_the_stop_that_over
     assert_eq!(removed.expect("it is removed").state(), WorkerState::Failed);
     assert_eq!(outcome.expect("groups are not stuck").state(), WorkerState::Stopped);
 }
+
+/// Ends by itself after so many milliseconds; 0: at once, without having waited for anything.
+fn short(millis: u64) -> impl FnOnce(WorkerContext) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    move |_cx| {
+        Box::pin(async move {
+            if millis > 0 {
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+            }
+        })
+    }
+}
+
+/// Whether a group starts, how it ends, and because of whom, if a child ends by itself after so long and the next takes so
+/// long to come up.
+async fn end_by_itself(short_ms: u64, next_ms: Option<u64>) -> (WorkerState, Ending, Option<String>, String) {
+    let journal = Journal::default();
+    let group = group().with_child(worker_fn(short(short_ms)).with_name("short"));
+    let group = match next_ms {
+        None => group,
+        Some(0) => group.with_child(Scripted::new("next", &journal)),
+        Some(next_ms) => {
+            let gate = Arc::new(Notify::new());
+            let opens = Arc::clone(&gate);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(next_ms)).await;
+                opens.notify_one();
+            });
+            group.with_child(Scripted::new("next", &journal).on_startup(Act::Await(gate)))
+        }
+    };
+    let group = ends(start(group)).await.expect("every child came up");
+    let outcome = ends(group.wait_for_shutdown()).await;
+    let report = outcome.report().expect("it has stopped").clone();
+    (outcome.state(), outcome.ending(), report.ended_by.clone(), report.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_whose_child_ends_by_itself_starts_and_ends_alike_whenever_that_is() {
+    for short_ms in [0, 1, 9, 10, 11, 50, 1000] {
+        for next_ms in [None, Some(0), Some(1), Some(10), Some(50), Some(500)] {
+            let (state, ending, ended_by, report) = end_by_itself(short_ms, next_ms).await;
+            assert_eq!(
+                (state, ended_by.as_deref()),
+                (WorkerState::Stopped, Some("short")),
+                "{short_ms} {next_ms:?}"
+            );
+            assert_eq!(ending, Ending::Requested, "{short_ms} {next_ms:?}");
+            for name in ["the child `short` ended by itself", "may_end", "Restart::Always"] {
+                assert!(report.contains(name), "{report}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_child_ends_at_once_starts_whichever_thread_is_faster() {
+    let _watchdog = watchdog();
+    for round in 0..200 {
+        let (state, _, ended_by, _) = end_by_itself(0, [None, Some(0)][round % 2]).await;
+        assert_eq!((state, ended_by.as_deref()), (WorkerState::Stopped, Some("short")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_once_all_are_up_fails_the_group_and_not_its_start() {
+    for millis in [0, 1, 50] {
+        let bad = move |_cx: WorkerContext| async move {
+            if millis > 0 {
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+            }
+            Err::<(), WorkerError>("as told".into())
+        };
+        let group = group().with_child(worker_fn(bad).with_name("bad"));
+        let group = ends(start(group)).await.expect("it came up");
+        let error = ends(group.wait_for_shutdown()).await.into_result().expect_err("it failed").to_string();
+        assert_eq!(error, "run failed: the child `bad` failed: run failed: as told");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nested_group_and_an_added_child_that_end_at_once_come_up_too() {
+    let inner = Workers::new("inner").with_child(worker_fn(short(0)).with_name("short"));
+    let outer = ends(start(group().with_child(inner))).await.expect("both came up");
+    let outcome = ends(outer.wait_for_shutdown()).await;
+    assert_eq!(outcome.report().expect("it has stopped").ended_by.as_deref(), Some("inner"));
+
+    let group = group();
+    let control = group.control();
+    let group = ends(start(group)).await.expect("it starts");
+    let child = ends(control.add(worker_fn(short(0)).with_name("short"))).await.expect("it came up");
+    assert_eq!(ends(child.worker.wait_for_shutdown()).await.ending(), Ending::ByItself);
+    let outcome = ends(group.wait_for_shutdown()).await;
+    assert_eq!(outcome.report().expect("it has stopped").ended_by.as_deref(), Some("short"));
+}

@@ -8,6 +8,8 @@
 //! - A child that is pending or starting, or stops to be restarted, is in exactly one batch; no other child is in any.
 //! - A child's deadline is never later than the group's.
 //! - Once the group is stopping, nothing is started any more.
+//! - A group has come up once each child of the first batch has, whatever they did afterwards. So an end that is no failure
+//!   counts only then: whether it comes a moment before or after makes no difference to who starts the group.
 //! - Each life that was started ends exactly once: by an end that was handled, or given up as stuck.
 
 use std::{
@@ -201,6 +203,10 @@ pub(super) struct Supervisor {
     charges: Charges,
     /// How many children of the first batch are not up.
     initial_left: usize,
+    /// Every child of the first batch came up, unless it was removed before.
+    has_come_up: bool,
+    /// A child that ended, without a failure and not to be restarted, before the group was up: the group stops when it is.
+    ended_early: Option<ChildId>,
     /// How many children live, by phase.
     living: BTreeMap<u32, usize>,
     /// While the group is stopping: the phase from which on all were asked to.
@@ -224,6 +230,8 @@ impl Supervisor {
             timers: BTreeSet::new(),
             charges: Charges::new(config.budget),
             initial_left: 0,
+            has_come_up: false,
+            ended_early: None,
             living: BTreeMap::new(),
             asked_down_to: None,
             deadline: None,
@@ -239,6 +247,16 @@ impl Supervisor {
         self.verdict
     }
 
+    /// Whether the group was up, though it may be stopping by now.
+    pub(super) fn has_come_up(&self) -> bool {
+        self.has_come_up
+    }
+
+    /// The child whose end stops the group as soon as that is up.
+    pub(super) fn ended_early(&self) -> Option<ChildId> {
+        self.ended_early
+    }
+
     /// Adds a child to the first batch.
     pub(super) fn add_initial(&mut self, traits: Traits) -> ChildId {
         let id = self.insert(traits, 0, true);
@@ -249,7 +267,7 @@ impl Supervisor {
     /// The first batch is complete.
     pub(super) fn start(&mut self, now: Instant) {
         self.advance(now, 0);
-        self.check_started();
+        self.check_started(now);
     }
 
     /// Adds a child to a group that was started; `None` if it is stopping.
@@ -294,6 +312,8 @@ impl Supervisor {
         let state = child.state;
         let batch = self.leave_batch(id);
         self.no_longer_initial(id);
+        // Nobody minds its end any more.
+        self.ended_early = self.ended_early.filter(|child| *child != id);
         match state {
             State::Down | State::Pending => self.delete(id),
             State::Starting | State::Up => self.ask_to_stop(now, id, Then::Remove),
@@ -301,6 +321,7 @@ impl Supervisor {
                 self.set_state(id, State::Stopping { deadline, stuck_at, then: Then::Remove });
             }
         }
+        self.check_started(now);
         self.advance_if_any(now, batch);
         true
     }
@@ -324,6 +345,7 @@ impl Supervisor {
         child.up_since = Some(now);
         let batch = self.leave_batch(id);
         self.no_longer_initial(id);
+        self.check_started(now);
         self.advance_if_any(now, batch);
     }
 
@@ -530,6 +552,8 @@ impl Supervisor {
             } else {
                 self.give_verdict(now, Verdict::Exhausted(id));
             }
+        } else if !traits.may_end && !failed && self.mode == Mode::Starting {
+            self.ended_early.get_or_insert(id);
         } else if !traits.may_end {
             self.give_verdict(now, Verdict::Ended { child: id, failed });
         }
@@ -673,12 +697,16 @@ impl Supervisor {
             None => false,
         };
         self.initial_left -= usize::from(was_initial);
-        self.check_started();
     }
 
-    fn check_started(&mut self) {
-        if self.mode == Mode::Starting && self.initial_left == 0 {
-            self.mode = Mode::Running;
+    fn check_started(&mut self, now: Instant) {
+        if self.mode != Mode::Starting || self.initial_left > 0 {
+            return;
+        }
+        self.mode = Mode::Running;
+        self.has_come_up = true;
+        if let Some(child) = self.ended_early.take() {
+            self.give_verdict(now, Verdict::Ended { child, failed: false });
         }
     }
 }

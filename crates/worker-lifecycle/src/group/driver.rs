@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     AddError, Child, ChildEvent, ChildId, ChildReport, ChildSpec, Life, Occurrence, RemoveError, Roster, StopReport,
     control::{Command, Commands},
+    report::EndedBy,
     core::{Config, Effect, LifeTraits, Mode, Supervisor, Verdict},
     roster::Entry,
 };
@@ -182,11 +183,12 @@ impl Driver {
     }
 
     /// Starts all children. If one does not come up, stops the others and fails; if the group is asked to stop meanwhile,
-    /// leaves the rest to [`stop`](Self::stop).
+    /// leaves the rest to [`stop`](Self::stop). What its children did once all were up is left to [`run`](Self::run).
     pub(super) async fn start(&mut self) -> Result<(), WorkerError> {
         self.core.start(now());
         self.drive(|core, cx| core.mode() != Mode::Starting || cx.is_stopping()).await;
-        let Some(verdict) = self.core.verdict() else { return Ok(()) };
+        let verdict = self.core.verdict().filter(|_| !self.core.has_come_up());
+        let Some(verdict) = verdict else { return Ok(()) };
         // `on_shutdown` does not follow a start-up that failed.
         self.cx.stop();
         let stopped = self.stop().await;
@@ -210,7 +212,8 @@ impl Driver {
         self.refuse_commands();
         let mut children = std::mem::take(&mut self.stopped);
         children.sort_by_key(|child| child.outcome.is_err());
-        self.roster.set_report(StopReport { took: since.elapsed(), children });
+        let ended_by = self.core.verdict().and_then(|verdict| self.ended_by(verdict));
+        self.roster.set_report(StopReport { took: since.elapsed(), ended_by, children });
         match self.failed_stopping.first() {
             Some(error) => Err(error.clone().into()),
             None => Ok(()),
@@ -272,6 +275,10 @@ impl Driver {
                 let failed = outcome.state() != WorkerState::Stopped;
                 self.note_end(child, life, &outcome);
                 self.core.handle_ended(now(), child, life, failed, jitter());
+                if self.core.ended_early() == Some(child) {
+                    let name = self.slots.get(&child).map_or("", |slot| &slot.name);
+                    tracing::warn!(group = &*self.cx.shared().name, "{}", EndedBy(name));
+                }
             }
         }
     }
@@ -423,6 +430,14 @@ impl Driver {
         }
         let outcome = slot.outcome();
         slot.removed.into_iter().for_each(|removed| drop(removed.send(Ok(outcome.clone()))));
+    }
+
+    /// The child whose end, which was no failure, ended the group.
+    fn ended_by(&self, verdict: Verdict) -> Option<String> {
+        let Verdict::Ended { child, failed: false } = verdict else { return None };
+        let name = self.slots.get(&child).map_or_else(|| child.to_string(), |slot| slot.name.clone());
+        tracing::warn!(group = &*self.cx.shared().name, "{}", EndedBy(&name));
+        Some(name)
     }
 
     /// What the group fails with, if it does.

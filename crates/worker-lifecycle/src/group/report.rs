@@ -10,6 +10,9 @@ use crate::{error::Stuck, group::ChildId, lifecycle::WorkerState, outcome::Outco
 pub struct StopReport {
     /// From the request to the last child's end, or to when the stuck ones were given up.
     pub took: Duration,
+    /// The child that ended by itself, without a failure, and so ended the group: it is neither
+    /// [restarted](crate::Restart::Always) nor [may it end](crate::ChildSpec::may_end).
+    pub ended_by: Option<String>,
     /// Every child that was up when the group began to stop, in the order in which they ended; stuck ones last.
     pub children: Vec<ChildReport>,
 }
@@ -76,10 +79,27 @@ impl StopReport {
     }
 }
 
-/// One line for each worker that held the group up; without any, how long it took.
+/// Which child ended the group, and what to set if it is meant to end.
+pub(super) struct EndedBy<'a>(pub(super) &'a str);
+
+impl fmt::Display for EndedBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the child `{}` ended by itself, and the group with it: `ChildSpec::may_end` lets a child end, \
+             `Restart::Always` restarts it",
+            self.0
+        )
+    }
+}
+
+/// How long it took, which child ended the group if one did, and a line for each worker that held it up.
 impl fmt::Display for StopReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "stopped in {:?}", self.took)?;
+        if let Some(child) = &self.ended_by {
+            write!(f, "\n{}", EndedBy(child))?;
+        }
         for held_up in self.held_up_by() {
             let how = if held_up.is_stuck { "is stuck" } else { "was aborted" };
             write!(f, "\n{} {how} after {:?}", held_up.path.join("/"), held_up.took)?;

@@ -93,7 +93,7 @@ impl ChildSpec {
         Self { launch, traits }
     }
 
-    /// A worker that lives once: it cannot be restarted, and its end stops the group.
+    /// A worker that lives once: it cannot be restarted, and its end stops the group, unless it [may end](Self::may_end).
     pub fn once<Kind>(worker: impl IntoWorker<Kind>) -> Self {
         let launch = Box::new(Once(Some(worker.into_worker())));
         let traits = Traits { phase: 0, restart: Restart::Never, may_end: false, is_renewable: false };

@@ -20,8 +20,10 @@ use crate::{
 /// A group of workers that are started in order, watched, restarted if need be, and stopped together. Groups nest.
 ///
 /// - **Start**: phase by phase, in each in the order of adding; each child waits until the one before is up. The group is
-///   up when all are. If one does not come up, the others are stopped and the group's start fails.
-/// - **An end** that nobody asked for, a clean one too, stops the group. If the child failed, the group is
+///   up when all are, also if some have ended since. If one does not come up, or fails before all are up, the others are
+///   stopped and the group's start fails.
+/// - **An end** that nobody asked for, a clean one too, stops the group, once it is up; the [report](crate::StopReport) names
+///   the child. If the child failed, the group is
 ///   [`Failed`](crate::WorkerState::Failed). Children that are given as a function, [`ChildSpec::new`], are
 ///   [restarted](crate::Restart) instead, after a [backoff](Self::with_backoff) and within a
 ///   [budget](Self::with_budget); when that is spent, the group fails.

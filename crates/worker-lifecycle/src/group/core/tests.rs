@@ -84,6 +84,8 @@ struct World {
     children: BTreeMap<ChildId, Seen>,
     deadline: Option<Instant>,
     is_stopping: bool,
+    /// Ended, as it may not, before all were up.
+    ended_early: Option<ChildId>,
     restarts: Vec<Instant>,
     trace: Vec<String>,
 }
@@ -98,6 +100,7 @@ impl World {
             children: BTreeMap::new(),
             deadline: None,
             is_stopping: false,
+            ended_early: None,
             restarts: Vec::new(),
             trace: Vec::new(),
         };
@@ -175,6 +178,9 @@ impl World {
                 let Some(id) = self.nth(*number) else { return };
                 let is_removed = self.core.remove(self.now, id);
                 assert_eq!(is_removed, !self.is_stopping);
+                if is_removed && self.ended_early == Some(id) {
+                    self.ended_early = None;
+                }
                 if is_removed && let Some(seen) = self.children.get_mut(&id) {
                     seen.is_removing = true;
                     seen.is_awaited = false;
@@ -315,6 +321,10 @@ impl World {
             (true, _) if has_budget => None,
             (true, _) => Some(Verdict::Exhausted(id)),
             (false, true) => None,
+            (false, false) if !failed && self.is_starting() => {
+                self.ended_early.get_or_insert(id);
+                None
+            }
             (false, false) => Some(Verdict::Ended { child: id, failed }),
         };
         assert_eq!(self.core.verdict(), expected);
@@ -323,14 +333,22 @@ impl World {
         }
     }
 
+    /// Somebody was there at the start and has never been up.
+    fn is_starting(&self) -> bool {
+        self.children.values().any(|seen| seen.is_awaited && !seen.is_gone)
+    }
+
     fn check_always(&self) {
         let living = self.children.values().filter(|seen| seen.lives.is_some() && !seen.is_stuck);
         let living: Vec<&Seen> = living.collect();
         assert_eq!(self.core.mode() == Mode::Ended, self.is_stopping && living.is_empty());
         assert_eq!(self.is_stopping, matches!(self.core.mode(), Mode::Stopping | Mode::Ended));
-        let is_awaiting = self.children.values().any(|seen| seen.is_awaited && !seen.is_gone);
         if !self.is_stopping {
-            assert_eq!(self.core.mode() == Mode::Starting, is_awaiting);
+            assert_eq!(self.core.mode() == Mode::Starting, self.is_starting());
+            assert_eq!(self.core.has_come_up(), !self.is_starting());
+            // What ended before all were up counts as soon as they are.
+            assert_eq!(self.core.ended_early(), self.ended_early);
+            assert!(self.ended_early.is_none() || self.is_starting());
             // Nobody waits for nothing: somebody starts, or stops, or a timer will come.
             let waits = self.core.children.values().any(|child| child.state == State::Pending);
             let moves = living.iter().any(|seen| !seen.is_up || seen.asked.is_some());
@@ -465,4 +483,26 @@ fn a_child_that_is_removed_while_it_stops_for_a_restart_goes() {
     core.handle_ended(now, removed, Life(1), false, 0);
     assert!(std::iter::from_fn(|| core.poll_effect()).any(|effect| effect == Effect::Gone(removed)));
     assert!(core.poll_timeout().is_some(), "the other waits for its restart alone");
+}
+
+#[test]
+fn a_child_that_ended_before_all_were_up_ends_the_group_when_they_are_unless_it_is_removed() {
+    for is_removed in [false, true] {
+        let now = Instant::now();
+        let mut core = Supervisor::new(Config::default());
+        let once = Traits { restart: Restart::Never, ..plain(0) };
+        let (short, slow) = (core.add_initial(once), core.add_initial(once));
+        core.start(now);
+        core.handle_up(now, short, Life(1));
+        core.handle_ended(now, short, Life(1), false, 0);
+        assert_eq!((core.mode(), core.verdict(), core.ended_early()), (Mode::Starting, None, Some(short)));
+        if is_removed {
+            assert!(core.remove(now, short));
+        }
+        core.handle_up(now, slow, Life(1));
+        assert!(core.has_come_up());
+        let verdict = Verdict::Ended { child: short, failed: false };
+        assert_eq!(core.verdict(), (!is_removed).then_some(verdict));
+        assert_eq!(core.mode(), if is_removed { Mode::Running } else { Mode::Stopping });
+    }
 }
