@@ -18,6 +18,9 @@ pub enum RegisterError {
     /// The heartbeaters have stopped.
     #[error("the heartbeaters have stopped")]
     Stopped,
+    /// This process is a fork of the one that started the heartbeaters, and has none of their threads.
+    #[error("this process is a fork of the one that started the heartbeaters: start others after the fork")]
+    Forked,
 }
 
 /// A beat that was not sent.
@@ -30,6 +33,9 @@ pub enum HeartbeatError {
     /// There is no way to the heartbeaters, or they have stopped.
     #[error("there is no connection to the heartbeaters")]
     NotConnected,
+    /// This process is a fork of the one that the sender was made in, or sent to.
+    #[error("this process is a fork of the one that started the heartbeaters: start others after the fork")]
+    Forked,
 }
 
 /// A token that was not unregistered, or not as it should be.
@@ -86,6 +92,9 @@ pub enum UnregisterError {
     /// The heartbeaters have stopped.
     #[error("the heartbeaters have stopped")]
     Stopped,
+    /// This process is a fork of the one that started the heartbeaters, and has none of their threads.
+    #[error("this process is a fork of the one that started the heartbeaters: start others after the fork")]
+    Forked,
 }
 
 fn no_answer(workers: &[String]) -> String {

@@ -77,6 +77,12 @@
 //! a flush. If they are late again and again, they must be twice as late each time, until the token beats: a program that is
 //! always late still finds out who is silent. A stop that ends before the timeout has passed is not noticed, and counts.
 //!
+//! # Forks
+//!
+//! In a fork of this process there is none of its threads. There, each call that needs one fails at once, by
+//! [`RegisterError::Forked`], [`UnregisterError::Forked`], [`HeartbeatError::Forked`] or [`EventLost`]; what is made after the fork
+//! works.
+//!
 //! # Coming from temporalio
 //!
 //! | temporalio | here |

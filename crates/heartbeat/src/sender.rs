@@ -62,6 +62,7 @@ impl HeartbeatSender {
     /// - [`HeartbeatError::NotConnected`]: the heartbeaters have stopped, or the sender was sent to a process that has no way
     ///   back. Elsewhere nobody says that they have stopped: the beat is sent, and counted by
     ///   `remote::beats_ignored` where it arrives.
+    /// - [`HeartbeatError::Forked`]: this process is a fork of the one that has the sender.
     #[doc(alias = "send_heartbeat")]
     pub fn send<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), HeartbeatError> {
         self.send_encoded(Details::encode(details)?)
@@ -70,10 +71,12 @@ impl HeartbeatSender {
     /// As [`send`](Self::send), with details that are encoded already.
     ///
     /// # Errors
-    /// [`HeartbeatError::NotConnected`].
+    /// [`HeartbeatError::NotConnected`] or [`HeartbeatError::Forked`].
     pub fn send_encoded(&self, details: Details) -> Result<(), HeartbeatError> {
         match &self.route {
             Route::Local { shared, key } => shared.beat(*key, details),
+            #[cfg(feature = "remote")]
+            Route::Sent(channel) if !channel.node().is_here() => Err(HeartbeatError::Forked),
             #[cfg(feature = "remote")]
             Route::Sent(channel) => {
                 channel.beat(details, 0);

@@ -25,6 +25,10 @@ pub enum LockFailed {
     /// Waiting would have closed a cycle of owners who wait for one another.
     #[error("waiting would deadlock: {0}")]
     WouldDeadlock(Cycle),
+    /// This process is a fork of the one that made the state: it has a copy of the state as it was then, and none of the
+    /// threads that hold or wait. Its own locks need a state of its own.
+    #[error("this process is a fork of the one that made the lock state: make another state after the fork")]
+    Forked,
     /// The request is not valid, and never will be.
     #[error("the request is refused: {0}")]
     Refused(Refusal),

@@ -184,6 +184,8 @@ pub enum FailureCause {
         /// What was wrong with it.
         reason: String,
     },
+    /// It may be running, but this process is a fork of the one that waits for it: nobody will tell here how it ends.
+    Forked,
 }
 
 /// No more than this comes beside a text.
@@ -223,7 +225,7 @@ impl FailureCause {
             | Self::NotStartedAgain { reason, .. }
             | Self::Rejected { reason }
             | Self::Output { reason } => reason.len(),
-            Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } => 0,
+            Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } | Self::Forked => 0,
         }
     }
 
@@ -246,7 +248,7 @@ impl FailureCause {
             | Self::Output { reason } => {
                 shorten(reason);
             }
-            Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } => {}
+            Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } | Self::Forked => {}
         }
     }
 }
@@ -288,6 +290,11 @@ impl fmt::Display for FailureCause {
                 backtrace
             }
             Self::WorkerDied => return f.write_str("its worker died"),
+            Self::Forked => {
+                return f.write_str(
+                    "this process is a fork of the one that waits for it: start another manager after the fork, or exec",
+                );
+            }
             Self::Cancelled => return f.write_str("cancelled"),
             Self::HeartbeatTimeout { timeout } => return write!(f, "no heartbeat for {timeout:?}"),
             Self::NeverStarted { reason } => return write!(f, "never started: {reason}"),

@@ -15,6 +15,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
+use workfleet_fork::Home;
 use workfleet_heartbeat::Details;
 use workfleet_wire::message;
 
@@ -95,6 +96,8 @@ pub struct TaskHandle<O> {
     /// How many bytes its task has, encoded.
     payload_bytes: usize,
     id: TaskId,
+    /// The process that waits for it: asked before the slot's lock is taken.
+    home: Home,
     output: PhantomData<fn() -> O>,
 }
 
@@ -107,7 +110,7 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         payload_bytes: usize,
         id: TaskId,
     ) -> Self {
-        Self { slot, manager, spec, payload_bytes, id, output: PhantomData }
+        Self { slot, manager, spec, payload_bytes, id, home: Home::here(), output: PhantomData }
     }
 
     /// The task's id.
@@ -115,8 +118,11 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         self.id
     }
 
-    /// Whether the task has ended.
+    /// Whether the task has ended, so that waiting for it returns at once. In a fork, it does.
     pub fn is_finished(&self) -> bool {
+        if !self.home.is_here() {
+            return true;
+        }
         let state = self.slot.lock();
         state.outcome.is_some() || state.taken
     }
@@ -125,7 +131,7 @@ impl<O: DeserializeOwned> TaskHandle<O> {
     /// [`TaskContext::is_cancelled`](crate::TaskContext::is_cancelled). The handle still resolves: with
     /// [`FailureCause::Cancelled`], or with the output if the task ended first or chose to finish.
     pub fn cancel(&self) {
-        if let Some(manager) = self.manager.upgrade() {
+        if let Some(manager) = self.manager.upgrade().filter(|_| self.home.is_here()) {
             manager.cancel(self.id.sequence());
         }
     }
@@ -133,6 +139,9 @@ impl<O: DeserializeOwned> TaskHandle<O> {
     /// What the task [said last](crate::TaskContext::heartbeat), as far as it reached the manager: of one that runs or is to
     /// be tried again, or that failed, while its failure is still in this handle. `None` if it said nothing, or is done.
     pub fn last_heartbeat(&self) -> Option<Details> {
+        if !self.home.is_here() {
+            return None;
+        }
         if let Some(ended) = self.slot.last_heartbeat() {
             return ended;
         }
@@ -144,7 +153,7 @@ impl<O: DeserializeOwned> TaskHandle<O> {
     /// Waits for the task's output, blocking the thread.
     ///
     /// # Errors
-    /// The task's failure.
+    /// The task's failure; [`FailureCause::Forked`] in a fork of the process that submitted it.
     pub fn wait(self) -> Result<O, TaskFailure> {
         let outcome = self.wait_until(None);
         // Without a deadline there always is one.
@@ -158,6 +167,9 @@ impl<O: DeserializeOwned> TaskHandle<O> {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> Option<Outcome> {
+        if !self.home.is_here() {
+            return Some(Err(self.failure(FailureCause::Forked)));
+        }
         let mut state = self.slot.lock();
         loop {
             if let Some(outcome) = Slot::take(&mut state) {
@@ -214,6 +226,9 @@ impl<O: DeserializeOwned> Future for TaskHandle<O> {
     type Output = Result<O, TaskFailure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.home.is_here() {
+            return Poll::Ready(Err(self.failure(FailureCause::Forked)));
+        }
         let mut state = self.slot.lock();
         if let Some(outcome) = Slot::take(&mut state) {
             drop(state);

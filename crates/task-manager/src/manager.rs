@@ -124,6 +124,12 @@ pub enum ScheduleErrorKind {
     /// The manager is closed, or closing.
     #[error("the manager is closed")]
     Closed,
+    /// This process is a fork of the one that started the manager. It has none of the manager's threads, and nobody would run
+    /// the task.
+    #[error(
+        "this process is a fork of the one that started the manager: start another manager after the fork, or exec"
+    )]
+    Forked,
     /// It is a [`NullManager`], which runs nothing.
     #[error("this manager has no workers")]
     NoWorkers,
@@ -251,4 +257,9 @@ pub enum SendError {
     /// The manager takes no more messages.
     #[error("the manager is closed")]
     Closed,
+    /// This process is a fork of the one that started the manager.
+    #[error(
+        "this process is a fork of the one that started the manager: start another manager after the fork, or exec"
+    )]
+    Forked,
 }

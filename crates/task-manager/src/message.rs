@@ -52,6 +52,11 @@ pub struct Message<M> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
+    /// This process is a fork of the one that started the manager. The reader ends by this.
+    #[error(
+        "this process is a fork of the one that started the manager: start another manager after the fork, or exec"
+    )]
+    Forked,
     /// A task that was scheduled without a handle has failed.
     #[error(transparent)]
     Failed(#[from] TaskFailure),

@@ -50,7 +50,7 @@ impl fmt::Display for TaskCounts {
 }
 
 /// A manager at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// The books.

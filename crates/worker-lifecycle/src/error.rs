@@ -180,6 +180,12 @@ pub enum StartError {
         /// How `on_startup` failed.
         failure: WorkerFailure,
     },
+    /// This process is a fork of the one that the worker was made in.
+    #[error("the worker `{name}` belongs to the process that this one is a fork of: start another after the fork")]
+    Forked {
+        /// Its name.
+        name: String,
+    },
     /// It was asked to stop before it was up.
     #[error("the worker `{name}` was stopped before it was up")]
     Stopped {

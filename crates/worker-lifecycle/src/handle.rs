@@ -17,6 +17,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
+use workfleet_fork::Home;
+
 use crate::{
     error::{Hook, StartError, Stuck},
     lifecycle::{Step, WorkerState},
@@ -181,7 +183,7 @@ impl WorkerRef {
 
     /// The worker's state to watch.
     pub fn watch_state(&self) -> StateWatch {
-        StateWatch { seen: self.state(), board: self.shared.board.subscribe() }
+        StateWatch { seen: self.state(), board: self.shared.board.subscribe(), home: self.shared.home() }
     }
 
     /// What the worker looks like now; a group, with its children.
@@ -191,11 +193,15 @@ impl WorkerRef {
 
     /// The worker itself; of a group, its children.
     pub fn workers(&self) -> Vec<WorkerRef> {
-        self.shared.role.0.as_ref().map_or_else(|| vec![self.clone()], |roster| roster.workers())
+        let roster = self.shared.role.0.as_ref().filter(|_| self.shared.is_here());
+        roster.map_or_else(|| vec![self.clone()], |roster| roster.workers())
     }
 
     /// The outcome, if the worker has ended.
     pub fn outcome(&self) -> Option<Outcome> {
+        if !self.shared.is_here() {
+            return Some(Outcome::forked());
+        }
         self.shared.board.borrow().outcome.clone()
     }
 
@@ -208,6 +214,9 @@ impl WorkerRef {
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub async fn wait_for_startup(&self) -> Result<(), StartError> {
+        if !self.shared.is_here() {
+            return Err(StartError::Forked { name: self.shared.name.to_string() });
+        }
         let mut board = self.shared.board.subscribe();
         // The board lives as long as `self`.
         let Ok(board) = board.wait_for(|board| board.came_up || board.outcome.is_some()).await else { return Ok(()) };
@@ -272,6 +281,9 @@ impl WorkerRef {
     /// # Cancel safety
     /// As [`shutdown`](Self::shutdown).
     pub async fn shutdown_within(&self, grace: Duration) -> Result<Outcome, Stuck> {
+        if !self.shared.is_here() {
+            return Ok(Outcome::forked());
+        }
         let Some(runtime) = self.shared.runtime() else { return Ok(Outcome::never_started()) };
         let deadline = {
             let _runtime = runtime.enter();
@@ -315,6 +327,9 @@ impl WorkerRef {
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub async fn wait_for_shutdown(&self) -> Outcome {
+        if !self.shared.is_here() {
+            return Outcome::forked();
+        }
         let mut board = self.shared.board.subscribe();
         let ended = board.wait_for(|board| board.outcome.is_some() || board.lifecycle.step() == Step::Init).await;
         // The board lives as long as `self`.
@@ -355,11 +370,15 @@ impl fmt::Debug for WorkerRef {
 pub struct StateWatch {
     board: watch::Receiver<Board>,
     seen: WorkerState,
+    home: Home,
 }
 
 impl StateWatch {
     /// The state now.
     pub fn state(&self) -> WorkerState {
+        if !self.home.is_here() {
+            return Outcome::forked().state();
+        }
         self.board.borrow().lifecycle.state()
     }
 
@@ -384,6 +403,9 @@ impl StateWatch {
     /// Dropping it loses nothing.
     pub async fn wait_for(&mut self, wanted: impl Fn(WorkerState) -> bool) -> Option<WorkerState> {
         loop {
+            if !self.home.is_here() {
+                return None;
+            }
             // What is wanted is somebody else's code: not under the board's lock.
             let state = self.board.borrow_and_update().lifecycle.state();
             if wanted(state) {

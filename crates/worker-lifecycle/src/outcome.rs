@@ -24,6 +24,8 @@ pub enum Ending {
     RuntimeGone,
     /// A hook failed.
     Failed,
+    /// It has not ended, but this process is a fork of the one that it runs in, and nobody will tell here how it ends.
+    Forked,
 }
 
 /// How a worker ended: the same for everyone who asks, however often, before or after the end.
@@ -46,6 +48,11 @@ impl Outcome {
     /// Of a worker that nobody has started.
     pub(crate) fn never_started() -> Self {
         Self { state: WorkerState::Init, ending: Ending::NeverStarted, is_aborted: false, detail: None }
+    }
+
+    /// Of a worker that runs in the process of which this one is a fork.
+    pub(crate) fn forked() -> Self {
+        Self { state: WorkerState::ForceStopped, ending: Ending::Forked, is_aborted: true, detail: None }
     }
 
     pub(crate) fn new(
@@ -118,6 +125,7 @@ impl fmt::Display for Outcome {
             Ending::Requested => f.write_str("normal shutdown"),
             Ending::Forced => f.write_str("forced shutdown"),
             Ending::RuntimeGone => f.write_str("forced shutdown: its runtime was shut down"),
+            Ending::Forked => f.write_str("out of reach: it belongs to the process that this one is a fork of"),
             Ending::Failed => WorkerFailed::new(self.clone()).fmt(f),
         }
     }

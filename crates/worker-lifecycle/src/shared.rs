@@ -21,6 +21,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+use workfleet_fork::Home;
 
 use crate::{
     error::StartError,
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     source: Option<Arc<dyn StatusSource>>,
     /// Set before it is started.
     runtime: OnceLock<Handle>,
+    home: Home,
 }
 
 impl Shared {
@@ -80,10 +82,24 @@ impl Shared {
             parent,
             source: worker.status(),
             runtime: OnceLock::new(),
+            home: Home::here(),
         })
     }
 
+    /// Whether this process made the worker. In a fork of it the worker's task does not run, and another thread may have held
+    /// the board's lock.
+    pub(crate) fn is_here(&self) -> bool {
+        self.home.is_here()
+    }
+
+    pub(crate) fn home(&self) -> Home {
+        self.home
+    }
+
     pub(crate) fn state(&self) -> WorkerState {
+        if !self.is_here() {
+            return Outcome::forked().state();
+        }
         self.board.borrow().lifecycle.state()
     }
 
@@ -98,6 +114,9 @@ impl Shared {
 
     /// Marks it as started: once, whoever tries at the same time.
     pub(crate) fn begin(&self) -> Result<Handle, StartError> {
+        if !self.is_here() {
+            return Err(StartError::Forked { name: self.name.to_string() });
+        }
         let runtime =
             Handle::try_current().map_err(|_| StartError::NoRuntime { name: self.name.to_string() })?;
         self.grace.clone()?;
@@ -117,6 +136,9 @@ impl Shared {
     /// Asks it to stop, and to be aborted at the deadline, if there is one: the earliest that anybody has set counts.
     /// Returns whether it was running.
     pub(crate) fn request_stop(&self, deadline: Option<Instant>) -> bool {
+        if !self.is_here() {
+            return false;
+        }
         let mut is_first = false;
         self.board.send_if_modified(|board| {
             let was_asked = board.lifecycle.is_stop_requested();
@@ -190,6 +212,9 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> Status {
+        if !self.is_here() {
+            return Status { name: self.name.to_string(), state: self.state(), ..Status::default() };
+        }
         let (state, came_up) = {
             let board = self.board.borrow();
             (board.lifecycle.state(), board.came_up)

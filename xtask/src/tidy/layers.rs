@@ -6,12 +6,13 @@ use super::Problem;
 use crate::workspace::{Dependency, Member, dependencies};
 
 /// Each crate by its directory, and the crates that it may depend on. A crate depends only on crates above it.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
+    ("fork", &[]),
     ("wire", &[]),
-    ("shared-lock", &["wire"]),
-    ("heartbeat", &["wire"]),
-    ("worker-lifecycle", &[]),
-    ("task-manager", &["wire", "heartbeat", "worker-lifecycle"]),
+    ("shared-lock", &["fork", "wire"]),
+    ("heartbeat", &["fork", "wire"]),
+    ("worker-lifecycle", &["fork"]),
+    ("task-manager", &["fork", "wire", "heartbeat", "worker-lifecycle"]),
     ("broker", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager"]),
     ("facade", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "broker"]),
     ("cli", &["facade"]),

@@ -49,9 +49,12 @@ pub struct Event {
 }
 
 /// The event is out of reach: nobody in the process that made it held it any more when it arrived here, or this process
-/// was not started as a worker of one that has a way there.
+/// was not started as a worker of one that has a way there; or this process is a fork of the one that had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the event is out of reach: the process that made it has let go of it, or is not connected")]
+#[error(
+    "the event is out of reach: the process that made it has let go of it, or is not connected, or this process is a fork of \
+     one that had it"
+)]
 #[non_exhaustive]
 pub struct EventLost;
 
@@ -80,7 +83,7 @@ impl Event {
     /// Sets it and wakes everybody who waits for it. Setting it twice is harmless.
     ///
     /// # Errors
-    /// [`EventLost`], only where it has been sent to.
+    /// [`EventLost`], only where it has been sent to, and in a fork.
     pub fn set(&self) -> Result<(), EventLost> {
         self.shared.operate(true)
     }
@@ -88,12 +91,12 @@ impl Event {
     /// Clears it.
     ///
     /// # Errors
-    /// [`EventLost`], only where it has been sent to.
+    /// [`EventLost`], only where it has been sent to, and in a fork.
     pub fn clear(&self) -> Result<(), EventLost> {
         self.shared.operate(false)
     }
 
-    /// Whether it is set: one load of an atomic. False if it is [lost](EventLost).
+    /// Whether it is set: one load of an atomic. False if it is [lost](EventLost); in a fork, what it was at the fork.
     ///
     /// Only the first call after it has come from another process may have to wait, for one round trip.
     #[inline]

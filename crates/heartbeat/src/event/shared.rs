@@ -3,22 +3,30 @@
 //! Invariants:
 //! - What a step of the core has to send is sent under the core's lock, so that it leaves in the order of the steps.
 //! - Whoever waits is woken outside it.
+//! - In a fork, no lock is taken and nothing is sent: the event is lost there.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Instant,
 };
+
+use workfleet_fork::Home;
 
 use super::{
     EventLost,
     core::{EventCore, Step},
     signal::Signal,
 };
+use crate::park::block_on_until;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     signal: Signal,
     core: Mutex<EventCore>,
+    home: Home,
     /// Set once another process may come to know of it.
     #[cfg(feature = "remote")]
     place: std::sync::OnceLock<crate::remote::Place>,
@@ -34,12 +42,21 @@ impl Shared {
         Self {
             signal: Signal::new(known),
             core: Mutex::new(core),
+            home: Home::here(),
             #[cfg(feature = "remote")]
             place: std::sync::OnceLock::new(),
         }
     }
 
+    /// Whether the event came to this process, and not to one of which it is a fork.
+    pub(crate) fn is_here(&self) -> bool {
+        self.home.is_here()
+    }
+
     pub(super) fn operate(self: &Arc<Self>, set: bool) -> Result<(), EventLost> {
+        if !self.is_here() {
+            return Err(EventLost);
+        }
         let mut core = self.lock();
         let step = core.operate(set).ok_or(EventLost)?;
         self.carry_out(core, step);
@@ -58,6 +75,9 @@ impl Shared {
 
     #[cold]
     fn ask(&self) -> bool {
+        if !self.is_here() {
+            return false;
+        }
         #[cfg(feature = "remote")]
         if self.place.get().is_some_and(crate::remote::Place::reads_here) {
             // The answer would have to be read by this very thread.
@@ -67,11 +87,14 @@ impl Shared {
     }
 
     pub(super) async fn wait(&self) -> Result<(), EventLost> {
-        if self.signal.wait().await { Ok(()) } else { Err(EventLost) }
+        let mut set = pin!(self.signal.wait());
+        // A fork that takes a wait over finds nobody who would end it.
+        let set = poll_fn(|cx| if self.is_here() { set.as_mut().poll(cx) } else { Poll::Ready(false) }).await;
+        if set { Ok(()) } else { Err(EventLost) }
     }
 
     pub(super) fn blocking_wait(&self, deadline: Option<Instant>) -> Option<Result<(), EventLost>> {
-        self.signal.blocking_wait(deadline).map(|set| if set { Ok(()) } else { Err(EventLost) })
+        block_on_until(self.wait(), deadline)
     }
 
     #[cfg_attr(
@@ -139,7 +162,7 @@ mod elsewhere {
 
     impl Drop for Shared {
         fn drop(&mut self) {
-            if let Some(place) = self.place.get() {
+            if let Some(place) = self.place.get().filter(|_| self.is_here()) {
                 place.forget(self);
             }
         }

@@ -4,14 +4,11 @@
 //! - The count of sets grows with every one, so whoever waits learns of a set that was cleared at once.
 //! - It changes under the lock of the event's core. Wakers are called outside it.
 
-use std::{
-    sync::atomic::{AtomicU8, AtomicU64, Ordering},
-    time::Instant,
-};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::park::{block_on, block_on_until};
+use crate::park::block_on;
 
 /// What [`Signal::flag`] says.
 const CLEAR: u8 = 0;
@@ -89,11 +86,6 @@ impl Signal {
             if set { Some(true) } else { self.is_lost().then_some(false) }
         })
         .await
-    }
-
-    /// The same, blocking the thread; `None` if it has not been set by the deadline.
-    pub(super) fn blocking_wait(&self, deadline: Option<Instant>) -> Option<bool> {
-        block_on_until(self.wait(), deadline)
     }
 
     async fn until<R>(&self, mut ready: impl FnMut() -> Option<R>) -> R {

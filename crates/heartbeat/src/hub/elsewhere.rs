@@ -90,6 +90,9 @@ mod others {
     impl Shared {
         /// Where other processes find the token.
         pub(crate) fn address(self: &Arc<Self>, key: Key) -> Address {
+            if !self.is_here() {
+                return Node::own().address_of_nothing();
+            }
             let address = self.change(|state| {
                 if !state.table.is_registered(key) {
                     return None;

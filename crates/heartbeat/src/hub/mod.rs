@@ -71,7 +71,10 @@ struct Owner(Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // The thread sees to the rest.
+        // A fork has nothing to stop. Here, the thread sees to the rest.
+        if !self.0.is_here() {
+            return;
+        }
         self.0.change(|state| state.stopped = true);
     }
 }
@@ -148,6 +151,9 @@ impl Heartbeaters {
     ) -> Result<HeartbeatSender, RegisterError> {
         let token = token.into();
         let shared = &self.0.0;
+        if !shared.is_here() {
+            return Err(RegisterError::Forked);
+        }
         let (now, callback) = (shared.now(), Callback::new(callback));
         // A callback that is refused is dropped outside the lock.
         let registered = shared.change(|state| match state.stopped {
@@ -192,6 +198,7 @@ impl Heartbeaters {
     /// - [`UnregisterError::InsideCallback`]: it is awaited in the token's own callback. The token is unregistered once that
     ///   has returned.
     /// - [`UnregisterError::Stopped`]: the heartbeaters were stopped meanwhile.
+    /// - [`UnregisterError::Forked`]: this process is a fork of the one that started them.
     ///
     /// # Cancel safety
     /// Dropping what this returns stops nothing: the token is flushed and unregistered all the same, and nobody learns how
@@ -228,6 +235,9 @@ impl Heartbeaters {
     pub fn discard(&self, token: impl Into<Token>) -> Result<Option<Details>, UnregisterError> {
         let token = token.into();
         let shared = &self.0.0;
+        if !shared.is_here() {
+            return Err(UnregisterError::Forked);
+        }
         let (key, removed) = shared
             .change(|state| {
                 let key = state.table.key(&token);
@@ -239,8 +249,11 @@ impl Heartbeaters {
         Ok(removed.unreported)
     }
 
-    /// What has happened so far.
+    /// What has happened so far; nothing in a [fork](RegisterError::Forked).
     pub fn stats(&self) -> HeartbeatStats {
+        if !self.0.0.is_here() {
+            return HeartbeatStats::default();
+        }
         self.0.0.change(|state| state.table.stats())
     }
 }

@@ -11,6 +11,7 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
 };
+use workfleet_fork::Home;
 
 #[cfg(feature = "remote")]
 use super::batch::Gathered;
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     /// Of the heartbeaters' own runtime.
     pub(super) runtime: Handle,
     clock: fn() -> Instant,
+    home: Home,
 }
 
 pub(crate) struct State {
@@ -105,7 +107,21 @@ impl Shared {
             channels: BTreeMap::new(),
             stopped: false,
         };
-        Arc::new(Self { crew: Crew::new(state), changed: Notify::new(), executor, runtime, clock })
+        Arc::new(Self {
+            crew: Crew::new(state),
+            changed: Notify::new(),
+            executor,
+            runtime,
+            clock,
+            home: Home::here(),
+        })
+    }
+
+    /// Whether this process started the heartbeaters. In a fork of it there is none of their threads, and another may have held
+    /// their lock.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.home.is_here()
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -114,6 +130,9 @@ impl Shared {
 
     /// A beat of a token that was registered here.
     pub(crate) fn beat(self: &Arc<Self>, key: Key, details: Details) -> Result<(), HeartbeatError> {
+        if !self.is_here() {
+            return Err(HeartbeatError::Forked);
+        }
         let now = self.now();
         self.change(|state| match state.stopped {
             false => {

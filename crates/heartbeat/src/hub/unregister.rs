@@ -43,6 +43,9 @@ enum State {
 impl Unregister {
     /// Begins it.
     pub(super) fn begin(shared: &Arc<Shared>, token: Token, after: Duration) -> Self {
+        if !shared.is_here() {
+            return Self(State::Refused(Some(UnregisterError::Forked)));
+        }
         let begun = shared.change(|state| match state.stopped {
             true => Err(UnregisterError::Stopped),
             false => state.table.begin_unregister(&token).map_err(|why| refused(why, &token)),
@@ -67,6 +70,7 @@ impl Future for Unregister {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(UnregisterError::Stopped))),
+            State::Begun { shared, .. } if !shared.is_here() => Poll::Ready(Err(UnregisterError::Forked)),
             State::Begun { shared, key, token, outcome } => {
                 if shared.is_inside(*key) {
                     return Poll::Ready(Err(UnregisterError::InsideCallback { token: token.clone() }));

@@ -114,7 +114,7 @@ impl Channel {
         self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
     }
 }

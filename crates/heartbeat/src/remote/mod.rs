@@ -216,7 +216,9 @@ impl Downwards {
 
 impl Drop for Downwards {
     fn drop(&mut self) {
-        self.below.gone(&self.node);
+        if self.node.is_here() {
+            self.below.gone(&self.node);
+        }
     }
 }
 

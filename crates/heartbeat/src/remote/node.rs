@@ -12,11 +12,12 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use workfleet_fork::Home;
 use workfleet_wire::Kind;
 
 use super::{
@@ -36,6 +37,8 @@ const FRAME_BYTES: usize = 32 * 1024;
 pub(crate) struct Node {
     /// Names this process among all others.
     home: u128,
+    /// The process that it is; in a fork of that one, it is a copy that nobody sees to.
+    process: Home,
     next_number: AtomicU64,
     up: OnceLock<Arc<dyn Up>>,
     tables: Mutex<Tables>,
@@ -83,6 +86,7 @@ impl Node {
         let half = |part: u8| u128::from(random.hash_one((std::process::id(), part)));
         Arc::new(Self {
             home: half(0) << 64 | half(1),
+            process: Home::here(),
             next_number: AtomicU64::new(1),
             up: OnceLock::new(),
             tables: Mutex::default(),
@@ -94,10 +98,30 @@ impl Node {
         })
     }
 
-    /// The node that this process is.
+    /// The node that this process is. A fork is another, and begins with nothing.
     pub(crate) fn own() -> &'static Arc<Self> {
-        static OWN: LazyLock<Arc<Node>> = LazyLock::new(Node::new);
-        &OWN
+        /// A node, and that of the fork which this process is, if it is one.
+        struct Line {
+            node: Arc<Node>,
+            fork: OnceLock<Box<Line>>,
+        }
+        impl Line {
+            fn new() -> Self {
+                Self { node: Node::new(), fork: OnceLock::new() }
+            }
+        }
+        static OWN: OnceLock<Line> = OnceLock::new();
+        let mut line = OWN.get_or_init(Line::new);
+        while !line.node.is_here() {
+            line = line.fork.get_or_init(|| Box::new(Line::new()));
+        }
+        &line.node
+    }
+
+    /// Whether it is this process's, and not that of one of which this is a fork: there, another thread may have held a lock of
+    /// it, and its connections are not ours.
+    pub(crate) fn is_here(&self) -> bool {
+        self.process.is_here()
     }
 
     pub(super) fn next_number(&self) -> u64 {
@@ -143,6 +167,9 @@ impl Node {
     }
 
     pub(super) fn close_scope(&self, scope: u128) {
+        if !self.is_here() {
+            return;
+        }
         let kept = self.lock_tables().scopes.remove(&scope);
         drop(kept);
     }
@@ -211,6 +238,9 @@ impl Node {
     }
 
     pub(super) fn forget_event(&self, place: &Place, event: *const Shared) {
+        if !self.is_here() {
+            return;
+        }
         let mut tables = self.lock_tables();
         // Another may have been made at the same address since.
         if tables.events.get(&place.address).is_some_and(|at| std::ptr::eq(at.as_ptr(), event)) {
@@ -264,6 +294,9 @@ impl Node {
     }
 
     pub(super) fn forget_channel(&self, channel: &Channel) {
+        if !self.is_here() {
+            return;
+        }
         let mut tables = self.lock_tables();
         if tables.channels.get(channel.address()).is_some_and(|at| std::ptr::eq(at.as_ptr(), channel)) {
             tables.channels.remove(channel.address());

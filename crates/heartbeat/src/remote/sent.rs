@@ -14,6 +14,9 @@ use crate::{Event, HeartbeatSender, Token};
 /// As its address: in the process where it is deserialised it is the same event, or [lost](crate::EventLost).
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.shared.is_here() {
+            return Node::own().address_of_nothing().serialize(serializer);
+        }
         pin(|| Pin::Event(Arc::clone(&self.shared)));
         Node::own().export_event(&self.shared).address().serialize(serializer)
     }

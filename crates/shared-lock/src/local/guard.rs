@@ -1,6 +1,11 @@
 //! A lock that is held in this process.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+};
 
 use super::shards::Place;
 use crate::{Fence, LockGuard, Mode, events};
@@ -8,7 +13,8 @@ use crate::{Fence, LockGuard, Mode, events};
 /// A lock of a [`LocalState`](super::LocalState) that is held.
 ///
 /// Dropping it lets go, on any thread, also while unwinding and after the state was closed. It keeps the state's tables
-/// alive, so it may outlive every handle to the state.
+/// alive, so it may outlive every handle to the state. In a fork of the process that took it, it holds nothing, and dropping it
+/// there changes nothing.
 #[must_use = "a guard that is dropped at once lets the lock go at once"]
 pub struct LocalGuard {
     place: Place,
@@ -51,7 +57,8 @@ impl LockGuard for LocalGuard {
     }
 
     fn lost(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(std::future::pending())
+        // A fork holds nothing.
+        Box::pin(poll_fn(|_| if self.place.is_here() { Poll::Pending } else { Poll::Ready(()) }))
     }
 }
 

@@ -70,6 +70,10 @@ impl Future for Lock<'_, '_> {
             }
         }
         match &this.progress {
+            // Nobody is left to grant it.
+            Progress::Waits(place, _) if !place.is_here() => {
+                Poll::Ready(this.finish(Err(LockFailed::Forked)))
+            }
             Progress::Waits(_, cell) => {
                 let outcome = ready!(cell.poll(cx));
                 Poll::Ready(this.finish(outcome))

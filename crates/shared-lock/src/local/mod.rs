@@ -133,7 +133,7 @@ impl LocalState {
         Self { shards: Arc::clone(&self.shards), owner: Some(Owner::new(label)) }
     }
 
-    /// What happened since the state was made. Counting is part of what is done under a lock anyway.
+    /// What happened since the state was made; nothing in a [fork](LockFailed::Forked). Counting is part of what is done under a lock anyway.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shards.counters()
@@ -165,7 +165,7 @@ impl SharedState for LocalState {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, LockFailed> {
-        Ok(self.shards.snapshot())
+        self.shards.snapshot()
     }
 
     fn close(&self) {

@@ -9,11 +9,13 @@
 //! - Locks are taken in the order shard, graph, wait cell; never two shards at once. What changes a key and what the
 //!   graph learns of it happen under the same lock of the shard.
 //! - Under these locks no code of a user runs: no waker, no destructor, no tracing subscriber.
+//! - In a fork of the process that made the state, none of these locks is taken: another thread may have held it.
 //! - A table that has become much too large for what is in it shrinks.
 
 use std::{hash::BuildHasher, sync::Arc};
 
 use hashbrown::{HashTable, hash_table::Entry as TableEntry};
+use workfleet_fork::Home;
 
 use super::{
     clock::{Clock, Stamp},
@@ -46,6 +48,7 @@ pub(super) struct Shards {
     known_waits: AtomicBool,
     clock: Clock,
     key_limit_bytes: usize,
+    home: Home,
 }
 
 /// A line of the processor's cache, or two, of its own.
@@ -121,7 +124,19 @@ impl Shards {
             known_waits: AtomicBool::new(false),
             clock: Clock::new(ages),
             key_limit_bytes,
+            home: Home::here(),
         }
+    }
+
+    /// Whether this process made the state, and is no fork of that one.
+    #[inline]
+    pub(super) fn is_here(&self) -> bool {
+        self.home.is_here()
+    }
+
+    #[inline]
+    fn check_home(&self) -> Result<(), LockFailed> {
+        if self.is_here() { Ok(()) } else { Err(LockFailed::Forked) }
     }
 
     pub(super) fn key_limit_bytes(&self) -> usize {
@@ -136,6 +151,7 @@ impl Shards {
         mode: Mode,
         or_wait: bool,
     ) -> Result<Asked, LockFailed> {
+        self.check_home()?;
         Refusal::check(key, self.key_limit_bytes)?;
         let hash = self.hash.hash_one(key.as_bytes());
         let since = self.clock.now();
@@ -213,6 +229,7 @@ impl Shards {
 
     /// Whether a request would be granted at once.
     pub(super) fn is_free(&self, key: &str, mode: Mode) -> Result<bool, LockFailed> {
+        self.check_home()?;
         Refusal::check(key, self.key_limit_bytes)?;
         let hash = self.hash.hash_one(key.as_bytes());
         let table = self.shard(hash).lock();
@@ -224,6 +241,9 @@ impl Shards {
     ///
     /// They are woken when all shards are closed: a waker may panic, or ask for a key of another shard.
     pub(super) fn close(&self) {
+        if !self.is_here() {
+            return;
+        }
         let mut wakes = Wakes::default();
         for shard in &self.shards {
             let mut table = shard.0.lock();
@@ -242,14 +262,15 @@ impl Shards {
         wakes.wake();
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Result<Snapshot, LockFailed> {
+        self.check_home()?;
         let now = self.clock.now();
         let mut keys = Vec::new();
         for shard in &self.shards {
             let table = shard.0.lock();
             keys.extend(table.entries.iter().map(|entry| self.snapshot_of(entry, now)));
         }
-        Snapshot::new(keys)
+        Ok(Snapshot::new(keys))
     }
 
     fn snapshot_of(&self, Entry { key, state }: &Entry, now: Stamp) -> KeySnapshot {
@@ -274,6 +295,9 @@ impl Shards {
 
     pub(super) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
+        if !self.is_here() {
+            return sum;
+        }
         sum.add_wait_time(self.clock.between(Stamp::default(), Stamp::default()));
         for shard in &self.shards {
             sum.add(&shard.0.lock().counters);
@@ -320,6 +344,9 @@ impl Place {
 
     /// Turns an exclusive grant into a shared one.
     pub(super) fn downgrade(&self) {
+        if !self.shards.is_here() {
+            return;
+        }
         let mut handover = Handover::new(&self.shards, &self.key);
         let mut table = self.shards.shard(self.hash).lock();
         let Table { entries, counters, .. } = &mut *table;
@@ -333,7 +360,15 @@ impl Place {
         handover.wakes.wake();
     }
 
+    /// Whether the process that asked is this one.
+    pub(super) fn is_here(&self) -> bool {
+        self.shards.is_here()
+    }
+
     fn leave(&self) {
+        if !self.is_here() {
+            return;
+        }
         let mut handover = Handover::new(&self.shards, &self.key);
         let mut table = self.shards.shard(self.hash).lock();
         let Table { entries, counters, .. } = &mut *table;

@@ -26,9 +26,10 @@ use crate::{
 #[must_use = "a reader that is open and is not read keeps its messages from everybody"]
 pub struct Messages<'a, M> {
     shared: &'a Arc<Shared>,
-    reader: ReaderId,
+    /// None in a fork.
+    reader: Option<ReaderId>,
     parker: Parker,
-    /// It was read on a thread that must not be blocked.
+    /// It was read on a thread that must not be blocked, or in a fork.
     refused: bool,
     /// A thread for blocking, of which a runtime knows, that has read before.
     may_block: Option<ThreadId>,
@@ -38,7 +39,7 @@ pub struct Messages<'a, M> {
 impl<'a, M> Messages<'a, M> {
     pub(super) fn new(shared: &'a Arc<Shared>, reads: Reads) -> Self {
         Self {
-            reader: shared.inbox.open(reads),
+            reader: shared.home.is_here().then(|| shared.inbox.open(reads)),
             shared,
             parker: Parker::new(),
             refused: false,
@@ -68,14 +69,16 @@ impl<M: TaskMessage> Iterator for Messages<'_, M> {
     type Item = Result<Message<M>, MessageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let Some(reader) = self.reader.filter(|_| self.shared.home.is_here()) else {
+            return refuse(&mut self.refused, MessageError::Forked);
+        };
         let mut may_block = self.may_block();
         loop {
             if !may_block {
-                let first = !std::mem::replace(&mut self.refused, true);
-                return first.then_some(Err(MessageError::InsideRuntime));
+                return refuse(&mut self.refused, MessageError::InsideRuntime);
             }
             let mut cx = Context::from_waker(self.parker.waker());
-            if let Poll::Ready(taken) = self.shared.inbox.poll_take(self.reader, &mut cx) {
+            if let Poll::Ready(taken) = self.shared.inbox.poll_take(reader, &mut cx) {
                 return next_item(self.shared, taken);
             }
             // The same thread may be one of a runtime by now.
@@ -89,7 +92,7 @@ impl<M: TaskMessage> Iterator for Messages<'_, M> {
 
 impl<M> Drop for Messages<'_, M> {
     fn drop(&mut self) {
-        self.shared.inbox.shut(self.reader);
+        shut(self.shared, self.reader);
     }
 }
 
@@ -104,34 +107,51 @@ impl<M> fmt::Debug for Messages<'_, M> {
 #[must_use = "a stream does nothing until it is polled"]
 pub struct MessageStream<M> {
     shared: Arc<Shared>,
-    reader: ReaderId,
+    /// None in a fork.
+    reader: Option<ReaderId>,
+    /// It was read in a fork.
+    refused: bool,
     of: PhantomData<fn() -> M>,
 }
 
 impl<M> MessageStream<M> {
     pub(super) fn new(shared: Arc<Shared>, reads: Reads) -> Self {
-        let reader = shared.inbox.open(reads);
-        Self { shared, reader, of: PhantomData }
+        let reader = shared.home.is_here().then(|| shared.inbox.open(reads));
+        Self { shared, reader, refused: false, of: PhantomData }
     }
 }
 
 impl<M> Drop for MessageStream<M> {
     fn drop(&mut self) {
-        self.shared.inbox.shut(self.reader);
+        shut(&self.shared, self.reader);
     }
 }
 
 impl<M: TaskMessage> Stream for MessageStream<M> {
     type Item = Result<Message<M>, MessageError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.shared.inbox.poll_take(self.reader, cx).map(|taken| next_item(&self.shared, taken))
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(reader) = self.reader.filter(|_| self.shared.home.is_here()) else {
+            return Poll::Ready(refuse(&mut self.refused, MessageError::Forked));
+        };
+        self.shared.inbox.poll_take(reader, cx).map(|taken| next_item(&self.shared, taken))
     }
 }
 
 impl<M> fmt::Debug for MessageStream<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageStream").finish_non_exhaustive()
+    }
+}
+
+/// The first time the error, then the end.
+fn refuse<M>(refused: &mut bool, error: MessageError) -> Option<Result<Message<M>, MessageError>> {
+    (!std::mem::replace(refused, true)).then_some(Err(error))
+}
+
+fn shut(shared: &Shared, reader: Option<ReaderId>) {
+    if let Some(reader) = reader.filter(|_| shared.home.is_here()) {
+        shared.inbox.shut(reader);
     }
 }
 

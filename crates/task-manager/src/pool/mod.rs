@@ -87,6 +87,11 @@ pub enum CloseError {
     /// [`ThreadManager`](crate::ThreadManager)), which it would wait for.
     #[error("a manager cannot be closed from one of its own threads")]
     OwnThread,
+    /// This process is a fork of the one that started the manager, which goes on there.
+    #[error(
+        "this process is a fork of the one that started the manager: start another manager after the fork, or exec"
+    )]
+    Forked,
 }
 
 /// A running pool of workers: what [`ProcessManager`](crate::ProcessManager) and
@@ -130,20 +135,18 @@ pub struct Pool {
     grace: Duration,
     /// The manager's own thread, which ends when every worker has.
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// The process that started it: in one that this has forked, there is neither that thread nor a pool.
-    process: u32,
 }
 
 impl Pool {
     pub(crate) fn new(shared: Arc<Shared>, grace: Duration, thread: JoinHandle<()>) -> Self {
-        Self { shared, grace, thread: Mutex::new(Some(thread)), process: std::process::id() }
+        Self { shared, grace, thread: Mutex::new(Some(thread)) }
     }
 
     /// Schedules a task and lets it go: its output is dropped, its failure comes with the messages.
     ///
     /// # Errors
     /// [`ScheduleError`] with the task: its priority is beyond the levels, it is not registered, it cannot be
-    /// encoded, it exceeds the frame limit, or the manager is closed.
+    /// encoded, it exceeds the frame limit, the manager is closed, or this process is a fork of the one that started it.
     pub fn schedule<T: TaskSpec>(&self, task: T, priority: Priority) -> Result<(), ScheduleError<T>> {
         ManagerExt::schedule(self, task, priority)
     }
@@ -317,8 +320,11 @@ impl Pool {
         named_event(self.shared.id.to_bits(), name)
     }
 
-    /// The books and the roster, all of one moment.
+    /// The books and the roster, all of one moment. Empty in a fork of the process that started the manager.
     pub fn stats(&self) -> Stats {
+        if !self.shared.home.is_here() {
+            return Stats::default();
+        }
         self.shared.look(|books, queued, seats| Stats {
             tasks: books.into(),
             queued,
@@ -344,8 +350,12 @@ impl Pool {
     /// harsher policy hurries the first.
     ///
     /// # Errors
-    /// [`CloseError::OwnThread`] when called by a [`Service`](crate::Service), or by a task of this very pool.
+    /// [`CloseError::OwnThread`] when called by a [`Service`](crate::Service), or by a task of this very pool;
+    /// [`CloseError::Forked`] in a fork of the process that started the manager.
     pub fn close(&self, policy: ClosePolicy) -> Result<CloseReport, CloseError> {
+        if !self.shared.home.is_here() {
+            return Err(CloseError::Forked);
+        }
         if OwnThread::is_of(&self.shared) {
             return Err(CloseError::OwnThread);
         }
@@ -473,7 +483,8 @@ impl Manager for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.process != std::process::id() {
+        // In a fork there is neither that thread nor a pool.
+        if !self.shared.home.is_here() {
             return;
         }
         let policy = if thread::panicking() { ClosePolicy::Kill } else { ClosePolicy::Cancel };

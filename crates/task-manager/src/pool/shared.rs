@@ -20,6 +20,7 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
+use workfleet_fork::Home;
 use workfleet_heartbeat::{
     Details,
     remote::{self, Pins, Scope},
@@ -100,6 +101,9 @@ pub(crate) enum Mode {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// The process that started the manager. In a fork of it there is none of the manager's threads, and another may have held
+    /// any of its locks: so this is asked before one is taken.
+    pub(crate) home: Home,
     pub(crate) id: ManagerId,
     pub(crate) levels: u8,
     pub(crate) frame_limit_bytes: u64,
@@ -227,6 +231,7 @@ impl Shared {
     pub(crate) fn new(setup: Setup) -> Arc<Self> {
         let Setup { id, index, limits, frame_limit_bytes, .. } = setup;
         Arc::new_cyclic(|own| Self {
+            home: Home::here(),
             id,
             levels: limits.levels,
             frame_limit_bytes,
@@ -280,6 +285,9 @@ impl Shared {
 
     /// Whether a task can be taken, and of which type it is.
     fn check(&self, task: &EncodedTask, priority: Priority) -> Result<(u32, Class), ScheduleErrorKind> {
+        if !self.home.is_here() {
+            return Err(ScheduleErrorKind::Forked);
+        }
         let levels = self.levels;
         let (len_bytes, limit_bytes) = (task.payload.len() as u64, self.frame_limit_bytes);
         if priority.0 >= levels {
@@ -401,6 +409,9 @@ impl Shared {
 
     /// A message from the manager's own side.
     pub(crate) fn send(&self, message: EncodedMessage) -> Result<(), crate::SendError> {
+        if !self.home.is_here() {
+            return Err(crate::SendError::Forked);
+        }
         if self.intake.is_closed() {
             return Err(crate::SendError::Closed);
         }

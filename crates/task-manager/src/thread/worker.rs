@@ -40,6 +40,7 @@ use crate::{
     },
     service::Peer,
     task::{EncodedTask, ManagerId, Priority},
+    worker::end_copy_of,
 };
 
 /// A worker thread.
@@ -88,6 +89,11 @@ impl ThreadWorker {
         *self.lock_open() = OpenAttempts::default();
     }
 
+    /// Whether this is a process that a task has forked: it is no worker, and takes none of the original's locks.
+    fn is_copy(&self) -> bool {
+        !self.shared.home.is_here()
+    }
+
     fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
@@ -106,6 +112,7 @@ impl ThreadWorker {
     }
 
     fn report(&self, task: &Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
+        end_copy_of(self.shared.home);
         let lease = task.lease();
         let output_bytes = ended.as_ref().map_or(0, Vec::len);
         let cancelled = || self.queue.is_cancelled(lease);
@@ -179,7 +186,7 @@ impl Host for ThreadWorker {
     }
 
     fn is_cancelled(&self, lease: u64) -> bool {
-        self.queue.is_cancelled(lease)
+        self.is_copy() || self.queue.is_cancelled(lease)
     }
 
     fn cancellation_token(&self, lease: u64) -> CancellationToken {
@@ -192,7 +199,7 @@ impl Host for ThreadWorker {
         task: EncodedTask,
         priority: Priority,
     ) -> Result<(), (EncodedTask, ScheduleErrorKind)> {
-        if !self.lock_open().is_open(attempt.lease) {
+        if self.is_copy() || !self.lock_open().is_open(attempt.lease) {
             return Err((task, ScheduleErrorKind::AttemptEnded));
         }
         self.shared.schedule_child(self.seat, attempt.lease, task, priority)
@@ -202,6 +209,9 @@ impl Host for ThreadWorker {
         let (len_bytes, limit_bytes) = (message.len_bytes(), self.shared.frame_limit_bytes);
         if len_bytes > limit_bytes {
             return Err(SendError::TooLarge { len_bytes, limit_bytes });
+        }
+        if self.is_copy() {
+            return Err(SendError::AttemptEnded);
         }
         let open = self.lock_open();
         if !open.is_open(attempt.lease) {
@@ -215,7 +225,7 @@ impl Host for ThreadWorker {
 
     fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), HeartbeatError> {
         // Nothing travels, so nothing has to be held back.
-        if !self.lock_open().is_open(attempt.lease) {
+        if self.is_copy() || !self.lock_open().is_open(attempt.lease) {
             return Err(HeartbeatError::AttemptEnded);
         }
         self.shared.heartbeat(self.seat, attempt.lease, Some(details));
@@ -223,7 +233,7 @@ impl Host for ThreadWorker {
     }
 
     fn flush(&self, _attempt: Attempt) -> Result<(), SendError> {
-        Ok(())
+        if self.is_copy() { Err(SendError::AttemptEnded) } else { Ok(()) }
     }
 
     fn extensions(&self) -> &Extensions {
@@ -231,6 +241,9 @@ impl Host for ThreadWorker {
     }
 
     fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        if self.is_copy() {
+            return Err(SendError::AttemptEnded);
+        }
         let (len_bytes, limit_bytes) = (payload.len() as u64, self.shared.frame_limit_bytes);
         if len_bytes > limit_bytes {
             return Err(SendError::TooLarge { len_bytes, limit_bytes });

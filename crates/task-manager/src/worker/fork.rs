@@ -2,35 +2,35 @@
 //!
 //! Invariant: a copy neither reads nor writes its worker's connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
-/// Set in a copy, by its only thread, before anything else runs there.
-static IS_COPY: AtomicBool = AtomicBool::new(false);
+use workfleet_fork::Home;
+
+/// The worker, in its copies too.
+static WORKER: OnceLock<Home> = OnceLock::new();
 
 /// From now on, every process that this one forks knows that it is a copy. One that is started as a program of its own
 /// has nothing of this.
 pub(super) fn mark_copies() {
-    // SAFETY: the handler only stores to an atomic, which is allowed between fork and exec, and it stays mapped as
-    // long as the process.
-    let code = unsafe { libc::pthread_atfork(None, None, Some(mark)) };
-    if code != 0 {
-        tracing::warn!(code, "a process that a task forks will be taken for its worker");
-    }
+    WORKER.get_or_init(Home::here);
 }
 
 /// Whether this process is a copy of a worker.
 pub(super) fn is_copy() -> bool {
-    IS_COPY.load(Ordering::Relaxed)
+    WORKER.get().is_some_and(|worker| !worker.is_here())
 }
 
-/// Ends this process if it is a copy: the task that it was forked in is over.
+/// Ends this process if it is a copy of a worker: the task that it was forked in is over.
 pub(super) fn end_copy() {
-    if is_copy() {
-        // SAFETY: it ends the process and runs nothing: what there is to clean up is the worker's.
-        unsafe { libc::_exit(0) }
+    if let Some(worker) = WORKER.get() {
+        end_copy_of(*worker);
     }
 }
 
-extern "C" fn mark() {
-    IS_COPY.store(true, Ordering::Relaxed);
+/// Ends this process if it is a copy of the one whose worker runs on a thread of it.
+pub(crate) fn end_copy_of(home: Home) {
+    if !home.is_here() {
+        // SAFETY: it ends the process and runs nothing: what there is to clean up is the original's.
+        unsafe { libc::_exit(0) }
+    }
 }

@@ -18,6 +18,8 @@ pub(crate) mod outbox;
 mod tasks;
 mod upwards;
 
+pub(crate) use fork::end_copy_of;
+
 use std::{
     any::{Any, TypeId},
     env, fmt,

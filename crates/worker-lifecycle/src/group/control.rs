@@ -4,6 +4,8 @@ use std::fmt;
 
 use tokio::sync::{mpsc, oneshot};
 
+use workfleet_fork::Home;
+
 use crate::{
     error::{StartError, Stuck},
     group::{ChildId, ChildSpec, IntoChild},
@@ -44,6 +46,7 @@ impl Drop for Commands {
 #[derive(Clone)]
 pub struct WorkersControl {
     commands: mpsc::UnboundedSender<Command>,
+    home: Home,
 }
 
 /// A child that was added while its group ran.
@@ -58,19 +61,23 @@ pub struct Child {
 
 impl WorkersControl {
     pub(super) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
-        Self { commands }
+        Self { commands, home: Home::here() }
     }
 
     /// Adds a child and waits until it is up. Before the group is started, that is waited for too.
     ///
     /// # Errors
     /// [`AddError::Stopped`] with the child in it: the group is stopping, has stopped or was dropped.
+    /// [`AddError::Forked`] with the child: this process is a fork of the group's.
     /// [`AddError::Start`]: the child did not come up; it is no member then, and the group is as before.
     ///
     /// # Cancel safety
     /// The child is added by the first poll. Dropping the future afterwards changes nothing.
     #[doc(alias = "add_workers")]
     pub async fn add<Kind>(&self, child: impl IntoChild<Kind>) -> Result<Child, AddError> {
+        if !self.home.is_here() {
+            return Err(AddError::Forked(child.into_child()));
+        }
         let (answer, answered) = oneshot::channel();
         if let Err(mpsc::error::SendError(command)) = self.commands.send(Command::Add(child.into_child(), answer)) {
             return Err(match command {
@@ -87,11 +94,14 @@ impl WorkersControl {
     ///
     /// # Errors
     /// [`RemoveError::Unknown`]: there is no such child, or no more. [`RemoveError::Stopped`]: the group is stopping or
-    /// has stopped, and its children with it. [`RemoveError::Stuck`]: it was removed, and blocks its thread.
+    /// has stopped, and its children with it. [`RemoveError::Forked`]: this process is a fork of the group's. [`RemoveError::Stuck`]: it was removed, and blocks its thread.
     ///
     /// # Cancel safety
     /// The child is removed by the first poll. Dropping the future afterwards changes nothing.
     pub async fn remove(&self, child: ChildId) -> Result<Outcome, RemoveError> {
+        if !self.home.is_here() {
+            return Err(RemoveError::Forked);
+        }
         let (answer, answered) = oneshot::channel();
         if self.commands.send(Command::Remove(child, answer)).is_err() {
             return Err(RemoveError::Stopped);
@@ -116,6 +126,9 @@ pub enum AddError {
     /// It did not come up.
     #[error(transparent)]
     Start(StartError),
+    /// This process is a fork of the one that the group was made in. Here is the child.
+    #[error("the group belongs to the process that this one is a fork of: start another after the fork")]
+    Forked(ChildSpec),
 }
 
 /// Why a child was not removed, or not properly.
@@ -128,6 +141,9 @@ pub enum RemoveError {
     /// The group is stopping or has stopped.
     #[error("the group is stopping or has stopped")]
     Stopped,
+    /// This process is a fork of the one that the group was made in.
+    #[error("the group belongs to the process that this one is a fork of: start another after the fork")]
+    Forked,
     /// It is no child any more, but it blocks its thread.
     #[error(transparent)]
     Stuck(Stuck),

@@ -91,6 +91,7 @@ impl<T: Send + 'static> QueueConsumer<T> {
             room,
             left: Mutex::new(left),
             failures: Default::default(),
+            home: workfleet_fork::Home::here(),
         };
         Self { receiver, link: Arc::new(link), on_stop: OnStop::default() }
     }

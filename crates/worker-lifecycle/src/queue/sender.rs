@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::sync::Semaphore;
+use workfleet_fork::Home;
 
 use crate::{queue::channel::Channel, status::{Status, StatusSource}, sync};
 
@@ -18,6 +19,8 @@ pub(super) struct Link<T> {
     pub(super) left: Mutex<Left<T>>,
     /// How many messages have failed, in whatever handles them.
     pub(super) failures: std::sync::atomic::AtomicU64,
+    /// The process that made the queue: in a fork of it nobody consumes, and another thread may have held a lock.
+    pub(super) home: Home,
 }
 
 /// What was in the queue when its consumer ended.
@@ -60,9 +63,13 @@ impl<T> QueueSender<T> {
     /// Sends a message.
     ///
     /// # Errors
-    /// [`SendError`] with the message in it: the consumer has stopped or is about to, or its queue is bounded and full.
+    /// [`SendError`] with the message in it: the consumer has stopped or is about to, its queue is bounded and full, or this
+    /// process is a fork of the one that has the consumer.
     #[doc(alias = "put_nowait")]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        if !self.link.home.is_here() {
+            return Err(SendError { message, kind: SendErrorKind::Forked });
+        }
         if let Some(room) = &self.link.room {
             match room.try_acquire() {
                 // It is given back when the message is taken out.
@@ -79,11 +86,15 @@ impl<T> QueueSender<T> {
     /// Sends a message, and waits for room if the queue is bounded and full. Whoever waited first sends first.
     ///
     /// # Errors
-    /// [`SendError`] with the message in it: the consumer has stopped or is about to.
+    /// [`SendError`] with the message in it: the consumer has stopped or is about to, or this process is a fork of the one that
+    /// has the consumer.
     ///
     /// # Cancel safety
     /// Dropping the future drops the message unsent.
     pub async fn send_wait(&self, message: T) -> Result<(), SendError<T>> {
+        if !self.link.home.is_here() {
+            return Err(SendError { message, kind: SendErrorKind::Forked });
+        }
         if let Some(room) = &self.link.room {
             match room.acquire().await {
                 Ok(permit) => permit.forget(),
@@ -95,22 +106,28 @@ impl<T> QueueSender<T> {
 
     /// Whether whatever is sent comes back because the consumer has stopped or is about to.
     pub fn is_closed(&self) -> bool {
-        self.link.channel.is_closed()
+        !self.link.home.is_here() || self.link.channel.is_closed()
     }
 
     /// How many messages nobody has begun to handle.
     pub fn queue_size(&self) -> usize {
-        self.link.channel.len()
+        if self.link.home.is_here() { self.link.channel.len() } else { 0 }
     }
 
     /// How many messages were dropped unhandled when the consumer stopped: see [`OnStop`](crate::OnStop).
     pub fn discarded(&self) -> usize {
+        if !self.link.home.is_here() {
+            return 0;
+        }
         self.link.left.lock().unwrap_or_else(PoisonError::into_inner).discarded
     }
 
     /// Takes the messages that were handed back when the consumer stopped, in the order in which they were sent: see
     /// [`OnStop`](crate::OnStop). They are there as soon as the worker has ended, and for one taker.
     pub fn leftovers(&self) -> Leftovers<T> {
+        if !self.link.home.is_here() {
+            return Leftovers(VecDeque::new());
+        }
         let mut left = self.link.left.lock().unwrap_or_else(PoisonError::into_inner);
         Leftovers(std::mem::take(&mut left.messages))
     }
@@ -165,6 +182,8 @@ pub enum SendErrorKind {
     Stopped,
     /// The queue is bounded and full.
     Full,
+    /// This process is a fork of the one that has the consumer.
+    Forked,
 }
 
 impl<T> SendError<T> {
@@ -184,6 +203,9 @@ impl<T> fmt::Display for SendError<T> {
         f.write_str(match self.kind {
             SendErrorKind::Stopped => "the consumer takes no more messages",
             SendErrorKind::Full => "the consumer's queue is full",
+            SendErrorKind::Forked => {
+                "the consumer belongs to the process that this one is a fork of: start another after the fork"
+            }
         })
     }
 }

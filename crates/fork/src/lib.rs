@@ -1,0 +1,39 @@
+//! Whether this process is the one that made something, or a fork of it.
+//!
+//! A fork has all the memory of its parent and one thread, the one that forked. Whatever needs another thread waits there
+//! forever, and a mutex that another thread held at that moment stays locked. So what needs either remembers its [`Home`] when
+//! it is made, and asks before it takes a lock whether it still is at home.
+//!
+//! Noticed are forks by `fork`, in whatever language. What is started as a program of its own (`exec`, `posix_spawn`,
+//! [`std::process::Command`]) has nothing of its parent's memory. A child of `vfork` or `clone` that does not call the handlers
+//! of `pthread_atfork` is taken for its parent.
+
+mod atfork;
+
+/// The process in which something was made.
+///
+/// ```
+/// use workfleet_fork::Home;
+///
+/// let home = Home::here();
+/// assert!(home.is_here()); // and in a fork of this process, from here on, it is not
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// How many forks lie between this process and the first of its line that asked.
+    forks: u32,
+}
+
+impl Home {
+    /// This process.
+    pub fn here() -> Self {
+        atfork::watch();
+        Self { forks: atfork::forks() }
+    }
+
+    /// Whether this process is that one: two loads of an atomic.
+    #[inline]
+    pub fn is_here(self) -> bool {
+        self.forks == atfork::forks()
+    }
+}

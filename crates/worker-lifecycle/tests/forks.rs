@@ -1,0 +1,79 @@
+//! Real forks of a process that has workers: every call that needs their runtime fails at once, and does not wait forever.
+
+use std::{
+    future::pending,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use tokio::runtime::{Builder, Runtime};
+use workfleet_worker_lifecycle::{
+    AddError, Ending, QueueConsumerWorker, RemoveError, SendErrorKind, StartError, WorkerContext,
+    WorkerHandle, WorkerState, Workers, start,
+};
+
+/// Does this in a fork, which is killed if it hangs, and fails if that does.
+fn in_a_fork(then: impl FnOnce()) {
+    let mut status = 0;
+    // SAFETY: the child has one thread, and what it calls takes no lock that another thread may have held, which is what is
+    // tested; glibc sees to its own. `waitpid` gets a pointer to a number that outlives the call.
+    unsafe {
+        match libc::fork() {
+            0 => {
+                libc::alarm(60);
+                libc::_exit(i32::from(catch_unwind(AssertUnwindSafe(then)).is_err()));
+            }
+            child => assert_eq!(libc::waitpid(child, &raw mut status, 0), child),
+        }
+    }
+    assert_eq!(status, 0, "exit code 0 and no signal");
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().expect("a runtime")
+}
+
+async fn deaf(_cx: WorkerContext) {
+    pending().await
+}
+
+#[test]
+fn in_a_fork_workers_are_out_of_reach_and_others_work() {
+    let around = Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime");
+    let consumer = QueueConsumerWorker::new(|_: u32| async {});
+    let sender = consumer.sender();
+    let group = Workers::new("group").with_child(deaf).with_child(consumer);
+    let control = group.control();
+    let group = around.block_on(start(group)).expect("it starts");
+    let child = around.block_on(control.add(deaf)).expect("it starts");
+    let unstarted = WorkerHandle::new(deaf);
+    let mut states = group.watch_state();
+    in_a_fork(|| {
+        let own = runtime();
+        own.block_on(async {
+            assert!(matches!(group.wait_for_startup().await, Err(StartError::Forked { .. })));
+            assert_eq!(group.wait_for_shutdown().await.ending(), Ending::Forked);
+            assert_eq!(group.shutdown().await.expect("it is at once").ending(), Ending::Forked);
+            assert_eq!(group.outcome().map(|outcome| outcome.ending()), Some(Ending::Forked));
+            assert_eq!(child.worker.wait_for_shutdown().await.ending(), Ending::Forked);
+            assert_eq!(
+                (group.state(), group.status().state),
+                (WorkerState::ForceStopped, WorkerState::ForceStopped)
+            );
+            assert_eq!((states.state(), states.changed().await), (WorkerState::ForceStopped, None));
+            assert!(!group.gracefully_stop());
+            group.abort();
+            assert!(matches!(unstarted.startup().await, Err(StartError::Forked { .. })));
+            assert!(matches!(control.add(deaf).await, Err(AddError::Forked(_))));
+            assert!(matches!(control.remove(child.id).await, Err(RemoveError::Forked)));
+            for failed in [sender.send(1), sender.send_wait(1).await] {
+                assert_eq!(failed.expect_err("nobody consumes").kind(), SendErrorKind::Forked);
+            }
+            assert!(sender.is_closed() && sender.queue_size() == 0 && sender.leftovers().len() == 0);
+            drop(group);
+
+            let worker =
+                start(|cx: WorkerContext| async move { cx.stopping().await }).await.expect("it starts");
+            assert_eq!(worker.shutdown().await.expect("it obeys").state(), WorkerState::Stopped);
+        });
+    });
+}
