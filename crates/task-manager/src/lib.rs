@@ -275,4 +275,6 @@ pub use service::{Incarnation, Peer, Service};
 pub use stats::{Stats, TaskCounts, WorkerStats};
 pub use task::{AsyncTask, EncodedTask, Priority, SpecInfo, Task, TaskId, TaskSpec};
 pub use thread::{ThreadManager, ThreadManagerBuilder};
-pub use worker::{CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerError, WorkerLoop, init};
+pub use worker::{
+    CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerError, WorkerLoop, init, init_test_worker,
+};

@@ -22,7 +22,7 @@ use support::{
 };
 use workfleet_task_manager::{
     AsyncTask, ClosePolicy, ExitStatus, FailureCause, KillReason, Priority, ProcessManager,
-    ProcessManagerBuilder, Registry, Task, TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager, init,
+    ProcessManagerBuilder, Registry, Task, TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager,
 };
 
 /// How long a [`Timed`] or [`Ignores`], which beat at first or all the time, may be silent.
@@ -188,11 +188,7 @@ fn registry() -> Registry {
     registry.async_task::<Beside>().async_task::<Ignores>()
 }
 
-/// What a worker process of this program is.
-#[test]
-fn workfleet_worker() {
-    init(&registry());
-}
+workfleet_task_manager::test_worker!(registry());
 
 fn one_worker() -> ProcessManagerBuilder {
     builder(registry(), 1)

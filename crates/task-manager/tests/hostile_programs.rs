@@ -33,7 +33,7 @@ use support::{
 };
 use workfleet_task_manager::{
     ClosePolicy, ExitStatus, FailureCause, ProcessManager, Registry, StartError, StartFailure, Task,
-    TaskContext, TaskError, TaskHandle, TaskSpec, init,
+    TaskContext, TaskError, TaskHandle, TaskSpec,
 };
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,14 +97,12 @@ fn registry() -> Registry {
     tasks::registry().task::<Act>()
 }
 
-/// What a worker process of this program is.
-#[test]
-fn workfleet_worker() {
+workfleet_task_manager::test_worker!({
     if env::args().any(|argument| argument.starts_with(DEPTH)) {
         breed();
     }
-    init(&registry());
-}
+    registry()
+});
 
 fn start() -> ProcessManager {
     builder(registry(), 1).start().expect("it starts")

@@ -33,7 +33,7 @@ use support::{
 };
 use workfleet_task_manager::{
     ExitStatus, FailureCause, Incarnation, KillReason, Peer, ProcessManager, ProcessManagerBuilder, Registry,
-    Service, StartError, StartFailure, Task, TaskContext, TaskError, TaskSpec, init,
+    Service, StartError, StartFailure, Task, TaskContext, TaskError, TaskSpec, init, init_test_worker,
 };
 use workfleet_wire::{Kind, blocking, encode_frame, encode_header, kinds};
 
@@ -159,7 +159,9 @@ fn ordinary() -> ProcessManagerBuilder {
 #[test]
 fn workfleet_worker() {
     let role = env::args().find_map(|argument| argument.strip_prefix("role=").map(str::to_owned));
-    let Some(role) = role else { return init(&registry()) };
+    let Some(role) = role else {
+        return init_test_worker(&registry(), module_path!());
+    };
     match role.split_once(':').unwrap_or((&role, "")) {
         ("other-registry", _) => init(&registry().task::<Other>()),
         ("session-fails", _) => init(&registry().session(|| Err::<(), _>("no table today".into()))),

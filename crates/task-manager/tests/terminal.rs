@@ -28,7 +28,6 @@ use support::{
 };
 use workfleet_task_manager::{
     FailureCause, ProcessManager, Registry, StartError, StartFailure, Task, TaskContext, TaskError, TaskSpec,
-    init,
 };
 
 /// Names the terminal that a program of these tests is under.
@@ -115,14 +114,12 @@ fn registry() -> Registry {
     Registry::new().task::<Act>()
 }
 
-/// What a worker process of this program is.
-#[test]
-fn workfleet_worker() {
+workfleet_task_manager::test_worker!({
     if env::args().any(|argument| argument == "touches-first") {
         let _ = Command::new("stty").arg("-echo").stdin(File::open("/dev/tty").expect("it")).status();
     }
-    init(&registry());
-}
+    registry()
+});
 
 /// Not a test by itself: the programs that the tests below start.
 #[test]

@@ -154,7 +154,7 @@ fn registry() -> Registry {
     tasks().session(|| Ok(MadeOn(thread_name())))
 }
 
-/// What a manager starts by default: [`test_worker!`](workfleet_task_manager::test_worker), by hand.
+/// The usual worker.
 #[test]
 fn workfleet_worker() {
     run_program(&registry());
@@ -249,8 +249,12 @@ fn look(mut next: NextTask<'_>) -> bool {
     }
 }
 
+fn usual(workers: usize) -> ProcessManagerBuilder {
+    by_entry(builder(registry(), workers), "workfleet_worker")
+}
+
 fn start(workers: usize) -> ProcessManager {
-    builder(registry(), workers).start().expect("it starts")
+    usual(workers).start().expect("it starts")
 }
 
 fn doubles(manager: &ProcessManager, count: u32) -> Vec<TaskHandle<(u32, u32)>> {
@@ -298,7 +302,7 @@ fn tasks_run_on_the_thread_that_asks_for_them() {
 #[test]
 fn asynchronous_tasks_run_one_at_a_time_whatever_the_manager_allows() {
     let _alone = alone();
-    let manager = builder(registry(), 1).async_tasks(8).start().expect("it starts");
+    let manager = usual(1).async_tasks(8).start().expect("it starts");
     let later: Vec<_> = (0..50).map(|n| manager.submit(DoubleLater(n)).expect("it is taken")).collect();
     for (n, handle) in (0..).zip(later) {
         assert_eq!(handle.wait().expect("it is done"), 2 * n);
@@ -355,7 +359,7 @@ fn a_running_task_is_cancelled() {
 fn while_the_program_is_away_its_tasks_are_cancelled_and_it_is_not_silent() {
     let _alone = alone();
     let limit = Duration::from_millis(500);
-    let manager = builder(registry(), 1).silence_limit(limit).start().expect("it starts");
+    let manager = usual(1).silence_limit(limit).start().expect("it starts");
     let worker = only_worker(&manager);
     let door = Door::new();
     let guest = send_away(&manager, &door);

@@ -12,11 +12,11 @@ use std::{
 use tokio::sync::Semaphore;
 use workfleet_heartbeat::cores::ThrottleLimits;
 
-use super::{ProcessManager, logs::Logs, seat::Plan, spawn::Program};
+use super::{ProcessManager, arguments, logs::Logs, seat::Plan, spawn::Program};
 use crate::{
     events::Events,
     pool::{
-        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, may_pass, seat,
+        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, may_pass, patiently, seat,
         settings::{self, FOR_EVER, Settings, settings_of_every_pool},
     },
     registry::Registry,
@@ -49,7 +49,8 @@ pub struct ProcessManagerBuilder {
     crash_limit: u16,
     silence_limit: Duration,
     throttle: ThrottleLimits,
-    program: Program,
+    program: Option<PathBuf>,
+    arguments: Option<Vec<OsString>>,
 }
 
 impl ProcessManagerBuilder {
@@ -60,7 +61,8 @@ impl ProcessManagerBuilder {
             crash_limit: 3,
             silence_limit: Duration::from_secs(30),
             throttle: ThrottleLimits::default(),
-            program: Program::default(),
+            program: None,
+            arguments: None,
         }
     }
 
@@ -121,13 +123,15 @@ impl ProcessManagerBuilder {
     /// Another program to start workers from than the one that runs. It has to call [`init`](crate::init) with a
     /// registry of the same names. A relative path is taken as that of [`log_directory`](Self::log_directory).
     pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
-        self.program.path = Some(path.into());
+        self.program = Some(path.into());
         self
     }
 
-    /// Arguments for the worker processes, instead of the ones that tell a test harness which test to run.
+    /// Arguments for the worker processes. By default they have those of this program, so that what it makes of them before
+    /// [`init`](crate::init) is the same in a worker. Those of a test binary tell its harness to run the test of
+    /// [`test_worker!`](crate::test_worker) and no other.
     pub fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.program.arguments = arguments.into_iter().map(Into::into).collect();
+        self.arguments = Some(arguments.into_iter().map(Into::into).collect());
         self
     }
 
@@ -148,7 +152,13 @@ impl ProcessManagerBuilder {
         self.fix_paths()?;
         let deadline = self.settings.first_deadline();
         self.settings.services.push(Arc::new(Events::default()));
-        let Self { settings, log_directory, crash_limit, silence_limit, throttle, program } = self;
+        let arguments = match self.arguments.take() {
+            Some(arguments) => arguments,
+            None => patiently(deadline, || arguments::of_a_worker(self.settings.limits.init))
+                .map_err(|error| StartError::Workers(StartFailure::spawn(error)))?,
+        };
+        let program = Program { path: self.program, arguments };
+        let Self { settings, log_directory, crash_limit, silence_limit, throttle, .. } = self;
         let shared = Shared::new(settings.setup(crash_limit, Some(silence_limit), true));
         if let Some(directory) = &log_directory
             && let Err(error) = fs::create_dir_all(directory)
@@ -193,7 +203,7 @@ impl ProcessManagerBuilder {
         }
         // A name alone is looked for among the system's programs.
         let is_path = |program: &Path| program.parent().is_some_and(|parent| !parent.as_os_str().is_empty());
-        if let Some(program) = self.program.path.as_mut().filter(|program| is_path(program)) {
+        if let Some(program) = self.program.as_mut().filter(|program| is_path(program)) {
             *program =
                 path::absolute(&*program).map_err(|error| StartError::Workers(StartFailure::spawn(error)))?;
         }

@@ -3,6 +3,7 @@
 //! The manager's thread starts workers, reads their connections and buries them: [`seat`] is the life of one worker
 //! after the other. What it shares with every other kind of pool is in [`pool`](crate::pool).
 
+mod arguments;
 mod builder;
 mod link;
 mod logs;

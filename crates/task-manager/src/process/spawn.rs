@@ -28,7 +28,7 @@ use super::reap;
 use crate::{
     failure::ExitStatus,
     sys::{page::Page, socket},
-    worker::{ARGUMENT, MANAGER, MARK, mark_of},
+    worker::{MANAGER, MARK, mark_of},
 };
 
 /// The name of a thread that waits for processes which were killed.
@@ -40,13 +40,6 @@ pub(super) struct Program {
     /// This process's own program if there is none.
     pub(super) path: Option<PathBuf>,
     pub(super) arguments: Vec<OsString>,
-}
-
-impl Default for Program {
-    fn default() -> Self {
-        // A test harness takes the first as the name of the one test to run; it must not catch what that prints.
-        Self { path: None, arguments: vec![ARGUMENT.into(), "--nocapture".into()] }
-    }
 }
 
 /// A process that was started, and our ends of what connects us with it.
@@ -93,12 +86,12 @@ pub(super) fn spawn(program: &Program, pipe_stdout: bool, welcome: &[u8]) -> io:
 
 /// The program that runs, even if its file was replaced since.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn own_program() -> PathBuf {
+pub(super) fn own_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn own_program() -> PathBuf {
+pub(super) fn own_program() -> PathBuf {
     // An empty path is refused by the start, with the system's own reason.
     std::env::current_exe().unwrap_or_default()
 }

@@ -12,6 +12,7 @@
 //!   program started by a task inherits names a socket that the program does not have, so it is nothing there.
 //! - The I/O thread never runs a task's code, and nothing but a task's code keeps the task thread from its watch.
 
+pub(crate) mod entry;
 mod fork;
 mod io;
 pub(crate) mod outbox;
@@ -68,9 +69,8 @@ pub(crate) const MANAGER: &str = "WORKFLEET_MANAGER";
 /// This process has reached [`init`] as a worker: its tasks may have managers of their own.
 static IS_WORKER: AtomicBool = AtomicBool::new(false);
 
-/// The first argument of a worker process: for whoever lists processes, and for test harnesses, which take it as the
-/// name of the test that [`test_worker!`](crate::test_worker) makes.
-pub(crate) const ARGUMENT: &str = "workfleet_worker";
+/// The name of the test that [`test_worker!`](crate::test_worker) makes.
+pub(crate) const ENTRY: &str = "workfleet_worker";
 
 /// Turns this process into a worker if a manager has started it as one; otherwise returns at once.
 ///
@@ -86,9 +86,26 @@ pub(crate) const ARGUMENT: &str = "workfleet_worker";
 /// // From here on, this is the program itself.
 /// ```
 ///
+/// The worker has the arguments of the program that started it, unless that
+/// [said otherwise](crate::ProcessManagerBuilder::arguments): what comes before `init` does what it did there.
+///
 /// A start that fails is said on standard error and by the exit code 70; the manager reports it as a
 /// [`StartFailure`](crate::StartFailure).
 pub fn init(registry: &Registry) {
+    entry::is_main();
+    become_worker(registry);
+}
+
+/// What the test of [`test_worker!`](crate::test_worker) does, which stands in the module of this path.
+#[doc(hidden)]
+pub fn init_test_worker(registry: &Registry, module_path: &str) {
+    // The harness leaves out the crate's name.
+    let modules = module_path.split_once("::").map(|(_crate, modules)| modules);
+    entry::is_test(modules.map_or_else(|| ENTRY.to_owned(), |modules| format!("{modules}::{ENTRY}")));
+    become_worker(registry);
+}
+
+fn become_worker(registry: &Registry) {
     if !has_connection() {
         return;
     }
@@ -142,9 +159,13 @@ pub(crate) fn mark_of(socket: impl AsFd) -> std_io::Result<Option<String>> {
 
 /// Gives a test binary the entry by which managers in its tests start their workers.
 ///
-/// Put it once at the top level of the test binary, with the registry that its managers use. It makes a test of the
-/// name `workfleet_worker`, which does nothing when it is run as a test. Without it, a worker process of a test binary
-/// runs no test at all and is reported as a start that failed.
+/// Put it once into the test binary, with the registry that its managers use. It makes a test of the name
+/// `workfleet_worker`, which does nothing when it is run as a test. A worker process of a test binary runs that test and no
+/// other, by the arguments `workfleet_worker --exact --nocapture`, whatever the test run was given. Without it, a worker
+/// process runs no test at all and is reported as a start that failed.
+///
+/// In which module it stands, the first manager asks the test binary by `--list`, which takes milliseconds. Do not call
+/// [`init`] in a test besides: a program that does says that its `main` is the way to a worker.
 ///
 /// ```
 /// # use workfleet_task_manager as workfleet;
@@ -160,7 +181,7 @@ macro_rules! test_worker {
     ($registry:expr) => {
         #[test]
         fn workfleet_worker() {
-            $crate::init(&$registry);
+            $crate::init_test_worker(&$registry, module_path!());
         }
     };
 }
@@ -280,6 +301,7 @@ impl Worker {
         if welcome.registry_digest != digest {
             return Err(GreetError::Digest { theirs: welcome.registry_digest, ours: digest });
         }
+        crate::sys::name::set(&format!("wf:{}", welcome.worker));
         let worker = Arc::new(Self {
             name: welcome.worker,
             manager: welcome.manager,

@@ -141,6 +141,7 @@ impl WorkerLoop {
     /// its manager is told why and reports it as a [`StartFailure`](crate::StartFailure).
     #[doc(alias = "Proxy")]
     pub fn setup(registry: &Registry) -> Result<Option<Self>, WorkerError> {
+        super::entry::is_main();
         if !super::has_connection() {
             return Ok(None);
         }
