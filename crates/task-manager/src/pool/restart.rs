@@ -8,6 +8,7 @@
 //! - While a worker is up, nothing is given up.
 //! - Nothing is given up before every seat has failed in its last try: a start that is under way may be the one that works.
 //! - What may pass is waited for as long as the patience says, however many tries that takes.
+//! - Time in which this program did not run, as far as it noticed, counts for no outage.
 //! - Only a worker that was of use ends an outage: it began a task, or was up for [`STEADY_AFTER`], or nobody waited for
 //!   it. Workers that greet and die at once, again and again, use up the patience.
 
@@ -27,6 +28,9 @@ pub(crate) const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A worker that was up for so long shows that workers can be, whatever it did.
 const STEADY_AFTER: Duration = LONGEST_DELAY;
+
+/// A pause that takes longer than it should by so much was lengthened by a stop of this whole program.
+pub(super) const AWAY: Duration = Duration::from_secs(1);
 
 /// What the failure of a start says about the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +79,10 @@ pub(super) struct Restarts {
     up: usize,
     /// A worker has come up at some time.
     has_come_up: bool,
-    /// Since when no worker was up, or none that was of use.
+    /// Since when no worker was up, or none that was of use; later by the time in which this program did not run.
     since: Option<Instant>,
+    /// What lies before this was excused already.
+    excused_until: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +105,14 @@ impl Restarts {
     /// Nobody is up yet.
     pub(super) fn new(now: Instant, seats: usize, patience: Duration) -> Self {
         let seat = Seat { place: Place::Trying, failures: 0 };
-        Self { patience, seats: vec![seat; seats].into(), up: 0, has_come_up: false, since: Some(now) }
+        Self {
+            patience,
+            seats: vec![seat; seats].into(),
+            up: 0,
+            has_come_up: false,
+            since: Some(now),
+            excused_until: now,
+        }
     }
 
     /// Whether a worker has come up at some time: this program can be a worker.
@@ -147,6 +160,18 @@ impl Restarts {
         // Where nothing waits, there is nothing to be given up.
         let verdict = if life == Life::Unused { self.verdict(now) } else { None };
         Next { delay, verdict }
+    }
+
+    /// Somebody who wanted to look at the first of these times did so at the second, because this program did not run: it is
+    /// no part of an outage. Several may say so of one time.
+    pub(super) fn excuse(&mut self, wanted: Instant, now: Instant) {
+        let from = wanted.max(self.excused_until);
+        let not_run = now.saturating_duration_since(from);
+        self.excused_until = self.excused_until.max(now);
+        // What began after that was not there to be lengthened by it.
+        if let Some(since) = self.since.filter(|since| *since <= from) {
+            self.since = Some((since + not_run).min(now));
+        }
     }
 
     /// An attempt has ended: the worker that ran it is of use.

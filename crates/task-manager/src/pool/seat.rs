@@ -3,10 +3,10 @@
 use std::{
     future::Future,
     sync::{Arc, mpsc::Sender},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::{sync::watch::Receiver, time::sleep};
+use tokio::{sync::watch::Receiver, time::sleep_until};
 
 use super::{Mode, Shared, StartFailure, changed};
 use crate::registry::with_sources;
@@ -65,11 +65,13 @@ pub(crate) async fn run<P: Plan>(plan: Arc<P>, seat: usize) {
             }
         };
         if !delay.is_zero() {
+            let end = Instant::now() + delay;
             tokio::select! {
                 biased;
                 () = changed(&mut mode, Mode::Running) => break,
-                () = sleep(delay) => {}
+                () = sleep_until(end.into()) => {}
             }
+            shared.waited_until(end);
         }
     }
 }

@@ -202,7 +202,7 @@ macro_rules! settings_of_every_pool {
         ///
         /// An outage costs time, not tasks. What may pass is waited for, with pauses that grow up to 1 s on each seat: no
         /// descriptor, memory or process is left, a session cannot be made, a start is slow or killed. The time counts
-        /// for the pool, and while no worker is up; a worker that comes up and dies at once, without having begun a
+        /// for the pool, while no worker is up and this program is not stopped; a worker that comes up and dies at once, without having begun a
         /// task, does not end it. When it is over, what waits fails by
         /// [`NeverStarted`](crate::FailureCause::NeverStarted), or by
         /// [`NotStartedAgain`](crate::FailureCause::NotStartedAgain) if it was begun before. The pool goes on trying, and

@@ -31,7 +31,7 @@ use super::{
     intake::{self, Intake},
     line::Line,
     report::{Abandoned, Left},
-    restart::{Life, Next, Restarts, Verdict},
+    restart::{AWAY, Life, Next, Restarts, Verdict},
     start::StartFailure,
     worker_name,
 };
@@ -474,6 +474,14 @@ impl Shared {
             core.give_up(next.verdict, || with_sources(failure));
             next
         })
+    }
+
+    /// A seat has paused until then, or for longer because this program did not run.
+    pub(super) fn waited_until(&self, end: Instant) {
+        let now = Instant::now();
+        if now.saturating_duration_since(end) > AWAY {
+            self.lock_core().restarts.excuse(end, now);
+        }
     }
 
     /// A worker is dead and everything it had sent was handled. Returns how long to wait before the next one.

@@ -122,6 +122,24 @@ fn a_worker_that_was_up_for_a_while_or_died_idle_ends_the_outage() {
     }
 }
 
+/// Two seats notice the same stop of the whole program, one of them later.
+#[test]
+fn time_in_which_the_program_did_not_run_is_no_part_of_an_outage() {
+    let now = Instant::now();
+    let mut restarts = used(now, 2);
+    restarts.died(now, 0, Life::Ran, 0);
+    let stop = 100 * PATIENCE;
+    for seat in 0..2 {
+        assert_eq!(restarts.start_failed(now, seat, Prospect::MayPass, 0).verdict, None);
+    }
+    restarts.excuse(now + 10 * MS, now + stop);
+    restarts.excuse(now + 20 * MS, now + stop + MS);
+    let last = now + stop + PATIENCE - 10 * MS;
+    assert_eq!(restarts.start_failed(last, 0, Prospect::MayPass, 0).verdict, None);
+    let verdict = restarts.start_failed(last + MS, 1, Prospect::MayPass, 0).verdict;
+    assert_eq!(verdict, Some(Verdict::Waited(PATIENCE)));
+}
+
 /// A start that takes long may be the one that works.
 #[test]
 fn a_seat_whose_start_is_under_way_keeps_what_waits() {
