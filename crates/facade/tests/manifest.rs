@@ -177,7 +177,7 @@ fn an_interruption_leaves_nothing_behind() {
         assert_eq!((output.stdout, output.status.code()), (Vec::new(), Some(code)));
         assert!(!tree.path().join("tree/SUMS").exists());
         assert_eq!(tree.hidden(), BTreeSet::new());
-        assert_eq!(workers.len(), 2);
+        assert_eq!(workers.len(), 3, "two workers, and the guardian of the program");
         for worker in workers {
             assert_eq!(worker.state(), None, "it is dead and reaped");
         }

@@ -233,6 +233,8 @@ mod error;
 mod events;
 mod extension;
 mod failure;
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "guardian/unguarded.rs")]
+mod guardian;
 mod handle;
 mod heartbeat;
 mod inbox;

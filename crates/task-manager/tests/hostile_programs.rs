@@ -344,17 +344,18 @@ fn forks_and_is_killed() {
     drop(manager);
 }
 
-/// To the workers, their manager lives as long as somebody holds its end of their connections.
+/// To the workers, their manager lives as long as somebody holds its end of their connections. Their guardian knows better.
 #[test]
-fn workers_of_a_killed_manager_live_on_until_its_forks_are_gone() {
+fn workers_of_a_killed_program_go_at_once_though_its_fork_holds_their_connections() {
     let _alone = alone();
     let mut program = Program::start("program", "forks-and-is-killed");
     let pids = numbers(&program.hear());
     let watched: Vec<_> = pids.iter().map(|&pid| Watched::new(pid)).collect();
     program.child.kill().expect("it can be killed");
     program.child.wait().expect("it can be reaped");
+    watched[1..].iter().for_each(Watched::wait);
     signal(pids[0], Signal::KILL);
-    watched.iter().for_each(Watched::wait);
+    watched[0].wait();
 }
 
 fn stubborn() {

@@ -15,6 +15,7 @@ use workfleet_heartbeat::cores::ThrottleLimits;
 use super::{ProcessManager, arguments, logs::Logs, seat::Plan, spawn::Program};
 use crate::{
     events::Events,
+    guardian,
     pool::{
         CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, may_pass, patiently, seat,
         settings::{self, FOR_EVER, Settings, settings_of_every_pool},
@@ -166,6 +167,7 @@ impl ProcessManagerBuilder {
         {
             return Err(StartError::LogDirectory(error));
         }
+        let guardian = patiently(deadline, || guardian::hold(&program)).map_err(StartError::Runtime)?;
         let (logs, log_writer) =
             Logs::start(deadline, log_directory, settings.workers).map_err(StartError::Runtime)?;
         let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
@@ -173,6 +175,7 @@ impl ProcessManagerBuilder {
         let plan = Arc::new(Plan {
             shared: Arc::clone(&shared),
             program,
+            guardian: guardian.guardian(),
             registry_digest: settings.registry.digest(),
             async_tasks: settings.async_tasks,
             limits: settings.limits,
@@ -185,7 +188,10 @@ impl ProcessManagerBuilder {
         });
         let workers = settings.workers;
         let lives = move || (0..workers).map(|number| seat::run(Arc::clone(&plan), number)).collect();
-        let at_end = move || log_writer.finish(LOG_LIMIT);
+        let at_end = move || {
+            log_writer.finish(LOG_LIMIT);
+            drop(guardian);
+        };
         let thread = driver::start(deadline, runtime, Arc::clone(&shared), lives, pending(), at_end)
             .map_err(StartError::Runtime)?;
         let manager = ProcessManager { pool: Pool::new(shared, settings.limits.exit, thread) };

@@ -7,13 +7,14 @@ mod arguments;
 mod builder;
 mod link;
 mod logs;
-mod reap;
+pub(crate) mod reap;
 mod seat;
 mod spawn;
 
 use std::{fmt, ops::Deref};
 
 pub use builder::ProcessManagerBuilder;
+pub(crate) use spawn::Program;
 
 use crate::{
     manager::{Manager, ScheduleError, SendError},
@@ -28,6 +29,12 @@ use crate::{
 /// Every worker is this program, run again up to [`init`](crate::init). A worker that dies is replaced, its running
 /// task is tried again up to the crash limit, and the tasks behind it go elsewhere uncharged. No death, malformed
 /// frame or failed start makes anything wait for ever.
+///
+/// On Linux, the program's first such pool also starts a *guardian*: one more process of the program that the workers are, up
+/// to [`init`](crate::init), with about 0.4 MiB of private memory. It sleeps until this process is dead, and then kills each
+/// worker with its process group, also where the worker is stopped or was killed at the same moment. It is listed as
+/// `workfleet-guard`, ignores what is sent to whole groups (SIGTERM, SIGINT, SIGHUP), and is ended when the last pool is
+/// closed. If it is killed or stopped, another takes its place. All pools with workers of the same program share it.
 ///
 /// Its methods are those of [`Pool`]. Dropping it closes it by [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel), or
 /// by [`ClosePolicy::Kill`](crate::ClosePolicy::Kill) while panicking.

@@ -17,7 +17,7 @@ use rustix::{
 use crate::failure::ExitStatus;
 
 /// Whether this process becomes the parent of its children's orphans.
-pub(super) fn adopts() -> bool {
+pub(crate) fn adopts() -> bool {
     getpid().is_init() || is_subreaper()
 }
 
@@ -33,7 +33,7 @@ fn is_subreaper() -> bool {
 }
 
 /// How a dead child ended. It is not reaped by that.
-pub(super) fn status_of(child: Pid) -> ExitStatus {
+pub(crate) fn status_of(child: Pid) -> ExitStatus {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     // An error means that somebody else in this program has reaped it.
     let Ok(Some(status)) = waitid(WaitId::Pid(child), options) else { return ExitStatus::Unknown };
@@ -45,14 +45,14 @@ pub(super) fn status_of(child: Pid) -> ExitStatus {
 }
 
 /// Waits until a child is dead. It is not reaped by that.
-pub(super) fn await_death(child: Pid) {
+pub(crate) fn await_death(child: Pid) {
     // Any other error means that somebody else in this program has reaped it.
     while let Err(Errno::INTR) = waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
 }
 
 /// Waits for every adopted process of the group of `leader`, which is dead, and reaps it. All of them were killed. The
 /// leader itself is left, but where the system does not list children: there it is reaped as the first.
-pub(super) fn rest_of_group(leader: Pid) {
+pub(crate) fn rest_of_group(leader: Pid) {
     // The system's list of children may leave one out while another goes: so the last word is said twice.
     let mut none_before = false;
     loop {

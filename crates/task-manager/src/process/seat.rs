@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     failure::{DeathCertificate, ExitStatus, KillReason},
+    guardian::Guardian,
     pool::{Limits, Mode, Seated, Shared, StartFailure, changed, guarded, seat, waits, worker_name},
     protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::with_sources,
@@ -51,6 +52,7 @@ const EXIT_BEHIND_END: Duration = Duration::from_secs(1);
 pub(super) struct Plan {
     pub(super) shared: Arc<Shared>,
     pub(super) program: Program,
+    pub(super) guardian: Arc<Guardian>,
     pub(super) registry_digest: u64,
     pub(super) async_tasks: u32,
     pub(super) limits: Limits,
@@ -112,7 +114,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     let mut greeting = Vec::new();
     protocol::push_greeting(kinds::WELCOME, protocol::VERSION, &welcome, &mut greeting)
         .map_err(|error| StartFailure::spawn(io::Error::new(ErrorKind::InvalidInput, error)))?;
-    let program = plan.program.clone();
+    let (program, guardian) = (plan.program.clone(), Arc::clone(&plan.guardian));
     let pipe_stdout = plan.logs.takes_stdout();
     // Whose turn it is has as long as any other: the time counts from there.
     let permit = tokio::select! {
@@ -121,7 +123,8 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
         permit = plan.spawning.acquire() => permit,
     };
     let log = plan.logs.of(seat);
-    let spawned = off_this_thread(plan.limits.init, move || spawn(&program, pipe_stdout, &greeting)).await;
+    let start = move || spawn(&program, &guardian, pipe_stdout, &greeting);
+    let spawned = off_this_thread(plan.limits.init, start).await;
     drop(permit);
     let spawned = spawned.map_err(StartFailure::spawn)?;
     let Spawned { mut process, socket, page, stdout, stderr } = spawned;

@@ -9,24 +9,25 @@
 
 use std::{
     ffi::OsString,
-    io,
+    io::{self, ErrorKind},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-
 use tokio::sync::oneshot;
 
 use super::reap;
 use crate::{
     failure::ExitStatus,
+    guardian::{Guardian, Ward},
     sys::{page::Page, socket},
     worker::{MANAGER, MARK, mark_of},
 };
@@ -35,11 +36,26 @@ use crate::{
 const REAPER: &str = "workfleet-reap";
 
 /// What to start as a worker.
-#[derive(Clone, Debug)]
-pub(super) struct Program {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
     /// This process's own program if there is none.
     pub(super) path: Option<PathBuf>,
     pub(super) arguments: Vec<OsString>,
+}
+
+impl Program {
+    /// A command that runs it.
+    pub(crate) fn command(&self) -> Command {
+        let own = own_program();
+        let mut command = Command::new(self.path.as_ref().unwrap_or(&own));
+        command.args(&self.arguments);
+        if self.path.is_none()
+            && let Some(name) = std::env::args_os().next()
+        {
+            command.arg0(name);
+        }
+        command
+    }
 }
 
 /// A process that was started, and our ends of what connects us with it.
@@ -52,35 +68,41 @@ pub(super) struct Spawned {
     pub(super) stderr: Option<OwnedFd>,
 }
 
-/// Starts a worker process; `welcome` is the first thing it will read. Blocks for about a millisecond.
-pub(super) fn spawn(program: &Program, pipe_stdout: bool, welcome: &[u8]) -> io::Result<Spawned> {
+/// Starts a worker process; `welcome` is the first thing it will read, once the guardian knows its process. Blocks for about
+/// a millisecond.
+pub(super) fn spawn(
+    program: &Program,
+    guardian: &Arc<Guardian>,
+    pipe_stdout: bool,
+    welcome: &[u8],
+) -> io::Result<Spawned> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     socket::refuse_sigpipe(&ours)?;
     let (page, page_file) = Page::create()?;
-    // In the socket before the child runs: it finds its greeting and its page there.
-    socket::send_with_descriptor(&ours, welcome, std::os::fd::AsFd::as_fd(&page_file))?;
     let mark = mark_of(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
+    let ward = guardian.announce(&mark)?;
 
-    let own = own_program();
-    let mut command = Command::new(program.path.as_ref().unwrap_or(&own));
+    let mut command = program.command();
     command
-        .args(&program.arguments)
         .env(MARK, mark)
         .env(MANAGER, std::process::id().to_string())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(if pipe_stdout { Stdio::piped() } else { Stdio::inherit() })
         .stderr(Stdio::piped())
         .process_group(0);
-    if program.path.is_none()
-        && let Some(name) = std::env::args_os().next()
-    {
-        command.arg0(name);
-    }
     let mut child = command.spawn()?;
+    // With it goes our copy of the worker's end, so that its death is the end of the connection.
+    drop(command);
     let stdout = child.stdout.take().map(OwnedFd::from);
     let stderr = child.stderr.take().map(OwnedFd::from);
-    let process = Process::new(child)?;
+    let process = Process::new(child, ward)?;
+    // Nothing runs for this manager in a process that the guardian does not know.
+    match socket::send_with_descriptor(&ours, welcome, page_file.as_fd()) {
+        // It has died already, as whoever waits for its greeting will see.
+        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+        sent => sent?,
+    }
     Ok(Spawned { process, socket: ours.into(), page, stdout, stderr })
 }
 
@@ -103,13 +125,19 @@ pub(super) struct Process {
     child: Option<Child>,
     pid: Pid,
     death: death::Watch,
+    /// The guardian knows it for as long as it may live.
+    _ward: Ward,
 }
 
 impl Process {
-    fn new(mut child: Child) -> io::Result<Self> {
+    fn new(mut child: Child, ward: Ward) -> io::Result<Self> {
         let pid = Pid::from_child(&child);
         match death::Watch::new(pid) {
-            Ok(death) => Ok(Self { child: Some(child), pid, death }),
+            Ok(death) => {
+                let process = Self { child: Some(child), pid, death, _ward: ward };
+                process.death.tell(&process._ward, process.id())?;
+                Ok(process)
+            }
             Err(error) => {
                 // It cannot be watched, so it must not live. Errors mean that it is gone, or that somebody else has reaped it.
                 let _ = kill_process_group(pid, Signal::KILL);
@@ -190,8 +218,11 @@ impl Process {
     /// Not once it is reaped: the number may then be another's.
     fn kill_group(&self) {
         if self.child.is_some() {
-            // An error means that nobody is left in the group. The process itself may have gone to another.
-            let _ = kill_process_group(self.pid, Signal::KILL);
+            if !self.death.kill_group() {
+                // An error means that nobody is left in the group.
+                let _ = kill_process_group(self.pid, Signal::KILL);
+            }
+            // The process itself may have gone to another.
             self.death.kill();
         }
     }
@@ -237,40 +268,67 @@ mod death {
 
     use std::{io, os::fd::OwnedFd, sync::Arc};
 
-    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    use rustix::{
+        io::Errno,
+        process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    };
     use tokio::io::Interest;
 
-    use crate::sys::watch::{Watched, watch};
+    use crate::{
+        guardian::Ward,
+        sys::{
+            pidfd,
+            watch::{Watched, watch},
+        },
+    };
 
     #[derive(Debug)]
     pub(super) enum Watch {
-        Open(Option<OwnedFd>),
+        Open(Option<Arc<OwnedFd>>),
         Registered(Watched),
     }
 
     impl Watch {
         pub(super) fn new(pid: Pid) -> io::Result<Self> {
-            Ok(Self::Open(Some(pidfd_open(pid, PidfdFlags::empty())?)))
+            Ok(Self::Open(Some(Arc::new(pidfd_open(pid, PidfdFlags::empty())?))))
         }
 
         pub(super) fn register(&mut self) -> io::Result<()> {
             if let Self::Open(descriptor) = self
                 && let Some(descriptor) = descriptor.take()
             {
-                *self = Self::Registered(watch(Arc::new(descriptor), Interest::READABLE)?);
+                *self = Self::Registered(watch(descriptor, Interest::READABLE)?);
             }
             Ok(())
         }
 
+        /// Tells the guardian which process it is.
+        pub(super) fn tell(&self, ward: &Ward, pid: u32) -> io::Result<()> {
+            match self.descriptor() {
+                Some(descriptor) => ward.register(pid, Arc::clone(descriptor)),
+                None => Ok(()),
+            }
+        }
+
+        /// Kills the group of that very process, whoever has its number by now. False if the system cannot.
+        pub(super) fn kill_group(&self) -> bool {
+            // Any other error means that nobody is left in the group.
+            self.descriptor().is_some_and(|descriptor| pidfd::kill_group(descriptor) != Err(Errno::INVAL))
+        }
+
         /// Kills that very process, whoever has its number by now.
         pub(super) fn kill(&self) {
-            let descriptor = match self {
-                Self::Registered(descriptor) => descriptor.get_ref(),
-                Self::Open(Some(descriptor)) => descriptor,
-                Self::Open(None) => return,
-            };
-            // An error means that it is dead.
-            let _ = pidfd_send_signal(descriptor, Signal::KILL);
+            if let Some(descriptor) = self.descriptor() {
+                // An error means that it is dead.
+                let _ = pidfd_send_signal(descriptor, Signal::KILL);
+            }
+        }
+
+        fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
+            match self {
+                Self::Registered(descriptor) => Some(descriptor.get_ref()),
+                Self::Open(descriptor) => descriptor.as_ref(),
+            }
         }
 
         pub(super) async fn wait(&self) {
@@ -294,6 +352,8 @@ mod death {
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
     use tokio::sync::watch;
 
+    use crate::guardian::Ward;
+
     #[derive(Debug)]
     pub(super) struct Watch {
         pid: Pid,
@@ -313,6 +373,18 @@ mod death {
 
         pub(super) fn register(&mut self) -> io::Result<()> {
             Ok(())
+        }
+
+        /// There is no guardian here.
+        #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "it fails where there is one")]
+        pub(super) fn tell(&self, _ward: &Ward, _pid: u32) -> io::Result<()> {
+            Ok(())
+        }
+
+        /// Not by a descriptor: there is none.
+        #[expect(clippy::unused_self, reason = "it is used where there is one")]
+        pub(super) fn kill_group(&self) -> bool {
+            false
         }
 
         /// Kills the process, which is not reaped yet: its number is its own.

@@ -6,6 +6,8 @@ pub(crate) mod name;
 pub(crate) mod outgoing;
 pub(crate) mod own;
 pub(crate) mod page;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod pidfd;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod terminal;

@@ -47,6 +47,7 @@ use workfleet_wire::{Decoder, EncodeError, Kind, kinds};
 
 use crate::{
     extension::Extensions,
+    guardian::become_guardian,
     heartbeat::HeartbeatError,
     manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
@@ -76,7 +77,8 @@ pub(crate) const ENTRY: &str = "workfleet_worker";
 ///
 /// Call it first in `main`, with the registry that the manager has: a manager starts its workers by running its own
 /// program again. In a worker process it never returns. It may be called inside a runtime (`#[tokio::main]`): the
-/// worker runs on threads of its own.
+/// worker runs on threads of its own. On Linux, it does not return in the program's guardian process either, which ends what is
+/// left of workers when the program was killed: see [`ProcessManager`](crate::ProcessManager).
 ///
 /// ```
 /// use workfleet_task_manager::{Registry, init};
@@ -106,6 +108,7 @@ pub fn init_test_worker(registry: &Registry, module_path: &str) {
 }
 
 fn become_worker(registry: &Registry) {
+    become_guardian();
     if !has_connection() {
         return;
     }
@@ -133,7 +136,7 @@ fn has_connection() -> bool {
 }
 
 /// Whether the environment has a variable of this name with this value.
-fn says(name: &str, value: Option<String>) -> bool {
+pub(crate) fn says(name: &str, value: Option<String>) -> bool {
     env::var_os(name).is_some_and(|said| value.is_some_and(|value| said.to_str() == Some(&*value)))
 }
 
@@ -145,7 +148,7 @@ fn parent() -> Option<String> {
 }
 
 /// What the mark of a process with this standard input would be, if that is a socket.
-fn stdin_mark() -> Option<String> {
+pub(crate) fn stdin_mark() -> Option<String> {
     // An error means that there is no standard input: then this is no worker.
     mark_of(stdin()).ok().flatten()
 }

@@ -21,6 +21,7 @@ use super::{Worker, WorkerError, fork, io};
 use crate::{
     context::TaskContext,
     failure::{Failed, FailureCause},
+    guardian::become_guardian,
     protocol::{FailureFrame, ResultFrame, StartFailed},
     registry::{AsyncRunFn, Registry, on_own_runtime},
     run::{
@@ -142,6 +143,7 @@ impl WorkerLoop {
     #[doc(alias = "Proxy")]
     pub fn setup(registry: &Registry) -> Result<Option<Self>, WorkerError> {
         super::entry::is_main();
+        become_guardian();
         if !super::has_connection() {
             return Ok(None);
         }

@@ -1,0 +1,492 @@
+//! The program's side: it starts the guardian, tells it of each worker, and starts it again where it dies.
+//!
+//! One guardian serves every manager of this process that starts its workers from the same program. It is started before the
+//! first worker, and ended and reaped when the last of these managers is closed.
+//!
+//! Invariants:
+//! - A guardian that is to be ended is killed before its socket is closed: it takes the end of that for the program's death.
+//! - No guardian waits for this process, and this process waits for a guardian that does not read at most [`PATIENCE`], never
+//!   on a manager's thread. After that, another takes its place and is told everything.
+//! - In a process that was forked from this one, nothing of this acts: it is another program, with a guardian of its own.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{self, Child, Stdio},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
+        atomic::{AtomicPtr, AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, pidfd_open,
+        pidfd_send_signal, waitid,
+    },
+};
+
+use super::record::Record;
+use crate::{
+    process::{Program, reap},
+    sys::{pidfd, socket},
+    worker,
+};
+
+/// How long a guardian may not read while its socket is full, before another takes its place.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How soon a guardian is started again that died before it was one; longer each time.
+const FIRST_DELAY: Duration = Duration::from_millis(10);
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+/// How soon to try again where the system cannot tell when to.
+const WITHOUT_EVENT: Duration = Duration::from_millis(1);
+/// How long a closing manager waits for the guardian to be reaped: it was killed.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// The guardians of one process.
+struct Table {
+    /// The process that made it; one that was forked from it makes its own.
+    owner: Pid,
+    guardians: Mutex<Vec<Weak<Guardian>>>,
+}
+
+static TABLE: AtomicPtr<Table> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The table of this process. That of the process that this one was forked from is never freed: its locks may be held for ever.
+fn table() -> &'static Table {
+    let owner = getpid();
+    loop {
+        let current = TABLE.load(Ordering::Acquire);
+        // SAFETY: what is in there was leaked from a box below, and is never freed.
+        if let Some(table) = unsafe { current.as_ref() }
+            && table.owner == owner
+        {
+            return table;
+        }
+        let new = Box::into_raw(Box::new(Table { owner, guardians: Mutex::default() }));
+        let exchanged = TABLE.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire);
+        if exchanged.is_err() {
+            // SAFETY: it was made above, and nobody else has seen it.
+            drop(unsafe { Box::from_raw(new) });
+        }
+    }
+}
+
+/// A guardian, and what it is to know.
+#[derive(Debug)]
+pub(crate) struct Guardian {
+    program: Program,
+    owner: Pid,
+    state: Mutex<State>,
+    /// A life began or is over, or this guardian is to end.
+    changed: Condvar,
+    /// Workers that are buried, of which the guardian has not been told.
+    forgotten: Mutex<Vec<u64>>,
+    next_id: AtomicU64,
+    /// Disconnected when the thread has ended that watches the guardian.
+    watching: Mutex<mpsc::Receiver<()>>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Managers that need it.
+    holds: usize,
+    /// The last of them has gone.
+    ended: bool,
+    life: Option<Life>,
+    /// Lives that were killed, to be reaped by the thread.
+    over: Vec<Life>,
+    /// What a new life is told first.
+    workers: BTreeMap<u64, Known>,
+}
+
+/// A worker, as the guardian is to know it.
+#[derive(Debug)]
+struct Known {
+    mark: String,
+    /// Once it is started.
+    process: Option<(u32, Arc<OwnedFd>)>,
+}
+
+/// A guardian process.
+#[derive(Debug)]
+struct Life {
+    child: Child,
+    pid: Pid,
+    process: Arc<OwnedFd>,
+    socket: OwnedFd,
+    begun: Instant,
+}
+
+/// A manager's need of a guardian.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    guardian: Arc<Guardian>,
+}
+
+/// A worker that the guardian knows, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Ward {
+    guardian: Arc<Guardian>,
+    id: u64,
+}
+
+/// The guardian of this process for workers of `program`. Its process is started when the first worker is.
+///
+/// # Errors
+/// The system gives no thread.
+pub(crate) fn hold(program: &Program) -> io::Result<Hold> {
+    let mut guardians = lock(&table().guardians);
+    guardians.retain(|guardian| guardian.strong_count() > 0);
+    for guardian in guardians.iter().filter_map(Weak::upgrade) {
+        if guardian.program == *program {
+            let mut state = lock(&guardian.state);
+            if !state.ended {
+                state.holds += 1;
+                drop(state);
+                return Ok(Hold { guardian });
+            }
+        }
+    }
+    let guardian = Guardian::start(program.clone())?;
+    guardians.push(Arc::downgrade(&guardian));
+    Ok(Hold { guardian })
+}
+
+impl Hold {
+    pub(crate) fn guardian(&self) -> Arc<Guardian> {
+        Arc::clone(&self.guardian)
+    }
+}
+
+/// Ends the guardian if no manager is left that needs it, and waits until it is reaped, but not for ever.
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let guardian = &self.guardian;
+        if guardian.owner != getpid() {
+            return;
+        }
+        let mut state = lock(&guardian.state);
+        state.holds -= 1;
+        if state.holds > 0 {
+            return;
+        }
+        state.ended = true;
+        state.workers.clear();
+        state.end_life();
+        drop(state);
+        guardian.changed.notify_all();
+        let watching = lock(&guardian.watching);
+        if watching.recv_timeout(END_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!("the guardian process was killed, and is not gone within {END_LIMIT:?}");
+        }
+    }
+}
+
+impl Guardian {
+    fn start(program: Program) -> io::Result<Arc<Self>> {
+        let (ends, watching) = mpsc::channel();
+        let guardian = Arc::new(Self {
+            program,
+            owner: getpid(),
+            state: Mutex::new(State {
+                holds: 1,
+                ended: false,
+                life: None,
+                over: Vec::new(),
+                workers: BTreeMap::new(),
+            }),
+            changed: Condvar::new(),
+            forgotten: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            watching: Mutex::new(watching),
+        });
+        let watched = Arc::clone(&guardian);
+        thread::Builder::new().name("workfleet-guard".into()).spawn(move || {
+            watched.watch();
+            drop(ends);
+        })?;
+        Ok(guardian)
+    }
+
+    /// Tells the guardian that a worker with this mark is about to be started. Blocks for about a millisecond where that
+    /// begins its life, and for [`PATIENCE`] where it does not read.
+    ///
+    /// # Errors
+    /// The guardian is not there, and cannot be started: for the system's reason.
+    pub(crate) fn announce(self: &Arc<Self>, mark: &str) -> io::Result<Ward> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let ward = Ward { guardian: Arc::clone(self), id };
+        let mut state = lock(&self.state);
+        state.workers.insert(id, Known { mark: mark.to_owned(), process: None });
+        self.tell(&mut state, id)?;
+        drop(state);
+        Ok(ward)
+    }
+
+    /// Tells the guardian what it is to know of a worker.
+    fn tell(&self, state: &mut State, id: u64) -> io::Result<()> {
+        if state.ended {
+            return Err(io::Error::other("the manager is closing"));
+        }
+        self.tell_forgotten(state);
+        if let (Some(life), Some(known)) = (&state.life, state.workers.get(&id)) {
+            match life.tell(id, known) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(pid = %life.pid, %error, "the guardian process is replaced: it was told nothing");
+                }
+            }
+            state.end_life();
+        }
+        // The new one is told everything.
+        self.begin_life(state)
+    }
+
+    /// Tells the guardian of those who were buried, as far as it listens now. It matters to its memory only.
+    fn tell_forgotten(&self, state: &mut State) {
+        let mut forgotten = lock(&self.forgotten);
+        while let Some(&id) = forgotten.last() {
+            state.workers.remove(&id);
+            if let Some(life) = &state.life
+                && socket::send_now(&life.socket, &Record::Forgotten { id }.encode()).is_err()
+            {
+                return;
+            }
+            forgotten.pop();
+        }
+    }
+
+    /// Starts a guardian process and tells it everything.
+    fn begin_life(&self, state: &mut State) -> io::Result<()> {
+        let life = Life::begin(&self.program)?;
+        let told = state.workers.iter().try_for_each(|(&id, known)| life.tell(id, known));
+        state.life = Some(life);
+        self.changed.notify_all();
+        match told {
+            // It has died at once: the thread sees to that. If it is the program that ends, the worker shows why.
+            Err(error) if is_death(&error) => Ok(()),
+            Err(error) => {
+                state.end_life();
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// The thread that reaps what is over, and starts a guardian again that dies or is stopped while it has workers.
+    fn watch(&self) {
+        let mut failures = 0;
+        loop {
+            let mut state = lock(&self.state);
+            while !state.ended && state.life.is_none() && state.over.is_empty() {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            let over = std::mem::take(&mut state.over);
+            let watched = state.life.as_ref().map(|life| Arc::clone(&life.process));
+            let ended = state.ended;
+            drop(state);
+            over.into_iter().for_each(Life::reap);
+            if ended {
+                return;
+            }
+            if let Some(process) = watched {
+                await_end(&process);
+                self.replace(&process, &mut failures);
+            }
+        }
+    }
+
+    /// Starts another in the place of this process, if it is still the guardian.
+    fn replace(&self, process: &Arc<OwnedFd>, failures: &mut u32) {
+        let mut state = lock(&self.state);
+        let Some(life) = state.life.as_ref().filter(|life| Arc::ptr_eq(&life.process, process)) else {
+            return;
+        };
+        tracing::warn!(pid = %life.pid, "the guardian process has died or was stopped");
+        *failures = if life.has_settled() { 0 } else { *failures + 1 };
+        state.end_life();
+        // Otherwise the next worker starts one.
+        while !state.ended && state.life.is_none() && !state.workers.is_empty() {
+            if let Some(before) = failures.checked_sub(1) {
+                let delay = FIRST_DELAY.saturating_mul(1 << before.min(16)).min(LONGEST_DELAY);
+                let waited = self.changed.wait_timeout(state, delay);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if state.ended || state.life.is_some() {
+                    return;
+                }
+            }
+            if let Err(error) = self.begin_life(&mut state) {
+                tracing::warn!(%error, "the guardian process cannot be started again");
+                *failures += 1;
+            }
+        }
+    }
+}
+
+impl State {
+    /// Kills the guardian process, which leaves it to the thread to be reaped.
+    fn end_life(&mut self) {
+        if let Some(life) = self.life.take() {
+            life.kill();
+            self.over.push(life);
+        }
+    }
+}
+
+impl Life {
+    fn begin(program: &Program) -> io::Result<Self> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let mark = worker::mark_of(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
+        let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let mut command = program.command();
+        command
+            .env(super::MARK, mark)
+            .env(worker::MANAGER, process::id().to_string())
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        let mut child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        let life = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => {
+                Self { child, pid, process: Arc::new(process), socket: ours, begun: Instant::now() }
+            }
+            Err(error) => {
+                // It cannot be watched, so it must not live.
+                let _ = kill_process_group(pid, Signal::KILL);
+                let _ = child.wait();
+                return Err(error.into());
+            }
+        };
+        match life.send(&Record::Program { pid: process::id() }, Some(own.as_fd())) {
+            Err(error) if !is_death(&error) => {
+                life.kill();
+                life.reap();
+                Err(error)
+            }
+            _ => Ok(life),
+        }
+    }
+
+    fn tell(&self, id: u64, known: &Known) -> io::Result<()> {
+        let mark = known.mark.clone();
+        match &known.process {
+            None => self.send(&Record::Announced { id, mark }, None),
+            Some((pid, process)) => {
+                self.send(&Record::Registered { id, pid: *pid, mark }, Some(process.as_fd()))
+            }
+        }
+    }
+
+    /// Sends a record, and waits at most [`PATIENCE`] for the socket to take it.
+    fn send(&self, record: &Record, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let bytes = record.encode();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let sent = match descriptor {
+                Some(descriptor) => socket::send_with_descriptor(&self.socket, &bytes, descriptor),
+                None => socket::send_now(&self.socket, &bytes).map(drop),
+            };
+            let Err(error) = sent else { return Ok(()) };
+            let left = deadline.saturating_duration_since(Instant::now());
+            // As many descriptors are on their way as this user may have open.
+            let too_many = error.raw_os_error() == Some(libc::ETOOMANYREFS);
+            if left.is_zero() || !(too_many || error.kind() == io::ErrorKind::WouldBlock) {
+                return Err(error);
+            }
+            if too_many {
+                thread::park_timeout(WITHOUT_EVENT);
+            } else if let Ok(left) = Timespec::try_from(left) {
+                // Whatever ends it, the next try tells.
+                let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&left));
+            }
+        }
+    }
+
+    /// Whether it became a guardian: it leads a session then. It is not reaped yet.
+    fn has_settled(&self) -> bool {
+        let pid = self.pid.as_raw_nonzero().get();
+        // SAFETY: it takes a number and touches no memory.
+        let leads = unsafe { libc::getsid(pid) } == pid;
+        leads || self.begun.elapsed() > LONGEST_DELAY
+    }
+
+    /// Kills it, and what the program has started in its group before it became a guardian.
+    fn kill(&self) {
+        if pidfd::kill_group(&self.process) == Err(Errno::INVAL) {
+            // It is not reaped yet: the number is its own.
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
+        // An error means that it is dead.
+        let _ = pidfd_send_signal(&self.process, Signal::KILL);
+    }
+
+    /// Waits until it is dead, and reaps it. It was killed.
+    fn reap(mut self) {
+        if reap::adopts() {
+            reap::await_death(self.pid);
+            reap::rest_of_group(self.pid);
+        }
+        // An error means that somebody else in this program has reaped it.
+        let _ = self.child.wait();
+    }
+}
+
+impl Ward {
+    /// Tells the guardian which process the worker has become, before it is greeted.
+    ///
+    /// # Errors
+    /// As of [`announce`](Guardian::announce).
+    pub(crate) fn register(&self, pid: u32, process: Arc<OwnedFd>) -> io::Result<()> {
+        let mut state = lock(&self.guardian.state);
+        if let Some(known) = state.workers.get_mut(&self.id) {
+            known.process = Some((pid, process));
+        }
+        self.guardian.tell(&mut state, self.id)
+    }
+}
+
+/// Where the guardian is being told something right now, it hears of this with what comes next.
+impl Drop for Ward {
+    fn drop(&mut self) {
+        if self.guardian.owner != getpid() {
+            return;
+        }
+        lock(&self.guardian.forgotten).push(self.id);
+        let mut state = match self.guardian.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.guardian.tell_forgotten(&mut state);
+    }
+}
+
+/// Whether nobody is left at the other end.
+fn is_death(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// Returns when the process is dead or stopped.
+fn await_end(process: &OwnedFd) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+    // Any other error means that somebody else in this program has reaped it.
+    while let Err(Errno::INTR) = waitid(WaitId::PidFd(process.as_fd()), options) {}
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,40 @@
+//! What `rustix` has no call for: signals by pidfd that are for the group, or for nobody.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::Errno;
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP`, since Linux 6.9.
+const TO_GROUP: libc::c_uint = 1 << 2;
+
+/// Kills the group that the process leads, or has led: also where it is reaped, and whoever has its number by now.
+///
+/// # Errors
+/// `ESRCH`: nobody is left in the group. `EINVAL`: the kernel is too old.
+pub(crate) fn kill_group(leader: impl AsFd) -> Result<(), Errno> {
+    send(leader, libc::SIGKILL, TO_GROUP)
+}
+
+/// Whether the process is not reaped yet.
+pub(crate) fn exists(process: impl AsFd) -> bool {
+    send(process, 0, 0).is_ok()
+}
+
+fn send(process: impl AsFd, signal: libc::c_int, flags: libc::c_uint) -> Result<(), Errno> {
+    let descriptor = process.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open, and without further information about the signal no memory is touched.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            descriptor,
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            flags,
+        )
+    };
+    if sent == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+}
