@@ -36,6 +36,8 @@
 //!   bytes that arrived, never with the bytes that were claimed.
 //! - Whatever arrives gives a frame, a wait for more, or an error with a type; never a panic.
 //! - A payload is exactly one message, and data only: trailing bytes are an error, and nothing that arrives is run.
+//! - A value that [`message::encode_checked`] takes arrives as it was sent; what serde can say and the format cannot carry is an
+//!   error where it is encoded. Values nest up to a limit, on both sides.
 //!
 //! # The kinds
 //! What each kind is, and whether it carries a payload, is empty, may be either, or does not go (–), each way:

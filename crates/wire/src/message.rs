@@ -3,61 +3,87 @@
 //! - A payload is exactly one message: trailing bytes are an error.
 //! - A message is data and never code.
 //! - What is appended to a caller's vector is a whole message or nothing.
+//! - A value arrives as it was sent, or is an error where it is sent.
 //!
 //! The encoding is [postcard's wire format](https://postcard.jamesmunns.com/wire-format): compact, in field order, without
 //! field names. So both sides must agree on the type; a handshake that compares versions makes sure of it.
 //!
+//! # What travels, and what does not
+//! The format has no names, and does not say what comes next. So a type must read exactly what it writes. The attributes of
+//! serde, and what becomes of them:
+//!
+//! | serde | | error |
+//! |---|---|---|
+//! | `rename`, `rename_all`, `default`, `alias`, `deny_unknown_fields`, `bound`, `crate`, `borrow` | travels | |
+//! | `transparent`, `from`, `try_from`, `into`, `remote`, and `with` whose two functions fit each other | travels | |
+//! | `skip` of a field; the field is made anew where it arrives | travels | |
+//! | `skip` of a variant behind all others | travels, but for that variant | [`Refused`](EncodeErrorKind::Refused) |
+//! | `skip`, `skip_deserializing` of a variant before others | those others are refused, by `*_checked` | [`Asymmetric`](EncodeErrorKind::Asymmetric) |
+//! | `skip_serializing_if`, once it skips | refused | [`SkippedField`](EncodeErrorKind::SkippedField) |
+//! | `skip_serializing_if` in a tuple struct, once it skips | refused, by `*_checked` | [`Asymmetric`](EncodeErrorKind::Asymmetric) |
+//! | `skip_serializing` or `skip_deserializing` of a field, one without the other | refused, by `*_checked` | [`Asymmetric`](EncodeErrorKind::Asymmetric) |
+//! | `serialize_with`, `deserialize_with`, or an implementation by hand, that do not fit each other | refused, by `*_checked` | [`Asymmetric`](EncodeErrorKind::Asymmetric) |
+//! | `flatten`, and a map that does not know its length | refused | [`UnknownLength`](EncodeErrorKind::UnknownLength) |
+//! | `untagged`, `tag`, `tag` with `content`, and what takes any value (`serde_json::Value`, `IgnoredAny`) | refused, by `*_checked` | [`SelfDescribing`](EncodeErrorKind::SelfDescribing) |
+//! | a sequence that does not know its length, or tells a wrong one | travels, with the length that it has | |
+//! | a `Serialize` that fails: a path that is not UTF-8, a time before 1970 | refused, in its own words | [`Refused`](EncodeErrorKind::Refused) |
+//! | values that nest beyond [`NESTING_LIMIT`] | refused, and an error where they arrive | [`TooDeep`](EncodeErrorKind::TooDeep) |
+//!
+//! [`encode`] and [`encode_into`] know only how a value is written. What only reading shows is found by
+//! [`encode_checked`] and [`encode_checked_into`]; without them it is an error where it arrives, or another value.
+//!
+//! # What is checked where a value is sent
+//! The checked functions read the message back before they return it, and compare what the type wrote with what it asked to
+//! read: in builds with debug assertions always, else for the first [`CHECKED_VALUES`] values of each type, and later for
+//! each value that has a struct or a variant in it which no value of its type had before. All others are written once, as
+//! [`encode_into`] writes them; for each struct and variant in them, one entry of a table is looked at.
+//!
+//! The comparison is of kinds, not of values, so maps without an order and numbers that change from one look to the next are
+//! no obstacle. The copy is dropped; [`is_dry_run`] tells a type that it is one. If the type's own `Deserialize` refuses the copy, or
+//! panics, nothing is concluded: it may know better where the value arrives, and is asked again there.
+//!
 //! # What a hostile payload can cost
 //! Memory follows the elements that are there, not the length that is claimed: a sequence reserves at most about 1 MiB
 //! ahead of them. But an element that is one byte in a payload can be large in memory (`Option<[u64; 100]>`), so the limit on
-//! frames bounds memory only together with the type. And two kinds of type should not be decoded at all from a peer that is
-//! not trusted: sequences of elements that encode to nothing (`Vec<()>`), whose claimed length costs time, and types that
-//! contain themselves (a list of boxes, a tree), whose depth costs stack.
+//! frames bounds memory only together with the type. Stack is bounded by [`NESTING_LIMIT`], for a type that contains itself as
+//! for any other. One kind of type should not be decoded at all from a peer that is not trusted: sequences of elements that
+//! encode to nothing (`Vec<()>`), whose claimed length costs time.
+
+mod check;
+mod decoder;
+mod encoder;
+mod error;
+mod probe;
+mod seen;
+mod trace;
 
 use std::any::type_name;
 
-use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::append_or_restore;
+use check::Verdict;
+use decoder::Decoder;
+use encoder::Encoder;
+use error::Fault;
+use seen::{Key, Sites};
 
-/// A value that could not be encoded as a message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("could not encode a value of type {type_name}")]
-#[non_exhaustive]
-pub struct EncodeError {
-    /// The value's type.
-    pub type_name: &'static str,
-    /// What its `Serialize` or the format refused. The format keeps no text of an error that a `Serialize` raised itself.
-    pub source: postcard::Error,
-}
+pub use check::is_dry_run;
+pub use error::{DecodeError, EncodeError, EncodeErrorKind, Member, Place};
 
-/// A payload that is not the message that was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The bytes are no value of this type: they end too early, or hold what it cannot.
-    #[error("{len_bytes} bytes are not a value of type {type_name}")]
-    Malformed {
-        /// The type that was expected.
-        type_name: &'static str,
-        /// The payload's length.
-        len_bytes: usize,
-        /// What the type's `Deserialize` or the format refused.
-        source: postcard::Error,
-    },
-    /// A value of this type was there, and bytes after it.
-    #[error("{trailing_bytes} of {len_bytes} bytes are left over after a value of type {type_name}")]
-    Trailing {
-        /// The type that was expected.
-        type_name: &'static str,
-        /// The payload's length.
-        len_bytes: usize,
-        /// How many bytes were left.
-        trailing_bytes: usize,
-    },
-}
+/// How many levels a value may nest: 256.
+///
+/// A level is a struct, a tuple, a sequence, a map, a variant with fields, a newtype or the inside of an option, within
+/// another. So a list whose nodes are structs that hold an optional box of the next has at most 128 of them, and a tree of
+/// enums whose variants hold vectors of it is 128 deep at most: as deep as `serde_json` goes.
+///
+/// Beyond it, a value is an error where it is written and where it is read, rather than a stack that overflows: the levels
+/// take less than a megabyte of stack, in a build without optimisation, for types of ordinary size.
+pub const NESTING_LIMIT: u32 = 256;
+
+/// How many values of each type [`encode_checked`] reads back, in builds without debug assertions.
+pub const CHECKED_VALUES: u32 = 16;
 
 /// Encodes one message into a vector of its own.
 ///
@@ -81,8 +107,8 @@ pub enum DecodeError {
 /// ```
 ///
 /// # Errors
-/// [`EncodeError`] if the value's `Serialize` fails, or uses what the format cannot express (a sequence of unknown length,
-/// for one).
+/// [`EncodeError`]: the value's `Serialize` fails, skips a field, writes a map of unknown length, or nests beyond
+/// [`NESTING_LIMIT`]. What only reading shows is found by [`encode_checked`].
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::new();
     encode_into(value, &mut out)?;
@@ -106,8 +132,94 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 /// # Errors
 /// As [`encode`].
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    append_or_restore(out, |out| postcard::serialize_with_flavor(value, Append(out)))
-        .map_err(|source| EncodeError { type_name: type_name::<T>(), source })
+    append_or_restore(out, |out| value.serialize(&mut Encoder::new(out, ())))
+        .map_err(|fault: Fault| fault.into_encode_error(type_name::<T>()))
+}
+
+/// Encodes one message into a vector of its own, and sees to it that it arrives as it is sent.
+///
+/// As [`encode`]; and the message is [read back](self#what-is-checked-where-a-value-is-sent), so that a type which does not
+/// read what it writes is an error here.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use workfleet_wire::message::{self, EncodeErrorKind};
+///
+/// #[derive(Serialize, Deserialize)]
+/// #[serde(untagged)]
+/// enum Shape { Square(f32), Label(String) }
+///
+/// let error = message::encode_checked(&Shape::Square(1.5)).unwrap_err();
+/// assert!(matches!(error.kind(), EncodeErrorKind::SelfDescribing { .. }));
+/// assert!(error.to_string().contains("::Shape` is an untagged enum"), "{error}");
+/// ```
+///
+/// # Errors
+/// [`EncodeError`]: what [`encode`] refuses, and what would arrive as something else or not at all.
+pub fn encode_checked<T>(value: &T) -> Result<Vec<u8>, EncodeError>
+where
+    T: Serialize + DeserializeOwned + 'static,
+{
+    let mut out = Vec::new();
+    encode_checked_into(value, &mut out)?;
+    Ok(out)
+}
+
+/// Appends one message to `out`, and sees to it that it arrives as it is sent.
+///
+/// As [`encode_into`], with the check of [`encode_checked`].
+///
+/// # Errors
+/// As [`encode_checked`].
+pub fn encode_checked_into<T>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError>
+where
+    T: Serialize + DeserializeOwned + 'static,
+{
+    if is_dry_run() {
+        // What is written while another value is checked goes nowhere.
+        return encode_into(value, out);
+    }
+    let key = Key::of::<T>();
+    append_or_restore(out, |out| {
+        if cfg!(debug_assertions) || key.times_seen() < u64::from(CHECKED_VALUES) {
+            return encode_and_check(value, key, out);
+        }
+        let mut sites = Sites::new(key);
+        let encoded = value.serialize(&mut Encoder::new(out, &mut sites));
+        encoded.map_err(|fault| fault.into_encode_error(type_name::<T>()))?;
+        if sites.any_new() { check_again(value, key) } else { Ok(()) }
+    })
+}
+
+#[cold]
+fn encode_and_check<T>(value: &T, key: Key, out: &mut Vec<u8>) -> Result<(), EncodeError>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let start = out.len();
+    let written = check::write(value, key, out).map_err(|fault| fault.into_encode_error(type_name::<T>()))?;
+    match check::check(value, &out[start..], &written) {
+        Verdict::Arrives => {
+            key.count();
+            written.count();
+            Ok(())
+        }
+        Verdict::Unsure => Ok(()),
+        Verdict::Refused(error) => Err(error),
+    }
+}
+
+/// A value that was written has something in it that was not seen in its type before.
+#[cold]
+fn check_again<T>(value: &T, key: Key) -> Result<(), EncodeError>
+where
+    T: Serialize + DeserializeOwned,
+{
+    match encode_and_check(value, key, &mut Vec::new()) {
+        // It was written before, and only now fails to be: it is what it was.
+        Err(error) if matches!(error.kind(), EncodeErrorKind::Refused { .. }) => Ok(()),
+        checked => checked,
+    }
 }
 
 /// Decodes a payload that is exactly one message.
@@ -123,8 +235,10 @@ pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Resul
 /// ```
 ///
 /// # Errors
-/// - [`DecodeError::Malformed`]: the bytes are no value of this type.
+/// - [`DecodeError::Malformed`], [`DecodeError::Refused`]: the bytes are no value of this type.
 /// - [`DecodeError::Trailing`]: they are more than one.
+/// - [`DecodeError::TooDeep`]: they nest beyond [`NESTING_LIMIT`].
+/// - [`DecodeError::SelfDescribing`]: no value of this type can be decoded.
 pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError> {
     decode_borrowed(payload)
 }
@@ -142,37 +256,35 @@ pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_borrowed<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, DecodeError> {
-    let (type_name, len_bytes) = (type_name::<T>(), payload.len());
-    match postcard::take_from_bytes(payload) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, trailing)) => {
-            Err(DecodeError::Trailing { type_name, len_bytes, trailing_bytes: trailing.len() })
-        }
-        Err(source) => Err(DecodeError::Malformed { type_name, len_bytes, source }),
+    match decode_prefix(payload)? {
+        (value, []) => Ok(value),
+        (_, trailing) => Err(DecodeError::Trailing {
+            type_name: type_name::<T>(),
+            len_bytes: payload.len(),
+            trailing_bytes: trailing.len(),
+        }),
     }
 }
 
-/// Where the format writes to: the end of a vector that we keep, also when it fails.
-struct Append<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Append<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    #[inline]
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+/// Decodes the message at the front of a payload that may hold several, and gives the rest.
+///
+/// ```
+/// use workfleet_wire::message;
+///
+/// let mut payload = message::encode("one")?;
+/// message::encode_into(&2_u8, &mut payload)?;
+/// let (first, rest) = message::decode_prefix::<&str>(&payload)?;
+/// assert_eq!((first, rest), ("one", &[2][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`decode`], but for [`DecodeError::Trailing`].
+pub fn decode_prefix<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
+    let mut decoder = Decoder::new(payload, ());
+    match T::deserialize(&mut decoder) {
+        Ok(value) => Ok((value, decoder.rest())),
+        Err(fault) => Err(fault.into_decode_error(type_name::<T>(), payload.len())),
     }
 }
 
@@ -210,8 +322,7 @@ mod tests {
         let mut out = b"before".to_vec();
         let error = encode_into(&Half { panics: false }, &mut out).unwrap_err();
         assert_eq!(out, b"before");
-        assert!(error.to_string().ends_with("::Half"), "{error}");
-        assert!(std::error::Error::source(&error).is_some());
+        assert!(error.to_string().ends_with("::Half`: refused"), "{error}");
     }
 
     #[test]

@@ -166,9 +166,9 @@ fn a_message_that_cannot_be_encoded_sends_nothing() {
     struct Refuses;
     impl serde::Serialize for Refuses {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            // A sequence whose length is not known.
-            serde::Serializer::serialize_seq(serializer, None).map(drop)?;
-            unreachable!("the format needs the length")
+            // A map whose length is not known.
+            serde::Serializer::serialize_map(serializer, None).map(drop)?;
+            unreachable!("a map needs its length")
         }
     }
     let mut out = Vec::new();
