@@ -237,6 +237,9 @@ fn wire_is_the_wire() {
         Violation,
         blocking::Reader<std::io::Empty>,
         kinds::Direction,
+        message::EncodeErrorKind,
+        message::Member,
+        message::Place,
     ];
     for (name, _) in names {
         assert!(name.starts_with("workfleet_wire::"), "{name}");

@@ -2,9 +2,10 @@
 //!
 //! Invariant: no more than [`DETAILS_LIMIT_BYTES`] of them, so that what is kept of a token is bounded.
 
-use std::{any::type_name, cell::Cell, fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use workfleet_wire::{DecodeError, EncodeError, message};
 
 /// The largest details, encoded: 64 KiB.
 pub const DETAILS_LIMIT_BYTES: usize = 64 * 1024;
@@ -25,15 +26,9 @@ pub struct Details(Arc<[u8]>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetailsError {
-    /// The value's `Serialize` or the format refused it.
-    #[error("could not encode details of type {type_name}")]
-    #[non_exhaustive]
-    Encode {
-        /// The value's type.
-        type_name: &'static str,
-        /// What was refused.
-        source: postcard::Error,
-    },
+    /// The value does not travel.
+    #[error("the details cannot be encoded: {0}")]
+    Encode(EncodeError),
     /// They exceed [`DETAILS_LIMIT_BYTES`].
     #[error("the details have {len_bytes} bytes, of {limit_bytes} that are allowed")]
     #[non_exhaustive]
@@ -47,28 +42,12 @@ pub enum DetailsError {
 
 /// Details that are not a value of the type that was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
 #[non_exhaustive]
-pub enum DetailsMismatch {
-    /// The bytes are no value of this type.
-    #[error("{len_bytes} bytes of details are not a value of type {type_name}")]
-    #[non_exhaustive]
-    Malformed {
-        /// The type that was expected.
-        type_name: &'static str,
-        /// Their length.
-        len_bytes: usize,
-        /// What the type's `Deserialize` or the format refused.
-        source: postcard::Error,
-    },
-    /// A value of this type was there, and bytes after it.
-    #[error("{trailing_bytes} bytes of details are left over after a value of type {type_name}")]
-    #[non_exhaustive]
-    Trailing {
-        /// The type that was expected.
-        type_name: &'static str,
-        /// How many bytes were left.
-        trailing_bytes: usize,
-    },
+pub struct DetailsMismatch {
+    /// What was wrong.
+    #[from]
+    pub source: DecodeError,
 }
 
 thread_local! {
@@ -76,9 +55,10 @@ thread_local! {
 }
 
 impl Details {
-    /// Encodes `value`, by postcard: field after field, without names. So a value that does not know its length beforehand is
-    /// refused, as is a struct with `#[serde(flatten)]`; and what only its own description tells apart, such as an enum with
-    /// `#[serde(untagged)]` or a struct whose fields may be skipped, can be encoded but not [decoded](Self::decode).
+    /// Encodes `value` as a [message](workfleet_wire::message): field after field, without names. What is seen to be lost on
+    /// that way is refused, such as a field that `skip_serializing_if` skips. But the value is not read back here, as it need
+    /// not be of a type that can be: an enum with `#[serde(untagged)]` can be encoded, and then not be
+    /// [decoded](Self::decode).
     ///
     /// # Errors
     /// [`DetailsError`]: it cannot be encoded, or is larger than [`DETAILS_LIMIT_BYTES`].
@@ -87,9 +67,7 @@ impl Details {
         // use, because a value's `Serialize` may encode another.
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
         scratch.clear();
-        let encoded = postcard::to_extend(value, scratch);
-        let scratch =
-            encoded.map_err(|source| DetailsError::Encode { type_name: type_name::<T>(), source })?;
+        message::encode_into(value, &mut scratch).map_err(DetailsError::Encode)?;
         let details = Self::from_encoded(&scratch);
         if details.is_ok() {
             // An error means that this thread ends.
@@ -115,13 +93,7 @@ impl Details {
     /// # Errors
     /// [`DetailsMismatch`]: they are not a `T`.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DetailsMismatch> {
-        let type_name = type_name::<T>();
-        let (value, rest) = postcard::take_from_bytes(&self.0)
-            .map_err(|source| DetailsMismatch::Malformed { type_name, len_bytes: self.0.len(), source })?;
-        match rest.len() {
-            0 => Ok(value),
-            trailing_bytes => Err(DetailsMismatch::Trailing { type_name, trailing_bytes }),
-        }
+        Ok(message::decode(&self.0)?)
     }
 
     /// Their bytes: the value in [postcard's format](https://postcard.jamesmunns.com/wire-format).
@@ -174,7 +146,9 @@ mod tests {
                 Err(serde::ser::Error::custom("never"))
             }
         }
-        assert!(matches!(Details::encode(&Refuses), Err(DetailsError::Encode { .. })));
+        let error = Details::encode(&Refuses).expect_err("it refuses");
+        assert!(matches!(error, DetailsError::Encode(_)), "{error:?}");
+        assert!(error.to_string().ends_with("::Refuses`: never"), "{error}");
         assert_eq!(Details::encode(&1_u8).expect("it encodes").as_bytes(), [1]);
     }
 
@@ -194,9 +168,11 @@ mod tests {
     #[test]
     fn details_of_another_type_are_an_error() {
         let details = Details::encode(&300_u32).expect("it encodes");
-        assert!(matches!(details.decode::<String>(), Err(DetailsMismatch::Malformed { len_bytes: 2, .. })));
+        let error = details.decode::<String>().expect_err("they are a number");
+        assert!(matches!(error.source, DecodeError::Malformed { len_bytes: 2, .. }), "{error}");
         let pair = Details::encode(&(1_u8, 2_u8)).expect("it encodes");
-        assert!(matches!(pair.decode::<u8>(), Err(DetailsMismatch::Trailing { trailing_bytes: 1, .. })));
+        let error = pair.decode::<u8>().expect_err("they are two");
+        assert!(matches!(error.source, DecodeError::Trailing { trailing_bytes: 1, .. }), "{error}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub enum RegisterError {
 #[non_exhaustive]
 pub enum HeartbeatError {
     /// Its details cannot be.
-    #[error("the beat's details cannot be sent")]
+    #[error(transparent)]
     Details(#[from] DetailsError),
     /// There is no way to the heartbeaters, or they have stopped.
     #[error("there is no connection to the heartbeaters")]

@@ -113,6 +113,11 @@ impl HeartbeatSender {
         (&self.token, address)
     }
 
+    /// A sender that has no way to anybody.
+    pub(crate) fn nowhere(token: Token, address: Address) -> Self {
+        Self { token, route: Route::None(address, NoChannel::NotConnected) }
+    }
+
     /// The sender in the process that it was sent to.
     pub(crate) fn from_sent(node: &Arc<Node>, token: Token, address: Address) -> Self {
         let route = match node.channel(&address) {

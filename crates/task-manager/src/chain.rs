@@ -1,8 +1,10 @@
 //! Tasks one after the other, as one task.
 //!
-//! Invariant: a chain runs on one worker and is tried again as a whole; its first failure ends it and names the link.
+//! Invariants:
+//! - A chain runs on one worker and is tried again as a whole; its first failure ends it and names the link.
+//! - Chains within chains are bounded where they are made and where they are run: each takes its part of the stack.
 
-use std::fmt;
+use std::{any::Any, cell::Cell, fmt};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use workfleet_heartbeat::remote::Pins;
@@ -26,6 +28,8 @@ use crate::{
 /// A chain is one attempt, so it has one [heartbeat](crate::TaskContext::heartbeat): what a link says takes the place of what
 /// the one before it said, and a retry begins with the first link, whichever said it. It may be silent: the
 /// [timeouts](crate::TaskSpec::HEARTBEAT_TIMEOUT) of its links do not hold.
+///
+/// Chains within chains go [so deep](CHAIN_NESTING_LIMIT) and no deeper.
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};
@@ -58,7 +62,12 @@ use crate::{
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     links: Vec<Link>,
+    /// How deep the deepest chain is within it.
+    nesting: u32,
 }
+
+/// How deep chains may be within chains: 128. One that holds no other has the depth 0.
+pub const CHAIN_NESTING_LIMIT: u32 = 128;
 
 /// A task of a chain, encoded.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,9 +87,16 @@ impl Chain {
     /// Adds a task to the end.
     ///
     /// # Errors
-    /// What the task's `Serialize` refused.
+    /// The task does not travel: see [what does](workfleet_wire::message#what-travels-and-what-does-not). Or it is a chain in
+    /// which others nest up to [`CHAIN_NESTING_LIMIT`] already.
     pub fn then<T: TaskSpec>(mut self, task: &T) -> Result<Self, EncodeError> {
-        let (payload, pins) = Pins::of(|| message::encode(task));
+        if let Some(chain) = (task as &dyn Any).downcast_ref::<Self>() {
+            if chain.nesting >= CHAIN_NESTING_LIMIT {
+                return Err(EncodeError::too_deep::<Self>(CHAIN_NESTING_LIMIT));
+            }
+            self.nesting = self.nesting.max(chain.nesting + 1);
+        }
+        let (payload, pins) = Pins::of(|| message::encode_checked(task));
         self.links.push(Link { name: T::NAME.to_owned(), payload: payload?.into_boxed_slice(), pins });
         Ok(self)
     }
@@ -111,6 +127,10 @@ impl TaskSpec for Chain {
 
 impl Task for Chain {
     fn run(self, cx: &TaskContext) -> Result<ChainOutputs, TaskError> {
+        let Some(_within) = Within::enter() else {
+            let reason = format!("chains are nested more than {CHAIN_NESTING_LIMIT} levels deep");
+            return Err(TaskError::caused_by(FailureCause::Rejected { reason }.into()));
+        };
         let mut entries = Vec::with_capacity(self.links.len());
         // Before any of them is run: half a chain is worse than none.
         for (index, link) in self.links.iter().enumerate() {
@@ -136,6 +156,31 @@ impl Task for Chain {
             }
         }
         Ok(ChainOutputs { outputs })
+    }
+}
+
+thread_local! {
+    /// How many chains this thread runs, one within the other.
+    static RUNNING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A chain that runs on this thread.
+struct Within;
+
+impl Within {
+    /// None if it is too deep within others. A chain that was made by [`then`](Chain::then) is not.
+    fn enter() -> Option<Self> {
+        let running = RUNNING.get();
+        (running <= CHAIN_NESTING_LIMIT).then(|| {
+            RUNNING.set(running + 1);
+            Self
+        })
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        RUNNING.set(RUNNING.get() - 1);
     }
 }
 

@@ -256,7 +256,7 @@ mod task;
 mod thread;
 mod worker;
 
-pub use chain::{Chain, ChainOutputs, NoOutput};
+pub use chain::{CHAIN_NESTING_LIMIT, Chain, ChainOutputs, NoOutput};
 pub use context::{Cancelled, NoSession, Proxy, TaskContext};
 pub use error::TaskError;
 pub use extension::{Extension, ServiceLine};

@@ -153,8 +153,8 @@ pub enum ScheduleErrorKind {
         name: &'static str,
     },
     /// The task does not encode.
-    #[error("the task cannot be encoded")]
-    Encode(#[source] EncodeError),
+    #[error("the task cannot be encoded: {0}")]
+    Encode(EncodeError),
     /// The encoded task does not fit a frame.
     #[error("the task has {len_bytes} bytes, beyond the limit of {limit_bytes}")]
     #[non_exhaustive]
@@ -220,8 +220,8 @@ pub enum SendError {
     #[error("the worker is gone")]
     WorkerGone,
     /// The content does not encode.
-    #[error("the message cannot be encoded")]
-    Encode(#[source] EncodeError),
+    #[error("the message cannot be encoded: {0}")]
+    Encode(EncodeError),
     /// The encoded content does not fit a frame.
     #[error("the message has {len_bytes} bytes, beyond the limit of {limit_bytes}")]
     #[non_exhaustive]

@@ -10,7 +10,7 @@ use workfleet_wire::DecodeError;
 
 use crate::{failure::TaskFailure, task::TaskId};
 
-/// A type of message: a name and data.
+/// A type of message: a name and data. What of it travels is said at [`TaskSpec`](crate::TaskSpec).
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -102,11 +102,11 @@ impl EncodedMessage {
     /// Encodes `message`.
     ///
     /// # Errors
-    /// What `message`'s `Serialize` refused.
+    /// The message does not travel: see [what does](workfleet_wire::message#what-travels-and-what-does-not).
     pub fn new<M: TaskMessage>(message: &M) -> Result<Self, workfleet_wire::EncodeError> {
         Ok(Self {
             name: M::NAME.into(),
-            payload: workfleet_wire::message::encode(message)?.into_boxed_slice(),
+            payload: workfleet_wire::message::encode_checked(message)?.into_boxed_slice(),
         })
     }
 

@@ -400,7 +400,7 @@ fn decode<T: TaskSpec>(payload: &[u8]) -> Result<T, Box<Failed>> {
 }
 
 fn encode_output<T: TaskSpec>(value: &T::Output, output: &mut Vec<u8>) -> Result<(), Box<Failed>> {
-    message::encode_into(value, output)
+    message::encode_checked_into(value, output)
         .map_err(|error: EncodeError| FailureCause::Output { reason: with_sources(&error) }.into())
 }
 

@@ -20,6 +20,14 @@ use crate::{context::TaskContext, error::TaskError, failure::floor_char_boundary
 ///
 /// Scheduling needs only this; the process that runs the task needs [`Task`] as well.
 ///
+/// A task and its output travel as [messages](workfleet_wire::message#what-travels-and-what-does-not), field after field and
+/// without names: a type must read what it writes. What serde can say and a message cannot carry (`skip_serializing_if`,
+/// `untagged`, `tag`, `flatten`, and others in the table there) is refused where it is scheduled, sent or returned, by an
+/// error that names the type and what to change; it never arrives as another value. To find that out, the first values of
+/// each type are read back where they are sent, and in builds with debug assertions all are: see
+/// [`is_dry_run`](workfleet_wire::message::is_dry_run) for types whose `Deserialize` does more than make a value. Values nest at
+/// most [`NESTING_LIMIT`](workfleet_wire::message::NESTING_LIMIT) levels.
+///
 /// ```
 /// use serde::{Deserialize, Serialize};
 /// use workfleet_task_manager::TaskSpec;
@@ -275,13 +283,13 @@ impl EncodedTask {
     /// Encodes `task`.
     ///
     /// # Errors
-    /// What `task`'s `Serialize` refused.
+    /// The task does not travel: see [what does](workfleet_wire::message#what-travels-and-what-does-not).
     pub fn new<T: TaskSpec>(task: &T) -> Result<Self, workfleet_wire::EncodeError> {
         // Encoded into a buffer that stays, then copied: one allocation of just the right size. It is taken out while in
         // use, because a task's `Serialize` may encode another task.
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
         scratch.clear();
-        let (encoded, pins) = Pins::of(|| message::encode_into(task, &mut scratch));
+        let (encoded, pins) = Pins::of(|| message::encode_checked_into(task, &mut scratch));
         let payload = encoded.map(|()| Box::from(&*scratch));
         if scratch.capacity() <= KEPT_BYTES {
             // An error means that this thread ends.

@@ -59,7 +59,7 @@ task!(Fail, "fail", (), |self, _cx| Err("no luck".into()));
 struct Panic;
 task!(Panic, "panic", (), |self, _cx| panic!("out of luck"));
 
-/// Encodes as a number that is no truth value, which is what it decodes from.
+/// Encodes as a number that its own reader refuses.
 #[derive(Debug)]
 struct Garbled;
 impl Serialize for Garbled {
@@ -69,7 +69,10 @@ impl Serialize for Garbled {
 }
 impl<'de> Deserialize<'de> for Garbled {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        bool::deserialize(deserializer).map(|_| Self)
+        match u8::deserialize(deserializer)? {
+            7 => Err(serde::de::Error::custom("it is garbled")),
+            _ => Ok(Self),
+        }
     }
 }
 task!(Garbled, "garbled", (), |self, _cx| unreachable!("it does not decode"));

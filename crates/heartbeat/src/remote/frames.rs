@@ -116,14 +116,8 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> R
 /// The beats in a frame, one after the other.
 pub(super) fn each_beat(mut payload: &[u8], mut each: impl FnMut(Beat)) -> Result<(), Violation> {
     while !payload.is_empty() {
-        let (beat, rest) = postcard::take_from_bytes(payload).map_err(|source| Violation::Payload {
-            kind: BEATS,
-            source: DecodeError::Malformed {
-                type_name: std::any::type_name::<Beat>(),
-                len_bytes: payload.len(),
-                source,
-            },
-        })?;
+        let (beat, rest) =
+            message::decode_prefix(payload).map_err(|source| Violation::Payload { kind: BEATS, source })?;
         each(beat);
         payload = rest;
     }

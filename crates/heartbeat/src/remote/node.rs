@@ -237,6 +237,11 @@ impl Node {
         event
     }
 
+    /// An event that nobody can set, attached to nothing.
+    pub(super) fn nowhere(self: &Arc<Self>, address: Address) -> Arc<Shared> {
+        Shared::at(Place { node: Arc::clone(self), address, reach: Reach::None })
+    }
+
     pub(super) fn forget_event(&self, place: &Place, event: *const Shared) {
         if !self.is_here() {
             return;

@@ -59,8 +59,11 @@ impl Pins {
     }
 }
 
-/// Notes what is serialised, if somebody wants to know.
+/// Notes what is serialised, if somebody wants to know, and if it goes anywhere.
 pub(super) fn pin(pin: impl FnOnce() -> Pin) {
+    if workfleet_wire::message::is_dry_run() {
+        return;
+    }
     SERIALISED.with(|serialised| {
         if let Some(pins) = &mut *serialised.borrow_mut() {
             pins.push(pin());
@@ -155,6 +158,50 @@ mod tests {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| encode(&odd))).expect_err("it panics");
         assert!(encode(&1_u8).1.is_empty());
         assert_eq!(holders(&event), 1, "the one in there");
+    }
+
+    /// A value is read where it is sent, to see whether it would arrive: nobody holds or reaches anything by that.
+    #[test]
+    fn a_copy_that_is_read_for_a_check_is_nobodys() {
+        #[derive(Serialize)]
+        struct Sets(Event);
+        impl<'de> Deserialize<'de> for Sets {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let event = Event::deserialize(deserializer)?;
+                let reached = event.set();
+                assert_eq!(reached.is_ok(), !workfleet_wire::message::is_dry_run());
+                Ok(Self(event))
+            }
+        }
+        let event = Event::new();
+        let value = Sets(event.clone());
+        for _ in 0..20 {
+            let (payload, pins) = Pins::of(|| workfleet_wire::message::encode_checked(&value));
+            let payload = payload.expect("it arrives");
+            assert_eq!((format!("{pins:?}").as_str(), holders(&event)), ("Pins(1)", 2));
+            assert!(!event.is_set());
+            drop(pins);
+            drop(workfleet_wire::message::decode::<Sets>(&payload).expect("it is one"));
+            assert!(event.is_set());
+            event.clear().expect("it is here");
+        }
+    }
+
+    #[test]
+    fn a_sender_that_is_read_for_a_check_beats_nowhere() {
+        #[derive(Serialize)]
+        struct Beats(crate::HeartbeatSender);
+        impl<'de> Deserialize<'de> for Beats {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let sender = crate::HeartbeatSender::deserialize(deserializer)?;
+                assert_eq!(sender.send(&1_u8).is_ok(), !workfleet_wire::message::is_dry_run());
+                Ok(Self(sender))
+            }
+        }
+        let heartbeaters = crate::Heartbeaters::new().expect("they start");
+        let sender = heartbeaters.register("checked", |_: crate::Report| ()).expect("it is free");
+        let payload = workfleet_wire::message::encode_checked(&Beats(sender)).expect("it arrives");
+        drop(workfleet_wire::message::decode::<Beats>(&payload).expect("it is one"));
     }
 
     struct AtTheEnd(Event);

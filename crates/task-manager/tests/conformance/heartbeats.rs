@@ -210,7 +210,7 @@ fn what_cannot_be_said_is_an_error_of_the_task_alone() {
     let manager = start(1);
     let refused = [
         (Act::SayTooMuch, "the details have 65539 bytes, of 65536 that are allowed"),
-        (Act::SayWhatCannotBeSaid, "could not encode details of type"),
+        (Act::SayWhatCannotBeSaid, "the details cannot be encoded: `"),
     ];
     for (act, text) in refused {
         let said = manager.submit(Free(act)).expect("it is taken").wait().expect("it goes on");

@@ -10,6 +10,7 @@ mod limits;
 mod messages;
 mod pool;
 mod services;
+mod travel;
 mod values;
 
 use workfleet_task_manager::Registry;
@@ -28,6 +29,7 @@ pub(crate) fn registry() -> Registry {
         messages::register,
         pool::register,
         services::register,
+        travel::register,
         values::register,
     ]
     .iter()
