@@ -9,6 +9,9 @@
 //! of `pthread_atfork` is taken for its parent.
 
 mod atfork;
+mod per_process;
+
+pub use per_process::PerProcess;
 
 /// The process in which something was made.
 ///

@@ -1,33 +1,19 @@
 //! Real forks of a process that has heartbeaters and events: every call that needs a thread of the original fails at once.
 
+#[path = "../../fork/tests/support/mod.rs"]
+mod support;
+
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::mpsc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use support::in_a_fork;
 use workfleet_heartbeat::{
     Event, HeartbeatError, HeartbeatStats, Heartbeaters, RegisterError, Report, UnregisterError, WaitError,
 };
-
-/// Does this in a fork, which is killed if it hangs, and fails if that does.
-fn in_a_fork(then: impl FnOnce()) {
-    let mut status = 0;
-    // SAFETY: the child has one thread, and what it calls takes no lock that another thread may have held, which is what is
-    // tested; glibc sees to its own. `waitpid` gets a pointer to a number that outlives the call.
-    unsafe {
-        match libc::fork() {
-            0 => {
-                libc::alarm(60);
-                libc::_exit(i32::from(catch_unwind(AssertUnwindSafe(then)).is_err()));
-            }
-            child => assert_eq!(libc::waitpid(child, &raw mut status, 0), child),
-        }
-    }
-    assert_eq!(status, 0, "exit code 0 and no signal");
-}
 
 #[test]
 fn in_a_fork_heartbeaters_fail_at_once_and_others_work() {

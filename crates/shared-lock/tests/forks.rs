@@ -1,30 +1,16 @@
 //! Real forks of a process that has locks: every call fails at once, and none waits for a lock of a thread that is not there.
 
+#[path = "../../fork/tests/support/mod.rs"]
+mod support;
+
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc,
     task::{Context, Poll, Waker},
     thread,
 };
 
+use support::in_a_fork;
 use workfleet_shared_lock::{Counters, LocalState, LockFailed, LockGuard, Mode, SharedState};
-
-/// Does this in a fork, which is killed if it hangs, and fails if that does.
-fn in_a_fork(then: impl FnOnce()) {
-    let mut status = 0;
-    // SAFETY: the child has one thread, and what it calls takes no lock that another thread may have held, which is what is
-    // tested; glibc sees to its own. `waitpid` gets a pointer to a number that outlives the call.
-    unsafe {
-        match libc::fork() {
-            0 => {
-                libc::alarm(60);
-                libc::_exit(i32::from(catch_unwind(AssertUnwindSafe(then)).is_err()));
-            }
-            child => assert_eq!(libc::waitpid(child, &raw mut status, 0), child),
-        }
-    }
-    assert_eq!(status, 0, "exit code 0 and no signal");
-}
 
 #[test]
 fn in_a_fork_every_call_fails_at_once_and_a_state_of_its_own_works() {

@@ -1,32 +1,16 @@
 //! Real forks of a process that has workers: every call that needs their runtime fails at once, and does not wait forever.
 
-use std::{
-    future::pending,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+#[path = "../../fork/tests/support/mod.rs"]
+mod support;
 
+use std::future::pending;
+
+use support::in_a_fork;
 use tokio::runtime::{Builder, Runtime};
 use workfleet_worker_lifecycle::{
     AddError, Ending, QueueConsumerWorker, RemoveError, SendErrorKind, StartError, WorkerContext,
     WorkerHandle, WorkerState, Workers, start,
 };
-
-/// Does this in a fork, which is killed if it hangs, and fails if that does.
-fn in_a_fork(then: impl FnOnce()) {
-    let mut status = 0;
-    // SAFETY: the child has one thread, and what it calls takes no lock that another thread may have held, which is what is
-    // tested; glibc sees to its own. `waitpid` gets a pointer to a number that outlives the call.
-    unsafe {
-        match libc::fork() {
-            0 => {
-                libc::alarm(60);
-                libc::_exit(i32::from(catch_unwind(AssertUnwindSafe(then)).is_err()));
-            }
-            child => assert_eq!(libc::waitpid(child, &raw mut status, 0), child),
-        }
-    }
-    assert_eq!(status, 0, "exit code 0 and no signal");
-}
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().expect("a runtime")

@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use workfleet_fork::Home;
+use workfleet_fork::{Home, PerProcess};
 use workfleet_wire::Kind;
 
 use super::{
@@ -100,22 +100,8 @@ impl Node {
 
     /// The node that this process is. A fork is another, and begins with nothing.
     pub(crate) fn own() -> &'static Arc<Self> {
-        /// A node, and that of the fork which this process is, if it is one.
-        struct Line {
-            node: Arc<Node>,
-            fork: OnceLock<Box<Line>>,
-        }
-        impl Line {
-            fn new() -> Self {
-                Self { node: Node::new(), fork: OnceLock::new() }
-            }
-        }
-        static OWN: OnceLock<Line> = OnceLock::new();
-        let mut line = OWN.get_or_init(Line::new);
-        while !line.node.is_here() {
-            line = line.fork.get_or_init(|| Box::new(Line::new()));
-        }
-        &line.node
+        static OWN: PerProcess<Arc<Node>> = PerProcess::new();
+        OWN.get_or_init(Node::new)
     }
 
     /// Whether it is this process's, and not that of one of which this is a fork: there, another thread may have held a lock of

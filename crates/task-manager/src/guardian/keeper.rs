@@ -19,7 +19,7 @@ use std::{
     process::{self, Child, Stdio},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
-        atomic::{AtomicPtr, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc,
     },
     thread,
@@ -35,6 +35,8 @@ use rustix::{
         pidfd_send_signal, waitid,
     },
 };
+
+use workfleet_fork::{Home, PerProcess};
 
 use super::record::Record;
 use crate::{
@@ -53,40 +55,14 @@ const WITHOUT_EVENT: Duration = Duration::from_millis(1);
 /// How long a closing manager waits for the guardian to be reaped: it was killed.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
-/// The guardians of one process.
-struct Table {
-    /// The process that made it; one that was forked from it makes its own.
-    owner: Pid,
-    guardians: Mutex<Vec<Weak<Guardian>>>,
-}
-
-static TABLE: AtomicPtr<Table> = AtomicPtr::new(std::ptr::null_mut());
-
-/// The table of this process. That of the process that this one was forked from is never freed: its locks may be held for ever.
-fn table() -> &'static Table {
-    let owner = getpid();
-    loop {
-        let current = TABLE.load(Ordering::Acquire);
-        // SAFETY: what is in there was leaked from a box below, and is never freed.
-        if let Some(table) = unsafe { current.as_ref() }
-            && table.owner == owner
-        {
-            return table;
-        }
-        let new = Box::into_raw(Box::new(Table { owner, guardians: Mutex::default() }));
-        let exchanged = TABLE.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire);
-        if exchanged.is_err() {
-            // SAFETY: it was made above, and nobody else has seen it.
-            drop(unsafe { Box::from_raw(new) });
-        }
-    }
-}
+/// The guardians of this process.
+static GUARDIANS: PerProcess<Mutex<Vec<Weak<Guardian>>>> = PerProcess::new();
 
 /// A guardian, and what it is to know.
 #[derive(Debug)]
 pub(crate) struct Guardian {
     program: Program,
-    owner: Pid,
+    home: Home,
     state: Mutex<State>,
     /// A life began or is over, or this guardian is to end.
     changed: Condvar,
@@ -146,7 +122,7 @@ pub(crate) struct Ward {
 /// # Errors
 /// The system gives no thread.
 pub(crate) fn hold(program: &Program) -> io::Result<Hold> {
-    let mut guardians = lock(&table().guardians);
+    let mut guardians = lock(GUARDIANS.get_or_init(Mutex::default));
     guardians.retain(|guardian| guardian.strong_count() > 0);
     for guardian in guardians.iter().filter_map(Weak::upgrade) {
         if guardian.program == *program {
@@ -173,7 +149,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let guardian = &self.guardian;
-        if guardian.owner != getpid() {
+        if !guardian.home.is_here() {
             return;
         }
         let mut state = lock(&guardian.state);
@@ -198,7 +174,7 @@ impl Guardian {
         let (ends, watching) = mpsc::channel();
         let guardian = Arc::new(Self {
             program,
-            owner: getpid(),
+            home: Home::here(),
             state: Mutex::new(State {
                 holds: 1,
                 ended: false,
@@ -462,7 +438,7 @@ impl Ward {
 /// Where the guardian is being told something right now, it hears of this with what comes next.
 impl Drop for Ward {
     fn drop(&mut self) {
-        if self.guardian.owner != getpid() {
+        if !self.guardian.home.is_here() {
             return;
         }
         lock(&self.guardian.forgotten).push(self.id);
