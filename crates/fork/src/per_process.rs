@@ -27,7 +27,7 @@ use crate::Home;
 /// ```
 pub struct PerProcess<T: 'static> {
     /// Null, or leaked from a box below. Changed from one to another by [`get_or_init`](Self::get_or_init) alone: its release
-    /// publishes the entry to the acquire of whoever loads it.
+    /// publishes the entry to the acquire of the thread that loads it.
     entry: AtomicPtr<Entry<T>>,
 }
 

@@ -74,13 +74,13 @@ impl Down for Connection {
     fn send(&self, kind: Kind, payload: &[u8]) {
         match self.0.send_bounded_elsewhere(kind, payload) {
             Ok(()) => {}
-            // Whoever serves it was told, and tells everybody when it is buried.
+            // The worker's slot was told, and tells every service when the worker is buried.
             Err(SendError::WorkerGone) => {
                 tracing::debug!(worker = self.0.worker(), %kind, "a worker that is gone was sent nothing");
             }
             Err(error) => {
                 tracing::error!(worker = self.0.worker(), %error, %kind, "a frame could not be sent");
-                // Whoever waits there for what it says would wait for ever.
+                // A thread that waits there for this frame would wait forever.
                 self.0.line.break_off();
             }
         }

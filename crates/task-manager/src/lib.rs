@@ -77,7 +77,7 @@
 //! - **A panic is a failure** of its task; the worker lives on. (With `panic = "abort"` it is a death.)
 //! - **No task's code runs on the manager's thread**: neither its `Debug` form, nor its destructors, nor what decodes it. All
 //!   of that runs in the worker, or on the thread that reads an output or a message. On the manager's thread run
-//!   services, with their extensions in worker threads; the wakers of whoever awaits something of the manager; and the
+//!   services, with their extensions in worker threads; the wakers of futures that await the manager; and the
 //!   subscriber of `tracing`, for the manager's warnings. None of these may block: while one does, the pool stands still.
 //!
 //! # Tasks by priority

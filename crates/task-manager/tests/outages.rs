@@ -79,7 +79,7 @@ impl Task for Die {
     }
 }
 
-/// As good as for ever: whoever waits for this hangs.
+/// As good as forever: a test that waits for this hangs.
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// What is logged of each start that fails.
@@ -340,7 +340,7 @@ fn closing_by_joining_ends_when_the_patience_does() {
     waits.wait().expect_err("no worker starts");
 }
 
-/// Whoever waited for the patience here, or for the pause before the next try, would hang.
+/// A test that waited for the patience here, or for the pause before the next try, would hang.
 #[test]
 fn closing_otherwise_does_not_wait_for_an_outage() {
     let _alone = alone();

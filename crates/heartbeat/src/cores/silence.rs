@@ -61,7 +61,7 @@ impl Silence {
         if self.reported { None } else { self.patience.poll_timeout() }
     }
 
-    /// If whoever looks was away when the timeout passed, the timeout begins again. True if it does.
+    /// If the judge was away when the timeout passed, the timeout begins again. True if it does.
     pub fn excuse(&mut self, now: Instant) -> bool {
         !self.reported && self.patience.excuse(now)
     }

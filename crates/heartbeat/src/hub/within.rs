@@ -14,7 +14,7 @@ pub(super) async fn within<F: Future>(patience: &mut Patience, future: F) -> Opt
         match timeout_at(at.into(), &mut future).await {
             Ok(output) => return Some(output),
             Err(_) if patience.handle_timeout(Instant::now().into_std()) => return None,
-            // This program was stopped meanwhile: whoever has to answer was as well, or could not reach us.
+            // This program was stopped meanwhile: the process that has to answer was as well, or could not reach us.
             Err(_) => {}
         }
     }

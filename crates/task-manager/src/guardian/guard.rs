@@ -94,7 +94,7 @@ const IGNORED: [i32; 13] = [
     libc::SIGVTALRM,
 ];
 
-/// Closes what this process has inherited besides its standard streams. Whoever waits for the end of a pipe of the program's
+/// Closes what this process has inherited besides its standard streams. A reader that waits for the end of a pipe of the program's
 /// must not wait for the guardian. What this process has opened itself is closed on exec, and so tells itself apart.
 fn close_inherited() {
     let listed = fs::read_dir("/proc/self/fd").map(|entries| {

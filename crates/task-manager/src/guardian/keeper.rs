@@ -145,7 +145,7 @@ impl Hold {
     }
 }
 
-/// Ends the guardian if no manager is left that needs it, and waits until it is reaped, but not for ever.
+/// Ends the guardian if no manager is left that needs it, and waits until it is reaped, at most [`END_LIMIT`].
 impl Drop for Hold {
     fn drop(&mut self) {
         let guardian = &self.guardian;

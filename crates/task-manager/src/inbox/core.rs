@@ -32,9 +32,9 @@ pub(crate) enum Reads {
     WithTheWork(&'static str),
     /// The same, until the manager has closed and nothing is left for this reader.
     UntilClose(&'static str),
-    /// Whoever closes the manager: what is for no open reader that lasts until the manager closes.
+    /// The closing manager: what is for no open reader that lasts until the manager closes.
     Closing,
-    /// Whoever closes the manager: everything, because readers do not read.
+    /// The closing manager: everything, because readers do not read.
     ClosingAll,
     /// Nothing: it ends when every task has ended.
     Nothing,
@@ -146,7 +146,7 @@ pub(crate) struct Core<W> {
     waiting: usize,
     /// How many readers of nothing but failures are open.
     failure_readers: usize,
-    /// How many items readers have taken, whoever closes the manager not counted.
+    /// How many items readers have taken, the closing manager not counted.
     taken: u64,
 }
 
@@ -266,7 +266,7 @@ impl<W> Core<W> {
             // Failures are for every reader again.
             self.wake(&mut follows.wake, |_, _| true);
         } else if shut.reads.lasts() {
-            // What was left to it is for whoever closes the manager now.
+            // What was left to it is for the closing manager now.
             self.wake(&mut follows.wake, |_, reader| reader.reads == Reads::Closing);
         }
         follows.unread = self.report();

@@ -278,7 +278,7 @@ impl Model {
         assert_eq!((self.core.len(), self.core.len_bytes()), (self.items.len(), self.len_bytes()));
         assert_eq!((self.core.is_full(), self.core.pending()), (self.full, self.pending));
         assert!(self.core.types() <= TYPES.len(), "one queue for each type that is read");
-        // No wake is lost: who still waits would still find nothing.
+        // No wake is lost: a reader that still waits would still find nothing.
         for &(id, reads) in &self.readers {
             assert_eq!(self.core.waits(id).is_some(), self.waiting.contains(&id));
             if self.waiting.contains(&id) {
@@ -351,7 +351,7 @@ fn a_pause_is_reported_once_and_names_what_waits() {
     let mut core = Core::<()>::new(200);
     core.task_added();
     let (reader, _) = core.open(Reads::UntilClose("a"));
-    // Whoever is slow to read is not reported.
+    // A slow reader is not reported.
     assert_eq!(core.deliver([message("a", 0, 300)], 0).unread, None);
     assert!(core.is_full());
     // Nobody else reads what comes beside it, and so much that the pause would last.

@@ -62,7 +62,7 @@ fn find_test(limit: Duration) -> io::Result<Option<String>> {
         .process_group(0);
     let mut child = command.spawn()?;
     let list = read_list(&mut child, limit);
-    // It has said what it was asked for, or is something else, which may go on for ever. It is not reaped yet, so that the
+    // It has said what it was asked for, or is something else, which may go on forever. It is not reaped yet, so that the
     // number of its group is its own. An error means that nobody is left there.
     let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     // An error means that somebody else in this program has reaped it.

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Writing never waits. What the socket does not take is kept and sent when it does; reading goes on meanwhile.
-//! - When a write fails, whoever serves the worker is told at once ([`Link::broken`]), and reads what the worker has sent before
+//! - When a write fails, the future that serves the worker is told at once ([`Link::broken`]), and reads what the worker has sent before
 //!   burying it. What is written meanwhile is dropped; the tasks among that go elsewhere with the burial.
 
 use std::{

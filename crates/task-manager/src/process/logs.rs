@@ -362,7 +362,7 @@ impl LogFile {
             Some(file) => file,
             None => {
                 fs::create_dir_all(&self.directory)?;
-                // Does not wait for whoever might read it one day, if it is a pipe.
+                // Does not wait for a reader, if it is a pipe.
                 let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
                 let file =
                     OpenOptions::new().append(true).create(true).custom_flags(no_wait).open(&self.path)?;

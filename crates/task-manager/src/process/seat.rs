@@ -170,7 +170,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     }
 }
 
-/// Does what it takes to start a process on a thread of its own: that takes a millisecond, or for ever where the program's
+/// Does what it takes to start a process on a thread of its own: that takes a millisecond, or forever where the program's
 /// file cannot be read, and the other workers go on. Not on the runtime's threads, which panic where the system allows no
 /// more of them.
 async fn off_this_thread<T: Send + 'static>(

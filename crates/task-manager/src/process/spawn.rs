@@ -99,7 +99,7 @@ pub(super) fn spawn(
     let process = Process::new(child, ward)?;
     // Nothing runs for this manager in a process that the guardian does not know.
     match socket::send_with_descriptor(&ours, welcome, page_file.as_fd()) {
-        // It has died already, as whoever waits for its greeting will see.
+        // It has died already, which shows when its greeting is waited for.
         Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
         sent => sent?,
     }
@@ -167,7 +167,7 @@ impl Process {
     /// The signal that has stopped the process, if it is stopped now.
     pub(super) fn stopped_by(&self) -> Option<i32> {
         self.child.as_ref()?;
-        // What is only looked at is left to whoever else in this program waits for children.
+        // What is only looked at is left to other code of this program that waits for children.
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         // An error means that somebody else in this program has reaped it.
         waitid(WaitId::Pid(self.pid), options).ok().flatten()?.stopping_signal()
@@ -187,7 +187,7 @@ impl Process {
                 self.reap();
                 status
             }
-            // The kernel holds one of them in a call that nothing interrupts. Who it is, is seen to where this is dropped.
+            // The kernel holds one of them in a call that nothing interrupts. It is waited for where this is dropped.
             Err(_) => reap::status_of(self.pid),
         }
     }
@@ -203,7 +203,7 @@ impl Process {
         let (leader, (tell, told)) = (self.pid, oneshot::channel());
         let waiter = thread::Builder::new().name(REAPER.into()).spawn(move || {
             reap::rest_of_group(leader);
-            // An error means that it took too long for whoever waited.
+            // An error means that it took too long, and nobody waits any more.
             let _ = tell.send(());
         });
         match waiter {
@@ -310,7 +310,7 @@ mod death {
             }
         }
 
-        /// Kills the group of that very process, whoever has its number by now. False if the system cannot.
+        /// Kills the group of that very process, even if its number was reused. False if the system cannot.
         pub(super) fn kill_group(&self) -> bool {
             // Any other error means that nobody is left in the group.
             self.descriptor().is_some_and(|descriptor| pidfd::kill_group(descriptor) != Err(Errno::INVAL))

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 /// `PIDFD_SIGNAL_PROCESS_GROUP`, since Linux 6.9.
 const TO_GROUP: libc::c_uint = 1 << 2;
 
-/// Kills the group that the process leads, or has led: also where it is reaped, and whoever has its number by now.
+/// Kills the group that the process leads, or has led: also where it is reaped, and even if its number was reused.
 ///
 /// # Errors
 /// `ESRCH`: nobody is left in the group. `EINVAL`: the kernel is too old.

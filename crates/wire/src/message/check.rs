@@ -38,7 +38,7 @@ thread_local! {
 /// use serde::{Deserialize, Deserializer};
 /// use workfleet_wire::message;
 ///
-/// /// Names a slot that whoever gets it takes.
+/// /// Names a slot, which its receiver takes.
 /// struct Ticket { slot: Option<u64> }
 ///
 /// impl<'de> Deserialize<'de> for Ticket {
