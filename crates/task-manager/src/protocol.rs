@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits, remote::KINDS};
 use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::Direction, message};
 
@@ -83,7 +83,13 @@ pub(crate) struct TaskFrame<'a> {
     pub(crate) wants_output: bool,
     /// What the attempts before it said last.
     pub(crate) last_heartbeat: Option<Details>,
+    #[serde(serialize_with = "at_once")]
     pub(crate) payload: &'a [u8],
+}
+
+/// Writes bytes in one piece: the same message as one by one, which is how serde writes a slice.
+fn at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 /// No more than this comes beside a task's payload, and what was said last.
@@ -111,6 +117,7 @@ pub(crate) enum Cancel {
 pub(crate) struct ResultFrame<'a> {
     pub(crate) lease: u64,
     pub(crate) took_ns: u64,
+    #[serde(serialize_with = "at_once")]
     pub(crate) output: &'a [u8],
 }
 
@@ -150,6 +157,7 @@ pub(crate) struct ReturnedFrame {
 pub(crate) struct MessageFrame<'a> {
     pub(crate) lease: u64,
     pub(crate) name: &'a str,
+    #[serde(serialize_with = "at_once")]
     pub(crate) payload: &'a [u8],
 }
 
@@ -159,6 +167,7 @@ pub(crate) struct ScheduleFrame<'a> {
     pub(crate) lease: u64,
     pub(crate) index: u32,
     pub(crate) task_type: u32,
+    #[serde(serialize_with = "at_once")]
     pub(crate) payload: &'a [u8],
 }
 
