@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream, UnixStream},
     sync::watch,
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
 };
 use workfleet::{prelude::*, task::MessageStream};
 
@@ -103,8 +103,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let address = env::args().nth(1).ok_or("usage: attach-to-async <address>")?;
     let listener = TcpListener::bind(address).await?;
-    // Starting blocks until the first worker is ready.
-    let manager = spawn_blocking(|| ProcessManager::builder(registry).workers(2).start()).await??;
+    let manager = ProcessManager::builder(registry).workers(2).start_async().await?;
     let service = Arc::new(Service { manager });
     println!("listening on {}", listener.local_addr()?);
 
@@ -139,8 +138,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         () = drained => ClosePolicy::Join,
         interrupted = interrupts.read_u8() => interrupted.map(|_| ClosePolicy::Kill)?,
     };
-    // Closing blocks until every worker is gone.
-    let report = spawn_blocking(move || service.manager.close(policy)).await??;
+    // Dropping the manager instead would leave the report to the log, and the workers' end to the background.
+    let report = service.manager.close_async(policy).await?;
     teller.await?;
     println!("{report}");
     Ok(())

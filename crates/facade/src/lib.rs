@@ -70,6 +70,7 @@
 //! | send messages from a running task, and read them | [`TaskContext::send_message`], [`Pool::messages`] |
 //! | read messages for as long as a service runs | [`Pool::messages_until_close`], [`Pool::message_stream_until_close`] |
 //! | wait for tasks in an async program | [`TaskHandle`] is a future, [`Pool::message_stream`] a stream |
+//! | start and close a manager there | [`start_async`], [`scope_async`], [`Pool::close_async`] |
 //! | let some tasks go first | [`Priority`], [`Pool::submit_at`] |
 //! | schedule tasks from within tasks | [`TaskContext::schedule`] |
 //! | run tasks one after the other, as one | [`Chain`] |
@@ -120,6 +121,9 @@
 //! [`Pool::message_stream`]: task::Pool::message_stream
 //! [`Pool::messages_until_close`]: task::Pool::messages_until_close
 //! [`Pool::message_stream_until_close`]: task::Pool::message_stream_until_close
+//! [`Pool::close_async`]: task::Pool::close_async
+//! [`start_async`]: task::ProcessManagerBuilder::start_async
+//! [`scope_async`]: task::ProcessManagerBuilder::scope_async
 //! [`Pool::submit_at`]: task::Pool::submit_at
 //! [`Registry::session`]: task::Registry::session
 //! [`Chain`]: task::Chain

@@ -112,6 +112,8 @@ mod park;
 #[cfg(feature = "remote")]
 pub mod remote;
 mod report;
+#[doc(hidden)]
+pub mod runtime_thread;
 mod sender;
 mod stats;
 mod sync;

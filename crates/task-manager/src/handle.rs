@@ -16,7 +16,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 use workfleet_fork::Home;
-use workfleet_heartbeat::Details;
+use workfleet_heartbeat::{Details, runtime_thread};
 use workfleet_wire::message;
 
 use crate::{
@@ -150,25 +150,37 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         self.slot.last_heartbeat().unwrap_or(running)
     }
 
-    /// Waits for the task's output, blocking the thread.
+    /// Waits for the task's output, blocking the thread: in async code, `.await` the handle.
+    ///
+    /// On a thread where tokio polls a future, a wait that blocks stops the other futures of that thread; the task may need
+    /// one of them. An error would lose the handle, so a warning is logged instead, once for each place in the program
+    /// that waits like this.
     ///
     /// # Errors
     /// The task's failure; [`FailureCause::Forked`] in a fork of the process that submitted it.
+    #[track_caller]
     pub fn wait(self) -> Result<O, TaskFailure> {
         let outcome = self.wait_until(None);
         // Without a deadline there always is one.
         outcome.map_or_else(|| unreachable!("the wait has no deadline"), |outcome| self.decode(outcome))
     }
 
-    /// Waits for the task's output at most this long; `None` if it has not ended by then.
+    /// Waits for the task's output at most this long; `None` if it has not ended by then. It blocks the thread: see
+    /// [`wait`](Self::wait).
+    #[track_caller]
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<O, TaskFailure>> {
         let outcome = self.wait_until(Instant::now().checked_add(timeout))?;
         Some(self.decode(outcome))
     }
 
+    #[track_caller]
     fn wait_until(&self, deadline: Option<Instant>) -> Option<Outcome> {
         if !self.home.is_here() {
             return Some(Err(self.failure(FailureCause::Forked)));
+        }
+        let may_wait = deadline.is_none_or(|deadline| Instant::now() < deadline);
+        if may_wait && !self.is_finished() {
+            runtime_thread::warn_of_blocking("TaskHandle::wait", "await the handle");
         }
         let mut state = self.slot.lock();
         loop {

@@ -163,6 +163,21 @@
 //!
 //! A test binary is not its own `main`, so it gets its entry by [`test_worker!`].
 //!
+//! # In async programs
+//!
+//! What waits has a form that blocks the thread and one that does not. The latter works on any executor.
+//!
+//! | blocks | does not | on a thread where tokio polls a future, the blocking form |
+//! |---|---|---|
+//! | [`start`](ProcessManagerBuilder::start) | [`start_async`](ProcessManagerBuilder::start_async) | is [`StartError::InsideRuntime`] |
+//! | [`scope`](ProcessManagerBuilder::scope) | [`scope_async`](ProcessManagerBuilder::scope_async) | is [`ScopeError::Start`] with the same |
+//! | [`close`](Pool::close) | [`close_async`](Pool::close_async) | is [`CloseError::InsideRuntime`]; the manager stays open |
+//! | dropping a manager | [`close_async`](Pool::close_async), then dropping it | warns, returns at once, and goes on in the background; nobody gets the report |
+//! | [`messages`](Pool::messages), [`messages_until_close`](Pool::messages_until_close) | [`message_stream`](Pool::message_stream), [`message_stream_until_close`](Pool::message_stream_until_close) | yields [`MessageError::InsideRuntime`] |
+//! | [`TaskHandle::wait`], [`wait_timeout`](TaskHandle::wait_timeout) | `.await` | warns, once for each place in the program, and blocks |
+//!
+//! The blocking forms work on the threads that a runtime has for blocking: inside `spawn_blocking` and `block_in_place`.
+//!
 //! # Where tasks run
 //!
 //! | manager | its workers | use it for |
@@ -188,7 +203,7 @@
 //! | `ProcessManager(workers, priority_levels, log_directory)` | [`ProcessManagerBuilder`] |
 //! | `schedule(task, priority)`, also from a task | [`Pool::schedule`], [`TaskContext::schedule`] |
 //! | `send_message`, `messages()` | [`TaskContext::send_message`], [`Pool::send_message`], [`Pool::messages`], [`Pool::message_stream`]; [`Pool::messages_until_close`] for a service |
-//! | `close`, `ClosePolicy.{JOIN, CANCEL, KILL}` | [`Pool::close`], [`ClosePolicy`] |
+//! | `close`, `ClosePolicy.{JOIN, CANCEL, KILL}` | [`Pool::close`], [`Pool::close_async`], [`ClosePolicy`] |
 //! | the `with` block | [`ProcessManagerBuilder::scope`] |
 //! | `WorkerException` | [`TaskFailure`] |
 //! | `Proxy`, and in a task its `manager` | [`Proxy`] |
@@ -246,7 +261,6 @@ mod process;
 mod protocol;
 mod registry;
 mod run;
-mod runtime_thread;
 mod scheduler;
 mod service;
 mod stats;

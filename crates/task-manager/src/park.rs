@@ -1,9 +1,9 @@
 //! How a thread waits for what wakes a [`Waker`].
 
 use std::{
+    pin::pin,
     sync::{Arc, Condvar, Mutex, PoisonError},
-    task::{Wake, Waker},
-    time::Instant,
+    task::{Context, Poll, Wake, Waker},
 };
 
 /// A place for one thread at a time to wait in, and the waker that lets it go on. A wake that nobody waited for lets the
@@ -36,15 +36,6 @@ impl Parker {
         let waited = self.signal.changed.wait_while(woken, |woken| !*woken);
         *waited.unwrap_or_else(PoisonError::into_inner) = false;
     }
-
-    /// Waits to be woken. False: it was not, until the deadline.
-    pub(crate) fn park_until(&self, deadline: Instant) -> bool {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let woken = self.signal.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.signal.changed.wait_timeout_while(woken, left, |woken| !*woken);
-        let (mut woken, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *woken)
-    }
 }
 
 impl Wake for Signal {
@@ -55,5 +46,18 @@ impl Wake for Signal {
     fn wake_by_ref(self: &Arc<Self>) {
         *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_one();
+    }
+}
+
+/// Blocks this thread until the future is ready.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let parker = Parker::new();
+    let mut cx = Context::from_waker(parker.waker());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        parker.park();
     }
 }

@@ -23,11 +23,12 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use rustix::process::Signal;
 use stops::{BEGUN, Held, Manner, Nothing, REFUSED, Stop, Stops, TAKEN, TOLD};
 use support::{
     Kind, alone, assert_balanced, assert_no_child_left,
-    process::{Program, Watched, await_stop, numbers, part, say, signal, signal_child},
+    process::{Program, Watched, await_stop, children, numbers, part, say, signal, signal_child},
     tasks::{self, Fail, Mark, Say},
     until,
 };
@@ -46,30 +47,41 @@ const NORMAL: Priority = Priority(1);
 const URGENT: Priority = Priority(0);
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
-/// A kind of pool.
+/// A kind of pool, started, closed and used as a scope by blocking, or, inside a runtime, by the asynchronous twins.
 trait Fleet: Deref<Target = Pool> + Send + Sync + Sized + 'static {
     const KIND: Kind;
-    fn start(workers: usize, grace: Duration) -> Self;
+    fn start(place: Place, workers: usize, grace: Duration) -> impl Future<Output = Self> + Send;
     fn scope(
+        place: Place,
         workers: usize,
         grace: Duration,
-        scope: impl FnOnce(&Self) -> Result<(), String>,
-    ) -> Result<((), CloseReport), ScopeError<String>>;
+        scope: impl FnOnce(&Self) -> Result<(), String> + Send,
+    ) -> impl Future<Output = Result<((), CloseReport), ScopeError<String>>> + Send;
 }
 
 macro_rules! fleet {
     ($manager:ident, $kind:ident) => {
         impl Fleet for $manager {
             const KIND: Kind = Kind::$kind;
-            fn start(workers: usize, grace: Duration) -> Self {
-                $manager::builder(registry()).workers(workers).grace(grace).start().expect("it starts")
+            async fn start(place: Place, workers: usize, grace: Duration) -> Self {
+                let builder = $manager::builder(registry()).workers(workers).grace(grace);
+                let started = match place {
+                    Place::NoRuntime => builder.start(),
+                    _ => builder.start_async().await,
+                };
+                started.expect("it starts")
             }
-            fn scope(
+            async fn scope(
+                place: Place,
                 workers: usize,
                 grace: Duration,
-                scope: impl FnOnce(&Self) -> Result<(), String>,
+                scope: impl FnOnce(&Self) -> Result<(), String> + Send,
             ) -> Result<((), CloseReport), ScopeError<String>> {
-                $manager::builder(registry()).workers(workers).grace(grace).scope(scope)
+                let builder = $manager::builder(registry()).workers(workers).grace(grace);
+                match place {
+                    Place::NoRuntime => builder.scope(scope),
+                    _ => builder.scope_async(async |manager| scope(manager)).await,
+                }
             }
         }
     };
@@ -120,63 +132,75 @@ impl Way {
         }
     }
 
+    /// Where nobody can be blocked, it does not wait for the manager.
+    fn is_a_drop(self) -> bool {
+        matches!(self, Self::Dropped | Self::DroppedWhilePanicking)
+    }
+
     /// Ends a manager this way, after `setup`.
-    fn end<F: Fleet>(
+    async fn end<F: Fleet>(
         self,
+        place: Place,
         workers: usize,
         grace: Duration,
-        setup: impl FnOnce(&Pool),
-        stops: &Stops,
+        setup: impl FnOnce(&Pool) + Send,
+        stops: Arc<Stops>,
     ) -> Option<CloseReport> {
         match self {
             Self::Close(policy) => {
-                let manager = F::start(workers, grace);
+                let manager = Arc::new(F::start(place, workers, grace).await);
                 setup(&manager);
-                thread::scope(|scope| {
-                    // Refusing newcomers is the first thing that a close does.
-                    scope.spawn(|| {
+                // Refusing newcomers is the first thing that a close does.
+                let announces = thread::spawn({
+                    let manager = Arc::clone(&manager);
+                    move || {
                         until(|| manager.schedule(Nothing, NORMAL).is_err());
                         stops.announce(CLOSING);
-                    });
-                    Some(manager.close(policy).expect("it closes"))
-                })
+                    }
+                });
+                let report = match place {
+                    Place::NoRuntime => manager.close(policy),
+                    _ => manager.close_async(policy).await,
+                };
+                announces.join().expect("it does not panic");
+                Some(report.expect("it closes"))
             }
             Self::ScopeEndsWell => {
-                let ended = F::scope(workers, grace, |manager| {
+                let ended = F::scope(place, workers, grace, |manager| {
                     setup(manager);
                     Ok(())
                 });
-                Some(ended.expect("it ends well").1)
+                Some(ended.await.expect("it ends well").1)
             }
             Self::ScopeFails => {
-                let ended = F::scope(workers, grace, |manager| {
+                let ended = F::scope(place, workers, grace, |manager| {
                     setup(manager);
                     Err("enough".into())
                 });
-                match ended {
+                match ended.await {
                     Err(ScopeError::Scope { report, .. }) => Some(*report),
                     other => panic!("{other:?}"),
                 }
             }
             Self::ScopePanics => {
-                let scope = AssertUnwindSafe(|| {
-                    F::scope(workers, grace, |manager| {
-                        setup(manager);
-                        panic!("enough")
-                    })
+                let ended = F::scope(place, workers, grace, |manager| {
+                    setup(manager);
+                    panic!("enough")
                 });
-                assert_eq!(catch_unwind(scope).expect_err("it panics").downcast_ref(), Some(&"enough"));
+                let panic = AssertUnwindSafe(ended).catch_unwind().await.expect_err("it panics");
+                assert_eq!(panic.downcast_ref(), Some(&"enough"));
                 None
             }
             Self::Dropped => {
-                let manager = F::start(workers, grace);
+                let manager = F::start(place, workers, grace).await;
                 setup(&manager);
                 drop(manager);
                 None
             }
             Self::DroppedWhilePanicking => {
+                let manager = F::start(place, workers, grace).await;
                 let panics = AssertUnwindSafe(|| {
-                    let manager = F::start(workers, grace);
+                    let manager = manager;
                     setup(&manager);
                     panic!("enough");
                 });
@@ -412,7 +436,7 @@ struct Cell {
     logged: String,
 }
 
-fn observe<F: Fleet>(way: Way, state: State) -> Cell {
+async fn observe<F: Fleet>(place: Place, way: Way, state: State) -> Cell {
     let stops = Arc::new(Stops::new());
     let policy = way.policy();
     let outlasts = state == State::Ignoring && policy == ClosePolicy::Cancel;
@@ -427,7 +451,11 @@ fn observe<F: Fleet>(way: Way, state: State) -> Cell {
         LOGGED.lock().unwrap_or_else(PoisonError::into_inner).clear();
         subject = Some(set_up);
     };
-    let report = way.end::<F>(state.workers(), grace, setup, &stops);
+    let report = way.end::<F>(place, state.workers(), grace, setup, Arc::clone(&stops)).await;
+    if way.is_a_drop() && place != Place::NoRuntime {
+        // Nobody waits for what goes on in the background: for the last process, and for the manager's own thread.
+        until(|| children().is_empty() && !support::pool_threads().iter().any(|name| name == "workfleet"));
+    }
     let logged = std::mem::take(&mut *LOGGED.lock().unwrap_or_else(PoisonError::into_inner));
     assert_no_child_left();
     stops.announce(CLOSED);
@@ -557,16 +585,17 @@ enum Place {
 }
 
 impl Place {
-    fn run(self, run: impl FnOnce() -> Cell + Send + 'static) -> Cell {
+    fn observe<F: Fleet>(self, way: Way, state: State) -> Cell {
         use tokio::runtime::Builder;
+        let observed = observe::<F>(self, way, state);
         match self {
-            Self::NoRuntime => run(),
+            Self::NoRuntime => observed.now_or_never().expect("it blocks rather than wait"),
             Self::CurrentThread => {
-                Builder::new_current_thread().build().expect("a runtime").block_on(async { run() })
+                Builder::new_current_thread().build().expect("a runtime").block_on(observed)
             }
             Self::MultiThread => {
                 let runtime = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
-                runtime.block_on(async { tokio::spawn(async { run() }).await.expect("it does not panic") })
+                runtime.block_on(async { tokio::spawn(observed).await.expect("it does not panic") })
             }
         }
     }
@@ -580,18 +609,34 @@ fn line(table: &mut String, columns: [&str; 5]) {
 
 /// One way to close a kind of pool, everywhere.
 fn table_of<F: Fleet>(way: Way, table: &mut String) {
-    writeln!(table, "\n{:?}, {}", F::KIND, way.name()).expect("a string takes all");
+    const INSIDE: &[Place] = &[Place::CurrentThread, Place::MultiThread];
+    const EVERYWHERE: &[Place] = &[Place::NoRuntime, Place::CurrentThread, Place::MultiThread];
+    if way.is_a_drop() {
+        table_at::<F>(way, "", &[Place::NoRuntime], table);
+        table_at::<F>(way, " inside a runtime", INSIDE, table);
+    } else {
+        table_at::<F>(way, "", EVERYWHERE, table);
+    }
+}
+
+/// The same in several places, which are alike.
+fn table_at<F: Fleet>(way: Way, at: &str, places: &[Place], table: &mut String) {
+    writeln!(table, "\n{:?}, {}{at}", F::KIND, way.name()).expect("a string takes all");
     line(table, ["task", "run", "its handle", "the report", "logged"]);
     for state in STATES {
         if state == State::Prefetched && F::KIND == Kind::Threads {
             continue;
         }
-        let [cell, others @ ..] = [Place::NoRuntime, Place::CurrentThread, Place::MultiThread].map(|place| {
-            let cell = place.run(move || observe::<F>(way, state));
+        let cells = places.iter().map(|&place| {
+            let cell = place.observe::<F>(way, state);
             until(|| F::KIND == Kind::Processes || support::pool_threads().is_empty());
-            cell
+            (place, cell)
         });
-        assert_eq!(others, [cell.clone(), cell.clone()], "{way:?} {state:?}: the same inside a runtime");
+        let cells: Vec<_> = cells.collect();
+        let [(_, cell), others @ ..] = &cells[..] else { panic!("{at}: nowhere") };
+        for (place, other) in others {
+            assert_eq!(other, cell, "{way:?} {state:?}: the same at {place:?}");
+        }
         line(table, [state.name(), &cell.run, &cell.handle, &cell.report, &cell.logged]);
     }
 }
@@ -602,7 +647,8 @@ fn program() {
     let Some(part) = part() else { return };
     let stops = Path::new(&part).to_owned();
     let marks = stops.with_file_name("marks");
-    let manager = ProcessManager::start(4, AN_HOUR);
+    let started = <ProcessManager as Fleet>::start(Place::NoRuntime, 4, AN_HOUR).now_or_never();
+    let manager = started.expect("it blocks rather than wait");
     for manner in [Manner::Obey, Manner::Finish, Manner::Ignore, Manner::Breed { marks: marks.clone() }] {
         manager.schedule(Held { stops: stops.clone(), manner }, URGENT).expect("it is taken");
     }
@@ -665,5 +711,6 @@ const HEAD: &str = "\
 What becomes of tasks when their manager closes. Made by tests/close_table.rs.
 
 Each state has one task with a handle and one without, which the report speaks for; a child has none.
-Everything holds inside a current-thread runtime, inside a multi-thread runtime, and outside of both.
+What closes or is a scope holds for the blocking call outside of runtimes, and for its asynchronous twin inside a
+current-thread runtime and inside a multi-thread runtime. What is dropped there closes in the background.
 ";

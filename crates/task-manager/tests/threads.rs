@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use support::{
     all_ready, alone, assert_balanced,
@@ -189,6 +190,13 @@ fn a_task_cannot_close_its_own_pool() {
             Err(CloseError::OwnThread) => Ok("refused".into()),
             other => Err(format!("{other:?}").into()),
         });
+        assert_eq!(manager.submit(close).expect("it is taken").wait().expect("it is done"), "refused");
+        let own = Arc::downgrade(&manager);
+        let close =
+            deed(move |_| match own.upgrade().ok_or("it is gone")?.close_async(policy).now_or_never() {
+                Some(Err(CloseError::OwnThread)) => Ok("refused".into()),
+                other => Err(format!("{other:?}").into()),
+            });
         assert_eq!(manager.submit(close).expect("it is taken").wait().expect("it is done"), "refused");
     }
     // That of another is closed like any other.

@@ -18,6 +18,8 @@ use std::{
 pub(crate) use core::{Copy, EventCore, News, Send};
 pub(crate) use shared::Shared;
 
+use crate::runtime_thread::warn_of_blocking;
+
 /// A flag that is set or cleared, and can be waited for; clones are the same event.
 ///
 /// Within a process, changes are seen at once. With the feature `remote`, an event can be serialised: in the worker that it
@@ -130,20 +132,29 @@ impl Event {
         Ok(waited.map_err(|_| WaitError::TimedOut(timeout))??)
     }
 
-    /// Waits until it is set, blocking the thread.
+    /// Waits until it is set, blocking the thread: not for async code. On a thread where tokio polls a future, a wait that
+    /// blocks logs a warning, once for each place in the program that waits like this.
     ///
     /// # Errors
     /// [`EventLost`].
+    #[track_caller]
     pub fn blocking_wait(&self) -> Result<(), EventLost> {
+        if self.shared.last_known() != Some(true) {
+            warn_of_blocking("Event::blocking_wait", "await Event::wait");
+        }
         // Without a deadline there always is an outcome.
         self.shared.blocking_wait(None).unwrap_or(Err(EventLost))
     }
 
-    /// Waits until it is set, blocking the thread at most this long.
+    /// Waits until it is set, blocking the thread at most this long. It warns as [`blocking_wait`](Self::blocking_wait) does.
     ///
     /// # Errors
     /// [`WaitError`].
+    #[track_caller]
     pub fn blocking_wait_timeout(&self, timeout: Duration) -> Result<(), WaitError> {
+        if !timeout.is_zero() && self.shared.last_known() != Some(true) {
+            warn_of_blocking("Event::blocking_wait_timeout", "await Event::wait_timeout");
+        }
         let waited = self.shared.blocking_wait(Instant::now().checked_add(timeout));
         Ok(waited.ok_or(WaitError::TimedOut(timeout))??)
     }

@@ -25,7 +25,7 @@ pub use unregister::Unregister;
 
 use crate::{
     Details, Executor, HeartbeatSender, HeartbeatStats, HeartbeaterOptions, RegisterError, Report, Token,
-    UnregisterError, cores::Taken, park,
+    UnregisterError, cores::Taken, park, runtime_thread::warn_of_blocking,
 };
 
 /// How long [`Heartbeaters::unregister`] takes at most: 5 s.
@@ -207,23 +207,32 @@ impl Heartbeaters {
         Unregister::begin(&self.0.0, token.into(), after)
     }
 
-    /// As [`unregister`](Self::unregister), blocking the thread: not for async code.
+    /// As [`unregister`](Self::unregister), blocking the thread: not for async code. On a thread where tokio polls a future, it
+    /// logs a warning, once for each place in the program that calls it.
     ///
     /// # Errors
     /// As [`unregister_timeout`](Self::unregister_timeout).
+    #[track_caller]
     pub fn blocking_unregister(&self, token: impl Into<Token>) -> Result<(), UnregisterError> {
+        warn_of_blocking("Heartbeaters::blocking_unregister", "await Heartbeaters::unregister");
         park::block_on(self.unregister(token))
     }
 
-    /// As [`unregister_timeout`](Self::unregister_timeout), blocking the thread: not for async code.
+    /// As [`unregister_timeout`](Self::unregister_timeout), blocking the thread: not for async code. It warns as
+    /// [`blocking_unregister`](Self::blocking_unregister) does.
     ///
     /// # Errors
     /// As [`unregister_timeout`](Self::unregister_timeout).
+    #[track_caller]
     pub fn blocking_unregister_timeout(
         &self,
         token: impl Into<Token>,
         after: Duration,
     ) -> Result<(), UnregisterError> {
+        warn_of_blocking(
+            "Heartbeaters::blocking_unregister_timeout",
+            "await Heartbeaters::unregister_timeout",
+        );
         park::block_on(self.unregister_timeout(token, after))
     }
 

@@ -10,7 +10,7 @@ use std::{
     pin::pin,
     sync::Arc,
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -19,7 +19,7 @@ use tokio::{
     time::sleep_until,
 };
 
-use super::{OwnThread, Shared, patiently, spawn_patiently};
+use super::{OwnThread, Shared, close, patiently, spawn_patiently};
 
 /// The runtime of a manager's thread. It can be dropped anywhere, also inside another: it waits for nobody.
 pub(crate) struct ManagerRuntime(Option<Runtime>);
@@ -44,19 +44,21 @@ impl Drop for ManagerRuntime {
     }
 }
 
-/// Starts the thread, patiently until `deadline`. It ends when every one of the `lives` has, serves what stands `aside` until then, and calls
-/// `at_end` at its end.
+/// Starts the thread, patiently until `deadline`. It ends when every one of the `lives` has, carries out how the manager is to
+/// close and serves what stands `aside` until then, and calls `at_end` at its end.
 pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
     deadline: Instant,
     runtime: ManagerRuntime,
     shared: Arc<Shared>,
+    grace: Duration,
     lives: impl FnOnce() -> Vec<L> + Send + 'static,
     aside: impl Future<Output = Infallible> + Send + 'static,
     at_end: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     spawn_patiently(deadline, "workfleet", move || {
+        let _closed = Closed(Arc::clone(&shared));
         let _own = OwnThread::of(&shared);
-        let drive = async { drive(&shared, lives(), aside).await };
+        let drive = async { drive(&shared, grace, lives(), aside).await };
         let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(drive)));
         // What a blocked writer keeps must not keep us: the rest ends with the process.
         drop(runtime);
@@ -70,13 +72,24 @@ pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
     })
 }
 
+/// The manager has closed when this is dropped, the last of its thread's deeds, whatever becomes of those before.
+struct Closed(Arc<Shared>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.has_closed();
+    }
+}
+
 async fn drive<L: Future<Output = ()> + Send + 'static>(
     shared: &Shared,
+    grace: Duration,
     lives: Vec<L>,
     aside: impl Future<Output = Infallible>,
 ) {
     let mut lives: JoinSet<()> = lives.into_iter().collect();
     let mut aside = pin!(aside);
+    let mut closing = pin!(close::carry_out(shared, grace));
     let mut deadline: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -91,6 +104,7 @@ async fn drive<L: Future<Output = ()> + Send + 'static>(
             () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
                 deadline = shared.handle_timeout();
             }
+            never = &mut closing => match never {},
             never = &mut aside => match never {},
         }
     }

@@ -13,13 +13,13 @@ use std::{
 
 use futures_core::Stream;
 use tokio::runtime::Handle;
+use workfleet_heartbeat::runtime_thread;
 
 use super::Shared;
 use crate::{
     inbox::{ReaderId, Reads, Taken},
     message::{Message, MessageError, TaskMessage},
     park::Parker,
-    runtime_thread,
 };
 
 /// A reader of the inbox that blocks: see [`Pool::messages`](crate::Pool::messages). It is open until it is dropped.

@@ -4,6 +4,7 @@
 //! A manager has a thread of its own with a runtime of its own, on which the life of each worker is a future
 //! ([`driver`]). What it shares with the threads that schedule is in [`shared`].
 
+mod close;
 pub(crate) mod driver;
 mod intake;
 mod line;
@@ -20,15 +21,14 @@ pub(crate) mod waits;
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
 use workfleet_heartbeat::{
     Event,
     remote::{NameTooLong, named_event},
+    runtime_thread,
 };
 
 pub(crate) use line::{CaughtUp, Line};
@@ -38,15 +38,15 @@ pub use report::{Abandoned, CloseReport};
 pub(crate) use restart::{OUTAGE_PATIENCE, first_patience};
 pub use settings::ScopeError;
 pub(crate) use shared::{Mode, Seated, Setup, Shared, guarded, wake, woken};
-pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently};
+pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently, start_patiently};
 pub use start::{StartError, StartFailure};
 
 use crate::{
     handle::{Slot, TaskHandle},
-    inbox::{Reads, Taken},
+    inbox::Reads,
     manager::{Manager, ManagerExt, ScheduleError, ScheduleErrorKind, SendError},
     message::{EncodedMessage, TaskMessage},
-    park::Parker,
+    park,
     stats::{Stats, WorkerStats},
     task::{EncodedTask, Priority, TaskSpec},
 };
@@ -79,6 +79,17 @@ pub enum ClosePolicy {
     Kill,
 }
 
+impl ClosePolicy {
+    /// Closing again by a higher one hurries the first.
+    fn severity(self) -> u8 {
+        match self {
+            Self::Join => 0,
+            Self::Cancel => 1,
+            Self::Kill => 2,
+        }
+    }
+}
+
 /// A manager could not be closed from here.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +103,10 @@ pub enum CloseError {
         "this process is a fork of the one that started the manager: start another manager after the fork, or exec"
     )]
     Forked,
+    /// The call would block a thread on which an async runtime polls futures. The manager stays open: use
+    /// [`close_async`](Pool::close_async) there.
+    #[error("closing would block a thread on which an async runtime polls futures: use close_async there")]
+    InsideRuntime,
 }
 
 /// A running pool of workers: what [`ProcessManager`](crate::ProcessManager) and
@@ -99,9 +114,14 @@ pub enum CloseError {
 ///
 /// A function that takes `&Pool` works with either, and a task's code is the same on both.
 ///
-/// All methods take `&self` and work from any thread, inside a runtime or outside. Dropping a manager closes it by
-/// [`ClosePolicy::Cancel`], or by [`ClosePolicy::Kill`] while panicking; what would stand in the report is counted in a
-/// warning.
+/// All methods take `&self` and work from any thread. Those that block the thread have an asynchronous twin; on a thread
+/// where tokio polls a future, they return an error that names it. (Code inside `tokio::task::unconstrained`, and code on
+/// other executors, is not recognised: it blocks.)
+///
+/// Dropping a manager closes it by [`ClosePolicy::Cancel`], or by [`ClosePolicy::Kill`] while panicking; what would stand
+/// in the report is counted in a warning. The drop waits until every worker is gone, with one exception: on a thread where
+/// tokio polls a future, it warns and returns at once, and the manager's own thread closes in the background, with the same
+/// grace. If the program ends meanwhile, its workers end with it.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -132,14 +152,13 @@ pub enum CloseError {
 /// ```
 pub struct Pool {
     shared: Arc<Shared>,
-    grace: Duration,
     /// The manager's own thread, which ends when every worker has.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Pool {
-    pub(crate) fn new(shared: Arc<Shared>, grace: Duration, thread: JoinHandle<()>) -> Self {
-        Self { shared, grace, thread: Mutex::new(Some(thread)) }
+    pub(crate) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
+        Self { shared, thread: Mutex::new(Some(thread)) }
     }
 
     /// Schedules a task and lets it go: its output is dropped, its failure comes with the messages.
@@ -343,15 +362,20 @@ impl Pool {
     }
 
     /// Closes the manager and waits until every worker is gone: dead and reaped, or, if it is a thread, ended or
-    /// abandoned. Blocks the thread.
+    /// abandoned. Blocks the thread: in async code, use [`close_async`](Self::close_async).
     ///
     /// While it closes, and after, tasks from outside are handed back; tasks of running tasks are taken by
-    /// [`ClosePolicy::Join`] and returned in the report otherwise. Closing twice is harmless; closing again with a
-    /// harsher policy hurries the first.
+    /// [`ClosePolicy::Join`] and returned in the report otherwise.
+    ///
+    /// Closing twice is harmless; closing again with a harsher policy hurries the first. All calls, blocking and
+    /// asynchronous, wait for the same end. The report is handed out once: the first call whose wait ends gets it. Every
+    /// other call gets a report with the books only.
     ///
     /// # Errors
-    /// [`CloseError::OwnThread`] when called by a [`Service`](crate::Service), or by a task of this very pool;
-    /// [`CloseError::Forked`] in a fork of the process that started the manager.
+    /// - [`CloseError::OwnThread`] when called by a [`Service`](crate::Service), or by a task of this very pool.
+    /// - [`CloseError::Forked`] in a fork of the process that started the manager.
+    /// - [`CloseError::InsideRuntime`] on a thread where tokio polls a future. It works on the threads that a runtime
+    ///   has for blocking (`spawn_blocking`, `block_in_place`).
     pub fn close(&self, policy: ClosePolicy) -> Result<CloseReport, CloseError> {
         if !self.shared.home.is_here() {
             return Err(CloseError::Forked);
@@ -359,104 +383,72 @@ impl Pool {
         if OwnThread::is_of(&self.shared) {
             return Err(CloseError::OwnThread);
         }
+        if runtime_thread::is_polling() {
+            return Err(CloseError::InsideRuntime);
+        }
         Ok(self.close_by(policy))
     }
 
-    fn close_by(&self, policy: ClosePolicy) -> CloseReport {
-        let shared = &self.shared;
-        let mut report = CloseReport::default();
-        shared.refuse_newcomers();
-        match policy {
-            ClosePolicy::Join => self.consume_inbox(&mut report),
-            ClosePolicy::Cancel => {
-                shared.halt();
-                if !self.wait_for_tasks(Instant::now() + self.grace) {
-                    tracing::warn!(grace = ?self.grace, "tasks outlast their cancellation and are ended");
-                    shared.mode.send_replace(Mode::Killing);
-                }
-            }
-            ClosePolicy::Kill => self.kill(),
+    /// The same as [`close`](Self::close), without blocking the thread: on any executor, or none. This is the way to shut
+    /// down with a report in async code; a manager that is dropped there leaves its report to the log.
+    ///
+    /// ```
+    /// use workfleet_task_manager::{ClosePolicy, Registry, ThreadManager};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = ThreadManager::builder(Registry::new()).workers(1).start_async().await?;
+    /// // … tasks, and other futures of this runtime that they need …
+    /// let report = manager.close_async(ClosePolicy::Join).await?;
+    /// assert_eq!(report.tasks.pending, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CloseError::OwnThread`] when awaited by a task of this very pool; [`CloseError::Forked`] in a fork of the process that
+    /// started the manager.
+    ///
+    /// # Cancel safety
+    /// Closing begins when this is first polled, and goes on in the background if this is dropped. Call it again to wait
+    /// for the end and to get the report.
+    pub async fn close_async(&self, policy: ClosePolicy) -> Result<CloseReport, CloseError> {
+        if !self.shared.home.is_here() {
+            return Err(CloseError::Forked);
         }
-        shared.mode.send_if_modified(|mode| {
-            let before = *mode;
-            *mode = before.max(Mode::Finishing);
-            before != *mode
-        });
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = thread.take()
+        if OwnThread::is_of(&self.shared) {
+            return Err(CloseError::OwnThread);
+        }
+        Ok(self.closed_by(policy).await)
+    }
+
+    /// Asks for this way to close, and waits for the end.
+    pub(crate) async fn closed_by(&self, policy: ClosePolicy) -> CloseReport {
+        self.shared.ask_to_close(policy);
+        self.shared.closing.ended().await;
+        self.shared.take_report()
+    }
+
+    /// Blocks the thread, whatever thread that is.
+    fn close_by(&self, policy: ClosePolicy) -> CloseReport {
+        let report = park::block_on(self.closed_by(policy));
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!("the manager's thread has failed");
         }
-        drop(thread);
-        for item in shared.inbox.close() {
-            report.add(item);
-        }
-        let mut left = shared.left.lock().unwrap_or_else(PoisonError::into_inner);
-        report.unstarted = std::mem::take(&mut left.unstarted);
-        report.abandoned = std::mem::take(&mut left.abandoned);
-        drop(left);
-        report.tasks = shared.look(|books, _, _| books.into());
         report
     }
 
-    /// Waits until every task has ended, and reads what is for no reader that lasts until the manager closes.
-    fn consume_inbox(&self, report: &mut CloseReport) {
-        let (inbox, parker) = (&self.shared.inbox, Parker::new());
-        let mut cx = Context::from_waker(parker.waker());
-        let mut reader = inbox.open(Reads::Closing);
-        // Since when the inbox is full, and how much had been read by then.
-        let mut full: Option<(u64, Instant)> = None;
-        loop {
-            match inbox.poll_take(reader, &mut cx) {
-                Poll::Ready((Taken::Item(item), room)) => {
-                    report.add(item);
-                    if room {
-                        self.shared.resume();
-                    }
-                }
-                Poll::Ready((Taken::End, _)) => break,
-                Poll::Pending if !inbox.is_full() => {
-                    full = None;
-                    parker.park();
-                }
-                Poll::Pending => {
-                    let taken = inbox.taken();
-                    let (before, since) = *full.get_or_insert((taken, Instant::now()));
-                    if before != taken {
-                        full = None;
-                    } else if !parker.park_until(since + self.grace) && inbox.taken() == before {
-                        tracing::warn!(
-                            grace = ?self.grace,
-                            "the inbox is full and its readers do not read: closing consumes what was left to them"
-                        );
-                        inbox.shut(reader);
-                        reader = inbox.open(Reads::ClosingAll);
-                    }
-                }
-            }
+    /// Lets the manager's thread close it in the background. Nobody will get the report: what it says of what is lost goes
+    /// to the log.
+    pub(crate) fn close_in_background(&self, policy: ClosePolicy) {
+        if !self.shared.home.is_here() {
+            return;
         }
-        inbox.shut(reader);
-    }
-
-    /// Waits until no task is pending, without reading. False: the deadline passed.
-    fn wait_for_tasks(&self, deadline: Instant) -> bool {
-        let (inbox, parker) = (&self.shared.inbox, Parker::new());
-        let mut cx = Context::from_waker(parker.waker());
-        let reader = inbox.open(Reads::Nothing);
-        let mut in_time = true;
-        while in_time && inbox.poll_take(reader, &mut cx).is_pending() {
-            in_time = parker.park_until(deadline);
-        }
-        inbox.shut(reader);
-        in_time
-    }
-
-    /// Ends every worker, without waiting for it.
-    pub(crate) fn kill(&self) {
-        self.shared.refuse_newcomers();
-        self.shared.halt();
-        self.shared.mode.send_replace(Mode::Killing);
+        self.shared.leave_alone();
+        self.shared.ask_to_close(policy);
     }
 }
 
@@ -484,16 +476,24 @@ impl Manager for Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         // In a fork there is neither that thread nor a pool.
-        if !self.shared.home.is_here() {
+        if !self.shared.home.is_here() || self.shared.closing.is_left_alone() {
             return;
         }
         let policy = if thread::panicking() { ClosePolicy::Kill } else { ClosePolicy::Cancel };
-        let open = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).is_some();
-        if OwnThread::is_of(&self.shared) {
+        if self.shared.closing.has_ended() {
+            // Closing was awaited by nobody up to its end.
+            self.shared.leave_alone();
+        } else if OwnThread::is_of(&self.shared) {
             // A service or a task dropped the last owner. Its thread cannot wait for itself, and ends by this.
             tracing::warn!("a manager was dropped on a thread of its own: it ends at once, without a report");
-            self.kill();
-        } else if open {
+            self.close_in_background(ClosePolicy::Kill);
+        } else if runtime_thread::is_polling() {
+            tracing::warn!(
+                ?policy,
+                "a manager was dropped inside an async runtime and closes in the background: await close_async instead"
+            );
+            self.close_in_background(policy);
+        } else {
             self.close_by(policy).log_what_is_lost();
         }
     }

@@ -2,11 +2,14 @@
 
 use std::{
     future::Future,
-    sync::{Arc, mpsc::Sender},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch::Receiver, time::sleep_until};
+use tokio::{
+    sync::{mpsc::Sender, watch::Receiver},
+    time::sleep_until,
+};
 
 use super::{Mode, Shared, StartFailure, changed};
 use crate::registry::with_sources;
@@ -44,8 +47,8 @@ pub(crate) async fn run<P: Plan>(plan: Arc<P>, seat: usize) {
     let mut first_try = Some(plan.first_tries().clone());
     let mut report = |tried| {
         if let Some(first_try) = first_try.take() {
-            // An error means that another was the first: nobody listens any more.
-            let _ = first_try.send(tried);
+            // There is room for one of each seat; nobody takes it any more once another was the first.
+            let _ = first_try.try_send(tried);
         }
     };
     while *mode.borrow() == Mode::Running {

@@ -3,15 +3,23 @@
 //! Invariant: what is not acceptable is an error that names the setting, before any worker is started.
 
 use std::{
+    future::{Future, poll_fn},
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::{ClosePolicy, CloseReport, OUTAGE_PATIENCE, Pool, Setup, StartError, first_patience};
+use tokio::sync::mpsc;
+
+use super::{
+    ClosePolicy, CloseReport, OUTAGE_PATIENCE, Pool, Setup, StartError, StartFailure, first_patience,
+};
 use crate::{
+    park,
     registry::{Index, Registry},
     scheduler::{Appetite, Limits},
     service::{SERVICE_KINDS, Service},
@@ -125,8 +133,37 @@ pub(crate) fn scope<M: Deref<Target = Pool>, R, E>(
 ) -> Result<(R, CloseReport), ScopeError<E>> {
     let manager = started.map_err(ScopeError::Start)?;
     let ended = catch_unwind(AssertUnwindSafe(|| scope(&manager)));
-    let policy = if matches!(ended, Ok(Ok(_))) { ClosePolicy::Cancel } else { ClosePolicy::Kill };
-    let report = manager.close_by(policy);
+    let report = manager.close_by(policy_after(&ended));
+    scope_ended(ended, report)
+}
+
+/// The same without blocking the thread.
+pub(crate) async fn scope_async<M: Deref<Target = Pool>, R, E>(
+    started: Result<M, StartError>,
+    scope: impl AsyncFnOnce(&M) -> Result<R, E>,
+) -> Result<(R, CloseReport), ScopeError<E>> {
+    let manager = started.map_err(ScopeError::Start)?;
+    let ended = {
+        let mut scope = pin!(scope(&manager));
+        poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| scope.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(ended)) => Poll::Ready(Ok(ended)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        })
+        .await
+    };
+    let report = manager.closed_by(policy_after(&ended)).await;
+    scope_ended(ended, report)
+}
+
+fn policy_after<R, E>(ended: &thread::Result<Result<R, E>>) -> ClosePolicy {
+    if matches!(ended, Ok(Ok(_))) { ClosePolicy::Cancel } else { ClosePolicy::Kill }
+}
+
+fn scope_ended<R, E>(
+    ended: thread::Result<Result<R, E>>,
+    report: CloseReport,
+) -> Result<(R, CloseReport), ScopeError<E>> {
     if report.tasks.returned > 0 && ended.is_ok() {
         tracing::warn!(unstarted = report.tasks.returned, "a scope ended before all its tasks had begun");
     }
@@ -136,6 +173,39 @@ pub(crate) fn scope<M: Deref<Target = Pool>, R, E>(
         Err(panic) => {
             report.log_what_is_lost();
             resume_unwind(panic)
+        }
+    }
+}
+
+/// A manager whose workers start. If it is dropped before one has, it closes in the background, and nobody is blocked.
+pub(crate) struct Starting<M: Deref<Target = Pool>> {
+    pub(crate) manager: Option<M>,
+    pub(crate) first_tries: mpsc::Receiver<Result<(), StartFailure>>,
+}
+
+impl<M: Deref<Target = Pool>> Starting<M> {
+    /// Waits until the first worker is ready.
+    pub(crate) async fn finish(mut self) -> Result<M, StartError> {
+        let started = StartFailure::unless_one_starts(&mut self.first_tries).await;
+        let Some(manager) = &self.manager else { unreachable!("it is there until it is taken below") };
+        if let Err(failure) = started {
+            manager.closed_by(ClosePolicy::Kill).await;
+            return Err(StartError::Workers(failure));
+        }
+        let Some(manager) = self.manager.take() else { unreachable!("it was there just now") };
+        Ok(manager)
+    }
+
+    /// The same by blocking the thread.
+    pub(crate) fn blocking_finish(self) -> Result<M, StartError> {
+        park::block_on(self.finish())
+    }
+}
+
+impl<M: Deref<Target = Pool>> Drop for Starting<M> {
+    fn drop(&mut self) {
+        if let Some(manager) = &self.manager {
+            manager.close_in_background(ClosePolicy::Kill);
         }
     }
 }

@@ -28,6 +28,7 @@ use workfleet_heartbeat::{
 use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds, kinds::Direction};
 
 use super::{
+    close::Closing,
     intake::{self, Intake},
     line::Line,
     report::{Abandoned, Left},
@@ -112,6 +113,7 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     pub(crate) inbox: Inbox,
     pub(crate) mode: watch::Sender<Mode>,
+    pub(super) closing: Closing,
     pub(crate) services: Services,
     /// Events are found by name among those of this pool.
     _names: Scope,
@@ -250,6 +252,7 @@ impl Shared {
             }),
             inbox: Inbox::new(setup.inbox_limit_bytes),
             mode: watch::Sender::new(Mode::Running),
+            closing: Closing::new(),
             services: Services(setup.services),
             _names: remote::open_scope(id.to_bits()),
             left: Mutex::new(Left::new(setup.return_limit)),

@@ -4,11 +4,15 @@
 //! the system refuses.
 
 use std::{
+    future::poll_fn,
     io::{self, ErrorKind},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+
+use tokio::sync::mpsc;
 
 use super::{
     restart::{BACKOFF, Prospect},
@@ -44,6 +48,10 @@ pub enum StartError {
     /// The registry is at odds with itself.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The call would block a thread on which an async runtime polls futures: use
+    /// [`start_async`](crate::ProcessManagerBuilder::start_async) there.
+    #[error("starting would block a thread on which an async runtime polls futures: use start_async there")]
+    InsideRuntime,
     /// A setting is beyond its limits.
     #[error("{setting} is {value}, but has to be from {least} to {most}")]
     #[non_exhaustive]
@@ -193,9 +201,11 @@ impl StartFailure {
     }
 
     /// Waits until the first worker is ready. If there will be none, this is why.
-    pub(crate) fn unless_one_starts(first_tries: &mpsc::Receiver<Result<(), Self>>) -> Result<(), Self> {
-        // An error means that the manager's thread has failed.
-        first_tries.recv().unwrap_or(Err(Self::Closing))
+    pub(crate) async fn unless_one_starts(
+        first_tries: &mut mpsc::Receiver<Result<(), Self>>,
+    ) -> Result<(), Self> {
+        // None means that the manager's thread has failed.
+        first_tries.recv().await.unwrap_or(Err(Self::Closing))
     }
 
     pub(crate) fn spawn(error: io::Error) -> Self {
@@ -250,6 +260,49 @@ pub(crate) fn patiently<T>(deadline: Instant, mut attempt: impl FnMut() -> io::R
             result => return result,
         }
     }
+}
+
+/// The same without blocking the thread for longer than a moment at a time: whoever has no thread for now has no timer
+/// either.
+pub(crate) async fn start_patiently<T>(
+    deadline: Instant,
+    mut attempt: impl FnMut() -> Result<T, StartError>,
+) -> Result<T, StartError> {
+    const MOMENT: Duration = Duration::from_millis(1);
+    let mut failures = 0;
+    loop {
+        match attempt() {
+            Err(StartError::Runtime(error)) if may_pass(&error) && Instant::now() < deadline => {
+                if failures == 0 {
+                    tracing::warn!(%error, "the manager's own threads could not be started and are tried again");
+                }
+                let again = Instant::now() + BACKOFF.delay(failures, jitter());
+                failures += 1;
+                while Instant::now() < again {
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "rather than spin; others go on in between"
+                    )]
+                    thread::sleep(MOMENT);
+                    give_way().await;
+                }
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Lets the other futures of this thread go on, whatever the executor.
+async fn give_way() {
+    let mut given = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Starts a thread, [patiently].

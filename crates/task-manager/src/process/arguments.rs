@@ -28,6 +28,11 @@ use crate::worker::{
 /// More than this is not read of a list of tests.
 const LIST_LIMIT_BYTES: usize = 16 << 20;
 
+/// Whether this program has nobody to ask for them.
+pub(super) fn are_known() -> bool {
+    !matches!(entry::of_this_program(), Entry::Unknown)
+}
+
 /// The arguments of a worker process. A test binary may take this long to list its tests.
 ///
 /// # Errors

@@ -4,13 +4,15 @@ use std::{
     ffi::OsString,
     fmt, fs,
     future::pending,
+    io,
     path::{self, Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64, mpsc},
-    time::Duration,
+    sync::{Arc, atomic::AtomicU64},
+    thread,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
-use workfleet_heartbeat::cores::ThrottleLimits;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use workfleet_heartbeat::{cores::ThrottleLimits, runtime_thread};
 
 use super::{ProcessManager, arguments, logs::Logs, seat::Plan, spawn::Program};
 use crate::{
@@ -18,7 +20,8 @@ use crate::{
     guardian,
     pool::{
         CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, may_pass, patiently, seat,
-        settings::{self, FOR_EVER, Settings, settings_of_every_pool},
+        settings::{self, FOR_EVER, Settings, Starting, settings_of_every_pool},
+        start_patiently,
     },
     registry::Registry,
     worker,
@@ -136,12 +139,56 @@ impl ProcessManagerBuilder {
         self
     }
 
-    /// Starts the manager and its workers, and waits until the first worker is ready: milliseconds. What keeps all of them
-    /// from that and may pass, it waits for, 10 s at most: see [`outage_patience`](Self::outage_patience).
+    /// Starts the manager and its workers, and waits until the first worker is ready: milliseconds. What keeps all of them from
+    /// that and may pass, it waits for, 10 s at most: see [`outage_patience`](Self::outage_patience). Blocks the thread: in
+    /// async code, use [`start_async`](Self::start_async).
+    ///
+    /// # Errors
+    /// [`StartError`]: a setting or the registry is not acceptable, not one worker starts, or the call would block a thread on
+    /// which tokio polls a future.
+    pub fn start(self) -> Result<ProcessManager, StartError> {
+        if runtime_thread::is_polling() {
+            return Err(StartError::InsideRuntime);
+        }
+        let deadline = self.settings.first_deadline();
+        self.launch(deadline)?.blocking_finish()
+    }
+
+    /// The same as [`start`](Self::start), without blocking the thread: on any executor, or none.
     ///
     /// # Errors
     /// [`StartError`]: a setting or the registry is not acceptable, or not one worker starts.
-    pub fn start(mut self) -> Result<ProcessManager, StartError> {
+    ///
+    /// # Cancel safety
+    /// If this is dropped, the workers that were started end in the background.
+    pub async fn start_async(mut self) -> Result<ProcessManager, StartError> {
+        let deadline = self.settings.first_deadline();
+        if self.arguments.is_none() && !arguments::are_known() && !worker::is_marked() {
+            self.arguments = Some(self.find_arguments(deadline).await?);
+        }
+        let started = start_patiently(deadline, || self.clone().launch(Instant::now())).await;
+        started?.finish().await
+    }
+
+    /// Asks a test binary for its entry, on a thread of its own: that takes as long as the binary takes to list its tests.
+    async fn find_arguments(&self, deadline: Instant) -> Result<Vec<OsString>, StartError> {
+        let limit = self.settings.limits.init;
+        let asked = start_patiently(deadline, || {
+            let (tell, told) = oneshot::channel();
+            let ask = move || {
+                // Whoever gave up the start is told nothing.
+                let _ = tell.send(patiently(deadline, || arguments::of_a_worker(limit)));
+            };
+            thread::Builder::new().name("workfleet-start".into()).spawn(ask).map_err(StartError::Runtime)?;
+            Ok(told)
+        });
+        let found = asked.await?.await;
+        let found = found.unwrap_or_else(|_| Err(io::Error::other("the thread that lists tests panicked")));
+        found.map_err(|error| StartError::Workers(StartFailure::spawn(error)))
+    }
+
+    /// What the system refuses for now is tried again until `deadline`, by blocking the thread.
+    fn launch(mut self, deadline: Instant) -> Result<Starting<ProcessManager>, StartError> {
         if worker::is_marked() {
             return Err(StartError::InitNotReached);
         }
@@ -151,7 +198,6 @@ impl ProcessManagerBuilder {
             ("silence_limit, in ms,", silence_ms, 1, u64::from(u32::MAX)),
         ])?;
         self.fix_paths()?;
-        let deadline = self.settings.first_deadline();
         self.settings.services.push(Arc::new(Events::default()));
         let arguments = match self.arguments.take() {
             Some(arguments) => arguments,
@@ -171,7 +217,7 @@ impl ProcessManagerBuilder {
         let (logs, log_writer) =
             Logs::start(deadline, log_directory, settings.workers).map_err(StartError::Runtime)?;
         let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
-        let (report_first_try, first_tries) = mpsc::channel();
+        let (report_first_try, first_tries) = mpsc::channel(settings.workers);
         let plan = Arc::new(Plan {
             shared: Arc::clone(&shared),
             program,
@@ -192,14 +238,11 @@ impl ProcessManagerBuilder {
             log_writer.finish(LOG_LIMIT);
             drop(guardian);
         };
-        let thread = driver::start(deadline, runtime, Arc::clone(&shared), lives, pending(), at_end)
+        let grace = settings.limits.exit;
+        let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, lives, pending(), at_end)
             .map_err(StartError::Runtime)?;
-        let manager = ProcessManager { pool: Pool::new(shared, settings.limits.exit, thread) };
-        StartFailure::unless_one_starts(&first_tries).map_err(|failure| {
-            manager.kill();
-            StartError::Workers(failure)
-        })?;
-        Ok(manager)
+        let manager = ProcessManager { pool: Pool::new(shared, thread) };
+        Ok(Starting { manager: Some(manager), first_tries })
     }
 
     /// Relative paths mean now what they will mean when the last worker is started, wherever the program is by then.
@@ -231,6 +274,24 @@ impl ProcessManagerBuilder {
         scope: impl FnOnce(&ProcessManager) -> Result<R, E>,
     ) -> Result<(R, CloseReport), ScopeError<E>> {
         settings::scope(self.start(), scope)
+    }
+
+    /// The same as [`scope`](Self::scope), without blocking the thread: on any executor, or none.
+    ///
+    /// # Errors
+    /// [`ScopeError`]: the manager did not start, or the closure's own error.
+    ///
+    /// # Panics
+    /// If the closure does, once every worker is gone.
+    ///
+    /// # Cancel safety
+    /// If this is dropped, the manager is dropped: it closes by [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel). See
+    /// [`Pool`] for where that waits, and where it goes on in the background.
+    pub async fn scope_async<R, E>(
+        self,
+        scope: impl AsyncFnOnce(&ProcessManager) -> Result<R, E>,
+    ) -> Result<(R, CloseReport), ScopeError<E>> {
+        settings::scope_async(self.start_async().await, scope).await
     }
 }
 

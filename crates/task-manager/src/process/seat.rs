@@ -7,14 +7,14 @@
 
 use std::{
     io::{self, ErrorKind},
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering, mpsc::Sender},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     thread,
     time::Duration,
 };
 
 use tokio::{
     io::Interest,
-    sync::{Semaphore, oneshot, watch::Receiver},
+    sync::{Semaphore, mpsc::Sender, oneshot, watch::Receiver},
     time::timeout,
 };
 use workfleet_heartbeat::cores::ThrottleLimits;

@@ -2,14 +2,19 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU64, mpsc},
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
 };
+
+use tokio::sync::mpsc;
+use workfleet_heartbeat::runtime_thread;
 
 use super::{ThreadManager, exchange::Exchange, seat::Plan};
 use crate::{
     pool::{
-        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, seat,
-        settings::{self, Settings, settings_of_every_pool},
+        CloseReport, Pool, ScopeError, Shared, StartError, driver, seat,
+        settings::{self, Settings, Starting, settings_of_every_pool},
+        start_patiently,
     },
     registry::Registry,
     worker,
@@ -33,22 +38,46 @@ impl ThreadManagerBuilder {
     settings_of_every_pool!();
 
     /// Starts the manager and its threads, and waits until the first has made its sessions. What keeps all of them from
-    /// that and may pass, it waits for, 10 s at most: see [`outage_patience`](Self::outage_patience).
+    /// that and may pass, it waits for, 10 s at most: see [`outage_patience`](Self::outage_patience). Blocks the thread: in
+    /// async code, use [`start_async`](Self::start_async).
+    ///
+    /// # Errors
+    /// [`StartError`]: a setting or the registry is not acceptable, not one thread is ready, this process was
+    /// started as a worker process and has not called [`init`](crate::init), or the call would block a thread on
+    /// which tokio polls a future.
+    pub fn start(self) -> Result<ThreadManager, StartError> {
+        if runtime_thread::is_polling() {
+            return Err(StartError::InsideRuntime);
+        }
+        let deadline = self.settings.first_deadline();
+        self.launch(deadline)?.blocking_finish()
+    }
+
+    /// The same as [`start`](Self::start), without blocking the thread: on any executor, or none.
     ///
     /// # Errors
     /// [`StartError`]: a setting or the registry is not acceptable, not one thread is ready, or this process was
     /// started as a worker process and has not called [`init`](crate::init).
-    pub fn start(self) -> Result<ThreadManager, StartError> {
+    ///
+    /// # Cancel safety
+    /// If this is dropped, the threads that were started end in the background.
+    pub async fn start_async(self) -> Result<ThreadManager, StartError> {
+        let deadline = self.settings.first_deadline();
+        let started = start_patiently(deadline, || self.clone().launch(Instant::now())).await;
+        started?.finish().await
+    }
+
+    /// What the system refuses for now is tried again until `deadline`, by blocking the thread.
+    fn launch(self, deadline: Instant) -> Result<Starting<ThreadManager>, StartError> {
         if worker::is_marked() {
             return Err(StartError::InitNotReached);
         }
         let Self { settings } = self;
         settings.check(&[])?;
-        let deadline = settings.first_deadline();
         let shared = Shared::new(settings.setup(CRASH_LIMIT, None, false));
         let exchange = Arc::new(Exchange::new(settings.services.clone()));
         let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
-        let (report_first_try, first_tries) = mpsc::channel();
+        let (report_first_try, first_tries) = mpsc::channel(settings.workers);
         let registry = settings.registry.clone();
         let plan = Arc::new(Plan {
             shared: Arc::clone(&shared),
@@ -64,15 +93,12 @@ impl ThreadManagerBuilder {
         let lives = move || (0..workers).map(|number| seat::run(Arc::clone(&plan), number)).collect();
         let aside = Arc::clone(&exchange).serve();
         let at_end = move || exchange.close();
-        let thread = driver::start(deadline, runtime, Arc::clone(&shared), lives, aside, at_end)
+        let grace = settings.limits.exit;
+        let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, lives, aside, at_end)
             .map_err(StartError::Runtime)?;
-        let pool = Pool::new(shared, settings.limits.exit, thread);
+        let pool = Pool::new(shared, thread);
         let manager = ThreadManager { pool, _registry: registry };
-        StartFailure::unless_one_starts(&first_tries).map_err(|failure| {
-            manager.kill();
-            StartError::Workers(failure)
-        })?;
-        Ok(manager)
+        Ok(Starting { manager: Some(manager), first_tries })
     }
 
     /// Starts a manager for the duration of a closure: closes it by
@@ -90,6 +116,24 @@ impl ThreadManagerBuilder {
         scope: impl FnOnce(&ThreadManager) -> Result<R, E>,
     ) -> Result<(R, CloseReport), ScopeError<E>> {
         settings::scope(self.start(), scope)
+    }
+
+    /// The same as [`scope`](Self::scope), without blocking the thread: on any executor, or none.
+    ///
+    /// # Errors
+    /// [`ScopeError`]: the manager did not start, or the closure's own error.
+    ///
+    /// # Panics
+    /// If the closure does, once every worker is gone.
+    ///
+    /// # Cancel safety
+    /// If this is dropped, the manager is dropped: it closes by [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel). See
+    /// [`Pool`] for where that waits, and where it goes on in the background.
+    pub async fn scope_async<R, E>(
+        self,
+        scope: impl AsyncFnOnce(&ThreadManager) -> Result<R, E>,
+    ) -> Result<(R, CloseReport), ScopeError<E>> {
+        settings::scope_async(self.start_async().await, scope).await
     }
 }
 

@@ -7,14 +7,13 @@ use std::{
     sync::{
         Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::Sender,
     },
     thread,
     time::Duration,
 };
 
 use tokio::{
-    sync::{Notify, oneshot, watch::Receiver},
+    sync::{Notify, mpsc::Sender, oneshot, watch::Receiver},
     time::timeout,
 };
 

@@ -3,24 +3,28 @@
 use std::{
     fs::read_to_string,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
-        Barrier,
+        Arc, Barrier, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
 
+use futures_util::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
 use workfleet_task_manager::{
-    ClosePolicy, CloseReport, FailureCause, Priority, Registry, ScheduleErrorKind, ScopeError, Task,
-    TaskContext, TaskError, TaskHandle, TaskSpec,
+    CloseError, ClosePolicy, CloseReport, FailureCause, Priority, Registry, ScheduleErrorKind, ScopeError,
+    StartError, Task, TaskContext, TaskError, TaskHandle, TaskSpec,
 };
 
 use crate::{
     KIND, Manager, builder,
     support::{
-        Kind, all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped,
+        Kind, all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped, gate, pool_threads,
+        process::children,
         tasks::{self, Fail, Gate, Mark, Say, next_text},
         until,
     },
@@ -49,8 +53,27 @@ impl Task for Breed {
     }
 }
 
+/// Says that it has begun, waits until it is told to end, and then until its test lets it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Farewell {
+    gate: PathBuf,
+}
+
+impl TaskSpec for Farewell {
+    const NAME: &'static str = "farewell";
+    type Output = ();
+}
+
+impl Task for Farewell {
+    fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
+        cx.send_message(&tasks::Text("begun".into()))?;
+        tasks::wait_for_cancellation(cx)?;
+        Ok(gate::wait_at(&self.gate)?)
+    }
+}
+
 pub(super) fn register(registry: Registry) -> Registry {
-    registry.task::<Breed>()
+    registry.task::<Breed>().task::<Farewell>()
 }
 
 fn start() -> Manager {
@@ -363,26 +386,230 @@ fn dropping_a_manager_while_panicking_kills() {
     }
 }
 
-#[test]
-fn a_manager_can_be_dropped_and_closed_inside_a_runtime() {
-    let _alone = alone();
-    let current = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+fn runtimes() -> [Runtime; 2] {
     let multi = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
-    for runtime in [current, multi] {
-        let in_a_task = |policy| async move {
-            let manager = start();
+    [tokio::runtime::Builder::new_current_thread().build().expect("a runtime"), multi]
+}
+
+/// Runs a future in either kind of runtime, by `block_on` and as a task.
+fn inside_runtimes<F: Future<Output = ()> + Send + 'static>(future: impl Fn() -> F) {
+    for runtime in runtimes() {
+        runtime.block_on(future());
+        runtime.block_on(async { tokio::spawn(future()).await }).expect("it does not panic");
+    }
+}
+
+/// Whoever closes in the background has no one to tell.
+fn until_nothing_is_left() {
+    until(|| children().is_empty() && pool_threads().is_empty());
+}
+
+async fn start_async() -> Manager {
+    builder(WORKERS).start_async().await.expect("it starts")
+}
+
+/// Waits until a task says that it has begun.
+async fn begun(manager: &Manager) {
+    let begun = manager.message_stream::<tasks::Text>().next().await;
+    begun.expect("a task is pending").expect("it is a message");
+}
+
+#[test]
+fn a_manager_is_started_and_closed_inside_a_runtime() {
+    let _alone = alone();
+    for policy in POLICIES {
+        inside_runtimes(move || async move {
+            let manager = start_async().await;
             let output = manager.submit(Breed(3)).expect("it is taken").await;
             output.expect("it is done");
-            match policy {
-                Some(policy) => assert_balanced(&manager.close(policy).expect("it closes")),
-                None => drop(manager),
-            }
+            assert_balanced(&manager.close_async(policy).await.expect("it closes"));
             assert_no_child_left();
-        };
-        for policy in POLICIES.into_iter().map(Some).chain([None]) {
-            runtime.block_on(in_a_task(policy));
-            runtime.block_on(async { runtime.spawn(in_a_task(policy)).await }).expect("it does not panic");
+        });
+    }
+}
+
+#[test]
+fn blocking_calls_are_refused_where_a_runtime_polls_and_work_on_its_threads_for_blocking() {
+    let _alone = alone();
+    inside_runtimes(|| async {
+        let refused = builder(WORKERS).start().expect_err("it would block");
+        assert!(matches!(refused, StartError::InsideRuntime), "{refused}");
+        let refused = builder(WORKERS).scope(|_| Ok::<_, TaskError>(())).expect_err("it would block");
+        assert!(matches!(refused, ScopeError::Start(StartError::InsideRuntime)), "{refused}");
+        let blocking = tokio::task::spawn_blocking(|| builder(WORKERS).start());
+        let manager = Arc::new(blocking.await.expect("it does not panic").expect("it starts"));
+        for policy in POLICIES {
+            let refused = manager.close(policy).expect_err("it would block");
+            assert!(matches!(refused, CloseError::InsideRuntime), "{refused}");
         }
+        // It is open.
+        manager.submit(Breed(1)).expect("it is taken").await.expect("it is done");
+        let closes = Arc::clone(&manager);
+        let blocking = tokio::task::spawn_blocking(move || closes.close(ClosePolicy::Join));
+        let report = blocking.await.expect("it does not panic").expect("it closes");
+        assert_eq!(report.tasks.done, 3);
+    });
+}
+
+/// A blocking call stopped the only thread, on which something had to act before the task could end.
+#[test]
+fn a_join_waits_for_a_task_that_needs_another_future_of_the_same_thread() {
+    let _alone = alone();
+    let [current, _] = runtimes();
+    current.block_on(async {
+        let manager = start_async().await;
+        let mut gate = manager.submit(Gate::Finish).expect("it is taken");
+        begun(&manager).await;
+        let closes = manager.close_async(ClosePolicy::Join);
+        // Polled after the close, which waits by then.
+        let acts = async {
+            assert!((&mut gate).now_or_never().is_none());
+            gate.cancel();
+        };
+        let (report, ()) = tokio::join!(closes, acts);
+        assert_eq!(report.expect("it closes").tasks.done, 1);
+    });
+}
+
+#[test]
+fn a_close_that_nobody_awaits_any_more_goes_on_and_its_report_is_kept() {
+    let _alone = alone();
+    inside_runtimes(|| async {
+        let manager = start_async().await;
+        let gate = manager.submit(Gate::Finish).expect("it is taken");
+        begun(&manager).await;
+        manager.schedule(Fail(0), NORMAL).expect("it is taken");
+        assert!(manager.close_async(ClosePolicy::Join).now_or_never().is_none(), "the gate is shut");
+        manager.schedule(Fail(1), NORMAL).expect_err("it closes");
+        gate.cancel();
+        gate.await.expect("it finishes");
+        until(|| !manager.stats().workers.iter().any(|worker| worker.ready));
+        let report = manager.close_async(ClosePolicy::Join).await.expect("it closes");
+        assert_eq!((report.tasks.done, report.failures.len()), (1, 1));
+        let again = manager.close_async(ClosePolicy::Join).await.expect("it has closed");
+        assert_eq!((again.tasks, again.failures.len()), (report.tasks, 0), "it is handed out once");
+    });
+}
+
+#[test]
+fn blocking_and_asynchronous_closes_hurry_one_another() {
+    fn inside_a_runtime<F: Future>(future: F) -> F::Output {
+        let [current, _] = runtimes();
+        current.block_on(future)
+    }
+    let _alone = alone();
+    for (patient, blocks) in
+        [(ClosePolicy::Join, false), (ClosePolicy::Cancel, false), (ClosePolicy::Join, true)]
+    {
+        let manager = start();
+        let gates = occupy(&manager, || Gate::Ignore);
+        let close = |policy, blocks| {
+            if blocks { manager.close(policy) } else { inside_a_runtime(manager.close_async(policy)) }
+        };
+        let (one, other) = thread::scope(|scope| {
+            let patient = scope.spawn(move || close(patient, blocks).expect("it closes"));
+            until(|| manager.schedule(Fail(1), NORMAL).is_err());
+            let harsh = close(ClosePolicy::Kill, !blocks);
+            (patient.join().expect("it does not panic"), harsh.expect("it closes"))
+        });
+        assert_no_child_left();
+        assert_balanced(&one);
+        assert_eq!(one.tasks, other.tasks);
+        assert!(gates.into_iter().all(|gate| gate.wait().is_err()));
+    }
+}
+
+/// A blocking drop would wait here for its task, and the task for what comes after the drop.
+#[test]
+fn a_manager_that_is_dropped_inside_a_runtime_closes_in_the_background() {
+    let _alone = alone();
+    inside_runtimes(|| async {
+        let door = gate::Gate::new();
+        let manager = start_async().await;
+        let farewell = manager.submit(Farewell { gate: door.path() }).expect("it is taken");
+        begun(&manager).await;
+        let waits =
+            (0..WORKERS).map(|_| manager.submit(Gate::Obey).expect("it is taken")).collect::<Vec<_>>();
+        drop(manager);
+        // It was told to end, and goes on here.
+        door.wait().go_on();
+        farewell.await.expect("it ends within the grace");
+        for gate in waits {
+            gate.await.expect_err("it was cancelled, or never began");
+        }
+        until_nothing_is_left();
+    });
+}
+
+#[test]
+fn a_manager_that_is_dropped_inside_a_runtime_while_panicking_kills_in_the_background() {
+    let _alone = alone();
+    for runtime in runtimes() {
+        let gates = Arc::new(Mutex::new(Vec::new()));
+        let panics = {
+            let gates = Arc::clone(&gates);
+            async move {
+                let manager = start_async().await;
+                let ignores = manager.submit(Gate::Ignore).expect("it is taken");
+                begun(&manager).await;
+                gates.lock().expect("no panic").push(ignores);
+                panic!("enough");
+            }
+        };
+        let ended: Result<(), _> = runtime.block_on(async { tokio::spawn(panics).await });
+        assert!(ended.expect_err("it panics").is_panic());
+        until(|| children().is_empty());
+        // The grace is an hour.
+        let gate = gates.lock().expect("no panic").pop().expect("it was submitted");
+        assert_eq!(gate.wait().expect_err("it was ended").cause, FailureCause::Cancelled);
+    }
+}
+
+#[test]
+fn a_start_that_nobody_awaits_any_more_leaves_nothing() {
+    let _alone = alone();
+    inside_runtimes(|| async {
+        let mut start = Box::pin(builder(WORKERS).start_async());
+        // Threads may be faster than the test.
+        let started = start.as_mut().now_or_never();
+        assert!(started.is_none() || KIND == Kind::Threads);
+        drop((start, started));
+        until_nothing_is_left();
+    });
+}
+
+#[test]
+fn an_asynchronous_scope_ends_as_a_blocking_one() {
+    let _alone = alone();
+    inside_runtimes(|| async {
+        let ends_well = builder(WORKERS).scope_async(async |manager| {
+            let done = manager.submit(Breed(0)).expect("it is taken").await;
+            done.expect("it is done");
+            Ok::<_, String>(7)
+        });
+        let (value, report) = ends_well.await.expect("it ends well");
+        assert_eq!((value, report.tasks.done), (7, 1));
+        assert_no_child_left();
+
+        let fails = builder(WORKERS).scope_async(async |manager| {
+            let ignores = manager.submit(Gate::Ignore).expect("it is taken");
+            begun(manager).await;
+            drop(ignores);
+            Err::<(), _>("enough")
+        });
+        let Err(ScopeError::Scope { error, report, .. }) = fails.await else { panic!("it fails") };
+        assert_eq!((error, report.tasks.cancelled), ("enough", 1));
+        assert_no_child_left();
+    });
+    for runtime in runtimes() {
+        let panics = builder(WORKERS).scope_async(async |manager: &Manager| -> Result<(), TaskError> {
+            drop(manager.submit(Gate::Ignore).expect("it is taken"));
+            tokio::task::yield_now().await;
+            panic!("enough")
+        });
+        let panic = catch_unwind(AssertUnwindSafe(|| runtime.block_on(panics)));
+        assert_eq!(panic.expect_err("it panics").downcast_ref(), Some(&"enough"));
+        assert_no_child_left();
     }
 }
 

@@ -11,8 +11,15 @@
 //! | a thread without a runtime, or with a guard of `Handle::enter` only | concerns nobody else |
 //! | a future inside `tokio::task::unconstrained` | stops the runtime's other tasks, but is not told from `spawn_blocking` |
 //! | a future that another executor polls | is not noticed |
+//!
+//! Shared with `workfleet-task-manager`, and no part of the public interface.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    collections::BTreeSet,
+    panic::Location,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+};
 
 use tokio::{
     runtime::Handle,
@@ -23,7 +30,7 @@ use tokio::{
 const MORE_THAN_ANY_BUDGET: usize = 256;
 
 /// Whether tokio is polling a future on this thread: what blocks it stops the runtime.
-pub(crate) fn is_polling() -> bool {
+pub fn is_polling() -> bool {
     // Most threads have nothing to do with a runtime.
     if Handle::try_current().is_err() {
         return false;
@@ -42,14 +49,79 @@ pub(crate) fn is_polling() -> bool {
     is_limited
 }
 
+/// Warns if tokio is polling a future on this thread, which `call` is about to block: once for each place in the program
+/// that calls it.
+#[track_caller]
+pub fn warn_of_blocking(call: &'static str, instead: &'static str) {
+    /// As many as there are such places.
+    static WARNED: Mutex<BTreeSet<(&str, u32, u32)>> = Mutex::new(BTreeSet::new());
+    if !is_polling() {
+        return;
+    }
+    let caller = Location::caller();
+    let place = (caller.file(), caller.line(), caller.column());
+    if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(place) {
+        tracing::warn!(
+            %caller,
+            call,
+            instead,
+            "a call blocks a thread on which an async runtime polls futures: none of them goes on meanwhile"
+        );
+    }
+}
+
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use futures_util::FutureExt;
     use tokio::{
         runtime::{Builder, Handle, Runtime},
         task::{self, LocalSet, coop},
     };
+    use tracing::{Event, Metadata, Subscriber, span};
 
     use super::*;
+
+    /// Counts what is said of blocking calls.
+    #[derive(Clone, Default)]
+    struct Counter(Arc<AtomicU32>);
+
+    impl Subscriber for Counter {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target().ends_with("::runtime_thread")
+        }
+        fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+        fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+        fn event(&self, _event: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn enter(&self, _span: &span::Id) {}
+        fn exit(&self, _span: &span::Id) {}
+    }
+
+    #[test]
+    fn a_blocking_call_is_warned_of_once_for_each_place_that_makes_it() {
+        let counter = Counter::default();
+        let warned = || counter.0.load(Ordering::Relaxed);
+        let here = || warn_of_blocking("wait", "await");
+        tracing::subscriber::with_default(counter.clone(), || {
+            here();
+            assert_eq!(warned(), 0, "it blocks nobody else");
+            for runtime in runtimes() {
+                (0..3).for_each(|_| runtime.block_on(async { here() }));
+            }
+            assert_eq!(warned(), 1);
+            runtimes()[0].block_on(async { warn_of_blocking("wait", "await") });
+            assert_eq!(warned(), 2, "another place");
+        });
+    }
 
     fn runtimes() -> [Runtime; 2] {
         let multi = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
@@ -67,10 +139,7 @@ mod tests {
             let _guard = runtime.enter();
             assert!(!is_polling(), "a guard alone polls nothing");
         }
-        assert!(
-            !futures_util::FutureExt::now_or_never(in_a_future()).expect("it does not wait"),
-            "another executor"
-        );
+        assert!(!in_a_future().now_or_never().expect("it does not wait"), "another executor");
     }
 
     #[test]
@@ -83,9 +152,7 @@ mod tests {
                 task::spawn_local(in_a_future()).await.expect("it does not panic")
             }));
             // One executor inside the other.
-            assert!(runtime.block_on(async {
-                futures_util::FutureExt::now_or_never(in_a_future()).expect("it does not wait")
-            }));
+            assert!(runtime.block_on(async { in_a_future().now_or_never().expect("it does not wait") }));
             let nested = || Handle::current().block_on(in_a_future());
             assert!(
                 runtime.block_on(async { task::spawn_blocking(nested).await.expect("it does not panic") })

@@ -1,0 +1,261 @@
+//! How a manager closes, on its own thread: whoever closes it asks for a way, and waits for the report or does not.
+//!
+//! So closing goes on whatever becomes of those who wait, a blocking call and an asynchronous one are the same up to how
+//! they wait, and a manager can be dropped where nobody may be blocked.
+//!
+//! Invariants:
+//! - What was asked for only becomes harsher: `Join`, then `Cancel`, then `Kill`.
+//! - The report is handed out once: to one of those who wait for it, or to the log if nobody does.
+//! - Closing has ended when the manager's thread has nothing left to do, however it came to that.
+
+use std::{
+    convert::Infallible,
+    future::{pending, poll_fn},
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{sync::watch, task::yield_now};
+
+use super::{ClosePolicy, CloseReport, Mode, Shared, waits, woken};
+use crate::inbox::{ReaderId, Reads, Taken};
+
+/// How many items are read before the manager's thread looks after everything else.
+const ITEMS_IN_A_ROW: u32 = 256;
+
+/// What those who close a manager and its own thread share.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    /// The harshest way that was asked for.
+    asked: watch::Sender<Option<ClosePolicy>>,
+    ended: watch::Sender<bool>,
+    outcome: Mutex<Outcome>,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    /// What was read while the manager closes; once that has ended, the report, until somebody takes it.
+    report: Option<CloseReport>,
+    has_ended: bool,
+    /// Nobody will ask for the report.
+    left_alone: bool,
+}
+
+impl Closing {
+    pub(super) fn new() -> Self {
+        let outcome = Outcome { report: Some(CloseReport::default()), ..Outcome::default() };
+        Self {
+            asked: watch::Sender::new(None),
+            ended: watch::Sender::new(false),
+            outcome: Mutex::new(outcome),
+        }
+    }
+
+    /// Waits until closing has ended.
+    pub(super) async fn ended(&self) {
+        // The sender is here, so there is no error.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().has_ended
+    }
+
+    /// Whether somebody has decided that nobody will ask for the report.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.lock().left_alone
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Begins to close this way: takes nothing more from outside, starts nothing more unless the policy is `Join`, and has
+    /// the manager's thread see to the rest. Waits for nothing.
+    pub(super) fn ask_to_close(&self, policy: ClosePolicy) {
+        self.refuse_newcomers();
+        if policy != ClosePolicy::Join {
+            self.halt();
+        }
+        if policy == ClosePolicy::Kill {
+            self.mode.send_replace(Mode::Killing);
+        }
+        self.closing.asked.send_if_modified(|asked| {
+            let harsher = asked.is_none_or(|asked| asked.severity() < policy.severity());
+            if harsher {
+                *asked = Some(policy);
+            }
+            harsher
+        });
+    }
+
+    /// The report, once closing has ended: the first call gets it, and every other only the books.
+    pub(super) fn take_report(&self) -> CloseReport {
+        let report = self.closing.lock().report.take();
+        report.unwrap_or_else(|| CloseReport {
+            tasks: self.look(|books, _, _| books.into()),
+            ..CloseReport::default()
+        })
+    }
+
+    /// Nobody will ask for the report: what it says of what is lost goes to the log.
+    pub(super) fn leave_alone(&self) {
+        let mut outcome = self.closing.lock();
+        outcome.left_alone = true;
+        let report = if outcome.has_ended { outcome.report.take() } else { None };
+        drop(outcome);
+        report.iter().for_each(CloseReport::log_what_is_lost);
+    }
+
+    /// The manager's thread has nothing left to do.
+    pub(super) fn has_closed(&self) {
+        self.refuse_newcomers();
+        let items = self.inbox.close();
+        let tasks = self.look(|books, _, _| books.into());
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let (unstarted, abandoned) =
+            (std::mem::take(&mut left.unstarted), std::mem::take(&mut left.abandoned));
+        drop(left);
+        let mut outcome = self.closing.lock();
+        if let Some(report) = &mut outcome.report {
+            items.into_iter().for_each(|item| report.add(item));
+            report.tasks = tasks;
+            report.unstarted = unstarted;
+            report.abandoned = abandoned;
+        }
+        outcome.has_ended = true;
+        let to_log = if outcome.left_alone { outcome.report.take() } else { None };
+        drop(outcome);
+        to_log.iter().for_each(CloseReport::log_what_is_lost);
+        // It wakes those who wait.
+        woken(|| {
+            self.closing.ended.send_replace(true);
+        });
+    }
+
+    fn read_in_closing(&self, (taken, room): (Taken, bool)) -> bool {
+        if room {
+            self.resume();
+        }
+        let Taken::Item(item) = taken else { return false };
+        if let Some(report) = &mut self.closing.lock().report {
+            report.add(item);
+        }
+        true
+    }
+}
+
+/// Sees to what is asked for, on the manager's thread, until that has nothing left to do.
+pub(super) async fn carry_out(shared: &Shared, grace: Duration) -> Infallible {
+    let mut asked = shared.closing.asked.subscribe();
+    let mut policy = at_least(&mut asked, ClosePolicy::Join).await;
+    if policy == ClosePolicy::Join {
+        tokio::select! {
+            biased;
+            harsher = at_least(&mut asked, ClosePolicy::Cancel) => policy = harsher,
+            () = consume_inbox(shared, grace) => {}
+        }
+    }
+    if policy == ClosePolicy::Cancel {
+        let mut patience = waits::patience(grace);
+        tokio::select! {
+            biased;
+            _kill = at_least(&mut asked, ClosePolicy::Kill) => {}
+            ended = waits::within(&mut patience, tasks_end(shared)) => if ended.is_none() {
+                tracing::warn!(?grace, "tasks outlast their cancellation and are ended");
+                shared.mode.send_replace(Mode::Killing);
+            },
+        }
+    }
+    shared.mode.send_if_modified(|mode| {
+        let before = *mode;
+        *mode = before.max(Mode::Finishing);
+        before != *mode
+    });
+    pending().await
+}
+
+/// Waits until something this harsh is asked for.
+async fn at_least(asked: &mut watch::Receiver<Option<ClosePolicy>>, least: ClosePolicy) -> ClosePolicy {
+    let is_enough =
+        |asked: &Option<ClosePolicy>| asked.is_some_and(|asked| asked.severity() >= least.severity());
+    match asked.wait_for(is_enough).await {
+        Ok(asked) => asked.unwrap_or(least),
+        // The sender is in what the caller holds.
+        Err(_) => pending().await,
+    }
+}
+
+/// A reader of the inbox, open while this lives.
+struct OpenReader<'a> {
+    shared: &'a Shared,
+    reader: ReaderId,
+}
+
+impl<'a> OpenReader<'a> {
+    fn new(shared: &'a Shared, reads: Reads) -> Self {
+        Self { shared, reader: shared.inbox.open(reads) }
+    }
+
+    fn poll(&self, cx: &mut std::task::Context<'_>) -> Poll<(Taken, bool)> {
+        self.shared.inbox.poll_take(self.reader, cx)
+    }
+}
+
+impl Drop for OpenReader<'_> {
+    fn drop(&mut self) {
+        self.shared.inbox.shut(self.reader);
+    }
+}
+
+/// Waits until every task has ended, and reads what is for no reader that lasts until the manager closes.
+async fn consume_inbox(shared: &Shared, grace: Duration) {
+    let inbox = &shared.inbox;
+    let mut reader = OpenReader::new(shared, Reads::Closing);
+    // For how long the inbox may stay full, and how much had been read when that began.
+    let (mut patience, mut taken_before) = (None, 0);
+    let mut in_a_row = 0;
+    loop {
+        let waits_for_room = patience.is_some();
+        let taken = tokio::select! {
+            biased;
+            taken = poll_fn(|cx| match reader.poll(cx) {
+                Poll::Ready(taken) => Poll::Ready(Some(taken)),
+                Poll::Pending if !waits_for_room && inbox.is_full() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }) => taken,
+            () = waits::run_out(&mut patience) => None,
+        };
+        match taken {
+            Some(taken) => {
+                if !shared.read_in_closing(taken) {
+                    return;
+                }
+                in_a_row += 1;
+                if in_a_row == ITEMS_IN_A_ROW {
+                    in_a_row = 0;
+                    yield_now().await;
+                }
+            }
+            None if !inbox.is_full() => patience = None,
+            None if waits_for_room && inbox.taken() == taken_before => {
+                tracing::warn!(
+                    ?grace,
+                    "the inbox is full and its readers do not read: closing consumes what was left to them"
+                );
+                reader = OpenReader::new(shared, Reads::ClosingAll);
+                patience = None;
+            }
+            None => (patience, taken_before) = (Some(waits::patience(grace)), inbox.taken()),
+        }
+    }
+}
+
+/// Waits until every task has ended, and reads nothing.
+async fn tasks_end(shared: &Shared) {
+    let reader = OpenReader::new(shared, Reads::Nothing);
+    poll_fn(|cx| reader.poll(cx)).await;
+}
