@@ -45,8 +45,9 @@
 //!
 //! - **Every life has an outcome**, and it is kept: whoever waits for it, before the end or after, however often, gets it.
 //!   Errors and panics of every hook are in it, all of them.
-//! - **Cleaning up is not skipped.** [`Worker::on_shutdown`] follows whenever the start-up succeeded, whatever `run` did.
-//!   [`Worker::after_shutdown`] always follows.
+//! - **Cleaning up is not skipped.** [`Worker::on_shutdown`] follows whenever the start-up succeeded, whatever `run` did, also
+//!   where the runtime is shut down: then it is polled once. [`Worker::after_shutdown`] always follows. Both need the
+//!   worker's thread: a process that exits without dropping its runtime calls neither.
 //! - **A stop is prompt, and has a deadline.** A worker that waits is woken by the request itself: nothing polls, and what
 //!   is idle takes no processor time. One that ignores it is aborted when its grace period is over.
 //! - **Nothing outlives its group**, and a whole tree stops by one deadline; its [report](StopReport) says who held it up.

@@ -1,8 +1,9 @@
 //! The task of a worker: calls its hooks in turn, aborts the one that outlasts the deadline, and publishes the outcome.
 //!
 //! Invariants:
-//! - Whatever happens to the task, also when its runtime is shut down and drops it, `after_shutdown` is called, the
-//!   worker is dropped, and then the outcome is published.
+//! - Whatever happens to the task, also when its runtime is shut down and drops it: if `on_startup` has succeeded,
+//!   `on_shutdown` is polled at least once; `after_shutdown` is called; the worker is dropped; and then the outcome is
+//!   published.
 //! - No panic of the worker's leaves the task.
 //! - A worker that stops at once when asked costs no timer.
 
@@ -10,7 +11,7 @@ use std::{
     future::{Future, pending, poll_fn},
     pin::pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
@@ -35,18 +36,21 @@ pub(crate) struct Runner<W: Worker> {
     cx: WorkerContext,
     board: watch::Receiver<Board>,
     failures: Vec<WorkerFailure>,
+    /// `on_shutdown` was called.
+    has_cleaned_up: bool,
 }
 
 impl<W: Worker> Runner<W> {
     pub(crate) fn new(worker: W, shared: Arc<Shared>) -> Self {
         let board = shared.board.subscribe();
-        Self { worker: Some(worker), cx: WorkerContext::new(shared), board, failures: Vec::new() }
+        Self { worker: Some(worker), cx: WorkerContext::new(shared), board, failures: Vec::new(), has_cleaned_up: false }
     }
 
     /// The whole life.
     pub(crate) async fn live(mut self) {
         let mut step = Step::OnStartup;
         loop {
+            self.has_cleaned_up |= step == Step::OnShutdown;
             let Self { worker: Some(worker), cx, board, .. } = &mut self else { return };
             let watched = Watched { board, is_group: cx.shared().is_group() };
             let (hook, end) = match step {
@@ -55,15 +59,7 @@ impl<W: Worker> Runner<W> {
                 Step::OnShutdown => (Hook::OnShutdown, attend(async { worker.on_shutdown(cx).await }, watched).await),
                 Step::Init | Step::AfterShutdown | Step::Ended => break,
             };
-            let event = match end {
-                End::Completed if cx.shared().role.has_held_up() => Event::Aborted,
-                End::Completed => Event::Completed,
-                End::Aborted => Event::Aborted,
-                End::Failed(cause) => {
-                    self.failures.push(WorkerFailure::new(hook, cause));
-                    Event::Failed
-                }
-            };
+            let event = self.note(hook, end);
             step = self.cx.shared().handle(event);
             if step == Step::Run || event == Event::Aborted {
                 // Who waits for the start-up was woken on this thread, and would not run if `run` blocked it now. After
@@ -72,6 +68,33 @@ impl<W: Worker> Runner<W> {
             }
         }
         self.finish(Ending::Forced);
+    }
+
+    /// What the end of a hook is to the lifecycle.
+    fn note(&mut self, hook: Hook, end: End) -> Event {
+        match end {
+            End::Completed if self.cx.shared().role.has_held_up() => Event::Aborted,
+            End::Completed => Event::Completed,
+            End::Aborted => Event::Aborted,
+            End::Failed(cause) => {
+                self.failures.push(WorkerFailure::new(hook, cause));
+                Event::Failed
+            }
+        }
+    }
+
+    /// Polls `on_shutdown` once, when nobody will poll it again.
+    fn clean_up_at_once(&mut self) -> Event {
+        self.has_cleaned_up = true;
+        let Self { worker: Some(worker), cx, .. } = self else { return Event::Aborted };
+        let end = {
+            let mut hook = pin!(Caught::new(async { worker.on_shutdown(cx).await }));
+            match hook.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(result) => End::of(result),
+                Poll::Pending => End::of_abort(hook.abort()),
+            }
+        };
+        self.note(Hook::OnShutdown, end)
     }
 
     /// Calls `after_shutdown`, drops the worker and publishes the outcome. `aborted` is how it ended if it was aborted.
@@ -132,9 +155,11 @@ impl<W: Worker> Drop for Runner<W> {
         if self.worker.is_none() {
             return;
         }
-        while matches!(self.cx.shared().board.borrow().lifecycle.step(), Step::OnStartup | Step::Run | Step::OnShutdown)
-        {
-            self.cx.shared().handle(Event::Aborted);
+        let mut step = self.cx.shared().board.borrow().lifecycle.step();
+        while matches!(step, Step::OnStartup | Step::Run | Step::OnShutdown) {
+            let is_due = step == Step::OnShutdown && !self.has_cleaned_up;
+            let event = if is_due { self.clean_up_at_once() } else { Event::Aborted };
+            step = self.cx.shared().handle(event);
         }
         self.finish(Ending::RuntimeGone);
     }
@@ -145,6 +170,21 @@ enum End {
     Completed,
     Failed(FailureCause),
     Aborted,
+}
+
+impl End {
+    fn of(result: Result<Result<(), WorkerError>, String>) -> Self {
+        match result {
+            Ok(Ok(())) => Self::Completed,
+            Ok(Err(error)) => Self::Failed(FailureCause::Error(error)),
+            Err(panic) => Self::Failed(FailureCause::Panic(panic)),
+        }
+    }
+
+    /// A hook was dropped before its end.
+    fn of_abort(dropped: Result<(), String>) -> Self {
+        dropped.map_or_else(|panic| Self::Failed(FailureCause::Panic(panic)), |()| Self::Aborted)
+    }
 }
 
 /// What tells when to abort.
@@ -183,13 +223,8 @@ async fn attend(hook: impl Future<Output = Result<(), WorkerError>>, watched: Wa
         due.as_mut().poll(cx).map(|()| None)
     });
     match ended.await {
-        Some(Ok(Ok(()))) => End::Completed,
-        Some(Ok(Err(error))) => End::Failed(FailureCause::Error(error)),
-        Some(Err(panic)) => End::Failed(FailureCause::Panic(panic)),
-        None => match hook.abort() {
-            Ok(()) => End::Aborted,
-            Err(panic) => End::Failed(FailureCause::Panic(panic)),
-        },
+        Some(result) => End::of(result),
+        None => End::of_abort(hook.abort()),
     }
 }
 

@@ -20,6 +20,10 @@ use crate::{
 /// 3. [`on_shutdown`](Self::on_shutdown), whenever `on_startup` succeeded, whatever `run` did.
 /// 4. [`after_shutdown`](Self::after_shutdown), always.
 ///
+/// A runtime that is shut down ends its workers. It drops their tasks, and then nothing can wait any more: if the worker was
+/// running, its `on_shutdown` is polled once and dropped where it waits. So `on_shutdown` is skipped only where the worker's
+/// thread never comes back to it: the process ends without dropping the runtime, or a hook blocks its thread forever.
+///
 /// Then the worker is dropped, and after that its [outcome](crate::Outcome) is there for everyone who waits. An error or
 /// a panic of any hook ends up in it; the worker is then [`Failed`](crate::WorkerState::Failed).
 ///
@@ -92,8 +96,9 @@ pub trait Worker: Send + 'static {
     /// Whatever goes wrong: it is in the worker's outcome.
     fn run(&mut self, cx: &WorkerContext) -> impl Future<Output = Result<(), WorkerError>> + Send;
 
-    /// Cleans up. It is called whenever `on_startup` succeeded, and has what is left of the grace period. If nothing is
-    /// left because `run` was aborted, it is polled once: what it can do without waiting, it does.
+    /// Cleans up. It is called whenever `on_startup` succeeded, and has what is left of the grace period. If `run` was
+    /// aborted at its deadline, nothing is left. If the runtime is shut down, nothing can wait. In both cases
+    /// `on_shutdown` is polled once: it does what it can do without waiting.
     ///
     /// # Errors
     /// Whatever goes wrong: it is in the worker's outcome, beside what `run` failed with.

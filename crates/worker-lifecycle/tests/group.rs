@@ -553,7 +553,10 @@ fn a_runtime_that_is_shut_down_takes_the_tree_with_it() {
     let group = runtime.block_on(start(group)).expect("it starts");
     drop(runtime);
     assert_eq!(group.outcome().expect("it has ended").ending(), Ending::RuntimeGone);
-    assert!(journal.lines().contains(&"w dropped".into()));
+    let lines = journal.lines();
+    for line in ["w down", "w dropped"] {
+        assert!(lines.contains(&line.into()), "{line}: {lines:?}");
+    }
 }
 
 /// The group was woken by the board before the flag said that it was to stop, and slept on.

@@ -339,17 +339,87 @@ fn a_handle_can_be_dropped_in_another_runtime_and_outside_any() {
     }
 }
 
-#[test]
-fn a_runtime_that_is_shut_down_ends_its_workers() {
+/// Shuts a runtime down under a worker that is up; returns its outcome and what happened then. Whether `run` was called before
+/// is up to the runtime.
+fn shut_down_under(
+    mut builder: tokio::runtime::Builder,
+    worker: impl FnOnce(Scripted) -> Scripted,
+) -> (workfleet_worker_lifecycle::Outcome, Vec<String>) {
     let journal = Journal::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let worker = runtime.block_on(start(Scripted::new("w", &journal))).expect("it starts");
+    let runtime = builder.enable_time().build().expect("a runtime");
+    let worker = runtime.block_on(start(worker(Scripted::new("w", &journal)))).expect("it starts");
     drop(runtime);
     let outcome = worker.outcome().expect("it has ended");
-    assert_eq!((outcome.state(), outcome.ending()), (WorkerState::ForceStopped, Ending::RuntimeGone));
-    let lines = journal.lines();
-    assert_eq!(lines[3..], ["w after_shutdown 1 forced shutdown: its runtime was shut down", "w dropped"]);
-    drop(worker);
+    let after = journal.lines().into_iter().skip_while(|line| line != "w up").skip(1);
+    (outcome, after.filter(|line| line != "w run").collect())
+}
+
+fn builders() -> [tokio::runtime::Builder; 2] {
+    let mut two_threads = tokio::runtime::Builder::new_multi_thread();
+    two_threads.worker_threads(2);
+    [tokio::runtime::Builder::new_current_thread(), two_threads]
+}
+
+#[test]
+fn a_runtime_that_is_shut_down_ends_its_workers_and_skips_no_on_shutdown() {
+    for builder in builders() {
+        let (outcome, lines) = shut_down_under(builder, |worker| worker);
+        assert_eq!((outcome.state(), outcome.ending()), (WorkerState::ForceStopped, Ending::RuntimeGone));
+        let reason = "w after_shutdown 1 forced shutdown: its runtime was shut down";
+        assert_eq!(lines, ["w on_shutdown", "w down", reason, "w dropped"]);
+    }
+}
+
+#[test]
+fn an_on_shutdown_that_waits_is_polled_once_when_the_runtime_is_shut_down() {
+    // The second waits for a timer of the runtime that is being dropped.
+    for act in [Act::Deaf, Act::Linger(seconds(1))] {
+        for builder in builders() {
+            let (outcome, lines) = shut_down_under(builder, |worker| worker.on_shutdown(act.clone()));
+            assert_eq!((outcome.state(), outcome.ending()), (WorkerState::ForceStopped, Ending::RuntimeGone));
+            let reason = "w after_shutdown 1 forced shutdown: its runtime was shut down";
+            assert_eq!(lines, ["w on_shutdown", reason, "w dropped"]);
+        }
+    }
+}
+
+#[test]
+fn an_on_shutdown_that_fails_when_the_runtime_is_shut_down_is_in_the_outcome() {
+    for act in [Act::Fail, Act::Panic] {
+        for builder in builders() {
+            let (outcome, lines) = shut_down_under(builder, |worker| worker.on_shutdown(act.clone()));
+            assert_eq!((outcome.state(), outcome.is_aborted()), (WorkerState::Failed, true));
+            assert_eq!(outcome.failures()[0].hook(), Hook::OnShutdown);
+            assert_eq!((lines.len(), &*lines[0]), (3, "w on_shutdown"), "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn a_runtime_that_is_shut_down_calls_no_on_shutdown_again_and_none_without_a_start_up() {
+    for (act, start_up) in [(Act::Return, Act::Deaf), (Act::Deaf, Act::Return)] {
+        let journal = Journal::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let worker = Scripted::new("w", &journal).on_startup(start_up).on_shutdown(act);
+        let handle = WorkerHandle::new(worker);
+        runtime.block_on(async {
+            let mut startup = std::pin::pin!(handle.startup());
+            // As far as the start-up comes.
+            tokio::select! {
+                biased;
+                _ = &mut startup => {}
+                () = async { for _ in 0..10 { tokio::task::yield_now().await } } => {}
+            }
+            handle.gracefully_stop();
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        });
+        let before = journal.lines();
+        drop(runtime);
+        let after = &journal.lines()[before.len()..];
+        assert_eq!(after, ["w after_shutdown 1 forced shutdown: its runtime was shut down", "w dropped"]);
+    }
 }
 
 #[test]
