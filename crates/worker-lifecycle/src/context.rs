@@ -40,7 +40,7 @@ impl WorkerContext {
 
     /// The worker's name.
     pub fn name(&self) -> &str {
-        &self.shared.name
+        self.shared.name()
     }
 
     /// The worker's state.
@@ -98,7 +98,7 @@ impl WorkerContext {
     /// The outermost group that the worker is in; itself, if it is in none.
     pub fn root(&self) -> WorkerRef {
         let mut shared = Arc::clone(&self.shared);
-        while let Some(group) = shared.parent.as_ref().and_then(|parent| parent.group.upgrade()) {
+        while let Some(group) = shared.group() {
             shared = group;
         }
         WorkerRef::new(shared)

@@ -25,7 +25,7 @@ use crate::{
     outcome::Outcome,
     panic::catch,
     runner::Runner,
-    shared::{Board, Shared, after},
+    shared::{Board, Shared, Unstarted, after},
     status::Status,
     worker::IntoWorker,
 };
@@ -55,7 +55,7 @@ pub(crate) const STUCK_AFTER: Duration = Duration::from_millis(100);
 #[doc(alias = "startup")]
 pub async fn start<Kind>(worker: impl IntoWorker<Kind>) -> Result<WorkerHandle, StartError> {
     let worker = worker.into_worker();
-    let shared = Shared::new(&worker, None);
+    let shared = Shared::new(&worker);
     let runtime = shared.begin()?;
     let handle = WorkerHandle { worker: WorkerRef::new(Arc::clone(&shared)), pending: Mutex::new(None), is_owned: true };
     runtime.spawn(Runner::new(worker, shared).live());
@@ -64,7 +64,7 @@ pub async fn start<Kind>(worker: impl IntoWorker<Kind>) -> Result<WorkerHandle, 
 }
 
 /// Spawns a worker whose start was marked.
-type Launch = Box<dyn FnOnce(Arc<Shared>, &Handle) + Send>;
+type Launch = Box<dyn FnOnce(&Handle) + Send>;
 
 /// The owner of a worker: **dropping it asks the worker to stop** and aborts it when its grace period is over, without
 /// waiting for either. [`detach`](Self::detach) lets it run on instead.
@@ -95,9 +95,10 @@ impl WorkerHandle {
     /// ```
     pub fn new<Kind>(worker: impl IntoWorker<Kind>) -> Self {
         let worker = worker.into_worker();
-        let shared = Shared::new(&worker, None);
-        let launch: Launch = Box::new(move |shared, runtime| {
-            runtime.spawn(Runner::new(worker, shared).live());
+        let shared = Shared::new(&worker);
+        let unstarted = Unstarted::new(&shared);
+        let launch: Launch = Box::new(move |runtime| {
+            runtime.spawn(Runner::new(worker, Arc::clone(unstarted.shared())).live());
         });
         Self { worker: WorkerRef::new(shared), pending: Mutex::new(Some(launch)), is_owned: true }
     }
@@ -114,7 +115,7 @@ impl WorkerHandle {
         let runtime = self.worker.shared.begin()?;
         let launch = self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(launch) = launch {
-            launch(Arc::clone(&self.worker.shared), &runtime);
+            launch(&runtime);
         }
         self.wait_for_startup().await
     }
@@ -172,7 +173,7 @@ impl WorkerRef {
 
     /// The worker's name.
     pub fn name(&self) -> &str {
-        &self.shared.name
+        self.shared.name()
     }
 
     /// The worker's state now.
@@ -191,9 +192,10 @@ impl WorkerRef {
         self.shared.status()
     }
 
-    /// The worker itself; of a group, its children.
+    /// The worker itself; of a group, its children. A child that was not started yet is there as well, in the state
+    /// [`Init`](WorkerState::Init); one that was restarted is there with its present or last life.
     pub fn workers(&self) -> Vec<WorkerRef> {
-        let roster = self.shared.role.0.as_ref().filter(|_| self.shared.is_here());
+        let roster = self.shared.roster().filter(|_| self.shared.is_here());
         roster.map_or_else(|| vec![self.clone()], |roster| roster.workers())
     }
 
@@ -208,22 +210,23 @@ impl WorkerRef {
     /// Waits until the worker is up.
     ///
     /// # Errors
-    /// It did not come up: [`StartError::Failed`] or [`StartError::Stopped`], once it has ended. A worker that nobody
-    /// has started is waited for.
+    /// It did not come up: [`StartError::Failed`] or [`StartError::Stopped`], once it has ended. A worker that was not
+    /// started yet is waited for; once nobody can start it any more, that is [`StartError::Stopped`].
     ///
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub async fn wait_for_startup(&self) -> Result<(), StartError> {
         if !self.shared.is_here() {
-            return Err(StartError::Forked { name: self.shared.name.to_string() });
+            return Err(StartError::Forked { name: self.shared.name().to_owned() });
         }
         let mut board = self.shared.board.subscribe();
         // The board lives as long as `self`.
-        let Ok(board) = board.wait_for(|board| board.came_up || board.outcome.is_some()).await else { return Ok(()) };
+        let is_settled = |board: &Board| board.came_up || board.outcome.is_some() || board.is_abandoned;
+        let Ok(board) = board.wait_for(is_settled).await else { return Ok(()) };
         if board.came_up {
             return Ok(());
         }
-        let name = self.shared.name.to_string();
+        let name = self.shared.name().to_owned();
         let failures = board.outcome.as_ref().map_or(&[][..], Outcome::failures);
         match failures.iter().find(|failure| failure.hook() == Hook::OnStartup) {
             Some(failure) => Err(StartError::Failed { name, failure: failure.clone() }),
@@ -267,7 +270,7 @@ impl WorkerRef {
     /// The request and the deadline stand from the first poll on, and dropping the future takes back neither.
     pub async fn shutdown(&self) -> Result<Outcome, Stuck> {
         // Without a valid grace period it was never started.
-        self.shutdown_within(self.shared.grace.clone().unwrap_or_default()).await
+        self.shutdown_within(self.shared.grace().unwrap_or_default()).await
     }
 
     /// [`shutdown`](Self::shutdown) with another grace period than the worker's own.
@@ -312,7 +315,7 @@ impl WorkerRef {
                 _ = board.changed() => {}
                 () = given_up => {
                     return self.outcome().ok_or_else(|| Stuck {
-                        name: self.shared.name.to_string(),
+                        name: self.shared.name().to_owned(),
                         overdue: STUCK_AFTER,
                     });
                 }
@@ -407,11 +410,14 @@ impl StateWatch {
                 return None;
             }
             // What is wanted is somebody else's code: not under the board's lock.
-            let state = self.board.borrow_and_update().lifecycle.state();
+            let (state, is_abandoned) = {
+                let board = self.board.borrow_and_update();
+                (board.lifecycle.state(), board.is_abandoned)
+            };
             if wanted(state) {
                 return Some(state);
             }
-            if state.is_stopped() {
+            if state.is_stopped() || is_abandoned {
                 return None;
             }
             // An error means that the worker's handle and its task are gone: nothing changes any more.

@@ -73,7 +73,7 @@ impl<W: Worker> Runner<W> {
     /// What the end of a hook is to the lifecycle.
     fn note(&mut self, hook: Hook, end: End) -> Event {
         match end {
-            End::Completed if self.cx.shared().role.has_held_up() => Event::Aborted,
+            End::Completed if self.cx.shared().roster().is_some_and(|roster| roster.has_held_up()) => Event::Aborted,
             End::Completed => Event::Completed,
             End::Aborted => Event::Aborted,
             End::Failed(cause) => {
@@ -134,14 +134,14 @@ fn conclude(lifecycle: Lifecycle, aborted: Ending, failures: Vec<WorkerFailure>,
     } else {
         (WorkerState::Stopped, Ending::ByItself)
     };
-    let report = shared.role.0.as_ref().and_then(|roster| roster.report());
+    let report = shared.roster().and_then(|roster| roster.report());
     Outcome::new(state, ending, lifecycle.is_aborted(), failures, report)
 }
 
 fn log(shared: &Shared) {
     // Errors write their own text, which may ask the worker: not under the board's lock.
     let outcome = shared.board.borrow().outcome.clone();
-    let (name, Some(outcome)) = (&*shared.name, outcome) else { return };
+    let (name, Some(outcome)) = (shared.name(), outcome) else { return };
     match outcome.state() {
         WorkerState::Failed => tracing::error!(worker = name, "worker failed: {outcome}"),
         WorkerState::ForceStopped => tracing::warn!(worker = name, "worker stopped: {outcome}"),

@@ -26,7 +26,7 @@ use workfleet_fork::Home;
 use crate::{
     error::StartError,
     grace::{self, GracePeriodError},
-    group::{ChildEvent, ChildId, Life, Occurrence},
+    group::{ChildEvent, ChildId, Life, Occurrence, Roster},
     lifecycle::{Event, Lifecycle, Step, WorkerState},
     outcome::Outcome,
     status::{Status, StatusSource},
@@ -37,6 +37,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     pub(crate) lifecycle: Lifecycle,
+    /// It was not started, and nobody can do so any more.
+    pub(crate) is_abandoned: bool,
     /// Its `on_startup` has succeeded, and it began to run.
     pub(crate) came_up: bool,
     /// When it is aborted.
@@ -52,9 +54,30 @@ pub(crate) struct Parent {
     pub(crate) life: Life,
 }
 
+/// What a worker says about itself.
+struct Made {
+    name: Cow<'static, str>,
+    grace: Result<Duration, GracePeriodError>,
+    role: Role,
+    source: Option<Arc<dyn StatusSource>>,
+}
+
+impl Made {
+    fn of<W: Worker>(worker: &W) -> Self {
+        Self {
+            name: worker.name(),
+            grace: worker.grace().map_or_else(grace::default_period, Ok),
+            role: worker.role(),
+            source: worker.status(),
+        }
+    }
+}
+
 pub(crate) struct Shared {
-    pub(crate) name: Cow<'static, str>,
-    pub(crate) grace: Result<Duration, GracePeriodError>,
+    /// What it is called before it is made.
+    expected_name: Cow<'static, str>,
+    /// Set before it is started.
+    made: OnceLock<Made>,
     pub(crate) board: watch::Sender<Board>,
     /// Cancelled when the worker is asked to stop, and when it has ended.
     pub(crate) token: CancellationToken,
@@ -62,28 +85,60 @@ pub(crate) struct Shared {
     /// finds it set; read with acquire by [`is_stopping`](Self::is_stopping), which is asked for every message and shall
     /// take no lock.
     is_stopping: AtomicBool,
-    pub(crate) role: Role,
-    pub(crate) parent: Option<Parent>,
-    source: Option<Arc<dyn StatusSource>>,
+    /// Of a child: set before it is started.
+    parent: OnceLock<Parent>,
     /// Set before it is started.
     runtime: OnceLock<Handle>,
     home: Home,
 }
 
 impl Shared {
-    pub(crate) fn new<W: Worker>(worker: &W, parent: Option<Parent>) -> Arc<Self> {
+    pub(crate) fn new<W: Worker>(worker: &W) -> Arc<Self> {
+        let shared = Self::of_unmade("".into());
+        shared.make(worker);
+        shared
+    }
+
+    /// Of a worker that will be made, and [told about](Self::make), before it is started.
+    pub(crate) fn of_unmade(expected_name: Cow<'static, str>) -> Arc<Self> {
         Arc::new(Self {
-            name: worker.name(),
-            grace: worker.grace().map_or_else(grace::default_period, Ok),
+            expected_name,
+            made: OnceLock::new(),
             board: watch::Sender::new(Board::default()),
             token: CancellationToken::new(),
             is_stopping: AtomicBool::new(false),
-            role: worker.role(),
-            parent,
-            source: worker.status(),
+            parent: OnceLock::new(),
             runtime: OnceLock::new(),
             home: Home::here(),
         })
+    }
+
+    /// The worker is there. What it says about itself is asked once.
+    pub(crate) fn make<W: Worker>(&self, worker: &W) {
+        self.made.get_or_init(|| Made::of(worker));
+    }
+
+    pub(crate) fn set_parent(&self, parent: Parent) {
+        let is_first = self.parent.set(parent).is_ok();
+        debug_assert!(is_first, "a worker is started once");
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.made.get().map_or(&self.expected_name, |made| &made.name)
+    }
+
+    pub(crate) fn grace(&self) -> Result<Duration, GracePeriodError> {
+        self.made.get().map_or_else(grace::default_period, |made| made.grace.clone())
+    }
+
+    /// Of a group: its children.
+    pub(crate) fn roster(&self) -> Option<&Arc<Roster>> {
+        self.made.get()?.role.0.as_ref()
+    }
+
+    /// The group that it is a child of.
+    pub(crate) fn group(&self) -> Option<Arc<Self>> {
+        self.parent.get()?.group.upgrade()
     }
 
     /// Whether this process made the worker. In a fork of it the worker's task does not run, and another thread may have held
@@ -109,17 +164,17 @@ impl Shared {
 
     /// Groups see to their deadline themselves, because they have to collect their children and say who held them up.
     pub(crate) fn is_group(&self) -> bool {
-        self.role.0.is_some()
+        self.roster().is_some()
     }
 
     /// Marks it as started: once, whoever tries at the same time.
     pub(crate) fn begin(&self) -> Result<Handle, StartError> {
         if !self.is_here() {
-            return Err(StartError::Forked { name: self.name.to_string() });
+            return Err(StartError::Forked { name: self.name().to_owned() });
         }
         let runtime =
-            Handle::try_current().map_err(|_| StartError::NoRuntime { name: self.name.to_string() })?;
-        self.grace.clone()?;
+            Handle::try_current().map_err(|_| StartError::NoRuntime { name: self.name().to_owned() })?;
+        self.grace()?;
         // Before it shows as started, so that whoever sees that finds its runtime.
         let runtime = self.runtime.get_or_init(|| runtime).clone();
         let mut refused = None;
@@ -128,7 +183,7 @@ impl Shared {
             refused.is_none()
         });
         if let Some(refused) = refused {
-            return Err(StartError::AlreadyStarted { name: self.name.to_string(), state: refused.state() });
+            return Err(StartError::AlreadyStarted { name: self.name().to_owned(), state: refused.state() });
         }
         Ok(runtime)
     }
@@ -167,7 +222,7 @@ impl Shared {
     /// The deadline that its grace period gives it from now on.
     pub(crate) fn deadline_by_grace(&self) -> Instant {
         // Without a valid grace period it was never started.
-        after(self.grace.clone().unwrap_or_default())
+        after(self.grace().unwrap_or_default())
     }
 
     /// Something happened to its present hook. Returns the next step.
@@ -205,7 +260,7 @@ impl Shared {
     }
 
     fn tell_parent(&self, what: Occurrence) {
-        if let Some(parent) = &self.parent {
+        if let Some(parent) = self.parent.get() {
             // A group that is gone has abandoned this child, and said so in its report.
             let _ = parent.events.send(ChildEvent::new(parent.child, parent.life, what));
         }
@@ -213,24 +268,24 @@ impl Shared {
 
     pub(crate) fn status(&self) -> Status {
         if !self.is_here() {
-            return Status { name: self.name.to_string(), state: self.state(), ..Status::default() };
+            return Status { name: self.name().to_owned(), state: self.state(), ..Status::default() };
         }
         let (state, came_up) = {
             let board = self.board.borrow();
             (board.lifecycle.state(), board.came_up)
         };
         let mut status = Status {
-            name: self.name.to_string(),
+            name: self.name().to_owned(),
             state,
             running: state.is_running(),
             stopping: state.is_stopping(),
             ready: state.is_running() && came_up,
             ..Status::default()
         };
-        if let Some(source) = &self.source {
+        if let Some(source) = self.made.get().and_then(|made| made.source.as_ref()) {
             source.add_to(&mut status);
         }
-        if let Some(roster) = &self.role.0 {
+        if let Some(roster) = self.roster() {
             status.children = roster.statuses();
             status.ready &= roster.is_ready();
         }
@@ -246,8 +301,33 @@ pub(crate) fn after(period: Duration) -> Instant {
     Instant::now() + period.min(FAR)
 }
 
+/// The right to start a worker. When it is dropped unused, those who wait for the start-up are told that there will be none.
+pub(crate) struct Unstarted(Arc<Shared>);
+
+impl Unstarted {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self(Arc::clone(shared))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        // In a fork another thread may have held the lock.
+        if self.0.is_here() {
+            self.0.board.send_if_modified(|board| {
+                board.is_abandoned = board.lifecycle.step() == Step::Init;
+                board.is_abandoned
+            });
+        }
+    }
+}
+
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("name", &self.name).field("state", &self.state()).finish()
+        f.debug_struct("Worker").field("name", &self.name()).field("state", &self.state()).finish()
     }
 }

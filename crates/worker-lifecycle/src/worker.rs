@@ -125,13 +125,6 @@ pub trait Worker: Send + 'static {
 #[doc(hidden)]
 pub struct Role(pub(crate) Option<Arc<Roster>>);
 
-impl Role {
-    /// Of a group that has stopped: whether a child of it had to be aborted.
-    pub(crate) fn has_held_up(&self) -> bool {
-        self.0.as_ref().is_some_and(|roster| roster.has_held_up())
-    }
-}
-
 /// What can be started: every [`Worker`], and every function from a [`WorkerContext`] to a future.
 ///
 /// `Kind` tells the two apart and is never named. The future's output is `()` or a `Result<(), E>`.

@@ -860,3 +860,87 @@ async fn a_nested_group_and_an_added_child_that_end_at_once_come_up_too() {
     let outcome = ends(group.wait_for_shutdown()).await;
     assert_eq!(outcome.report().expect("it has stopped").ended_by.as_deref(), Some("short"));
 }
+
+/// As the status says: names and states, nested in brackets.
+fn shown(children: &[Status]) -> Vec<String> {
+    let one = |child: &Status| match &child.children[..] {
+        [] => format!("{} {}", child.name, child.state),
+        below => format!("{} {} {:?}", child.name, child.state, shown(below)),
+    };
+    children.iter().map(one).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_its_start_a_group_shows_its_children_and_they_are_those_that_live_then() {
+    let (journal, gate) = (Journal::default(), Arc::new(Notify::new()));
+    let inner = Workers::new("inner").with_child(Scripted::new("leaf", &journal));
+    let (renewed, made) = restarted("renewed", &journal, Act::Obey);
+    let group = group()
+        .with_child(ChildSpec::once(inner).with_phase(1))
+        .with_child(Scripted::new("first", &journal).on_startup(Act::Await(Arc::clone(&gate))))
+        .with_child(renewed);
+    let handle = WorkerHandle::new(group);
+    let before = shown(&handle.status().children);
+    assert_eq!(before, ["first init", "scripted init", r#"inner init ["leaf init"]"#]);
+    let workers = handle.workers();
+    let names: Vec<&str> = workers.iter().map(WorkerRef::name).collect();
+    assert_eq!(names, ["first", "scripted", "inner"]);
+    assert_eq!(made.load(Ordering::SeqCst), 0, "it is not made before its turn");
+    assert!(workers.iter().all(|worker| worker.state() == WorkerState::Init));
+    assert!(!handle.status().ready && !workers[0].gracefully_stop());
+
+    let others: Vec<WorkerRef> = workers[1..].to_vec();
+    let (started, ()) = tokio::join!(ends(handle.startup()), async {
+        // Its turn has not come.
+        assert!(tokio::time::timeout(seconds(5), others[1].wait_for_startup()).await.is_err());
+        assert_eq!(shown(&handle.status().children)[..2], ["first running", "scripted init"]);
+        gate.notify_one();
+        for worker in &others {
+            ends(worker.wait_for_startup()).await.expect("it starts");
+        }
+    });
+    started.expect("it starts");
+    let names: Vec<&str> = workers.iter().map(WorkerRef::name).collect();
+    assert_eq!(names, ["first", "renewed", "inner"]);
+    assert!(workers.iter().all(|worker| worker.state().is_running()));
+    assert_eq!(handle.workers().len(), 3);
+    ends(handle.shutdown()).await.expect("groups are not stuck");
+    for worker in workers {
+        assert_eq!(ends(worker.wait_for_shutdown()).await.state(), WorkerState::Stopped);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_forever_for_a_child_whose_turn_never_comes() {
+    let journal = Journal::default();
+    let two = |first: Act| {
+        let first = Scripted::new("first", &journal).on_startup(first);
+        WorkerHandle::new(group().with_child(first).with_child(Scripted::new("second", &journal)))
+    };
+    // The group's start fails.
+    let handle = two(Act::Fail);
+    let second = handle.workers()[1].clone();
+    let mut states = second.watch_state();
+    let (started, waited, changed) =
+        tokio::join!(ends(handle.startup()), ends(second.wait_for_startup()), ends(states.changed()));
+    started.expect_err("its first child fails");
+    assert!(matches!(waited, Err(StartError::Stopped { ref name }) if name == "second"), "{waited:?}");
+    assert_eq!(changed, None);
+    assert_eq!(ends(second.wait_for_shutdown()).await.ending(), Ending::NeverStarted);
+    // The group is never started.
+    let handle = two(Act::Return);
+    let second = handle.workers()[1].clone();
+    let (waited, ()) = tokio::join!(ends(second.wait_for_startup()), async { drop(handle) });
+    assert!(matches!(waited, Err(StartError::Stopped { .. })), "{waited:?}");
+    // A worker by itself, and one whose factory panics.
+    let handle = WorkerHandle::new(Scripted::new("alone", &journal));
+    let alone = handle.worker();
+    let (waited, ()) = tokio::join!(ends(alone.wait_for_startup()), async { drop(handle.detach()) });
+    assert!(matches!(waited, Err(StartError::Stopped { .. })), "{waited:?}");
+    let unmade = ChildSpec::new(|| -> Scripted { panic!("as told") });
+    let handle = WorkerHandle::new(group().with_child(unmade));
+    let unmade = handle.workers()[0].clone();
+    let (started, waited) = tokio::join!(ends(handle.startup()), ends(unmade.wait_for_startup()));
+    started.expect_err("its child is not made");
+    assert!(matches!(waited, Err(StartError::Stopped { .. })), "{waited:?}");
+}

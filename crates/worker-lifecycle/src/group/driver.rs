@@ -54,7 +54,7 @@ struct Slot {
 
 impl Slot {
     fn new(spec: ChildSpec) -> Self {
-        let name = spec.name();
+        let name = spec.name().to_owned();
         Self {
             spec,
             name,
@@ -175,9 +175,10 @@ impl Driver {
             stopped: Vec::new(),
             failed_stopping: Vec::new(),
         };
-        for child in children {
+        for (number, child) in children.into_iter().enumerate() {
             let id = driver.core.add_initial(child.traits());
-            driver.take_in(id, Slot::new(child));
+            debug_assert_eq!(id, ChildId(number as u64), "under this id, it is in the roster already");
+            driver.slots.insert(id, Slot::new(child));
         }
         driver
     }
@@ -277,7 +278,7 @@ impl Driver {
                 self.core.handle_ended(now(), child, life, failed, jitter());
                 if self.core.ended_early() == Some(child) {
                     let name = self.slots.get(&child).map_or("", |slot| &slot.name);
-                    tracing::warn!(group = &*self.cx.shared().name, "{}", EndedBy(name));
+                    tracing::warn!(group = self.cx.shared().name(), "{}", EndedBy(name));
                 }
             }
         }
@@ -338,16 +339,7 @@ impl Driver {
     }
 
     fn take_in(&mut self, id: ChildId, slot: Slot) {
-        let traits = slot.spec.traits();
-        self.roster.insert(Entry {
-            id,
-            name: slot.name.clone(),
-            phase: traits.phase,
-            worker: None,
-            restarts: 0,
-            may_end: traits.may_end,
-            is_waiting: false,
-        });
+        self.roster.insert(Entry::new(id, &slot.spec));
         self.slots.insert(id, slot);
     }
 
@@ -389,14 +381,13 @@ impl Driver {
         match slot.spec.launch(parent) {
             Ok(shared) => {
                 slot.refused = None;
-                slot.name = shared.name.to_string();
+                slot.name = shared.name().to_owned();
                 let worker = WorkerRef::new(Arc::clone(&shared));
                 slot.worker = Some(worker.clone());
                 let past = self.roster.update(slot.spec.traits().phase, id, |entry| {
-                    entry.name.clone_from(&slot.name);
                     entry.restarts = life.0 - 1;
                     entry.is_waiting = false;
-                    entry.worker.replace(worker)
+                    std::mem::replace(&mut entry.worker, worker)
                 });
                 // The last of it may run anything when it is dropped: not under the lock.
                 drop(past);
@@ -436,7 +427,7 @@ impl Driver {
     fn ended_by(&self, verdict: Verdict) -> Option<String> {
         let Verdict::Ended { child, failed: false } = verdict else { return None };
         let name = self.slots.get(&child).map_or_else(|| child.to_string(), |slot| slot.name.clone());
-        tracing::warn!(group = &*self.cx.shared().name, "{}", EndedBy(&name));
+        tracing::warn!(group = self.cx.shared().name(), "{}", EndedBy(&name));
         Some(name)
     }
 
@@ -479,7 +470,7 @@ impl Drop for Driver {
 }
 
 fn life_traits(shared: &Shared) -> LifeTraits {
-    LifeTraits { grace: shared.grace.clone().unwrap_or_default(), is_group: shared.is_group() }
+    LifeTraits { grace: shared.grace().unwrap_or_default(), is_group: shared.is_group() }
 }
 
 /// Why a child that was added did not come up.

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
-    group::{ChildId, StopReport},
+    group::{ChildId, ChildSpec, StopReport},
     handle::WorkerRef,
     lifecycle::WorkerState,
     status::Status,
@@ -26,16 +26,30 @@ struct State {
 /// A child as others see it.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) id: ChildId,
-    pub(crate) name: String,
-    pub(crate) phase: u32,
-    /// Its present or last life.
-    pub(crate) worker: Option<WorkerRef>,
+    id: ChildId,
+    phase: u32,
+    /// Its present or last life; before it is started, its first.
+    pub(crate) worker: WorkerRef,
     pub(crate) restarts: u32,
     /// Its end does not stop the group.
-    pub(crate) may_end: bool,
+    may_end: bool,
     /// It ended and will be restarted.
     pub(crate) is_waiting: bool,
+}
+
+impl Entry {
+    /// Of a child that was not started.
+    pub(crate) fn new(id: ChildId, spec: &ChildSpec) -> Self {
+        let traits = spec.traits();
+        Self {
+            id,
+            phase: traits.phase,
+            worker: spec.first(),
+            restarts: 0,
+            may_end: traits.may_end,
+            is_waiting: false,
+        }
+    }
 }
 
 impl Roster {
@@ -81,26 +95,19 @@ impl Roster {
     }
 
     pub(crate) fn workers(&self) -> Vec<WorkerRef> {
-        self.entries().into_iter().filter_map(|entry| entry.worker).collect()
+        self.entries().into_iter().map(|entry| entry.worker).collect()
     }
 
     pub(crate) fn statuses(&self) -> Vec<Status> {
         let entries = self.entries().into_iter();
-        let statuses = entries.map(|entry| {
-            let status = entry.worker.map(|worker| worker.status());
-            let status = status.unwrap_or_else(|| Status { name: entry.name.clone(), ..Status::default() });
-            Status { restarts: entry.restarts, ..status }
-        });
-        statuses.collect()
+        entries.map(|entry| Status { restarts: entry.restarts, ..entry.worker.status() }).collect()
     }
 
     /// Whether every child does its work, except those that may end and have.
     pub(crate) fn is_ready(&self) -> bool {
-        self.entries().into_iter().all(|entry| match entry.worker {
-            Some(worker) if !entry.is_waiting => {
-                (entry.may_end && worker.state().is_stopped()) || worker.status().ready
-            }
-            _ => false,
+        self.entries().into_iter().all(|entry| {
+            let has_done = entry.may_end && entry.worker.state().is_stopped();
+            !entry.is_waiting && (has_done || entry.worker.status().ready)
         })
     }
 }

@@ -7,27 +7,26 @@ use tokio::runtime::Handle;
 use crate::{
     error::{FailureCause, Hook, StartError, WorkerFailure},
     group::core::{Restart, Traits},
+    handle::WorkerRef,
     name,
     panic::catch,
     runner::Runner,
-    shared::{Parent, Shared},
+    shared::{Parent, Shared, Unstarted},
     worker::{IntoWorker, Worker},
 };
 
 /// The erased twin of a worker, or of what makes one: it can be started as somebody's child.
 trait Launch: Send {
-    /// What its name will be, as far as that is known before it is made.
-    fn name(&self) -> String;
-
-    /// Its type's name.
-    fn type_name(&self) -> String;
-
-    /// Starts a life of it, and returns that at once.
-    fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError>;
+    /// Starts a life of it, and returns that at once. `first` is its first life.
+    fn launch(&mut self, first: Option<Unstarted>, parent: Parent) -> Result<Arc<Shared>, StartError>;
 }
 
-fn spawn<W: Worker>(worker: W, parent: Parent) -> Result<Arc<Shared>, StartError> {
-    let shared = Shared::new(&worker, Some(parent));
+fn spawn<W: Worker>(worker: W, first: Option<Unstarted>, parent: Parent) -> Result<Arc<Shared>, StartError> {
+    // What was made before a fork is out of reach behind it.
+    let first = first.filter(|first| first.shared().is_here());
+    let shared = first.as_ref().map_or_else(|| Shared::new(&worker), |first| Arc::clone(first.shared()));
+    shared.make(&worker);
+    shared.set_parent(parent);
     let runtime: Handle = shared.begin()?;
     runtime.spawn(Runner::new(worker, Arc::clone(&shared)).live());
     Ok(shared)
@@ -37,17 +36,9 @@ fn spawn<W: Worker>(worker: W, parent: Parent) -> Result<Arc<Shared>, StartError
 struct Once<W>(Option<W>);
 
 impl<W: Worker> Launch for Once<W> {
-    fn name(&self) -> String {
-        self.0.as_ref().map_or_else(name::of_type::<W>, |worker| worker.name().into_owned())
-    }
-
-    fn type_name(&self) -> String {
-        name::of_type::<W>()
-    }
-
-    fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError> {
+    fn launch(&mut self, first: Option<Unstarted>, parent: Parent) -> Result<Arc<Shared>, StartError> {
         match self.0.take() {
-            Some(worker) => spawn(worker, parent),
+            Some(worker) => spawn(worker, first, parent),
             // The core restarts nothing that cannot be made anew.
             None => Err(StartError::Stopped { name: name::of_type::<W>() }),
         }
@@ -58,16 +49,8 @@ impl<W: Worker> Launch for Once<W> {
 struct Factory<F>(F);
 
 impl<W: Worker, F: FnMut() -> W + Send> Launch for Factory<F> {
-    fn name(&self) -> String {
-        self.type_name()
-    }
-
-    fn type_name(&self) -> String {
-        name::of_type::<W>()
-    }
-
-    fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError> {
-        spawn((self.0)(), parent)
+    fn launch(&mut self, first: Option<Unstarted>, parent: Parent) -> Result<Arc<Shared>, StartError> {
+        spawn((self.0)(), first, parent)
     }
 }
 
@@ -82,6 +65,10 @@ impl<W: Worker, F: FnMut() -> W + Send> Launch for Factory<F> {
 pub struct ChildSpec {
     launch: Box<dyn Launch>,
     traits: Traits,
+    /// What its name will be, as far as that is known before it is started.
+    name: String,
+    /// Its first life, until that is started.
+    first: Option<Unstarted>,
 }
 
 impl ChildSpec {
@@ -90,14 +77,22 @@ impl ChildSpec {
     pub fn new<Kind, W: IntoWorker<Kind>>(mut make: impl FnMut() -> W + Send + 'static) -> Self {
         let launch = Box::new(Factory(move || make().into_worker()));
         let traits = Traits { phase: 0, restart: Restart::OnFailure, may_end: false, is_renewable: true };
-        Self { launch, traits }
+        Self::of(launch, traits, &Shared::of_unmade(name::of_type::<W::Worker>().into()))
     }
 
     /// A worker that lives once: it cannot be restarted, and its end stops the group, unless it [may end](Self::may_end).
-    pub fn once<Kind>(worker: impl IntoWorker<Kind>) -> Self {
-        let launch = Box::new(Once(Some(worker.into_worker())));
+    pub fn once<Kind, W: IntoWorker<Kind>>(worker: W) -> Self {
+        let worker = worker.into_worker();
+        let first = Shared::of_unmade(name::of_type::<W::Worker>().into());
+        // A worker that panics here does so again when it is launched, and that is told.
+        let _ = catch(|| first.make(&worker));
+        let launch = Box::new(Once(Some(worker)));
         let traits = Traits { phase: 0, restart: Restart::Never, may_end: false, is_renewable: false };
-        Self { launch, traits }
+        Self::of(launch, traits, &first)
+    }
+
+    fn of(launch: Box<dyn Launch>, traits: Traits, first: &Arc<Shared>) -> Self {
+        Self { launch, traits, name: first.name().to_owned(), first: Some(Unstarted::new(first)) }
     }
 
     /// Sets when it is restarted. One that was given [`once`](Self::once) never is.
@@ -124,9 +119,14 @@ impl ChildSpec {
         self
     }
 
-    pub(super) fn name(&self) -> String {
-        // A worker that panics here does so again when it is launched, and that is told.
-        catch(|| self.launch.name()).unwrap_or_else(|_| self.launch.type_name())
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its first life. It is asked for before that is started.
+    pub(super) fn first(&self) -> WorkerRef {
+        let first = self.first.as_ref().map(|first| Arc::clone(first.shared()));
+        WorkerRef::new(first.unwrap_or_else(|| Shared::of_unmade(self.name.clone().into())))
     }
 
     pub(super) fn traits(&self) -> Traits {
@@ -135,16 +135,17 @@ impl ChildSpec {
 
     pub(super) fn launch(&mut self, parent: Parent) -> Result<Arc<Shared>, StartError> {
         // The factory, and what a worker says about itself before it has a task of its own, run on the group's.
-        catch(|| self.launch.launch(parent)).unwrap_or_else(|panic| {
+        let first = self.first.take();
+        catch(|| self.launch.launch(first, parent)).unwrap_or_else(|panic| {
             let failure = WorkerFailure::new(Hook::Factory, FailureCause::Panic(panic));
-            Err(StartError::Failed { name: self.name(), failure })
+            Err(StartError::Failed { name: self.name.clone(), failure })
         })
     }
 }
 
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChildSpec").field("name", &self.name()).field("traits", &self.traits).finish()
+        f.debug_struct("ChildSpec").field("name", &self.name).field("traits", &self.traits).finish()
     }
 }
 

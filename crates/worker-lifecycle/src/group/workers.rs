@@ -5,10 +5,11 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use super::{
-    ChildSpec, IntoChild, Roster, StopOrder, RestartStrategy, WorkersControl,
+    ChildId, ChildSpec, IntoChild, Roster, StopOrder, RestartStrategy, WorkersControl,
     control::Commands,
     core::Config,
     driver::Driver,
+    roster::Entry,
 };
 use crate::{
     context::WorkerContext,
@@ -89,7 +90,9 @@ impl Workers {
     #[must_use]
     #[doc(alias = "add_workers")]
     pub fn with_child<Kind>(mut self, child: impl IntoChild<Kind>) -> Self {
-        self.children.push(child.into_child());
+        let child = child.into_child();
+        self.roster.insert(Entry::new(ChildId(self.children.len() as u64), &child));
+        self.children.push(child);
         self
     }
 
