@@ -95,7 +95,7 @@ fn task_is_the_task_manager() {
     use workfleet::task::*;
 
     // Traits.
-    fn _traits<S: TaskSpec, T: Task, U: AsyncTask, M: TaskMessage>() {}
+    fn _traits<S: TaskSpec, T: Task, U: AsyncTask, M: TaskMessage, R: ReadMessage>() {}
     fn _managers<A: Manager, B: ManagerExt, C: Service, D: Extension>() {}
     // Functions and macros.
     let _: fn(&Registry) = init;

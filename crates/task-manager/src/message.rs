@@ -1,14 +1,16 @@
 //! Messages that a running task sends to whoever reads its manager's inbox.
 //!
-//! Invariant: a message is named and encoded where it is sent and decoded where it is read, so one that its reader
-//! does not know is an error of that one message.
+//! Invariants:
+//! - A message is named and encoded where it is sent and decoded where it is read, so one that its reader does not know is
+//!   an error of that one message.
+//! - An error that is about a message hands it back: who reads loses nothing that was sent.
 
 use std::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
 use workfleet_wire::DecodeError;
 
-use crate::{failure::TaskFailure, task::TaskId};
+use crate::{failure::TaskFailure, inbox::Kinds, task::TaskId};
 
 /// A type of message: a name and data. What of it travels is said at [`TaskSpec`](crate::TaskSpec).
 ///
@@ -36,6 +38,41 @@ impl TaskMessage for NoMessage {
     const NAME: &'static str = "no-message";
 }
 
+/// What a reader of the inbox can be opened for: each type of [`TaskMessage`]; and [`EncodedMessage`], for messages of any
+/// type that no other reader claims, decoded [as asked](Message::decode).
+///
+/// It is implemented for these, and by nobody else.
+pub trait ReadMessage: Sized {
+    /// The name of the messages that the reader is for; none if it is for any.
+    #[doc(hidden)]
+    const READS: Option<&'static str>;
+
+    /// What the reader yields of a message.
+    #[doc(hidden)]
+    fn read(message: Message<EncodedMessage>) -> Result<Message<Self>, MessageError>;
+}
+
+impl<M: TaskMessage> ReadMessage for M {
+    const READS: Option<&'static str> = Some(M::NAME);
+
+    fn read(message: Message<EncodedMessage>) -> Result<Message<M>, MessageError> {
+        message.decode()
+    }
+}
+
+impl ReadMessage for EncodedMessage {
+    const READS: Option<&'static str> = None;
+
+    fn read(message: Message<Self>) -> Result<Message<Self>, MessageError> {
+        Ok(message)
+    }
+}
+
+/// What a reader of `M` is opened for.
+pub(crate) fn kinds<M: ReadMessage>() -> Kinds {
+    M::READS.map_or(Kinds::Any, Kinds::One)
+}
+
 /// A message as its reader gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -46,6 +83,53 @@ pub struct Message<M> {
     pub task: Option<TaskId>,
     /// Which attempt at that task sent it, from 1; 0 without a task. The messages of an attempt that died stay.
     pub attempt: u32,
+}
+
+impl Message<EncodedMessage> {
+    /// The message as one of type `M`.
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use workfleet_task_manager::{EncodedMessage, MessageError, Registry, TaskMessage, ThreadManager};
+    ///
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Progress(u32);
+    /// impl TaskMessage for Progress {
+    ///     const NAME: &'static str = "progress";
+    /// }
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Found(String);
+    /// impl TaskMessage for Found {
+    ///     const NAME: &'static str = "found";
+    /// }
+    ///
+    /// let manager = ThreadManager::builder(Registry::new()).workers(1).start()?;
+    /// manager.send_message(&Progress(50))?;
+    /// manager.send_message(&Found("a needle".into()))?;
+    /// let mut found = Vec::new();
+    /// for message in manager.messages::<EncodedMessage>() {
+    ///     match message?.decode::<Progress>() {
+    ///         Ok(progress) => println!("{} %", progress.content.0),
+    ///         Err(MessageError::Unexpected { message, .. }) => found.push(message.decode::<Found>()?.content.0),
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// assert_eq!(found, ["a needle"]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`MessageError::Unexpected`] if it was sent under another name, [`MessageError::Malformed`] if it does not decode.
+    /// Both hand it back.
+    pub fn decode<M: TaskMessage>(self) -> Result<Message<M>, MessageError> {
+        if *self.content.name != *M::NAME {
+            return Err(MessageError::Unexpected { message: Box::new(self), expected: M::NAME });
+        }
+        match workfleet_wire::message::decode(&self.content.payload) {
+            Ok(content) => Ok(Message { content, task: self.task, attempt: self.attempt }),
+            Err(source) => Err(MessageError::Malformed { message: Box::new(self), source }),
+        }
+    }
 }
 
 /// Why an item of the inbox is no message.
@@ -67,32 +151,42 @@ pub enum MessageError {
         "reading the inbox would block a thread on which an async runtime polls futures: use message_stream there"
     )]
     InsideRuntime,
-    /// A message of another type than its reader expects, and of a type that no reader was ever opened for.
-    #[error("a message {found:?} came where {expected:?} was expected")]
+    /// A message of another type than its reader expects. A reader yields it if no reader was ever opened for that type, nor
+    /// one of [`EncodedMessage`].
+    #[error("a message {:?} came where {expected:?} was expected", message.content.name)]
     #[non_exhaustive]
     Unexpected {
-        /// The name it was sent under.
-        found: String,
+        /// The message, to be [decoded](Message::decode) as another type.
+        message: Box<Message<EncodedMessage>>,
         /// [`TaskMessage::NAME`] of the type that was asked for.
         expected: &'static str,
-        /// The task that sent it.
-        task: Option<TaskId>,
     },
     /// A message of the expected name that does not decode as the expected type.
-    #[error("a message {name:?} does not decode")]
+    #[error("a message {:?} of {} bytes does not decode", message.content.name, message.content.payload.len())]
     #[non_exhaustive]
     Malformed {
-        /// The name it was sent under.
-        name: String,
-        /// The task that sent it.
-        task: Option<TaskId>,
+        /// The message.
+        message: Box<Message<EncodedMessage>>,
         /// What was wrong with it.
         source: DecodeError,
     },
 }
 
-/// A message as it travels.
-#[derive(Clone)]
+impl MessageError {
+    /// The message that this is about, if it is about one.
+    pub fn into_message(self) -> Option<Message<EncodedMessage>> {
+        match self {
+            Self::Unexpected { message, .. } | Self::Malformed { message, .. } => Some(*message),
+            Self::Forked | Self::Failed(_) | Self::InsideRuntime => None,
+        }
+    }
+}
+
+/// A message as it travels: its name and its bytes.
+///
+/// A reader of this type gets messages of any type that no reader of a type claims: see
+/// [`Pool::messages`](crate::Pool::messages), and [`Message::decode`].
+#[derive(Clone, PartialEq, Eq)]
 pub struct EncodedMessage {
     pub(crate) name: Box<str>,
     pub(crate) payload: Box<[u8]>,
@@ -118,6 +212,11 @@ impl EncodedMessage {
     /// [`TaskMessage::NAME`] of the message's type.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The value, in [postcard's format](https://postcard.jamesmunns.com/wire-format).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.payload
     }
 }
 

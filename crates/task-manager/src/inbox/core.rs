@@ -5,7 +5,7 @@
 //! | an item | is for |
 //! |---|---|
 //! | a message of a type that a reader was ever opened for (a *claimed* type) | readers of that type |
-//! | a message of any other type | every reader |
+//! | a message of any other type | readers of any type, if one was ever opened; otherwise every reader |
 //! | the failure of a task without a handle | readers of [`NoMessage`]; every reader while none of those is open |
 //!
 //! Invariants:
@@ -25,13 +25,22 @@ const NAMED_TYPES: usize = 8;
 /// At most this many messages of unclaimed types are looked at for that.
 const LOOKED_AT: usize = 1000;
 
+/// Which messages a reader was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    /// Those of one type.
+    One(&'static str),
+    /// Those of every type that no reader claims.
+    Any,
+}
+
 /// Who reads, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reads {
-    /// Messages of one type, until every task has ended and nothing is left for this reader.
-    WithTheWork(&'static str),
+    /// Messages of these kinds, until every task has ended and nothing is left for this reader.
+    WithTheWork(Kinds),
     /// The same, until the manager has closed and nothing is left for this reader.
-    UntilClose(&'static str),
+    UntilClose(Kinds),
     /// The closing manager: what is for no open reader that lasts until the manager closes.
     Closing,
     /// The closing manager: everything, because readers do not read.
@@ -41,16 +50,20 @@ pub(crate) enum Reads {
 }
 
 impl Reads {
-    /// The type of the messages.
-    fn name(self) -> Option<&'static str> {
+    /// The messages that it was opened for; none for whoever closes.
+    fn kinds(self) -> Option<Kinds> {
         match self {
-            Self::WithTheWork(name) | Self::UntilClose(name) => Some(name),
+            Self::WithTheWork(kinds) | Self::UntilClose(kinds) => Some(kinds),
             Self::Closing | Self::ClosingAll | Self::Nothing => None,
         }
     }
 
     fn reads_failures_only(self) -> bool {
-        self.name() == Some(NoMessage::NAME)
+        self.kinds() == Some(Kinds::One(NoMessage::NAME))
+    }
+
+    fn reads_any(self) -> bool {
+        self.kinds() == Some(Kinds::Any)
     }
 
     fn lasts(self) -> bool {
@@ -106,7 +119,7 @@ enum Place {
 struct Reader<W> {
     id: ReaderId,
     reads: Reads,
-    /// The queue of the type that it reads.
+    /// The queue of the type that it reads; none if it reads any, or closes.
     claimed: Option<usize>,
     /// It found nothing.
     waits: Option<W>,
@@ -126,6 +139,8 @@ pub(crate) struct Core<W> {
     /// Which type has which queue, in the order of names.
     names: Vec<(&'static str, usize)>,
     unclaimed: Queue,
+    /// A reader of any type was opened: the unclaimed are for such readers.
+    any_was_opened: bool,
     failures: Queue,
     arrivals: u64,
     len: usize,
@@ -156,6 +171,7 @@ impl<W> Core<W> {
             claimed: Vec::new(),
             names: Vec::new(),
             unclaimed: Queue::default(),
+            any_was_opened: false,
             failures: Queue::default(),
             arrivals: 0,
             len: 0,
@@ -248,7 +264,7 @@ impl<W> Core<W> {
         (items, follows)
     }
 
-    /// Opens a reader. From now on the type of its messages is claimed.
+    /// Opens a reader. From now on the type of its messages is claimed; or, if it reads any, what no other claims.
     pub(crate) fn open(&mut self, reads: Reads) -> (ReaderId, Follows<W>) {
         let id = self.insert(reads);
         let mut follows = Follows::nothing();
@@ -336,7 +352,7 @@ impl<W> Core<W> {
             }
             Reads::WithTheWork(_) | Reads::UntilClose(_) => match place {
                 Place::Claimed(queue) => reader.claimed == Some(queue),
-                Place::Unclaimed => true,
+                Place::Unclaimed => !self.any_was_opened || reader.reads.reads_any(),
                 Place::Failures => self.failure_readers == 0 || reader.reads.reads_failures_only(),
             },
         }
@@ -375,7 +391,7 @@ impl<W> Core<W> {
                 }
             }
         }
-        let counts = reader.reads.name().is_some();
+        let counts = reader.reads.kinds().is_some();
         let (_, place) = oldest?;
         let queue = self.queue(place);
         let (_, item) = queue.items.pop_front()?;
@@ -398,7 +414,11 @@ impl<W> Core<W> {
         let id = ReaderId(self.next_reader);
         self.next_reader += 1;
         self.failure_readers += usize::from(reads.reads_failures_only());
-        let claimed = reads.name().map(|name| self.claim(name));
+        self.any_was_opened |= reads.reads_any();
+        let claimed = match reads.kinds() {
+            Some(Kinds::One(name)) => Some(self.claim(name)),
+            Some(Kinds::Any) | None => None,
+        };
         self.readers.push(Reader { id, reads, claimed, waits: None });
         id
     }

@@ -21,10 +21,10 @@ use std::{
 };
 
 use self::core::{Core, Follows, Unread};
-pub(crate) use self::core::{ReaderId, Reads, Taken};
+pub(crate) use self::core::{Kinds, ReaderId, Reads, Taken};
 use crate::{
     failure::TaskFailure,
-    message::{EncodedMessage, Message, MessageError, TaskMessage},
+    message::{EncodedMessage, Message, MessageError, ReadMessage},
     pool::wake,
     task::TaskId,
 };
@@ -45,18 +45,10 @@ impl Item {
     }
 
     /// The item as a reader of `M` gets it.
-    pub(crate) fn decode<M: TaskMessage>(self) -> Result<Message<M>, MessageError> {
+    pub(crate) fn decode<M: ReadMessage>(self) -> Result<Message<M>, MessageError> {
         match self {
             Self::Failure(failure) => Err(MessageError::Failed(failure)),
-            Self::Message { task, attempt: _, message } if *message.name != *M::NAME => {
-                Err(MessageError::Unexpected { found: message.name.into(), expected: M::NAME, task })
-            }
-            Self::Message { task, attempt, message } => {
-                match workfleet_wire::message::decode(&message.payload) {
-                    Ok(content) => Ok(Message { content, task, attempt }),
-                    Err(source) => Err(MessageError::Malformed { name: message.name.into(), task, source }),
-                }
-            }
+            Self::Message { task, attempt, message: content } => M::read(Message { content, task, attempt }),
         }
     }
 }

@@ -14,7 +14,7 @@ use tracing::{Event, Level, Metadata, Subscriber, field, span};
 use super::*;
 use crate::{
     failure::{FailureCause, FailureReport},
-    message::NoMessage,
+    message::{NoMessage, TaskMessage as _},
     task::{ManagerId, TaskId},
 };
 
@@ -56,7 +56,7 @@ enum Command {
     Tasks(u8),
     /// Items come: `TYPES` by place, and failures beyond them; then tasks end.
     Deliver(Vec<(u8, u8)>, u8),
-    /// A reader of a type, or of failures only beyond them.
+    /// A reader of a type, or beyond them one of failures only, and one of any type.
     Open(u8, bool),
     /// Somebody closes: by reading what is for no reader that lasts, everything, or nothing.
     OpenClosing(u8),
@@ -72,7 +72,7 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         2 => (1..3_u8).prop_map(Command::Tasks),
         6 => (vec((0..6_u8, any::<u8>()), 0..4), 0..3_u8).prop_map(|(items, ended)| Command::Deliver(items, ended)),
-        3 => (0..4_u8, any::<bool>()).prop_map(|(of, lasts)| Command::Open(of, lasts)),
+        3 => (0..5_u8, any::<bool>()).prop_map(|(of, lasts)| Command::Open(of, lasts)),
         1 => (0..3_u8).prop_map(Command::OpenClosing),
         2 => any::<u8>().prop_map(Command::Shut),
         9 => any::<u8>().prop_map(Command::Read),
@@ -101,6 +101,7 @@ struct Model {
     fills: bool,
     reported: bool,
     ever_opened: BTreeSet<&'static str>,
+    any_was_opened: bool,
     readers: Vec<(ReaderId, Reads)>,
     /// Those that found nothing and were not woken since.
     waiting: BTreeSet<ReaderId>,
@@ -119,6 +120,7 @@ impl Model {
             fills: false,
             reported: false,
             ever_opened: BTreeSet::new(),
+            any_was_opened: false,
             readers: Vec::new(),
             waiting: BTreeSet::new(),
         }
@@ -126,7 +128,7 @@ impl Model {
 
     fn is_for(&self, item: &Known, reads: Reads) -> bool {
         let lasting = |reads: &Reads| matches!(reads, Reads::UntilClose(_));
-        let of_failures = |reads: Reads| matches!(reads, Reads::WithTheWork(name) | Reads::UntilClose(name) if name == NoMessage::NAME);
+        let of_failures = |reads: Reads| matches!(reads, Reads::WithTheWork(kinds) | Reads::UntilClose(kinds) if kinds == Kinds::One(NoMessage::NAME));
         match reads {
             Reads::Nothing => false,
             Reads::ClosingAll => true,
@@ -135,7 +137,8 @@ impl Model {
             }
             Reads::WithTheWork(of) | Reads::UntilClose(of) => match item.name {
                 None => of_failures(reads) || !self.readers.iter().any(|&(_, other)| of_failures(other)),
-                Some(name) => name == of || !self.ever_opened.contains(name),
+                Some(name) if self.ever_opened.contains(name) => Kinds::One(name) == of,
+                Some(_) => of == Kinds::Any || !self.any_was_opened,
             },
         }
     }
@@ -196,9 +199,15 @@ impl Model {
                 self.followed(follows);
             }
             Command::Open(of, lasts) => {
-                let name = *TYPES[..3].get(usize::from(of)).unwrap_or(&NoMessage::NAME);
-                self.ever_opened.insert(name);
-                self.open(if lasts { Reads::UntilClose(name) } else { Reads::WithTheWork(name) });
+                let kinds = match of {
+                    4.. => Kinds::Any,
+                    _ => Kinds::One(TYPES[..3].get(usize::from(of)).unwrap_or(&NoMessage::NAME)),
+                };
+                match kinds {
+                    Kinds::One(name) => _ = self.ever_opened.insert(name),
+                    Kinds::Any => self.any_was_opened = true,
+                }
+                self.open(if lasts { Reads::UntilClose(kinds) } else { Reads::WithTheWork(kinds) });
             }
             Command::OpenClosing(how) => {
                 self.open([Reads::Closing, Reads::ClosingAll, Reads::Nothing][usize::from(how)]);
@@ -322,7 +331,7 @@ fn read(core: &mut Core<()>, reader: ReaderId) -> Option<u32> {
 fn the_text_of_a_failure_counts() {
     let mut core = Core::<()>::new(10_000);
     (0..2).for_each(|_| core.task_added());
-    let (reader, _) = core.open(Reads::WithTheWork("a"));
+    let (reader, _) = core.open(Reads::WithTheWork(Kinds::One("a")));
     let _ = core.deliver([failure(0, "short".into())], 1);
     assert!(!core.is_full());
     let _ = core.deliver([failure(1, "x".repeat(10_000))], 1);
@@ -340,8 +349,8 @@ fn what_came_before_its_type_was_claimed_is_for_its_reader_in_order() {
     core.task_added();
     let _ = core
         .deliver([message("a", 0, 0), message("b", 1, 0), message("a", 2, 0), failure(3, String::new())], 0);
-    let (a, _) = core.open(Reads::WithTheWork("a"));
-    let (b, _) = core.open(Reads::WithTheWork("b"));
+    let (a, _) = core.open(Reads::WithTheWork(Kinds::One("a")));
+    let (b, _) = core.open(Reads::WithTheWork(Kinds::One("b")));
     assert_eq!([read(&mut core, b), read(&mut core, b), read(&mut core, b)], [Some(1), Some(3), None]);
     assert_eq!([read(&mut core, a), read(&mut core, a), read(&mut core, a)], [Some(0), Some(2), None]);
 }
@@ -350,12 +359,12 @@ fn what_came_before_its_type_was_claimed_is_for_its_reader_in_order() {
 fn a_pause_is_reported_once_and_names_what_waits() {
     let mut core = Core::<()>::new(200);
     core.task_added();
-    let (reader, _) = core.open(Reads::UntilClose("a"));
+    let (reader, _) = core.open(Reads::UntilClose(Kinds::One("a")));
     // A slow reader is not reported.
     assert_eq!(core.deliver([message("a", 0, 300)], 0).unread, None);
     assert!(core.is_full());
     // Nobody else reads what comes beside it, and so much that the pause would last.
-    let (b, _) = core.open(Reads::UntilClose("b"));
+    let (b, _) = core.open(Reads::UntilClose(Kinds::One("b")));
     assert_eq!(core.shut(b).1.unread, None);
     let unread =
         core.deliver([message("b", 1, 300), message("b", 2, 0)], 0).unread.expect("nobody reads them");
@@ -368,7 +377,7 @@ fn a_pause_is_reported_once_and_names_what_waits() {
 fn a_reader_that_goes_away_while_the_inbox_is_full_leaves_a_report() {
     let mut core = Core::<()>::new(100);
     core.task_added();
-    let (reader, _) = core.open(Reads::WithTheWork("a"));
+    let (reader, _) = core.open(Reads::WithTheWork(Kinds::One("a")));
     assert_eq!(core.deliver([message("a", 0, 300), failure(1, String::new())], 0).unread, None);
     let unread = core.shut(reader).1.unread.expect("nobody reads it");
     assert_eq!(unread.waiting, [(Some("a".into()), 1), (None, 1)]);
@@ -408,7 +417,7 @@ fn the_warning_names_the_limit_the_types_that_wait_and_what_to_do() {
     let inbox = Inbox::new(200);
     tracing::subscriber::with_default(keeper.clone(), || {
         inbox.task_added();
-        let reader = inbox.open(Reads::UntilClose("a"));
+        let reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
         inbox.deliver([message("a", 0, 300), message("b", 1, 0)], 0);
         inbox.shut(reader);
         inbox.deliver([message("b", 2, 0)], 0);
@@ -428,7 +437,7 @@ fn what_a_reader_drops_after_the_close_is_counted() {
     let keeper = Keeper::default();
     let inbox = Inbox::new(200);
     tracing::subscriber::with_default(keeper.clone(), || {
-        let reader = inbox.open(Reads::UntilClose("a"));
+        let reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
         inbox.deliver([message("a", 0, 0), message("a", 1, 0)], 0);
         assert!(inbox.close().is_empty());
         inbox.shut(reader);

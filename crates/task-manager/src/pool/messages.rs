@@ -18,7 +18,7 @@ use workfleet_heartbeat::runtime_thread;
 use super::Shared;
 use crate::{
     inbox::{ReaderId, Reads, Taken},
-    message::{Message, MessageError, TaskMessage},
+    message::{Message, MessageError, ReadMessage},
     park::Parker,
 };
 
@@ -65,7 +65,7 @@ impl<'a, M> Messages<'a, M> {
     }
 }
 
-impl<M: TaskMessage> Iterator for Messages<'_, M> {
+impl<M: ReadMessage> Iterator for Messages<'_, M> {
     type Item = Result<Message<M>, MessageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -127,7 +127,7 @@ impl<M> Drop for MessageStream<M> {
     }
 }
 
-impl<M: TaskMessage> Stream for MessageStream<M> {
+impl<M: ReadMessage> Stream for MessageStream<M> {
     type Item = Result<Message<M>, MessageError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -155,7 +155,7 @@ fn shut(shared: &Shared, reader: Option<ReaderId>) {
     }
 }
 
-fn next_item<M: TaskMessage>(
+fn next_item<M: ReadMessage>(
     shared: &Shared,
     (taken, room): (Taken, bool),
 ) -> Option<Result<Message<M>, MessageError>> {

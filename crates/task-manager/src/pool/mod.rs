@@ -45,7 +45,7 @@ use crate::{
     handle::{Slot, TaskHandle},
     inbox::Reads,
     manager::{Manager, ManagerExt, ScheduleError, ScheduleErrorKind, SendError},
-    message::{EncodedMessage, TaskMessage},
+    message::{self, EncodedMessage, ReadMessage, TaskMessage},
     park,
     stats::{Stats, WorkerStats},
     task::{EncodedTask, Priority, TaskSpec},
@@ -208,16 +208,17 @@ impl Pool {
         ManagerExt::send_message(self, message)
     }
 
-    /// Opens a reader of the inbox: messages of type `M`, and failures of tasks that were scheduled without a handle. It
-    /// ends with the work: when every scheduled task has ended and nothing is left for it. More tasks may be scheduled
-    /// meanwhile.
+    /// Opens a reader of the inbox: messages of type `M`, or, by [`EncodedMessage`], messages of any type that no other
+    /// reader claims; and failures of tasks that were scheduled without a handle. It ends with the work: when every
+    /// scheduled task has ended and nothing is left for it. More tasks may be scheduled meanwhile.
     ///
     /// Several readers may be open at once. What lies in the inbox is for:
     ///
     /// | an item | is for |
     /// |---|---|
     /// | a message of a type that a reader was opened for, now or before | readers of that type only |
-    /// | a message of any other type | every reader, as [`MessageError::Unexpected`](crate::MessageError::Unexpected) |
+    /// | a message of any other type, if a reader of [`EncodedMessage`] was opened, now or before | readers of `EncodedMessage` only |
+    /// | a message of any other type, if none was | every reader, as [`MessageError::Unexpected`](crate::MessageError::Unexpected), which has the message |
     /// | the failure of a task without a handle | every reader; if a reader of [`NoMessage`](crate::NoMessage) is open, only readers of that |
     ///
     /// Each item goes to one reader. One reader gets its items in the order of arrival. A reader is open until it is
@@ -257,8 +258,8 @@ impl Pool {
     /// assert!(found.next().is_none()); // no task is pending
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
-    pub fn messages<M: TaskMessage>(&self) -> Messages<'_, M> {
-        Messages::new(&self.shared, Reads::WithTheWork(M::NAME))
+    pub fn messages<M: ReadMessage>(&self) -> Messages<'_, M> {
+        Messages::new(&self.shared, Reads::WithTheWork(message::kinds::<M>()))
     }
 
     /// The same as [`messages`](Self::messages), but the reader ends when the manager has closed and everything that is
@@ -309,24 +310,24 @@ impl Pool {
     /// assert_eq!(read, 3);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
-    pub fn messages_until_close<M: TaskMessage>(&self) -> Messages<'_, M> {
-        Messages::new(&self.shared, Reads::UntilClose(M::NAME))
+    pub fn messages_until_close<M: ReadMessage>(&self) -> Messages<'_, M> {
+        Messages::new(&self.shared, Reads::UntilClose(message::kinds::<M>()))
     }
 
     /// The same as [`messages`](Self::messages), as a stream.
     ///
     /// # Cancel safety
     /// Dropping a pending `next` loses nothing.
-    pub fn message_stream<M: TaskMessage>(&self) -> MessageStream<M> {
-        MessageStream::new(Arc::clone(&self.shared), Reads::WithTheWork(M::NAME))
+    pub fn message_stream<M: ReadMessage>(&self) -> MessageStream<M> {
+        MessageStream::new(Arc::clone(&self.shared), Reads::WithTheWork(message::kinds::<M>()))
     }
 
     /// The same as [`messages_until_close`](Self::messages_until_close), as a stream.
     ///
     /// # Cancel safety
     /// Dropping a pending `next` loses nothing.
-    pub fn message_stream_until_close<M: TaskMessage>(&self) -> MessageStream<M> {
-        MessageStream::new(Arc::clone(&self.shared), Reads::UntilClose(M::NAME))
+    pub fn message_stream_until_close<M: ReadMessage>(&self) -> MessageStream<M> {
+        MessageStream::new(Arc::clone(&self.shared), Reads::UntilClose(message::kinds::<M>()))
     }
 
     /// The event of this name, which this manager's tasks find by

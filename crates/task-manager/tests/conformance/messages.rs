@@ -11,8 +11,8 @@ use std::{
 use futures_util::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, ManagerExt, MessageError, NoMessage, Priority, Proxy, Registry, SendError,
-    Task, TaskContext, TaskError, TaskMessage, TaskSpec,
+    ClosePolicy, EncodedMessage, FailureCause, ManagerExt, MessageError, NoMessage, Priority, Proxy,
+    Registry, SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
 };
 
 use crate::{
@@ -260,20 +260,92 @@ fn a_message_that_its_reader_does_not_know_is_an_error_of_that_one_item() {
 
     let mut items = manager.messages::<NoText>();
     match items.next().expect("the first") {
-        Err(MessageError::Unexpected { found, expected, task, .. }) => {
-            assert_eq!((found.as_str(), expected, task), ("count", "text", Some(ids[0])));
+        Err(MessageError::Unexpected { message, expected, .. }) => {
+            assert_eq!((expected, message.task, message.attempt), ("text", Some(ids[0]), 1));
+            // Nothing of it is lost.
+            assert_eq!(message.decode::<Count>().expect("it is one").content, Count(0));
         }
         other => panic!("{other:?}"),
     }
     match items.next().expect("the second") {
-        Err(MessageError::Malformed { name, task, .. }) => {
-            assert_eq!((name.as_str(), task), ("text", Some(ids[1])));
+        Err(error @ MessageError::Malformed { .. }) => {
+            let message = error.into_message().expect("it is handed back");
+            assert_eq!(message.task, Some(ids[1]));
+            assert_eq!(message.decode::<Text>().expect("it is one").content.0, "\u{7f}");
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(items.next(), Some(Err(MessageError::Malformed { task: None, .. }))));
+    let third = items.next().expect("the third").expect_err("it is no such message");
+    assert_eq!(third.into_message().expect("it is handed back").task, None);
     assert!(items.next().expect("the last").expect("it decodes").content.0);
     assert!(items.next().is_none());
+    join(&manager);
+}
+
+#[test]
+fn a_reader_of_any_message_gets_all_with_their_names_and_bytes_and_decodes_as_asked() {
+    let _alone = alone();
+    let manager = start(1);
+    let tasks = [
+        manager.submit(CountTo(1)).expect("it is taken"),
+        manager.submit(Say { text: "said".into(), times: 1 }).expect("it is taken"),
+    ];
+    let ids = tasks.map(|task| {
+        let id = task.id();
+        task.wait().expect("it is done");
+        id
+    });
+    manager.schedule(Fail(7), NORMAL).expect("it is taken");
+
+    let mut items = manager.messages::<EncodedMessage>();
+    let first = items.next().expect("one is there").expect("it is a message");
+    assert_eq!((first.content.name(), first.content.as_bytes()), ("count", &[0][..]));
+    assert_eq!((first.task, first.attempt), (Some(ids[0]), 1));
+    // Asked for as another type, it comes back; then it decodes.
+    let Err(MessageError::Unexpected { message, expected: "text", .. }) = first.decode::<Text>() else {
+        panic!("it is no text");
+    };
+    assert_eq!(message.decode::<Count>().expect("it is one").content, Count(0));
+    let second = items.next().expect("one is there").expect("it is a message");
+    assert_eq!(second.task, Some(ids[1]));
+    // Of its name, but another type.
+    let Err(error @ MessageError::Malformed { .. }) = second.decode::<NoText>() else { panic!("it is none") };
+    let second = error.into_message().expect("it is handed back");
+    assert_eq!(second.decode::<Text>().expect("it is one").content.0, "said");
+    assert!(matches!(items.next(), Some(Err(MessageError::Failed(_)))));
+    assert!(items.next().is_none());
+    join(&manager);
+}
+
+#[test]
+fn readers_by_type_and_of_any_message_take_nothing_from_one_another() {
+    let _alone = alone();
+    let manager = start(1);
+    let send = |n: u32| {
+        manager.send_message(&Count(n)).expect("it is sent");
+        manager.send_message(&Text(n.to_string())).expect("it is sent");
+    };
+    let mut counts = manager.messages::<Count>();
+    // While there is no reader of any, what nobody claims is for every reader.
+    send(0);
+    assert_eq!(counts.next().expect("one is there").expect("it is one").content, Count(0));
+    let other = counts.next().expect("one is there").expect_err("it is no count");
+    assert_eq!(other.into_message().expect("it is handed back").content.name(), "text");
+    // From now on it is for those, also while none of them is open.
+    drop(manager.messages::<EncodedMessage>());
+    send(1);
+    assert_eq!(counts.next().expect("one is there").expect("it is one").content, Count(1));
+    assert!(counts.next().is_none());
+    let mut any = manager.messages::<EncodedMessage>();
+    assert_eq!(any.next().expect("one is there").expect("it is one").content.name(), "text");
+    assert!(any.next().is_none());
+    // A type that is claimed is so for good.
+    drop(counts);
+    send(2);
+    assert_eq!(any.next().expect("one is there").expect("it is one").content.name(), "text");
+    assert!(any.next().is_none());
+    let left = manager.messages::<Count>().next().expect("one is there").expect("it is one");
+    assert_eq!(left.content, Count(2));
     join(&manager);
 }
 

@@ -434,13 +434,13 @@ fn bad_messages_are_errors_of_their_own() {
         let items: Vec<_> = manager.messages::<Word>().collect();
         match &items[..] {
             [
-                Err(MessageError::Malformed { name, task: first, .. }),
-                Err(MessageError::Unexpected { found, expected: "word", task: second, .. }),
+                Err(MessageError::Malformed { message: first, .. }),
+                Err(MessageError::Unexpected { message: second, expected: "word", .. }),
                 Ok(message),
             ] => {
-                assert_eq!((&**name, &**found), ("word", "foreign"));
+                assert_eq!((first.content.name(), second.content.name()), ("word", "foreign"));
                 assert_eq!(
-                    (*first, *second, message.task),
+                    (first.task, second.task, message.task),
                     (Some(task.id()), Some(task.id()), Some(task.id()))
                 );
                 assert_eq!(message.content.1.len(), LIMIT_BYTES / 2);
