@@ -102,32 +102,46 @@
 
 pub mod cores;
 mod details;
-mod error;
-mod event;
-mod executor;
-mod hub;
 mod options;
-mod panics;
-mod park;
-#[cfg(feature = "remote")]
-pub mod remote;
 mod report;
-#[doc(hidden)]
-pub mod runtime_thread;
-mod sender;
 mod stats;
-mod sync;
 #[cfg(all(test, not(workfleet_loom)))]
 mod testing;
 mod token;
 
 pub use details::{DETAILS_LIMIT_BYTES, Details, DetailsError, DetailsMismatch};
-pub use error::{HeartbeatError, RegisterError, UnregisterError};
-pub use event::{Event, EventLost, WaitError};
-pub use executor::Executor;
-pub use hub::{DEFAULT_UNREGISTER_TIMEOUT, Heartbeaters, HeartbeatersBuilder, Unregister};
 pub use options::HeartbeaterOptions;
 pub use report::Report;
-pub use sender::HeartbeatSender;
 pub use stats::HeartbeatStats;
 pub use token::Token;
+
+#[cfg(feature = "runtime")]
+mod error;
+#[cfg(feature = "runtime")]
+mod event;
+#[cfg(feature = "runtime")]
+mod executor;
+#[cfg(feature = "runtime")]
+mod hub;
+#[cfg(feature = "runtime")]
+mod panics;
+#[cfg(feature = "runtime")]
+mod park;
+#[cfg(feature = "remote")]
+pub mod remote;
+#[cfg(feature = "runtime")]
+#[doc(hidden)]
+pub mod runtime_thread;
+#[cfg(feature = "runtime")]
+mod sender;
+#[cfg(feature = "runtime")]
+mod sync;
+
+#[cfg(feature = "runtime")]
+pub use {
+    error::{HeartbeatError, RegisterError, UnregisterError},
+    event::{Event, EventLost, WaitError},
+    executor::Executor,
+    hub::{DEFAULT_UNREGISTER_TIMEOUT, Heartbeaters, HeartbeatersBuilder, Unregister},
+    sender::HeartbeatSender,
+};

@@ -261,7 +261,6 @@ mod process;
 mod protocol;
 mod registry;
 mod run;
-mod scheduler;
 mod service;
 mod stats;
 mod sync;

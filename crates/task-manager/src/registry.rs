@@ -18,7 +18,7 @@ use std::{
 };
 
 use tokio::runtime::{Builder, Runtime};
-
+use workfleet_scheduler::Class;
 use workfleet_wire::{EncodeError, message};
 
 use crate::{
@@ -26,7 +26,6 @@ use crate::{
     context::TaskContext,
     error::TaskError,
     failure::{Failed, FailureCause},
-    scheduler::Class,
     task::{AsyncTask, EncodedTask, SpecInfo, Task, TaskSpec},
 };
 

@@ -5,8 +5,7 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
-
-use crate::scheduler::Books;
+use workfleet_scheduler::Books;
 
 /// How many tasks there were, by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

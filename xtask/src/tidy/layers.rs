@@ -6,13 +6,14 @@ use super::Problem;
 use crate::workspace::{Dependency, Member, dependencies};
 
 /// Each crate by its directory, and the crates that it may depend on. A crate depends only on crates above it.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("fork", &[]),
     ("wire", &[]),
     ("shared-lock", &["fork", "wire"]),
     ("heartbeat", &["fork", "wire"]),
     ("worker-lifecycle", &["fork"]),
-    ("task-manager", &["fork", "wire", "heartbeat", "worker-lifecycle"]),
+    ("scheduler", &["heartbeat", "worker-lifecycle"]),
+    ("task-manager", &["fork", "wire", "heartbeat", "scheduler"]),
     ("broker", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager"]),
     ("facade", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "broker"]),
     ("cli", &["facade"]),

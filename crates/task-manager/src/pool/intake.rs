@@ -52,16 +52,16 @@ impl<C: Command> Intake<C> {
         Self { state: Mutex::new(State { commands: Vec::new(), next_sequence: 0, hunger, closed: false }) }
     }
 
-    /// Takes in a new task and gives it a number; `taken` is called before anybody else sees it. If newcomers are
-    /// refused, it comes back.
-    pub(super) fn push_new(&self, command: C, taken: impl FnOnce()) -> Result<Pushed, C> {
+    /// Takes in a new task and gives it a number, with which `command` makes the command of it before anybody else sees it.
+    /// If newcomers are refused, the task comes back.
+    pub(super) fn push_new<T>(&self, task: T, command: impl FnOnce(u64, T) -> C) -> Result<Pushed, T> {
         let mut state = self.lock();
         if state.closed {
-            return Err(command);
+            return Err(task);
         }
-        taken();
         let sequence = state.next_sequence;
         state.next_sequence += 1;
+        let command = command(sequence, task);
         let turn = command.is_urgent(state.hunger);
         state.commands.push(command);
         Ok(Pushed { sequence, turn })
@@ -87,11 +87,11 @@ impl<C: Command> Intake<C> {
     }
 
     /// For the core: like [`take`](Self::take), and then, before anything else can come in, `add` takes something from
-    /// elsewhere; if it does, that has the next number.
-    pub(super) fn take_and_add(&self, commands: &mut Vec<C>, add: impl FnOnce(&mut Vec<C>) -> bool) {
+    /// elsewhere, which has the number that it is given; if it takes nothing, it says so.
+    pub(super) fn take_and_add(&self, commands: &mut Vec<C>, add: impl FnOnce(&mut Vec<C>, u64) -> bool) {
         let mut state = self.lock();
         Self::take_locked(&mut state, commands);
-        if add(commands) {
+        if add(commands, state.next_sequence) {
             state.next_sequence += 1;
         }
     }
@@ -176,7 +176,7 @@ mod models {
                     let shared = Arc::clone(&shared);
                     thread::spawn(move || {
                         let (intake, core) = &*shared;
-                        if intake.push_new(Task, || ()).is_ok_and(|pushed| pushed.turn) {
+                        if intake.push_new(Task, |_, task| task).is_ok_and(|pushed| pushed.turn) {
                             turn(intake, core, |_| ());
                         }
                     })

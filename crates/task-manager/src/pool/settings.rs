@@ -14,14 +14,12 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use workfleet_scheduler::{Appetite, Limits, OUTAGE_PATIENCE, first_patience};
 
-use super::{
-    ClosePolicy, CloseReport, OUTAGE_PATIENCE, Pool, Setup, StartError, StartFailure, first_patience,
-};
+use super::{ClosePolicy, CloseReport, Pool, Setup, StartError, StartFailure};
 use crate::{
     park,
     registry::{Index, Registry},
-    scheduler::{Appetite, Limits},
     service::{SERVICE_KINDS, Service},
     sys::page,
     task::ManagerId,

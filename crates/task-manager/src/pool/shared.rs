@@ -25,6 +25,10 @@ use workfleet_heartbeat::{
     Details,
     remote::{self, Pins, Scope},
 };
+use workfleet_scheduler::{
+    AWAY, Books, Class, Effect, Ended, Ending, Gone, Hunger, Lease, Life, Limits, Next, Pending, Restarts,
+    Scheduler, Verdict,
+};
 use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds, kinds::Direction};
 
 use super::{
@@ -32,7 +36,6 @@ use super::{
     intake::{self, Intake},
     line::Line,
     report::{Abandoned, Left},
-    restart::{AWAY, Life, Next, Restarts, Verdict},
     start::StartFailure,
     worker_name,
 };
@@ -48,9 +51,6 @@ use crate::{
     },
     registry::{Index, with_sources},
     run::Attempt,
-    scheduler::{
-        Books, Class, Effect, Ended, Ending, Gone, Hunger, Lease, Limits, MemoryQueue, Pending, Scheduler,
-    },
     service::{Peer, Service},
     task::{EncodedTask, ManagerId, Priority, TaskId},
 };
@@ -155,7 +155,7 @@ impl std::fmt::Debug for Services {
 /// What callers want of the core.
 #[derive(Debug)]
 enum Order {
-    Schedule { priority: u8, class: Class, body: Body },
+    Schedule { sequence: u64, priority: u8, class: Class, body: Body },
     Cancel { sequence: u64 },
 }
 
@@ -240,7 +240,7 @@ impl Shared {
             index,
             intake: Intake::new(),
             core: Mutex::new(Core {
-                scheduler: Scheduler::new(MemoryQueue::new(limits.levels), limits),
+                scheduler: Scheduler::new(limits),
                 restarts: Restarts::new(Instant::now(), limits.seats, setup.outage_patience),
                 why_none_starts: String::new(),
                 seats: (0..limits.seats).map(|_| None).collect(),
@@ -273,16 +273,18 @@ impl Shared {
             Err(kind) => return Err((task, kind)),
         };
         let body = Body::new(task, task_type, slot);
-        let order = Order::Schedule { priority: priority.0, class, body };
-        match self.intake.push_new(order, || self.inbox.task_added()) {
+        let order = |sequence, body| {
+            self.inbox.task_added();
+            Order::Schedule { sequence, priority: priority.0, class, body }
+        };
+        match self.intake.push_new(body, order) {
             Ok(pushed) => {
                 if pushed.turn {
                     self.turn(|_core, _deliveries| ());
                 }
                 Ok(TaskId::new(self.id, pushed.sequence))
             }
-            Err(Order::Schedule { body, .. }) => Err((body.task, ScheduleErrorKind::Closed)),
-            Err(Order::Cancel { .. }) => unreachable!("what comes back is what was pushed"),
+            Err(body) => Err((body.task, ScheduleErrorKind::Closed)),
         }
     }
 
@@ -837,12 +839,12 @@ impl Core {
     ) {
         let Self { scheduler, orders, .. } = self;
         // What came from outside before has the smaller numbers.
-        shared.intake.take_and_add(orders, |orders| {
+        shared.intake.take_and_add(orders, |orders, sequence| {
             obey(scheduler, orders);
-            let lease = Lease::from_bits(lease);
-            let taken = scheduler.schedule_child(seat, lease, index, priority, class, body).is_some();
+            let taken = scheduler.admits_child(seat, Lease::from_bits(lease), index);
             if taken {
                 shared.inbox.task_added();
+                scheduler.schedule(sequence, priority, class, body);
             }
             taken
         });
@@ -907,8 +909,8 @@ impl Core {
 fn obey(scheduler: &mut Scheduler<Body>, orders: &mut Vec<Order>) {
     for order in orders.drain(..) {
         match order {
-            Order::Schedule { priority, class, body } => {
-                scheduler.schedule(priority, class, body);
+            Order::Schedule { sequence, priority, class, body } => {
+                scheduler.schedule(sequence, priority, class, body);
             }
             Order::Cancel { sequence } => scheduler.cancel(sequence),
         }

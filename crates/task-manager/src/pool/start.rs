@@ -13,11 +13,9 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use workfleet_scheduler::{BACKOFF, Prospect};
 
-use super::{
-    restart::{BACKOFF, Prospect},
-    shared::jitter,
-};
+use super::shared::jitter;
 use crate::{
     failure::{DeathCertificate, ExitStatus, Signal},
     registry::RegistryError,

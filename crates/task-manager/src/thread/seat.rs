@@ -16,6 +16,7 @@ use tokio::{
     sync::{Notify, mpsc::Sender, oneshot, watch::Receiver},
     time::timeout,
 };
+use workfleet_scheduler::Gone;
 
 use super::{exchange::Exchange, line::ThreadLine, worker::ThreadWorker};
 use crate::{
@@ -23,7 +24,6 @@ use crate::{
     pool::{Limits, Mode, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
     registry::{Entry, Registry},
     run::{self, STACK_BYTES, open::OpenAttempts, queue::TaskQueue},
-    scheduler::Gone,
     service::{Incarnation, Peer},
 };
 

@@ -17,24 +17,24 @@ use std::time::{Duration, Instant};
 use workfleet_worker_lifecycle::Backoff;
 
 /// How long to wait before the next try: per seat, so that one that works does not have the others try without pause.
-pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), LONGEST_DELAY);
+pub const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), LONGEST_DELAY);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 /// How long what waits is kept, by default, while no worker is up.
-pub(crate) const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
+pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The same before the first worker has come up, unless the other patience is shorter.
-pub(crate) const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+pub const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A worker that was up for so long shows that workers can be, whatever it did.
 const STEADY_AFTER: Duration = LONGEST_DELAY;
 
 /// A pause that takes longer than it should by so much was lengthened by a stop of this whole program.
-pub(super) const AWAY: Duration = Duration::from_secs(1);
+pub const AWAY: Duration = Duration::from_secs(1);
 
 /// What the failure of a start says about the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Prospect {
+pub enum Prospect {
     /// What it failed by may pass.
     MayPass,
     /// The next will fail by the same.
@@ -43,7 +43,7 @@ pub(crate) enum Prospect {
 
 /// How the life of a worker went that had come up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub enum Life {
     /// It died before it began anything, although something waited.
     Unused,
     /// It died when nothing waited.
@@ -54,7 +54,7 @@ pub(super) enum Life {
 
 /// Why what waits is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// No seat can start a worker, and that will not pass.
     Certain,
     /// No worker was up for this long.
@@ -63,16 +63,16 @@ pub(crate) enum Verdict {
 
 /// What follows from the end of a life, or of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Next {
+pub struct Next {
     /// How long to wait before the next try on that seat.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
     /// Whether what waits is given up.
-    pub(crate) verdict: Option<Verdict>,
+    pub verdict: Option<Verdict>,
 }
 
 /// The lives of a pool's workers, as far as they tell what the next is worth.
 #[derive(Debug)]
-pub(super) struct Restarts {
+pub struct Restarts {
     patience: Duration,
     seats: Box<[Seat]>,
     /// How many of them are [`Place::Up`].
@@ -103,7 +103,7 @@ enum Place {
 
 impl Restarts {
     /// Nobody is up yet.
-    pub(super) fn new(now: Instant, seats: usize, patience: Duration) -> Self {
+    pub fn new(now: Instant, seats: usize, patience: Duration) -> Self {
         let seat = Seat { place: Place::Trying, failures: 0 };
         Self {
             patience,
@@ -116,12 +116,12 @@ impl Restarts {
     }
 
     /// Whether a worker has come up at some time: this program can be a worker.
-    pub(super) fn has_come_up(&self) -> bool {
+    pub fn has_come_up(&self) -> bool {
         self.has_come_up
     }
 
     /// A worker has come up on `seat`.
-    pub(super) fn ready(&mut self, now: Instant, seat: usize) {
+    pub fn ready(&mut self, now: Instant, seat: usize) {
         self.leave(seat);
         self.seats[seat].place = Place::Up(now);
         self.up += 1;
@@ -130,14 +130,14 @@ impl Restarts {
 
     /// A try on `seat` has failed. `jitter` spreads the delay over its upper half, so that workers which failed together
     /// do not come back together.
-    pub(super) fn start_failed(&mut self, now: Instant, seat: usize, prospect: Prospect, jitter: u8) -> Next {
+    pub fn start_failed(&mut self, now: Instant, seat: usize, prospect: Prospect, jitter: u8) -> Next {
         self.leave(seat);
         let delay = self.failed(seat, prospect, jitter);
         Next { delay, verdict: self.verdict(now) }
     }
 
     /// The worker on `seat` is gone.
-    pub(super) fn died(&mut self, now: Instant, seat: usize, life: Life, jitter: u8) -> Next {
+    pub fn died(&mut self, now: Instant, seat: usize, life: Life, jitter: u8) -> Next {
         let steady = match self.seats[seat].place {
             Place::Up(since) => now.saturating_duration_since(since) >= STEADY_AFTER,
             Place::Trying | Place::Failed(_) => false,
@@ -164,7 +164,7 @@ impl Restarts {
 
     /// Somebody who wanted to look at the first of these times did so at the second, because this program did not run: it is
     /// no part of an outage. Several may say so of one time.
-    pub(super) fn excuse(&mut self, wanted: Instant, now: Instant) {
+    pub fn excuse(&mut self, wanted: Instant, now: Instant) {
         let from = wanted.max(self.excused_until);
         let not_run = now.saturating_duration_since(from);
         self.excused_until = self.excused_until.max(now);
@@ -175,7 +175,7 @@ impl Restarts {
     }
 
     /// An attempt has ended: the worker that ran it is of use.
-    pub(super) fn progress(&mut self) {
+    pub fn progress(&mut self) {
         // While one is up, nobody asks since when none is.
         if self.up > 0 {
             self.since = None;
@@ -220,9 +220,9 @@ impl Restarts {
 }
 
 /// How long to wait for the first worker, where the patience is this one.
-pub(crate) fn first_patience(patience: Duration) -> Duration {
+pub fn first_patience(patience: Duration) -> Duration {
     patience.min(FIRST_PATIENCE)
 }
 
-#[cfg(all(test, not(workfleet_loom)))]
+#[cfg(test)]
 mod tests;

@@ -17,11 +17,9 @@ use workfleet_heartbeat::cores::{Patience, Silence};
 
 /// Watches one attempt.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     silence: Silence,
     state: State,
-    /// Under which time it stands among the alarms; never later than [`poll_timeout`](Self::poll_timeout).
-    pub(super) alarm: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +32,18 @@ enum State {
 
 /// What the driver has to do about an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(crate) enum Due {
     CatchUp,
     Kill,
 }
 
 impl Watch {
-    pub(super) fn new(now: Instant, timeout: Duration) -> Self {
-        Self { silence: Silence::new(now, timeout), state: State::Beats, alarm: None }
+    pub(crate) fn new(now: Instant, timeout: Duration) -> Self {
+        Self { silence: Silence::new(now, timeout), state: State::Beats }
     }
 
     /// A beat has come. False if that is too late.
-    pub(super) fn heard(&mut self, now: Instant) -> bool {
+    pub(crate) fn heard(&mut self, now: Instant) -> bool {
         if self.missed().is_some() {
             return false;
         }
@@ -55,17 +53,17 @@ impl Watch {
     }
 
     /// The timeout, if the attempt has missed it.
-    pub(super) fn missed(&self) -> Option<Duration> {
+    pub(crate) fn missed(&self) -> Option<Duration> {
         matches!(self.state, State::Missed { .. } | State::Overdue).then(|| self.silence.timeout())
     }
 
     /// The timeout, if the attempt has missed it and has not ended within the grace.
-    pub(super) fn overdue(&self) -> Option<Duration> {
+    pub(crate) fn overdue(&self) -> Option<Duration> {
         (self.state == State::Overdue).then(|| self.silence.timeout())
     }
 
     /// Everything that came was looked at. True if the attempt has missed by that.
-    pub(super) fn judge(&mut self, now: Instant, grace: Duration) -> bool {
+    pub(crate) fn judge(&mut self, now: Instant, grace: Duration) -> bool {
         let missed = self.state == State::Doubted;
         if missed {
             self.state = State::Missed { grace: Patience::new(now, grace) };
@@ -74,7 +72,7 @@ impl Watch {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Beats => self.silence.poll_timeout(),
             State::Missed { grace } => grace.poll_timeout(),
@@ -83,7 +81,7 @@ impl Watch {
     }
 
     /// Time has passed.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
         let (is_due, state, due) = match &mut self.state {
             State::Beats => (self.silence.handle_timeout(now), State::Doubted, Due::CatchUp),
             State::Missed { grace } => (grace.handle_timeout(now), State::Overdue, Due::Kill),

@@ -1,12 +1,10 @@
 //! The core of restarts by itself, in virtual time: single rules, and random histories against a model that looks through
 //! the whole history each time.
 
-use proptest::{
-    prelude::*,
-    test_runner::{Config, RngSeed},
-};
+use proptest::prelude::*;
 
 use super::*;
+use crate::testing::cases;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MS: Duration = Duration::from_millis(1);
@@ -152,16 +150,6 @@ fn a_seat_whose_start_is_under_way_keeps_what_waits() {
 }
 
 /// As of the scheduler's model.
-fn config() -> Config {
-    let cases = std::env::var("WORKFLEET_PROPTEST_CASES");
-    let cases = cases.ok().map(|cases| cases.parse().expect("WORKFLEET_PROPTEST_CASES is a number"));
-    Config {
-        cases: cases.unwrap_or(256),
-        rng_seed: if cases.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) },
-        failure_persistence: None,
-        ..Config::default()
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Input {
@@ -240,7 +228,7 @@ impl History {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases())]
 
     #[test]
     fn what_is_given_up_is_what_the_whole_history_says(

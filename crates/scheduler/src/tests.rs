@@ -4,7 +4,12 @@ mod model;
 
 use workfleet_heartbeat::cores::AWAY;
 
-use super::*;
+use std::time::{Duration, Instant};
+
+use crate::{
+    Appetite, Books, Class, Dispatch, Effect, Ended, Ending, Gone, Hunger, Lease, Limits, Scheduler,
+    load::STALL_LIMIT,
+};
 
 const LEVELS: u8 = 3;
 const CRASH_LIMIT: u16 = 2;
@@ -33,7 +38,7 @@ fn core_with(seats: usize, appetite: Appetite, tasks_per_worker: u64) -> Core {
         appetite,
         tasks_per_worker,
     };
-    Scheduler::new(MemoryQueue::new(LEVELS), limits)
+    Scheduler::new(limits)
 }
 
 fn single(number: u16) -> Class {
@@ -59,9 +64,16 @@ fn dispatches(core: &mut Core, now: Instant) -> Vec<Sent> {
     std::iter::from_fn(next).collect()
 }
 
+/// Schedules a task under the next number.
+fn push(core: &mut Core, priority: u8, class: Class) -> u64 {
+    let sequence = core.books().scheduled;
+    core.schedule(sequence, priority, class, 0);
+    sequence
+}
+
 fn schedule(core: &mut Core, now: Instant, priority: u8, class: u16, count: usize) -> Vec<Sent> {
     for _ in 0..count {
-        core.schedule(priority, single(class), 0);
+        push(core, priority, single(class));
     }
     dispatches(core, now)
 }
@@ -178,7 +190,7 @@ fn a_dead_worker_leaves_its_successor_neither_its_effects_nor_its_stall() {
 fn a_worker_that_dies_while_it_is_being_filled_gets_nothing_more() {
     let (mut core, now) = fleet(2);
     for _ in 0..40 {
-        core.schedule(NORMAL, single(0), 0);
+        push(&mut core, NORMAL, single(0));
     }
     assert_eq!(core.next_dispatch(now).map(|sent| sent.seat), Some(0));
     core.worker_gone(0, &[], Gone::Died, |_| {});
@@ -399,7 +411,7 @@ fn wide_fleet(seats: usize) -> (Core, Instant) {
 
 fn schedule_concurrent(core: &mut Core, now: Instant, count: usize) -> Vec<Sent> {
     for _ in 0..count {
-        core.schedule(NORMAL, concurrent(1), 0);
+        push(core, NORMAL, concurrent(1));
     }
     dispatches(core, now)
 }
@@ -528,13 +540,17 @@ fn an_attempt_that_beats_goes_on_and_one_that_has_not_begun_has_time() {
 #[test]
 fn a_beat_sets_no_alarm() {
     let (mut core, now, lease) = beating();
-    let alarm = core.alarms.clone();
+    let alarm = core.flights.alarms();
     core.heartbeat(now + MS, 0, lease, Some(HEARTBEAT)).expect("it is in time");
-    assert_eq!(core.alarms, alarm, "the clock is looked at once in a timeout, however often it beats");
+    assert_eq!(
+        core.flights.alarms(),
+        alarm,
+        "the clock is looked at once in a timeout, however often it beats"
+    );
     core.handle_timeout(now + HEARTBEAT);
-    assert_eq!(core.alarms.first().map(|alarm| alarm.0), Some(now + MS + HEARTBEAT));
+    assert_eq!(core.flights.alarms().first().copied(), Some(now + MS + HEARTBEAT));
     core.done(now + HEARTBEAT, 0, lease, MS).expect("the lease stands");
-    assert!(core.alarms.is_empty());
+    assert!(core.flights.alarms().is_empty());
 }
 
 #[test]
@@ -638,7 +654,7 @@ fn nobody_else_is_charged_or_suspected_when_a_worker_is_killed_for_a_missed_hear
     let mut core = core_with(1, Appetite { prefetch: true, concurrent: 3 }, u64::MAX);
     core.worker_ready(now, 0);
     for _ in 0..3 {
-        core.schedule(NORMAL, concurrent(0), 0);
+        push(&mut core, NORMAL, concurrent(0));
     }
     let sent = dispatches(&mut core, now);
     let leases: Vec<Lease> = sent.iter().map(|sent| sent.2).collect();
@@ -665,7 +681,7 @@ fn what_was_interrupted_for_another_is_cancelled_and_not_returned_as_if_it_had_n
     let mut core = core_with(1, Appetite { prefetch: true, concurrent: 2 }, u64::MAX);
     core.worker_ready(now, 0);
     for _ in 0..2 {
-        core.schedule(NORMAL, concurrent(0), 0);
+        push(&mut core, NORMAL, concurrent(0));
     }
     let leases: Vec<Lease> = dispatches(&mut core, now).iter().map(|sent| sent.2).collect();
     core.heartbeat(now, 0, leases[0], Some(HEARTBEAT)).expect("the lease stands");

@@ -9,16 +9,19 @@
 //! Invariant: an appetite is monotone. A worker that would take a task of some priority would take every more
 //! urgent one of the same kind.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::queue::Class;
+use crate::queue::{Class, Pending};
+
+/// A worker that has not reported an ending for this long, while tasks wait behind the one it runs, gives them back.
+pub(crate) const STALL_LIMIT: Duration = Duration::from_millis(5);
 
 /// A worker is given tasks until it has this much in hand.
-pub(super) const BUDGET_NS: u64 = 1_000_000;
+const BUDGET_NS: u64 = 1_000_000;
 /// Up to this estimate, a task may have a successor waiting behind it.
-pub(super) const LONG_NS: u64 = 10_000_000;
+const LONG_NS: u64 = 10_000_000;
 /// The largest number of tasks in hand, however short they are.
-pub(super) const MAX_IN_FLIGHT: u32 = 1024;
+const MAX_IN_FLIGHT: u32 = 1024;
 /// Below this average, a worker that has anything at all in hand can wait for the next batch: what it would gain
 /// does not pay for a system call.
 const BATCHED_NS: u64 = 50_000;
@@ -29,17 +32,19 @@ const UNKNOWN_NS: u64 = LONG_NS / 2;
 
 /// The durations seen of each type of task, as a moving average.
 #[derive(Debug, Default)]
-pub(super) struct Estimates {
+pub(crate) struct Estimates {
     by_class_ns: Vec<u64>,
 }
 
 impl Estimates {
-    pub(super) fn of(&self, class: Class) -> u64 {
+    #[inline]
+    pub(crate) fn of(&self, class: Class) -> u64 {
         self.by_class_ns.get(usize::from(class.number)).copied().filter(|&ns| ns > 0).unwrap_or(UNKNOWN_NS)
     }
 
     /// Moves the average by a quarter of the difference: a change of pace is learnt within a few tasks.
-    pub(super) fn learn(&mut self, class: Class, took: Duration) {
+    #[inline]
+    pub(crate) fn learn(&mut self, class: Class, took: Duration) {
         let class = usize::from(class.number);
         if self.by_class_ns.len() <= class {
             self.by_class_ns.resize(class + 1, 0);
@@ -56,45 +61,50 @@ impl Estimates {
 
 /// How much a worker may have in hand.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Appetite {
+pub struct Appetite {
     /// It may have tasks waiting behind the one it runs.
-    pub(crate) prefetch: bool,
+    pub prefetch: bool,
     /// How many tasks of a concurrent class it runs at once.
-    pub(crate) concurrent: u32,
+    pub concurrent: u32,
 }
 
 /// What of a new task could be handed to a worker at once, rather than with the next batch: of each kind, the least
 /// urgent priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hunger {
-    pub(crate) single: Option<u8>,
-    pub(crate) concurrent: Option<u8>,
+pub struct Hunger {
+    /// Of those that run one after the other.
+    pub single: Option<u8>,
+    /// Of those that run several at once.
+    pub concurrent: Option<u8>,
 }
 
 impl Hunger {
     /// Whether a task of this priority is among it.
-    pub(crate) fn is_for(self, class: Class, priority: u8) -> bool {
+    #[inline]
+    pub fn is_for(self, class: Class, priority: u8) -> bool {
         let hunger = if class.concurrent { self.concurrent } else { self.single };
         hunger.is_some_and(|hunger| priority <= hunger)
     }
 
     /// What either of two workers hungers for.
-    pub(super) fn or(self, other: Self) -> Self {
+    #[inline]
+    pub(crate) fn or(self, other: Self) -> Self {
         Self { single: self.single.max(other.single), concurrent: self.concurrent.max(other.concurrent) }
     }
 }
 
 /// What a worker has in hand, by priority.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(crate) struct Load {
     appetite: Appetite,
     levels: Box<[Level]>,
     /// Tasks of concurrent classes, which count in none of the levels.
     concurrent: u32,
     /// The sum of the levels.
     total: Level,
-    /// The task it runs has outlasted its estimate: it gets no successor until something ends.
-    pub(super) stalled: bool,
+    /// It has a suspect in hand, and gets nothing else until that has ended.
+    suspect: bool,
+    progress: Progress,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,74 +113,152 @@ struct Level {
     time_ns: u64,
 }
 
+/// Whether what the worker has in hand gets less.
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    /// An attempt last ended then, or the first of its present tasks came.
+    Since(Instant),
+    /// The task it runs has outlasted its estimate: it gets no successor until something ends.
+    Stalled,
+}
+
 impl Load {
-    pub(super) fn new(levels: u8, appetite: Appetite) -> Self {
+    pub(crate) fn new(now: Instant, levels: u8, appetite: Appetite) -> Self {
         let levels = vec![Level::default(); usize::from(levels)].into_boxed_slice();
-        Self { appetite, levels, concurrent: 0, total: Level::default(), stalled: false }
+        Self {
+            appetite,
+            levels,
+            concurrent: 0,
+            total: Level::default(),
+            suspect: false,
+            progress: Progress::Since(now),
+        }
     }
 
-    pub(super) fn add(&mut self, class: Class, priority: u8, cost_ns: u64) {
-        if class.concurrent {
+    #[inline]
+    pub(crate) fn add<B>(&mut self, now: Instant, task: &Pending<B>, cost_ns: u64) {
+        if let (true, Progress::Since(at)) = (self.is_empty(), &mut self.progress) {
+            *at = now;
+        }
+        self.suspect |= task.suspect;
+        if task.class.concurrent {
             self.concurrent += 1;
             return;
         }
-        for level in [&mut self.levels[usize::from(priority)], &mut self.total] {
+        for level in [&mut self.levels[usize::from(task.priority)], &mut self.total] {
             level.count += 1;
             level.time_ns += cost_ns;
         }
     }
 
-    pub(super) fn remove(&mut self, class: Class, priority: u8, cost_ns: u64) {
-        if class.concurrent {
+    #[inline]
+    pub(crate) fn remove<B>(&mut self, task: &Pending<B>, cost_ns: u64) {
+        // It was alone.
+        self.suspect &= !task.suspect;
+        if task.class.concurrent {
             self.concurrent -= 1;
             return;
         }
-        for level in [&mut self.levels[usize::from(priority)], &mut self.total] {
+        for level in [&mut self.levels[usize::from(task.priority)], &mut self.total] {
             level.count -= 1;
             level.time_ns -= cost_ns;
         }
     }
 
-    pub(super) fn time_ns(&self) -> u64 {
+    /// An attempt has ended.
+    #[inline]
+    pub(crate) fn progressed(&mut self, now: Instant) {
+        self.progress = Progress::Since(now);
+    }
+
+    /// When the worker will have stalled, unless something ends before.
+    #[inline]
+    pub(crate) fn stalls_at(&self) -> Option<Instant> {
+        match self.progress {
+            Progress::Since(at) if self.total.count >= 1 && self.len() >= 2 => Some(at + STALL_LIMIT),
+            Progress::Since(_) | Progress::Stalled => None,
+        }
+    }
+
+    pub(crate) fn has_stalled(&mut self) {
+        self.progress = Progress::Stalled;
+    }
+
+    /// How many tasks there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        (self.total.count + self.concurrent) as usize
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline]
+    pub(crate) fn time_ns(&self) -> u64 {
         self.total.time_ns
     }
 
     /// How many tasks there are that run one after the other.
-    pub(super) fn queue_len(&self) -> u32 {
+    #[inline]
+    pub(crate) fn queue_len(&self) -> u32 {
         self.total.count
     }
 
     /// For comparing workers: who has less in hand.
-    pub(super) fn weight(&self) -> (u32, u64) {
+    #[inline]
+    pub(crate) fn weight(&self) -> (u32, u64) {
         (self.concurrent, self.total.time_ns)
     }
 
     /// How many tasks are less urgent than `priority`.
-    pub(super) fn beyond(&self, priority: u8) -> u32 {
+    pub(crate) fn beyond(&self, priority: u8) -> u32 {
         self.levels[usize::from(priority) + 1..].iter().map(|level| level.count).sum()
     }
 
-    /// Whether a task of `priority` may be added. Only what is at least as urgent counts: an urgent task is never
+    /// Whether this task may be added. Only what is at least as urgent counts: an urgent task is never
     /// kept back by the less urgent ones that were handed out before it.
-    pub(super) fn takes(&self, class: Class, priority: u8) -> bool {
-        if class.concurrent {
+    #[inline]
+    pub(crate) fn takes<B>(&self, task: &Pending<B>) -> bool {
+        if self.suspect {
+            return false;
+        }
+        if task.class.concurrent {
             return self.takes_concurrent();
         }
-        self.up_to().nth(usize::from(priority)).is_some_and(|level| self.takes_beside(level))
+        self.up_to().nth(usize::from(task.priority)).is_some_and(|level| self.takes_beside(level))
     }
 
     /// What should be added at once, rather than with the next batch.
-    pub(super) fn hunger(&self) -> Hunger {
+    #[inline]
+    pub(crate) fn hunger(&self) -> Hunger {
+        if self.suspect {
+            return Hunger::default();
+        }
         let concurrent = self.takes_concurrent().then_some(u8::MAX);
         Hunger { single: self.hunger_for_single(), concurrent }
     }
 
+    /// It runs a suspect.
+    #[inline]
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
+    #[inline]
+    pub(crate) fn is_stalled(&self) -> bool {
+        matches!(self.progress, Progress::Stalled)
+    }
+
+    #[inline]
     fn takes_concurrent(&self) -> bool {
         // What stalls blocks their thread too.
-        let blocked = self.stalled && self.total.count > 0;
+        let blocked = self.is_stalled() && self.total.count > 0;
         !blocked && self.concurrent < self.appetite.concurrent
     }
 
+    #[inline]
     fn hunger_for_single(&self) -> Option<u8> {
         let hungers = |level: &Level| {
             self.takes_beside(*level)
@@ -179,8 +267,9 @@ impl Load {
         (0..).zip(self.up_to()).filter(|(_, level)| hungers(level)).map(|(priority, _)| priority).last()
     }
 
+    #[inline]
     fn takes_beside(&self, Level { count, time_ns }: Level) -> bool {
-        if self.stalled || !self.appetite.prefetch {
+        if self.is_stalled() || !self.appetite.prefetch {
             // Not even an urgent one: it would wait behind the one that runs, while other workers get on.
             return self.total.count == 0;
         }
@@ -189,6 +278,7 @@ impl Load {
     }
 
     /// For each priority, what is in hand at that level or more urgent.
+    #[inline]
     fn up_to(&self) -> impl Iterator<Item = Level> {
         self.levels.iter().scan(Level::default(), |sum, level| {
             sum.count += level.count;

@@ -6,13 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use proptest::{
-    prelude::*,
-    sample::select,
-    test_runner::{Config, RngSeed},
-};
+use proptest::{prelude::*, sample::select};
 
 use super::*;
+use crate::{testing::cases, worker::Worker};
 
 const SEATS: usize = 3;
 /// The last of them is concurrent.
@@ -419,7 +416,7 @@ impl Model {
             }
         }
         if leased.is_empty() {
-            assert_eq!(core.alarms.len(), 0);
+            assert_eq!(core.flights.alarms().len(), 0);
             assert_eq!(core.poll_timeout(), None, "nothing in hand, nothing to wake up for");
         }
         if self.paused || self.halting {
@@ -429,13 +426,15 @@ impl Model {
         // One that is kept for a suspect, or has one, hungers for nothing.
         let open: Vec<usize> = (0..SEATS)
             .filter(|&seat| {
-                core.seats[seat].open && core.reserved != Some(seat) && !core.seats[seat].is_taken()
+                core.reserved != Some(seat) && core.worker(seat).is_some_and(Worker::may_become_empty)
             })
             .collect();
         let known = |sequence: u64| &self.tasks[sequence as usize];
         let singles = |seat| self.hand(seat).into_iter().filter(move |&(task, ..)| !known(task).concurrent);
         // One that stalls takes nothing while what stalls it is in its hand.
-        let stalled = |seat: usize| core.seats[seat].load.stalled && singles(seat).count() > 0;
+        let stalled = |seat: usize| {
+            core.worker(seat).is_some_and(|worker| worker.load.is_stalled()) && singles(seat).count() > 0
+        };
         for level in 0..LEVELS {
             let busy = |seat| stalled(seat) || singles(seat).any(|(task, ..)| known(task).priority <= level);
             if open.iter().any(|&seat| !busy(seat)) {
@@ -580,7 +579,7 @@ impl Pair {
         match *command {
             Command::Schedule { priority, class: number, count } => {
                 for _ in 0..count {
-                    let sequence = self.core.schedule(priority, class(number), 0);
+                    let sequence = push(&mut self.core, priority, class(number));
                     assert_eq!(sequence, self.model.tasks.len() as u64);
                     self.model.scheduled(priority, class(number));
                 }
@@ -591,9 +590,9 @@ impl Pair {
                 let index = parent.next_child;
                 parent.next_child += 1;
                 let new = parent.children.insert(index);
-                let child = self.core.schedule_child(seat, lease, index, priority, class(number), 0);
-                assert_eq!(child, new.then_some(self.model.tasks.len() as u64));
+                assert_eq!(self.core.admits_child(seat, lease, index), new);
                 if new {
+                    push(&mut self.core, priority, class(number));
                     self.model.scheduled(priority, class(number));
                 }
             }
@@ -708,7 +707,7 @@ impl Pair {
         assert!(core.heartbeat(self.now, seat, lease, Some(HEARTBEAT)).is_none());
         assert!(!core.has_missed(seat, lease));
         core.judge(self.now, seat, lease);
-        assert_eq!(core.schedule_child(seat, lease, u32::MAX, 0, class(0), 0), None);
+        assert!(!core.admits_child(seat, lease, u32::MAX));
     }
 
     fn worker_gone(&mut self, seat: usize, running: &Running, gone: Gone) {
@@ -786,19 +785,8 @@ impl Pair {
     }
 }
 
-fn config() -> Config {
-    let cases = std::env::var("WORKFLEET_PROPTEST_CASES");
-    let cases = cases.ok().map(|cases| cases.parse().expect("WORKFLEET_PROPTEST_CASES is a number"));
-    Config {
-        cases: cases.unwrap_or(256),
-        rng_seed: if cases.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) },
-        failure_persistence: None,
-        ..Config::default()
-    }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases())]
 
     #[test]
     fn whatever_happens_it_does_what_the_model_says(commands in commands()) {

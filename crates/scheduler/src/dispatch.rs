@@ -1,0 +1,142 @@
+//! Who gets which task, and who has to make way.
+//!
+//! A task goes to the worker with the least in hand, urgent ones first. Workers take turns: a turn is a share of what
+//! waits, so that a short queue is spread evenly and a long one goes out in large pieces. What was handed out too early is
+//! asked back: for an idle worker, or for something more urgent.
+
+use std::time::Instant;
+
+use crate::{
+    effect::{Dispatch, Effect},
+    queue::{Lane, Pending},
+    scheduler::Scheduler,
+};
+
+/// Prefetched work below this estimate is not worth taking back for an idle worker.
+const RECALL_MIN_NS: u64 = 200_000;
+
+impl<B> Scheduler<B> {
+    /// The next task to hand to a worker. The driver sends it before it calls again.
+    pub fn next_dispatch(&mut self, now: Instant) -> Option<Dispatch<'_, B>> {
+        if !self.dispatches() {
+            return None;
+        }
+        if self.queue.first(Lane::Suspect).is_none() {
+            // The one that waited may have been cancelled.
+            self.reserved = None;
+        }
+        let (lane, seat) = self.lanes().find_map(|lane| Some((lane, self.seat_for(lane)?)))?;
+        let task = self.queue.lease(lane)?;
+        if lane == Lane::Suspect {
+            self.reserved = None;
+        }
+        let cost_ns = self.estimates.of(task.class);
+        if let Some(worker) = &mut self.workers[seat] {
+            worker.give(now, &task, cost_ns);
+        }
+        let (lease, task) = self.flights.lease(task, seat, cost_ns);
+        Some(Dispatch { seat, lease, attempt: task.attempt_number(), task })
+    }
+
+    /// The lanes that hold tasks, the one whose first task is the most urgent and oldest at the front.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = Lane> + use<B> {
+        let first = |lane| self.queue.first(lane).map(|task| (task.priority, task.sequence, lane));
+        let mut lanes = Lane::ALL.map(first);
+        if lanes[1].is_some() || lanes[2].is_some() {
+            lanes.sort_unstable();
+        }
+        lanes.into_iter().flatten().map(|(.., lane)| lane)
+    }
+
+    /// Where the first task of a lane may go.
+    fn seat_for(&mut self, lane: Lane) -> Option<usize> {
+        match lane {
+            Lane::Single => self.seat_in_turn(),
+            Lane::Concurrent => self.least_laden(self.queue.first(lane)?),
+            Lane::Suspect => self.queue.first(lane).is_some().then(|| self.reserve())?,
+        }
+    }
+
+    /// A seat whose worker has nothing in hand; if there is none, one is reserved, so that there will be.
+    fn reserve(&mut self) -> Option<usize> {
+        let candidates = self.workers().filter(|(_, worker)| worker.may_become_empty());
+        let (seat, least_laden) = candidates.min_by_key(|(_, worker)| worker.load.len())?;
+        if least_laden.load.is_empty() {
+            return Some(seat);
+        }
+        self.reserved.get_or_insert(seat);
+        None
+    }
+
+    fn least_laden(&self, task: &Pending<B>) -> Option<usize> {
+        let takers =
+            self.workers().filter(|(seat, worker)| self.reserved != Some(*seat) && worker.takes(task));
+        let least = takers.min_by_key(|(_, worker)| (worker.load.len().min(1), worker.load.weight()));
+        least.map(|(seat, _)| seat)
+    }
+
+    /// The seat being filled while its turn lasts, then the one with the least in hand.
+    fn seat_in_turn(&mut self) -> Option<usize> {
+        let Some(task) = self.queue.first(Lane::Single) else {
+            self.filling = None;
+            return None;
+        };
+        if let Some((seat, left)) = self.filling
+            && left > 0
+            && self.reserved != Some(seat)
+            && self.worker(seat).is_some_and(|worker| worker.takes(task))
+        {
+            self.filling = Some((seat, left - 1));
+            return Some(seat);
+        }
+        let Some(seat) = self.least_laden(task) else {
+            // The turn is over: what comes later goes to the worker that has the least in hand then.
+            self.filling = None;
+            return None;
+        };
+        let turn = (self.queue.len() / (2 * self.workers.len())).max(1);
+        self.filling = Some((seat, turn - 1));
+        Some(seat)
+    }
+
+    /// An idle worker with nothing left in the queue gets half of what waits behind the busiest one.
+    pub(crate) fn balance(&mut self) {
+        if let Some(first) = self.queue.first(Lane::Single) {
+            let urgent = first.priority;
+            return self.make_way(urgent);
+        }
+        let idle = self.workers().filter(|(_, worker)| worker.is_idle()).count();
+        let recalling = self.workers().filter(|(_, worker)| worker.recalls.are_unanswered()).count();
+        for _ in recalling..idle {
+            let victims = self.workers_mut().filter(|(_, worker)| {
+                let queue_len = u64::from(worker.load.queue_len());
+                queue_len >= 2
+                    && !worker.recalls.are_unanswered()
+                    && worker.load.time_ns() / queue_len * (queue_len - 1) >= RECALL_MIN_NS
+            });
+            let Some((seat, victim)) = victims.max_by_key(|(_, worker)| worker.load.time_ns()) else {
+                return;
+            };
+            victim.recalls.ask(0);
+            let at_most = victim.load.queue_len().div_ceil(2);
+            self.effects.push_back(Effect::Recall { seat, at_most, from: 0 });
+        }
+    }
+
+    /// Tasks that have to wait here are not overtaken by less urgent ones that wait in a worker's hand.
+    fn make_way(&mut self, urgent: u8) {
+        let mut recalls = Vec::new();
+        for (seat, worker) in self.workers_mut() {
+            if worker.in_the_way_of() >= Some(urgent) {
+                worker.recalls.none_is_less_urgent_than(urgent);
+                let at_most = worker.load.beyond(urgent);
+                if at_most > 0 {
+                    let from = urgent + 1;
+                    worker.recalls.ask(from);
+                    recalls.push(Effect::Recall { seat, at_most, from });
+                }
+            }
+        }
+        self.effects.extend(recalls);
+    }
+}

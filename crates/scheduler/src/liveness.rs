@@ -1,0 +1,88 @@
+//! Whether a worker is heard of.
+//!
+//! | state | something is heard | time |
+//! |---|---|---|
+//! | heard | heard | half the limit has passed since: asked |
+//! | asked | heard | the other half has passed, in time that the manager saw pass: silent |
+//! | silent | heard | – |
+//!
+//! Time counts only while the worker has tasks in hand: an idle one owes no sign of life.
+
+use std::time::{Duration, Instant};
+
+use workfleet_heartbeat::cores::Patience;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Liveness {
+    Heard {
+        at: Instant,
+    },
+    /// It was asked for a sign of life.
+    Asked {
+        silent_since: Instant,
+        answer: Patience,
+    },
+    /// It did not answer, and is to be killed.
+    Silent {
+        since: Instant,
+    },
+}
+
+/// What follows from a worker's silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Ping,
+    Kill,
+}
+
+impl Liveness {
+    #[inline]
+    pub(crate) fn heard(now: Instant) -> Self {
+        Self::Heard { at: now }
+    }
+
+    /// Since when nothing was heard of it, if it owes the answer to a ping.
+    pub(crate) fn silent_since(self) -> Option<Instant> {
+        match self {
+            Self::Heard { .. } => None,
+            Self::Asked { silent_since: since, .. } | Self::Silent { since } => Some(since),
+        }
+    }
+
+    pub(crate) fn is_silent(self) -> bool {
+        matches!(self, Self::Silent { .. })
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    #[inline]
+    pub(crate) fn poll_timeout(self, limit: Duration) -> Option<Instant> {
+        match self {
+            Self::Heard { at } => Some(at + limit / 2),
+            Self::Asked { answer, .. } => answer.poll_timeout(),
+            Self::Silent { .. } => None,
+        }
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, limit: Duration) -> Option<Due> {
+        let (next, due) = match self {
+            Self::Heard { at } => {
+                if now < *at + limit / 2 {
+                    return None;
+                }
+                // However late we are, the worker has the second half to answer; and again, if we are late then.
+                let answer = Patience::new(now, limit - limit / 2);
+                (Self::Asked { silent_since: *at, answer }, Due::Ping)
+            }
+            Self::Asked { silent_since, answer } => {
+                if !answer.handle_timeout(now) {
+                    return None;
+                }
+                (Self::Silent { since: *silent_since }, Due::Kill)
+            }
+            Self::Silent { .. } => return None,
+        };
+        *self = next;
+        Some(due)
+    }
+}

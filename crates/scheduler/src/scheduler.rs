@@ -1,0 +1,440 @@
+//! Which task goes to which worker, and what becomes of it.
+//!
+//! Workers sit on *seats*, numbered from 0; a seat is empty while its worker is dead or starting. The driver reports
+//! what happened (a worker is ready, an attempt ended, a worker died), then carries out [`Scheduler::next_dispatch`]
+//! and [`Scheduler::poll_effect`] until both yield nothing, and calls [`Scheduler::handle_timeout`] when
+//! [`Scheduler::poll_timeout`] is due.
+//!
+//! What the scheduler is told stands here; whom it gives what in [`dispatch`](crate::dispatch), what follows from the
+//! passing of time in [`time`](crate::time).
+//!
+//! Invariants:
+//! - The books balance after every call: scheduled = done + failed + cancelled + returned + pending.
+//! - A task ends exactly once. What an attempt reports after its lease ended is ignored: the lease's fence is stale.
+//! - Only the attempt that ran when its worker died is charged with the death, or, where the worker was killed for them,
+//!   those that missed a heartbeat.
+//! - An attempt that has missed a heartbeat has failed by that, however it ends, and its task ends when it does.
+//! - Nothing iterates in hash order: one sequence of calls gives one sequence of effects.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    effect::{Effect, Ended, Ending, Gone},
+    flights::{Flight, Flights},
+    lease::{Books, Lease},
+    load::{Appetite, Estimates, Hunger},
+    queue::{Class, Pending, Queue},
+    worker::Worker,
+};
+
+/// Limits of a [`Scheduler`].
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many workers there are at most.
+    pub seats: usize,
+    /// How many priorities there are.
+    pub levels: u8,
+    /// A task whose worker died this often while running it is not tried again.
+    pub crash_limit: u16,
+    /// A worker with tasks in hand that is not heard of for this long is killed. None: it is always heard.
+    pub silence_limit: Option<Duration>,
+    /// How long an attempt that missed a heartbeat may take to end before its worker is killed.
+    pub heartbeat_grace: Duration,
+    /// How much a worker may have in hand.
+    pub appetite: Appetite,
+    /// A worker that was given so many tasks, and has ended them, is replaced. At least 1.
+    pub tasks_per_worker: u64,
+}
+
+/// Whether new tasks are taken and begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Tasks in flight may end; nothing else is begun, and whatever waits is returned.
+    Halting,
+}
+
+/// The scheduler of a pool of workers; `B` is what the driver keeps of a task.
+#[derive(Debug)]
+pub struct Scheduler<B> {
+    pub(crate) queue: Queue<B>,
+    pub(crate) flights: Flights<B>,
+    /// By seat; none while its worker is dead or starting.
+    pub(crate) workers: Box<[Option<Worker>]>,
+    pub(crate) estimates: Estimates,
+    books: Books,
+    pub(crate) limits: Limits,
+    phase: Phase,
+    /// Nothing is dispatched meanwhile: the inbox is full.
+    paused: bool,
+    pub(crate) effects: VecDeque<Effect<B>>,
+    /// The seat that is being filled, and how many more tasks it gets before the next one's turn.
+    pub(crate) filling: Option<(usize, usize)>,
+    /// The seat that gets nothing until it is empty and runs the suspect that waits.
+    pub(crate) reserved: Option<usize>,
+}
+
+impl<B> Scheduler<B> {
+    /// A scheduler without workers or tasks.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            queue: Queue::new(limits.levels),
+            flights: Flights::new(),
+            workers: (0..limits.seats).map(|_| None).collect(),
+            estimates: Estimates::default(),
+            books: Books::default(),
+            limits,
+            phase: Phase::Open,
+            paused: false,
+            effects: VecDeque::new(),
+            filling: None,
+            reserved: None,
+        }
+    }
+
+    /// What has become of the tasks so far.
+    pub fn books(&self) -> Books {
+        self.books
+    }
+
+    /// How many tasks wait for a worker.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many tasks the worker on `seat` has in hand.
+    pub fn in_flight(&self, seat: usize) -> usize {
+        self.worker(seat).map_or(0, |worker| worker.load.len())
+    }
+
+    /// The task under `lease`, if that lease still stands on `seat`, and the number of the attempt.
+    pub fn leased(&self, seat: usize, lease: Lease) -> Option<(&Pending<B>, u32)> {
+        let flight = self.flights.get(seat, lease)?;
+        Some((&flight.task, flight.task.attempt_number()))
+    }
+
+    /// The same task, to be changed.
+    pub fn leased_mut(&mut self, seat: usize, lease: Lease) -> Option<&mut Pending<B>> {
+        Some(&mut self.flights.get_mut(seat, lease)?.task)
+    }
+
+    /// The task of this number, if it has not ended.
+    pub fn find(&self, sequence: u64) -> Option<&Pending<B>> {
+        let mut flying = self.flights.iter().map(|(.., flight)| &flight.task);
+        flying.find(|task| task.sequence == sequence).or_else(|| self.queue.find(sequence))
+    }
+
+    /// Since when nothing was heard of the worker, if it owes the answer to a ping.
+    pub fn silent_since(&self, seat: usize) -> Option<Instant> {
+        self.worker(seat)?.liveness.silent_since()
+    }
+
+    /// What some worker should get, or make way for, at once rather than with the next batch.
+    pub fn hunger(&self) -> Hunger {
+        if !self.dispatches() {
+            return Hunger::default();
+        }
+        let others = self.workers().filter(|(seat, _)| self.reserved != Some(*seat));
+        others.map(|(_, worker)| worker.hunger()).fold(Hunger::default(), Hunger::or)
+    }
+
+    /// Whether the attempt under `lease` has missed a heartbeat, and has not ended.
+    pub fn has_missed(&self, seat: usize, lease: Lease) -> bool {
+        self.flights.get(seat, lease).is_some_and(|flight| missed(flight).is_some())
+    }
+
+    /// Whether the worker still has an attempt that it has to be killed for; if so, the timeout that was missed.
+    pub fn overdue(&self, seat: usize) -> Option<Duration> {
+        let there = self.flights.iter().filter(|(at, ..)| *at == seat);
+        there.into_iter().find_map(|(.., flight)| flight.watch()?.overdue())
+    }
+
+    /// Whether the worker was to be killed for its silence, and nothing was heard of it since.
+    pub fn is_silent(&self, seat: usize) -> bool {
+        self.worker(seat).is_some_and(|worker| worker.liveness.is_silent())
+    }
+
+    /// Takes a new task. Its number is larger than those before. While the manager halts, the task is returned at once.
+    ///
+    /// # Panics
+    ///
+    /// If the priority is beyond the levels.
+    pub fn schedule(&mut self, sequence: u64, priority: u8, class: Class, body: B) {
+        assert!(priority < self.limits.levels, "the caller checked the priority");
+        self.books.scheduled += 1;
+        let task = Pending {
+            sequence,
+            priority,
+            class,
+            suspect: false,
+            crashes: 0,
+            interruptions: 0,
+            children: 0,
+            body,
+        };
+        match self.phase {
+            Phase::Open => self.queue.enqueue(task),
+            Phase::Halting => self.end(task, Ending::Returned, 0),
+        }
+    }
+
+    /// Whether the attempt under `lease` may schedule its child number `index`, which counts as scheduled from then on.
+    /// False if the attempt has ended, or the child was scheduled by an earlier attempt already.
+    pub fn admits_child(&mut self, seat: usize, lease: Lease, index: u32) -> bool {
+        let Some(flight) = self.flights.get_mut(seat, lease) else { return false };
+        let is_new = index >= flight.task.children;
+        if is_new {
+            flight.task.children = index.saturating_add(1);
+        }
+        is_new
+    }
+
+    /// Cancels a task: at once if it waits; by a request to its worker if it is in flight; not if it has ended.
+    pub fn cancel(&mut self, sequence: u64) {
+        if let Some(task) = self.queue.withdraw(sequence) {
+            let attempts = task.attempts_begun();
+            return self.end(task, Ending::Cancelled, attempts);
+        }
+        let found = self.flights.iter().find(|(.., flight)| flight.task.sequence == sequence);
+        if let Some((seat, lease)) = found.map(|(seat, lease, _)| (seat, lease)) {
+            self.request_cancel(seat, lease);
+        }
+    }
+
+    /// Asks once.
+    pub(crate) fn request_cancel(&mut self, seat: usize, lease: Lease) {
+        if let Some(flight) = self.flights.get_mut(seat, lease)
+            && !std::mem::replace(&mut flight.cancel_requested, true)
+        {
+            self.effects.push_back(Effect::Cancel { seat, lease });
+        }
+    }
+
+    /// A worker sits down and takes tasks.
+    ///
+    /// # Panics
+    ///
+    /// If the worker before it has tasks in hand: its end was not reported.
+    pub fn worker_ready(&mut self, now: Instant, seat: usize) {
+        assert!(self.in_flight(seat) == 0, "a seat is cleared before it is taken again");
+        self.workers[seat] = Some(Worker::new(now, &self.limits));
+    }
+
+    /// The worker on `seat` is gone. If one of the attempts that it was `running` has not reported its end, that
+    /// attempt is charged: `mark` may note so in its body. If several have not, any of them may have been the cause:
+    /// none is charged, and each is a suspect from now on. If it was ended for those that had missed a heartbeat, they
+    /// are charged, and nobody else is or is suspected. Everything else that the worker had in hand goes back as it
+    /// was. Returns how many went back or ended.
+    pub fn worker_gone(
+        &mut self,
+        seat: usize,
+        running: &[Lease],
+        gone: Gone,
+        mut mark: impl FnMut(&mut Pending<B>),
+    ) -> usize {
+        self.workers[seat] = None;
+        self.reserved = self.reserved.filter(|&reserved| reserved != seat);
+        self.filling = None;
+        // What was meant for this worker must not reach its successor.
+        self.effects.retain(|effect| effect.seat() != Some(seat));
+        let unended = running.iter().filter(|lease| self.leased(seat, **lease).is_some()).count();
+        let leases = self.flights.on(seat);
+        let count = leases.len();
+        for lease in leases {
+            let Some(mut flight) = self.flights.take(seat, lease) else { continue };
+            let ran = running.contains(&lease);
+            let missed = missed(&flight);
+            let charged = match gone {
+                Gone::Died => ran && unended == 1,
+                Gone::Overdue => missed.is_some(),
+            };
+            if charged {
+                mark(&mut flight.task);
+            }
+            if let Some(timeout) = missed {
+                self.end_missed(flight.task, seat, timeout);
+                continue;
+            }
+            if charged {
+                flight.task.crashes += 1;
+            } else if ran {
+                match gone {
+                    Gone::Died => flight.task.suspect = true,
+                    Gone::Overdue => flight.task.interruptions = flight.task.interruptions.saturating_add(1),
+                }
+            }
+            let crashed = charged && flight.task.crashes >= self.limits.crash_limit;
+            self.go_back(flight, crashed.then_some(Ending::Crashed));
+        }
+        count
+    }
+
+    /// What an attempt that has not ended leaves: its task waits again, unless it ends, by `otherwise` if nothing else
+    /// is the cause.
+    fn go_back(&mut self, flight: Flight<B>, otherwise: Option<Ending>) {
+        let ending = match self.phase {
+            _ if flight.cancel_requested => Some(Ending::Cancelled),
+            Phase::Halting => Some(Ending::Returned),
+            Phase::Open => otherwise,
+        };
+        match ending {
+            Some(ending) => {
+                let attempts = flight.task.attempts_begun();
+                self.end(flight.task, ending, attempts);
+            }
+            None => self.queue.give_back(flight.task),
+        }
+    }
+
+    /// The attempt under `lease` ended with an output. `None` if the lease is stale, or the attempt has missed a heartbeat:
+    /// it has failed by that.
+    pub fn done(&mut self, now: Instant, seat: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
+        let ended = self.end_attempt(now, seat, lease, took)?;
+        self.books.done += 1;
+        Some(ended)
+    }
+
+    /// The attempt under `lease` ended without an output; if that is the answer to a cancellation, it counts as
+    /// cancelled. `None` as for [`done`](Self::done).
+    pub fn failed(
+        &mut self,
+        now: Instant,
+        seat: usize,
+        lease: Lease,
+        took: Duration,
+        by_cancellation: bool,
+    ) -> Option<Ended<B>> {
+        let ended = self.end_attempt(now, seat, lease, took)?;
+        if by_cancellation {
+            self.books.cancelled += 1;
+        } else {
+            self.books.failed += 1;
+        }
+        Some(ended)
+    }
+
+    fn end_attempt(&mut self, now: Instant, seat: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
+        let flight = self.take_flight(seat, lease)?;
+        self.estimates.learn(flight.task.class, took);
+        if let Some(worker) = &mut self.workers[seat] {
+            worker.load.progressed(now);
+        }
+        if let Some(timeout) = missed(&flight) {
+            self.end_missed(flight.task, seat, timeout);
+            return None;
+        }
+        let attempt = flight.task.attempt_number();
+        Some(Ended { task: flight.task, attempt })
+    }
+
+    /// The worker gave back a task that it had not begun. False if the lease is stale.
+    pub fn given_back(&mut self, seat: usize, lease: Lease) -> bool {
+        if self.flights.get(seat, lease).is_none() {
+            return false;
+        }
+        if let Some(worker) = &mut self.workers[seat] {
+            worker.took_back();
+        }
+        let Some(flight) = self.take_flight(seat, lease) else { return false };
+        match missed(&flight) {
+            // It had begun: a worker that says otherwise does not know what it does.
+            Some(timeout) => self.end_missed(flight.task, seat, timeout),
+            None => self.go_back(flight, None),
+        }
+        true
+    }
+
+    /// The worker has answered a recall, whatever it gave back.
+    pub fn recall_answered(&mut self, seat: usize) {
+        if let Some(worker) = &mut self.workers[seat] {
+            worker.recalls.answered();
+        }
+    }
+
+    /// Starts nothing more: what waits is returned now, what workers give back is returned then.
+    pub fn halt(&mut self) {
+        self.phase = Phase::Halting;
+        self.filling = None;
+        self.end_queued(Ending::Returned);
+    }
+
+    /// Ends every task that waits, as never started.
+    pub fn fail_queued(&mut self) {
+        self.end_queued(Ending::NeverStarted);
+    }
+
+    /// Stops or resumes dispatching.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// What the driver has to do next.
+    pub fn poll_effect(&mut self) -> Option<Effect<B>> {
+        if self.effects.is_empty() && self.dispatches() {
+            self.balance();
+        }
+        self.effects.pop_front()
+    }
+
+    /// Whether tasks are handed to workers at all.
+    pub(crate) fn dispatches(&self) -> bool {
+        !self.paused && self.phase == Phase::Open
+    }
+
+    pub(crate) fn worker(&self, seat: usize) -> Option<&Worker> {
+        self.workers[seat].as_ref()
+    }
+
+    /// Every worker, with its seat.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = (usize, &Worker)> {
+        self.workers.iter().enumerate().filter_map(|(seat, worker)| Some((seat, worker.as_ref()?)))
+    }
+
+    pub(crate) fn workers_mut(&mut self) -> impl Iterator<Item = (usize, &mut Worker)> {
+        self.workers.iter_mut().enumerate().filter_map(|(seat, worker)| Some((seat, worker.as_mut()?)))
+    }
+
+    fn end_queued(&mut self, ending: Ending) {
+        while let Some(task) = self.lanes().find_map(|lane| self.queue.lease(lane)) {
+            let attempts = task.attempts_begun();
+            self.end(task, ending, attempts);
+        }
+    }
+
+    /// The attempt that missed a heartbeat has ended.
+    fn end_missed(&mut self, task: Pending<B>, seat: usize, timeout: Duration) {
+        let attempt = task.attempt_number();
+        self.end(task, Ending::HeartbeatMissed { seat, timeout }, attempt);
+    }
+
+    fn end(&mut self, task: Pending<B>, ending: Ending, attempt: u32) {
+        let begun = task.attempts_begun() > 0;
+        let ending = if ending == Ending::Returned && begun { Ending::Cancelled } else { ending };
+        match ending {
+            Ending::Cancelled => self.books.cancelled += 1,
+            Ending::Returned => self.books.returned += 1,
+            Ending::Crashed | Ending::NeverStarted | Ending::HeartbeatMissed { .. } => self.books.failed += 1,
+        }
+        self.effects.push_back(Effect::Ended { task, ending, attempt });
+    }
+
+    /// Takes a flight out of its worker's hand.
+    fn take_flight(&mut self, seat: usize, lease: Lease) -> Option<Flight<B>> {
+        let flight = self.flights.take(seat, lease)?;
+        if let Some(worker) = &mut self.workers[seat] {
+            worker.load.remove(&flight.task, flight.cost_ns);
+            if worker.is_to_retire() {
+                self.effects.push_back(Effect::Retire { seat });
+            }
+        }
+        Some(flight)
+    }
+}
+
+/// The timeout, if the attempt has not beaten for that long.
+fn missed<B>(flight: &Flight<B>) -> Option<Duration> {
+    flight.watch()?.missed()
+}

@@ -1,0 +1,98 @@
+//! What follows from the passing of time: workers stall or fall silent, attempts miss heartbeats.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    effect::Effect,
+    lease::Lease,
+    liveness::{Due, Liveness},
+    queue::Pending,
+    scheduler::Scheduler,
+    watch::{self, Watch},
+    worker::Worker,
+};
+
+impl<B> Scheduler<B> {
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if ever.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let silence_limit = self.limits.silence_limit;
+        let of_workers = self.workers().filter_map(|(_, worker)| deadline(worker, silence_limit));
+        of_workers.chain(self.flights.poll_timeout()).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.look_after_heartbeats(now);
+        let (prefetch, silence_limit) = (self.limits.appetite.prefetch, self.limits.silence_limit);
+        let mut effects = Vec::new();
+        for (seat, worker) in self.workers_mut().filter(|(_, worker)| !worker.load.is_empty()) {
+            if worker.stalls_at().is_some_and(|at| now >= at) {
+                worker.load.has_stalled();
+                // Without prefetch nothing waits in its hand but for the one that runs, and nobody could take it back.
+                if prefetch {
+                    worker.recalls.ask(0);
+                    effects.push(Effect::Recall { seat, at_most: u32::MAX, from: 0 });
+                }
+            }
+            match silence_limit.and_then(|limit| worker.liveness.handle_timeout(now, limit)) {
+                Some(Due::Ping) => effects.push(Effect::Ping { seat }),
+                Some(Due::Kill) => effects.push(Effect::Kill { seat }),
+                None => {}
+            }
+        }
+        self.effects.extend(effects);
+    }
+
+    /// Anything at all came from the worker.
+    pub fn heard(&mut self, now: Instant, seat: usize) {
+        if let Some(worker) = &mut self.workers[seat] {
+            worker.liveness = Liveness::heard(now);
+        }
+    }
+
+    /// A beat of the attempt under `lease` has come, or it has begun. With a timeout, it is watched from now on. Its task,
+    /// to keep what the beat says; `None` if the lease is stale, or the beat too late to change anything.
+    pub fn heartbeat(
+        &mut self,
+        now: Instant,
+        seat: usize,
+        lease: Lease,
+        timeout: Option<Duration>,
+    ) -> Option<&mut Pending<B>> {
+        match (self.flights.with_watch(seat, lease, |watch| watch.heard(now)), timeout) {
+            (Some(false), _) => return None,
+            (None, Some(timeout)) => self.flights.watch(seat, lease, Watch::new(now, timeout)),
+            (Some(true), _) | (None, None) => {}
+        }
+        self.leased_mut(seat, lease)
+    }
+
+    /// Everything that the worker had sent was handled: if the attempt has not beaten, it has missed, and is cancelled. It
+    /// is told once it has ended; past the grace its worker is to be killed.
+    pub fn judge(&mut self, now: Instant, seat: usize, lease: Lease) {
+        let grace = self.limits.heartbeat_grace;
+        if self.flights.with_watch(seat, lease, |watch| watch.judge(now, grace)) == Some(true) {
+            self.request_cancel(seat, lease);
+        }
+    }
+
+    fn look_after_heartbeats(&mut self, now: Instant) {
+        while let Some((seat, lease)) = self.flights.next_alarm(now) {
+            match self.flights.with_watch(seat, lease, |watch| watch.handle_timeout(now)).flatten() {
+                Some(watch::Due::CatchUp) => self.effects.push_back(Effect::CatchUp { seat, lease }),
+                Some(watch::Due::Kill) => self.effects.push_back(Effect::Overdue { seat }),
+                // It has beaten since the alarm was set, or has time again.
+                None => {}
+            }
+        }
+    }
+}
+
+/// When something is to be done about a worker, unless it is heard of or makes progress before.
+fn deadline(worker: &Worker, silence_limit: Option<Duration>) -> Option<Instant> {
+    if worker.load.is_empty() {
+        return None;
+    }
+    let silent = silence_limit.and_then(|limit| worker.liveness.poll_timeout(limit));
+    silent.into_iter().chain(worker.stalls_at()).min()
+}

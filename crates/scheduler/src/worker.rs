@@ -1,0 +1,99 @@
+//! One worker, from when it sits down until it is gone: its load, whether it is heard of, what it was asked to give back,
+//! and how much of its share is left.
+
+use std::time::Instant;
+
+use crate::{
+    liveness::Liveness,
+    load::{Hunger, Load},
+    queue::Pending,
+    recalls::Recalls,
+    scheduler::Limits,
+};
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) load: Load,
+    pub(crate) liveness: Liveness,
+    pub(crate) recalls: Recalls,
+    /// How many more tasks it is given.
+    tasks_left: u64,
+}
+
+impl Worker {
+    pub(crate) fn new(now: Instant, limits: &Limits) -> Self {
+        Self {
+            load: Load::new(now, limits.levels, limits.appetite),
+            liveness: Liveness::heard(now),
+            recalls: Recalls::default(),
+            tasks_left: limits.tasks_per_worker,
+        }
+    }
+
+    /// Whether it may be given this task.
+    #[inline]
+    pub(crate) fn takes<B>(&self, task: &Pending<B>) -> bool {
+        let in_order = self.load.is_empty() || self.recalls.allow(task.priority);
+        self.tasks_left > 0 && in_order && self.load.takes(task)
+    }
+
+    /// It is given a task.
+    #[inline]
+    pub(crate) fn give<B>(&mut self, now: Instant, task: &Pending<B>, cost_ns: u64) {
+        if self.load.is_empty() {
+            // With nothing in hand it owed no sign of life: its silence counts from here.
+            self.liveness = Liveness::heard(now);
+        }
+        self.tasks_left -= 1;
+        self.recalls.given(task.priority);
+        self.load.add(now, task, cost_ns);
+    }
+
+    /// It has given back a task that it had not begun: that does not count as one that it was given.
+    pub(crate) fn took_back(&mut self) {
+        self.tasks_left += 1;
+    }
+
+    /// It may be given a suspect once it has nothing in hand.
+    #[inline]
+    pub(crate) fn may_become_empty(&self) -> bool {
+        self.tasks_left > 0 && !self.load.is_suspect()
+    }
+
+    /// It waits for tasks.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.tasks_left > 0 && self.load.is_empty()
+    }
+
+    /// It has had its share of tasks, and has none in hand.
+    #[inline]
+    pub(crate) fn is_to_retire(&self) -> bool {
+        self.tasks_left == 0 && self.load.is_empty()
+    }
+
+    /// What it should get, or make way for, at once.
+    #[inline]
+    pub(crate) fn hunger(&self) -> Hunger {
+        if self.tasks_left == 0 || self.load.is_suspect() {
+            return Hunger::default();
+        }
+        self.load.hunger().or(Hunger { single: self.in_the_way_of(), concurrent: None })
+    }
+
+    /// The least urgent priority of which a task should not be overtaken by what waits in its hand, and is not asked back
+    /// already.
+    #[inline]
+    pub(crate) fn in_the_way_of(&self) -> Option<u8> {
+        if self.load.queue_len() < 2 {
+            return None;
+        }
+        self.recalls.in_the_way_of()
+    }
+
+    /// When it will have stalled: tasks wait behind the one that it runs, nothing ends, and nobody has asked for them.
+    #[inline]
+    pub(crate) fn stalls_at(&self) -> Option<Instant> {
+        if self.recalls.are_unanswered() { None } else { self.load.stalls_at() }
+    }
+}
