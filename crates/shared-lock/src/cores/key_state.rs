@@ -85,6 +85,12 @@ impl<H, W> KeyState<H, W> {
         Self { mode: Mode::Exclusive, first: None, crowd: None }
     }
 
+    /// A key that this request holds, and nobody else.
+    #[must_use]
+    pub const fn held(fence: Fence, mode: Mode, holder: H) -> Self {
+        Self { mode, first: Some((fence, holder)), crowd: None }
+    }
+
     /// Whether nobody holds it, and so nobody waits for it.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -4,10 +4,12 @@
 //! grant in the same order, by construction. Programs that only want locks need nothing from here.
 
 mod key_state;
+mod locked_key;
 mod queue;
 mod wait_graph;
 
 pub use key_state::{Grant, KeyState, Left};
+pub(crate) use locked_key::{Answer, LockedKey, Owned, SharedGraph, first_request};
 pub use wait_graph::{Blocked, WaitGraph};
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! All keys of a state: a table in shards, each behind a lock of its own, and the drivers of the cores in it.
+//! All keys of a state: a table in shards, each behind a lock of its own. It drives the cores, which decide.
 //!
 //! The state of a key is *in* the table's entry; a key that nobody holds has none. Taking a free key is one look at one
 //! table, and for a short key no allocation.
@@ -12,7 +12,7 @@
 //! - In a fork of the process that made the state, none of these locks is taken: another thread may have held it.
 //! - A table that has become much too large for what is in it shrinks.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::{hash::BuildHasher, sync::Arc, time::Duration};
 
 use hashbrown::{HashTable, hash_table::Entry as TableEntry};
 use workfleet_fork::Home;
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Counters, Cycle, CycleLink, Fence, KeySnapshot, LockFailed, Mode, Party, Refusal, Snapshot,
-    cores::{Blocked, Grant, KeyState, Left, WaitGraph},
+    cores::{Answer, Blocked, Grant, KeyState, LockedKey, Owned, SharedGraph, WaitGraph, first_request},
     sync::{AtomicBool, HashState, Mutex, Ordering},
 };
 
@@ -83,6 +83,35 @@ struct Waiter {
     owner: Option<Owner>,
     since: Stamp,
     cell: Arc<WaitCell>,
+}
+
+impl Owned for Holder {
+    type Owner = Owner;
+
+    fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+}
+
+impl Owned for Waiter {
+    type Owner = Owner;
+
+    fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+}
+
+impl SharedGraph<Key, Owner> for &Shards {
+    fn with<T>(&mut self, change: impl FnOnce(&mut WaitGraph<Key, Owner>) -> T) -> T {
+        let mut graph = self.graph.lock();
+        let result = change(&mut graph);
+        self.known_waits.store(!graph.is_empty(), Ordering::Relaxed);
+        result
+    }
+
+    fn has_waits(&self) -> bool {
+        self.known_waits.load(Ordering::Relaxed)
+    }
 }
 
 /// A request's place among the holders or waiters of its key. It is left when this is dropped: a grant is released, a
@@ -162,69 +191,36 @@ impl Shards {
         let fence = Fence::new(table.next);
         let Table { entries, next, counters, .. } = &mut *table;
         let same = |entry: &Entry| entry.key.as_bytes() == key.as_bytes();
-        let holder = |owner: Option<&Owner>| Holder { owner: owner.cloned(), since };
+        let holder = || Holder { owner: owner.cloned(), since };
         let mut cell = None;
-        let key = match entries.entry(hash, same, |entry| self.hash.hash_one(&entry.key)) {
+        let (key, answer) = match entries.entry(hash, same, |entry| self.hash.hash_one(&entry.key)) {
             TableEntry::Vacant(vacant) => {
                 let key = Key::from(key);
-                let mut state = KeyState::new();
-                state.grant(fence, mode, holder(owner));
+                let state = first_request(fence, mode, holder(), counters);
                 vacant.insert(Entry { key: key.clone(), state });
-                key
+                (key, Answer::Granted)
             }
             TableEntry::Occupied(occupied) => {
-                let entry = occupied.into_mut();
-                if entry.state.is_free(mode) {
-                    entry.state.grant(fence, mode, holder(owner));
-                } else if or_wait {
-                    if let Some(owner) = owner {
-                        let deadlock = self.begin_wait(entry, fence, owner, mode);
-                        deadlock.inspect_err(|_| counters.deadlocks += 1)?;
-                    }
-                    let cell = cell.insert(Arc::new(WaitCell::new()));
-                    let waiter = Waiter { owner: owner.cloned(), since, cell: Arc::clone(cell) };
-                    entry.state.wait(fence, mode, waiter);
-                } else {
-                    return Ok(Asked::Taken);
-                }
-                entry.key.clone()
+                let Entry { key, state } = occupied.into_mut();
+                let waiter = || {
+                    let cell = Arc::clone(cell.insert(Arc::new(WaitCell::new())));
+                    Waiter { owner: owner.cloned(), since, cell }
+                };
+                let locked = LockedKey { key, state, graph: &**self, counters };
+                let asked = locked.ask(fence, mode, owner, or_wait, holder, waiter);
+                (key.clone(), asked.map_err(would_deadlock)?)
             }
         };
-        *next += self.shards.len() as u64;
-        match cell {
-            None => counters.count_grant(mode),
-            Some(_) => counters.waits += 1,
+        if answer == Answer::Taken {
+            return Ok(Asked::Taken);
         }
+        *next += self.shards.len() as u64;
         drop(table);
         let place = Place { shards: Arc::clone(self), key, hash, fence };
         Ok(match cell {
             None => Asked::Granted(place),
             Some(cell) => Asked::Waits(place, cell),
         })
-    }
-
-    /// Enters the wait of a known owner into the graph, or finds the cycle that it would close.
-    fn begin_wait(&self, entry: &Entry, fence: Fence, owner: &Owner, mode: Mode) -> Result<(), LockFailed> {
-        let Some(until) = entry.state.waits_until(mode) else { return Ok(()) };
-        let holders = entry.state.holders().map(|(fence, holder)| (fence, &holder.owner));
-        let waiters = entry.state.waiters().map(|(fence, _, waiter)| (fence, &waiter.owner));
-        let known = holders.chain(waiters).filter_map(|(fence, owner)| Some((fence, owner.clone()?)));
-        let result =
-            self.with_graph(|graph| graph.wait(&entry.key, fence, owner.clone(), mode, until, known));
-        result.map_err(|cycle| {
-            let link = |link: Blocked<Key, Owner>| CycleLink {
-                owner: Arc::clone(link.owner.label()),
-                key: link.key.to_shared(),
-            };
-            LockFailed::WouldDeadlock(Cycle::new(cycle.into_iter().map(link)))
-        })
-    }
-
-    fn with_graph<T>(&self, change: impl FnOnce(&mut WaitGraph<Key, Owner>) -> T) -> T {
-        let mut graph = self.graph.lock();
-        let result = change(&mut graph);
-        self.known_waits.store(!graph.is_empty(), Ordering::Relaxed);
-        result
     }
 
     /// Whether a request would be granted at once.
@@ -249,14 +245,9 @@ impl Shards {
             let mut table = shard.0.lock();
             let Table { entries, counters, closed, .. } = &mut *table;
             *closed = true;
-            for entry in entries.iter_mut().filter(|entry| entry.state.has_waiters()) {
-                for (fence, _, waiter) in entry.state.cancel_all() {
-                    if waiter.owner.is_some() {
-                        self.with_graph(|graph| graph.leave(&entry.key, fence));
-                    }
-                    counters.waits_closed += 1;
-                    wakes.push(waiter.cell.close());
-                }
+            for Entry { key, state } in entries.iter_mut().filter(|entry| entry.state.has_waiters()) {
+                let locked = LockedKey { key, state, graph: self, counters };
+                locked.close(|waiter| wakes.push(waiter.cell.close()));
             }
         }
         wakes.wake();
@@ -347,14 +338,12 @@ impl Place {
         if !self.shards.is_here() {
             return;
         }
-        let mut handover = Handover::new(&self.shards, &self.key);
+        let mut handover = Handover::new(&self.shards.clock);
         let mut table = self.shards.shard(self.hash).lock();
         let Table { entries, counters, .. } = &mut *table;
-        let entry = entries.find_mut(self.hash, |entry| entry.key == self.key);
-        if let Some(entry) = entry
-            && entry.state.downgrade(self.fence, &mut |grant| handover.grant(grant, counters))
-        {
-            counters.downgrades += 1;
+        if let Some(Entry { key, state }) = entries.find_mut(self.hash, |entry| entry.key == self.key) {
+            let locked = LockedKey { key, state, graph: &*self.shards, counters };
+            locked.downgrade(self.fence, |grant| handover.grant(grant));
         }
         drop(table);
         handover.wakes.wake();
@@ -369,23 +358,15 @@ impl Place {
         if !self.is_here() {
             return;
         }
-        let mut handover = Handover::new(&self.shards, &self.key);
+        let mut handover = Handover::new(&self.shards.clock);
         let mut table = self.shards.shard(self.hash).lock();
         let Table { entries, counters, .. } = &mut *table;
         let Ok(mut entry) = entries.find_entry(self.hash, |entry| entry.key == self.key) else {
             return;
         };
-        let state = &mut entry.get_mut().state;
-        let was_waited_for = state.has_waiters();
-        let left = state.expire(self.fence, &mut |grant| handover.grant(grant, counters));
-        match &left {
-            Some(Left::Holder(_)) => counters.releases += 1,
-            Some(Left::Waiter(..)) => counters.waits_cancelled += 1,
-            None => {}
-        }
-        if was_waited_for && self.shards.known_waits.load(Ordering::Relaxed) {
-            self.leave_graph(state, &left);
-        }
+        let Entry { key, state } = entry.get_mut();
+        let locked = LockedKey { key, state, graph: &*self.shards, counters };
+        let left = locked.leave(self.fence, |grant| handover.grant(grant));
         let removed = if state.is_idle() {
             let removed = entry.remove().0;
             self.shards.shrink(entries);
@@ -397,24 +378,6 @@ impl Place {
         // Destructors: of the key's text, of what was kept for the request, and of the waker in its cell.
         drop((removed, left));
         handover.wakes.wake();
-    }
-}
-
-impl Place {
-    fn leave_graph(&self, state: &KeyState<Holder, Waiter>, left: &Option<Left<Holder, Waiter>>) {
-        let is_known = match left {
-            Some(Left::Holder(holder)) => holder.owner.is_some(),
-            Some(Left::Waiter(_, waiter)) => waiter.owner.is_some(),
-            None => false,
-        };
-        if is_known {
-            self.shards.with_graph(|graph| graph.leave(&self.key, self.fence));
-        }
-        if let Some(Left::Waiter(Mode::Exclusive, _)) = left
-            && let Some(until) = state.exclusive_before(self.fence)
-        {
-            self.shards.with_graph(|graph| graph.shorten(&self.key, self.fence, until));
-        }
     }
 }
 
@@ -434,31 +397,32 @@ impl Shards {
     }
 }
 
+fn would_deadlock(cycle: Vec<Blocked<Key, Owner>>) -> LockFailed {
+    let link = |link: Blocked<Key, Owner>| CycleLink {
+        owner: Arc::clone(link.owner.label()),
+        key: link.key.to_shared(),
+    };
+    LockFailed::WouldDeadlock(Cycle::new(cycle.into_iter().map(link)))
+}
+
 /// The grants that one command brings about.
 struct Handover<'a> {
-    shards: &'a Shards,
-    key: &'a Key,
+    clock: &'a Clock,
     /// Of the first grant: the clock is read at most once.
     now: Option<Stamp>,
     wakes: Wakes,
 }
 
 impl<'a> Handover<'a> {
-    fn new(shards: &'a Shards, key: &'a Key) -> Self {
-        Self { shards, key, now: None, wakes: Wakes::default() }
+    fn new(clock: &'a Clock) -> Self {
+        Self { clock, now: None, wakes: Wakes::default() }
     }
 
-    /// Under the shard's lock: the waiter becomes a holder, and will be told.
-    fn grant(&mut self, grant: Grant<Waiter>, counters: &mut Counters) -> Holder {
+    /// Under the shard's lock: the waiter becomes a holder, and will be told. Returns how long it waited, too.
+    fn grant(&mut self, grant: Grant<Waiter>) -> (Holder, Option<Duration>) {
         let Waiter { owner, since, cell } = grant.waiter;
-        let now = *self.now.get_or_insert_with(|| self.shards.clock.now());
-        counters.count_grant(grant.mode);
-        counters.waits_granted += 1;
-        counters.add_wait_time(self.shards.clock.between(since, now));
-        if owner.is_some() {
-            self.shards.with_graph(|graph| graph.granted(self.key, grant.fence));
-        }
+        let now = *self.now.get_or_insert_with(|| self.clock.now());
         self.wakes.push(cell.grant());
-        Holder { owner, since: now }
+        (Holder { owner, since: now }, self.clock.between(since, now))
     }
 }
