@@ -189,9 +189,18 @@ fn lock_is_the_shared_lock() {
         Refusal,
         Snapshot,
         cores::Blocked<(), ()>,
+        cores::Changes<(), ()>,
         cores::Grant<()>,
         cores::KeyState<(), ()>,
         cores::Left<(), ()>,
+        cores::LockOp<(), ()>,
+        cores::LockOpRefused,
+        cores::LockTable<(), (), ()>,
+        cores::RequestEnd<(), ()>,
+        cores::RequestId,
+        cores::RequestState<(), ()>,
+        cores::Requester<(), ()>,
+        cores::TableKey<(), ()>,
         cores::WaitGraph<(), ()>,
     ];
     for (name, _) in names {

@@ -233,7 +233,7 @@ pub trait SharedState: Send + Sync {
 }
 
 /// The keys in the order in which everybody takes them, each once, in the stronger mode.
-fn in_safe_order<K: AsRef<str>>(
+pub(crate) fn in_safe_order<K: AsRef<str>>(
     keys: impl IntoIterator<Item = (K, Mode)>,
     limit_bytes: usize,
 ) -> Result<Vec<(Box<str>, Mode)>, LockFailed> {

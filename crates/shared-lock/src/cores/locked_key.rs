@@ -1,7 +1,8 @@
 //! What becomes of one request for one key, and of the requests behind it.
 //!
-//! Here, and nowhere else, a key's state and the wait-for graph meet. A table of keys is built on this: the shards of
-//! [`LocalState`](crate::LocalState) keep a key's state in the entry of a hash table and share one graph between their locks.
+//! Here, and nowhere else, a key's state and the wait-for graph meet. A table of keys is built on this:
+//! [`LockTable`](super::LockTable), and the shards of [`LocalState`](crate::LocalState), which keep a key's state in the entry
+//! of a hash table and share one graph between their locks.
 //!
 //! Invariants:
 //! - The graph learns of each wait of a known owner before the request joins the queue, and of each end of one in the same
