@@ -23,7 +23,7 @@ use crate::{
     heartbeat::HeartbeatError,
     manager::{Manager, ManagerExt, ScheduleError, SendError},
     message::{EncodedMessage, TaskMessage},
-    registry::{Entry, Registry, Sessions},
+    registry::{Entry, Registry, Sessions, with_sources},
     run::{Attempt, host::Host},
     task::{EncodedTask, Priority, TaskId, TaskSpec},
 };
@@ -73,7 +73,12 @@ impl TaskContext {
     /// # Errors
     /// What the making of a session failed with.
     pub fn detached_with(manager: impl Manager + 'static, registry: &Registry) -> Result<Self, TaskError> {
-        let sessions = registry.make_sessions().map_err(TaskError::message)?;
+        let values = registry.session_values();
+        let values = values.map_err(|(session, error)| {
+            TaskError::message(format!("the value for the session {session}: {}", with_sources(&error)))
+        })?;
+        let sessions =
+            registry.make_sessions(&values).map_err(|failed| TaskError::message(failed.into_reason()))?;
         let host = Detached::new(manager, registry.clone(), sessions);
         Ok(Self::new(Arc::new(host), Detached::ATTEMPT, None))
     }

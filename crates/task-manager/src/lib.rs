@@ -236,6 +236,7 @@
 //! | `heartbeat_details` | [`TaskContext::last_heartbeat`], also where a worker died |
 //! | `heartbeat_timeout` | [`TaskSpec::HEARTBEAT_TIMEOUT`]; the failure is not retried, and it comes when the attempt has ended |
 //! | `max_heartbeat_throttle_interval`, `default_heartbeat_throttle_interval` | [`max_heartbeat_throttle`](ProcessManagerBuilder::max_heartbeat_throttle), [`default_heartbeat_throttle`](ProcessManagerBuilder::default_heartbeat_throttle) |
+#![doc = include_str!("../docs/worker-process.md")]
 #![doc = include_str!("../docs/hostile.md")]
 
 #[cfg(not(unix))]
@@ -262,6 +263,7 @@ mod protocol;
 mod registry;
 mod run;
 mod service;
+mod session_values;
 mod stats;
 mod sync;
 mod sys;

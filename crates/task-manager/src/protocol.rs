@@ -15,10 +15,10 @@ use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::D
 use crate::{failure::Failed, task::ManagerId};
 
 /// Raised whenever a frame changes its meaning or layout.
-pub(crate) const VERSION: u16 = 4;
+pub(crate) const VERSION: u16 = 5;
 
-/// Manager → worker, first: who the worker is. The page that it publishes its running attempt in comes with the
-/// frame's first byte.
+/// Manager → worker, first: who the worker is. With the frame's first byte comes the page that it publishes its running
+/// attempt in, and then a file with the values for its sessions, if there are any.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Welcome {
     pub(crate) registry_digest: u64,
@@ -60,6 +60,8 @@ pub(crate) struct Hello {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StartFailed {
     pub(crate) reason: String,
+    /// What the manager gives to a session is not what that takes: the next worker will not start either.
+    pub(crate) of_value: bool,
 }
 
 /// Manager → worker: what comes next.
@@ -88,7 +90,7 @@ pub(crate) struct TaskFrame<'a> {
 }
 
 /// Writes bytes in one piece: the same message as one by one, which is how serde writes a slice.
-fn at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }
 

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::{Builder, Runtime};
 use workfleet_scheduler::Class;
 use workfleet_wire::{EncodeError, message};
@@ -26,6 +27,7 @@ use crate::{
     context::TaskContext,
     error::TaskError,
     failure::{Failed, FailureCause},
+    session_values::{GivenValue, OwnValue, SessionFailed, SessionValues},
     task::{AsyncTask, EncodedTask, SpecInfo, Task, TaskSpec},
 };
 
@@ -102,8 +104,13 @@ impl fmt::Debug for Entry {
 struct SessionMaker {
     type_id: TypeId,
     type_name: &'static str,
-    make: Arc<dyn Fn() -> Result<AnySession, TaskError> + Send + Sync>,
+    /// What [`Registry::session_with`] was given.
+    own_value: Option<OwnValue>,
+    make: Arc<MakeSession>,
 }
+
+/// Makes a session, of the value that the manager gives it, if any.
+type MakeSession = dyn Fn(Option<&GivenValue<'_>>) -> Result<AnySession, SessionFailed> + Send + Sync;
 
 type AnySession = Box<dyn Any + Send + Sync>;
 
@@ -181,19 +188,76 @@ impl Registry {
 
     /// Adds a session: a value that each worker makes once, before its first task, and lends to all of them through
     /// [`TaskContext::session`]. An error or panic of `make` is a failed start of that worker.
+    ///
+    /// In a worker process, `make` runs in a program of its own: see [`session_with`](Self::session_with) for what it should
+    /// know of the manager's.
     #[must_use]
-    pub fn session<S, F>(mut self, make: F) -> Self
+    pub fn session<S, F>(self, make: F) -> Self
     where
         S: Any + Send + Sync,
         F: Fn() -> Result<S, TaskError> + Send + Sync + 'static,
     {
+        self.add_session::<S>(None, move |_given| make_session(&make))
+    }
+
+    /// Adds a [session](Self::session) that each worker makes of a value that the manager gives it.
+    ///
+    /// A worker process makes its sessions in a program of its own, of which only the code is the manager's: what the
+    /// manager's program read from a file, was told by a user, or changed in a static, is not there. `value` is. It is encoded
+    /// when the manager starts, and reaches every worker, also those that are started later, whatever its size: the limit of
+    /// [frames](crate::ProcessManagerBuilder::frame_limit) does not apply. The value with which a worker process itself gets
+    /// here is ignored.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use workfleet_task_manager::{ClosePolicy, Manager, ManagerExt, Registry, Task, TaskContext, TaskError, TaskSpec, ThreadManager};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Config { model: String }
+    /// struct Model { name: String }
+    /// # #[derive(Debug, Serialize, Deserialize)]
+    /// # struct Name;
+    /// # impl TaskSpec for Name { const NAME: &'static str = "name"; type Output = String; }
+    /// # impl Task for Name {
+    /// #     fn run(self, cx: &TaskContext) -> Result<String, TaskError> { Ok(cx.session::<Model>()?.name.clone()) }
+    /// # }
+    ///
+    /// let config = Config { model: "large.bin".into() }; // say, of the arguments
+    /// let registry = Registry::new()
+    ///     .task::<Name>()
+    ///     .session_with(config, |config: Config| Ok(Model { name: config.model }));
+    /// # let manager = ThreadManager::builder(registry).workers(1).start()?;
+    /// # assert_eq!(manager.submit(Name)?.wait()?, "large.bin");
+    /// # manager.close(ClosePolicy::Join)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A value that [cannot travel](workfleet_wire::message#what-is-checked-where-a-value-is-sent) is a
+    /// [`StartError::SessionValue`](crate::StartError::SessionValue). A worker whose program takes a value of another type,
+    /// or none, is a [`StartFailure::SessionValue`](crate::StartFailure::SessionValue).
+    #[must_use]
+    pub fn session_with<V, S, F>(self, value: V, make: F) -> Self
+    where
+        V: Serialize + DeserializeOwned + Send + Sync + 'static,
+        S: Any + Send + Sync,
+        F: Fn(V) -> Result<S, TaskError> + Send + Sync + 'static,
+    {
+        self.add_session::<S>(Some(OwnValue::new(value)), move |given| {
+            let value = GivenValue::take::<V>(given, type_name::<S>())?;
+            make_session(|| make(value))
+        })
+    }
+
+    fn add_session<S: Any + Send + Sync>(
+        mut self,
+        own_value: Option<OwnValue>,
+        make: impl Fn(Option<&GivenValue<'_>>) -> Result<AnySession, SessionFailed> + Send + Sync + 'static,
+    ) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
         let (type_id, type_name) = (TypeId::of::<S>(), type_name::<S>());
         if inner.sessions.iter().any(|session| session.type_id == type_id) {
             inner.refused.get_or_insert(RegistryError::DuplicateSession { type_name });
         } else {
-            let make = Arc::new(move || Ok(Box::new(make()?) as AnySession));
-            inner.sessions.push(SessionMaker { type_id, type_name, make });
+            inner.sessions.push(SessionMaker { type_id, type_name, own_value, make: Arc::new(make) });
         }
         self
     }
@@ -229,12 +293,28 @@ impl Registry {
         self.inner.tasks.values().copied().collect()
     }
 
-    /// Makes every session, in the order of registration.
-    pub(crate) fn make_sessions(&self) -> Result<Sessions, String> {
-        let mut made = Vec::with_capacity(self.inner.sessions.len());
-        for session in &self.inner.sessions {
-            let value = (session.make)()
-                .map_err(|error| format!("session {}: {}", session.type_name, error.chain().join(": ")))?;
+    /// The values that sessions are to be given, or which session's cannot be sent.
+    pub(crate) fn session_values(&self) -> Result<SessionValues, (&'static str, EncodeError)> {
+        let with_values = self.inner.sessions.iter();
+        SessionValues::encode(
+            with_values.filter_map(|session| Some((session.type_name, session.own_value.as_ref()?))),
+        )
+    }
+
+    /// Makes every session, in the order of registration, of the values that the manager gives.
+    pub(crate) fn make_sessions(&self, values: &SessionValues) -> Result<Sessions, SessionFailed> {
+        let sessions = &self.inner.sessions;
+        let given = values.given()?;
+        let takes = |value: &GivenValue<'_>, session: &SessionMaker| {
+            session.own_value.is_some() && session.type_name == value.session
+        };
+        if let Some(value) = given.iter().find(|value| !sessions.iter().any(|session| takes(value, session)))
+        {
+            return Err(value.taken_by_none());
+        }
+        let mut made = Vec::with_capacity(sessions.len());
+        for session in sessions {
+            let value = (session.make)(given.iter().find(|value| takes(value, session)))?;
             made.push((session.type_id, value));
         }
         Ok(Sessions { made })
@@ -322,6 +402,15 @@ impl Index {
             .position(|spec| std::ptr::eq(*spec, task.spec))
             .or_else(|| self.specs.binary_search_by_key(&task.spec.name, |spec| spec.name).ok());
         position.map(|position| position as u32)
+    }
+}
+
+fn make_session<S: Any + Send + Sync>(
+    make: impl FnOnce() -> Result<S, TaskError>,
+) -> Result<AnySession, SessionFailed> {
+    match make() {
+        Ok(session) => Ok(Box::new(session)),
+        Err(error) => Err(SessionFailed::making(type_name::<S>(), &error)),
     }
 }
 

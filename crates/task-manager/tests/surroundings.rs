@@ -2,11 +2,24 @@
 //! calls `init`, and at the same time the tests that run it: without a harness, whose arguments would be in the way.
 
 use std::{
+    cell::Cell,
+    collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
     fs,
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::PermissionsExt,
+        process::CommandExt,
+    },
+    path::Path,
     process::{self, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use rustix::{
+    fs::Mode,
+    process::{Resource, Rlimit, getpgrp, getpriority_process, getrlimit, getsid, setrlimit, umask},
 };
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +60,8 @@ enum Ask {
     Arguments,
     /// What a list of processes shows.
     ProcessName,
+    /// What else it sees.
+    Facts,
 }
 
 impl TaskSpec for Ask {
@@ -60,8 +75,125 @@ impl Task for Ask {
             Self::File => vec![cx.session::<Table>()?.0.as_bytes().to_vec()],
             Self::Arguments => env::args_os().map(OsString::into_vec).collect(),
             Self::ProcessName => vec![fs::read("/proc/self/comm")?],
+            Self::Facts => facts().into_iter().map(|(what, seen)| format!("{what}={seen}").into()).collect(),
         })
     }
+}
+
+/// Changed by the program behind `init`.
+static A_STATIC: AtomicU32 = AtomicU32::new(1);
+
+thread_local! {
+    static A_THREAD_LOCAL: Cell<u32> = const { Cell::new(1) };
+}
+
+/// The variable that the program sets before it starts its manager, and the one that was set for it.
+const SET_BY: &str = "WORKFLEET_TEST_SET_BY";
+
+/// What a process sees of its surroundings.
+fn facts() -> BTreeMap<&'static str, String> {
+    let link = |path: &str| {
+        fs::read_link(path).map_or_else(|error| error.to_string(), |to| to.display().to_string())
+    };
+    let status = fs::read_to_string("/proc/self/status").expect("there is /proc");
+    let of_status = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel says it");
+        line.split_once(':').expect("it has a name").1.trim().to_owned()
+    };
+    let files = |Rlimit { current, maximum }| format!("{current:?} of {maximum:?}");
+    let pid = process::id();
+    BTreeMap::from([
+        ("directory", env::current_dir().expect("there is one").display().to_string()),
+        ("variable", env::var(SET_BY).unwrap_or_default()),
+        ("marks", env::vars().filter(|(name, _)| name == "WORKFLEET_GUARDIAN").count().to_string()),
+        ("program", link("/proc/self/exe").trim_end_matches(" (deleted)").to_owned()),
+        ("umask", of_status("Umask")),
+        ("user", of_status("Uid")),
+        ("files", files(getrlimit(Resource::Nofile))),
+        ("nice", getpriority_process(None).expect("it has one").to_string()),
+        ("control group", fs::read_to_string("/proc/self/cgroup").unwrap_or_default()),
+        ("session", getsid(None).expect("it has one").as_raw_nonzero().to_string()),
+        ("leads its group", (getpgrp().as_raw_nonzero().get().unsigned_abs() == pid).to_string()),
+        ("parent", std::os::unix::process::parent_id().to_string()),
+        ("standard input", link("/proc/self/fd/0")),
+        ("terminal", fs::File::open("/dev/tty").is_ok().to_string()),
+        ("static", A_STATIC.load(Ordering::Relaxed).to_string()),
+        ("thread-local", A_THREAD_LOCAL.get().to_string()),
+        ("descriptor that is inherited", link(&format!("/proc/self/fd/{INHERITED}"))),
+        ("descriptor that is not", link(&format!("/proc/self/fd/{NOT_INHERITED}"))),
+    ])
+}
+
+/// Descriptors that the program has open.
+const INHERITED: i32 = 100;
+const NOT_INHERITED: i32 = 101;
+
+/// What the page `worker-process.md` says: each line of its table is looked at here.
+fn check_facts(builder: ProcessManagerBuilder) {
+    // In a program whose state differs from that of a new process in all of it.
+    umask(Mode::from_raw_mode(0o027));
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(333), ..files }).expect("less is allowed");
+    // SAFETY: no other thread of this program runs yet.
+    unsafe { env::set_var(SET_BY, "the program") };
+    env::set_current_dir("/usr").expect("it is there");
+    A_STATIC.store(2, Ordering::Relaxed);
+    A_THREAD_LOCAL.set(2);
+    let file = fs::File::open("/dev/zero").expect("it is there");
+    for (number, flags) in
+        [(INHERITED, rustix::io::DupFlags::empty()), (NOT_INHERITED, rustix::io::DupFlags::CLOEXEC)]
+    {
+        // SAFETY: the number is nobody else's.
+        let mut at = unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number) };
+        rustix::io::dup3(&file, &mut at, flags).expect("it is copied");
+        std::mem::forget(at);
+    }
+    let own = facts();
+
+    let manager = builder.start().expect("it starts");
+    let seen = manager.submit(Ask::Facts).expect("it is taken").wait().expect("it is done");
+    let seen: BTreeMap<String, String> = seen
+        .into_iter()
+        .map(|line| {
+            let line = String::from_utf8(line).expect("it is text");
+            let (what, seen) = line.split_once('=').expect("it says what");
+            (what.to_owned(), seen.to_owned())
+        })
+        .collect();
+    let pid = process::id().to_string();
+    let other = |what: &str| match what {
+        "leads its group" => Some("true"),
+        "parent" => Some(pid.as_str()),
+        "standard input" => Some("/dev/null"),
+        "static" | "thread-local" => Some("1"),
+        "descriptor that is not" => Some("No such file or directory (os error 2)"),
+        _ => None,
+    };
+    for (what, own) in &own {
+        assert_eq!(seen[*what], other(what).unwrap_or(own), "{what}");
+    }
+    assert_eq!(seen["terminal"], "false");
+    assert_eq!(own["descriptor that is not"], "/dev/zero", "the program has it");
+    manager.close(ClosePolicy::Join).expect("it closes");
+}
+
+/// A worker that is started once the program's file was replaced runs what the program runs.
+fn check_replaced(builder: ProcessManagerBuilder) {
+    let path = env::current_exe().expect("it has one");
+    let manager = builder.start().expect("it starts");
+    fs::remove_file(&path).expect("the program may remove itself");
+    fs::write(&path, "#!/bin/false\n").expect("something else stands there");
+    for _ in 0..2 {
+        let name = manager.submit(Ask::ProcessName).expect("it is taken").wait().expect("it is done");
+        assert_eq!(name, [b"wf:worker-0\n"]);
+        let worker = manager.stats().workers[0].pid.expect("it is a process");
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(worker.cast_signed()).expect("it is one"),
+            rustix::process::Signal::KILL,
+        )
+        .expect("it lives");
+    }
+    manager.close(ClosePolicy::Join).expect("it closes");
 }
 
 fn program(part: &str) {
@@ -86,6 +218,8 @@ fn program(part: &str) {
             let error = builder.arguments(["--no-such-option"]).start().map(drop).expect_err("it is refused");
             assert!(format!("{error:?}").contains("Usage: surroundings"), "{error:?}");
         }
+        "facts" => check_facts(builder),
+        "replaced" => check_replaced(builder),
         other => panic!("no part {other}"),
     }
 }
@@ -107,6 +241,11 @@ fn check(builder: ProcessManagerBuilder, file: OsString, arguments: &[OsString])
 const TESTS: &[(&str, fn())] = &[
     ("a_worker_has_the_arguments_of_its_program", a_worker_has_the_arguments_of_its_program),
     ("the_builder_may_say_otherwise", the_builder_may_say_otherwise),
+    ("a_worker_sees_of_its_program_what_the_page_says", a_worker_sees_of_its_program_what_the_page_says),
+    (
+        "a_worker_runs_what_its_program_runs_also_when_the_file_was_replaced",
+        a_worker_runs_what_its_program_runs,
+    ),
 ];
 
 fn tests() {
@@ -125,7 +264,11 @@ fn tests() {
 
 /// Runs the program in a part, which has to end well.
 fn run(part: &str, set_up: impl FnOnce(&mut Command)) -> Output {
-    let mut command = Command::new("/proc/self/exe");
+    run_program(Path::new("/proc/self/exe"), part, set_up)
+}
+
+fn run_program(program: &Path, part: &str, set_up: impl FnOnce(&mut Command)) -> Output {
+    let mut command = Command::new(program);
     command.env(PART, part).stdin(Stdio::null());
     set_up(&mut command);
     let output = command.output().expect("it runs");
@@ -149,4 +292,18 @@ fn the_builder_may_say_otherwise() {
     run("wrong", |command| {
         command.args(["--file", "big.bin"]);
     });
+}
+
+fn a_worker_sees_of_its_program_what_the_page_says() {
+    run("facts", |command| {
+        command.process_group(0);
+    });
+}
+
+fn a_worker_runs_what_its_program_runs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let copy = directory.path().join("surroundings");
+    fs::copy("/proc/self/exe", &copy).expect("it is copied");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it can be run");
+    run_program(&copy, "replaced", |_| ());
 }

@@ -160,7 +160,8 @@ impl Guard {
     fn receive(&mut self) -> bool {
         let mut bytes = [0; record::LIMIT_BYTES];
         loop {
-            let (length_bytes, descriptor) = match socket::receive_with_descriptor(stdin(), &mut bytes) {
+            let (length_bytes, mut descriptors) = match socket::receive_with_descriptors(stdin(), &mut bytes)
+            {
                 Ok((0, _)) => return false,
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
@@ -169,7 +170,7 @@ impl Guard {
                 Err(_) => return false,
             };
             if let Some(record) = bytes.get(..length_bytes).and_then(Record::decode) {
-                self.learn(record, descriptor);
+                self.learn(record, descriptors.pop());
             }
         }
     }

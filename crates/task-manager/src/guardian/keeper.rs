@@ -373,7 +373,7 @@ impl Life {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let sent = match descriptor {
-                Some(descriptor) => socket::send_with_descriptor(&self.socket, &bytes, descriptor),
+                Some(descriptor) => socket::send_with_descriptors(&self.socket, &bytes, &[descriptor]),
                 None => socket::send_now(&self.socket, &bytes).map(drop),
             };
             let Err(error) = sent else { return Ok(()) };

@@ -21,6 +21,7 @@ use crate::{
     park,
     registry::{Index, Registry},
     service::{SERVICE_KINDS, Service},
+    session_values::SessionValues,
     sys::page,
     task::ManagerId,
 };
@@ -94,6 +95,12 @@ impl Settings {
             taken.push((first, last));
         }
         Ok(())
+    }
+
+    /// The values for the sessions of workers.
+    pub(crate) fn session_values(&self) -> Result<SessionValues, StartError> {
+        let encoded = self.registry.session_values();
+        encoded.map_err(|(session, source)| StartError::SessionValue { session, source })
     }
 
     /// Until when the manager that is started now waits for its first worker.

@@ -14,6 +14,7 @@ use std::{
 
 use tokio::sync::mpsc;
 use workfleet_scheduler::{BACKOFF, Prospect};
+use workfleet_wire::EncodeError;
 
 use super::shared::jitter;
 use crate::{
@@ -75,6 +76,18 @@ pub enum StartError {
     /// The log directory could not be made.
     #[error("the log directory could not be made")]
     LogDirectory(#[source] io::Error),
+    /// The value for a [session](crate::Registry::session_with) cannot be sent to workers.
+    #[error("the value for the session {session} cannot be sent to workers")]
+    #[non_exhaustive]
+    SessionValue {
+        /// The type of the session.
+        session: &'static str,
+        /// Why.
+        source: EncodeError,
+    },
+    /// The values for [sessions](crate::Registry::session_with) could not be stored for the workers: they take memory.
+    #[error("the values for sessions could not be stored for the workers")]
+    SessionValues(#[source] io::Error),
     /// A thread or the runtime of the manager could not be started, for as long as the manager waits for its first worker.
     #[error("the manager's own threads could not be started")]
     Runtime(#[source] io::Error),
@@ -140,6 +153,14 @@ pub enum StartFailure {
         /// What the worker said.
         reason: String,
     },
+    /// The manager's value for a [session](crate::Registry::session_with) is not what the worker's registry takes: the
+    /// manager and the worker are different programs.
+    #[error("{reason}")]
+    #[non_exhaustive]
+    SessionValue {
+        /// What the worker said. It names the session and the types.
+        reason: String,
+    },
     /// The sessions were not made in time.
     #[error("the worker did not make its sessions within {after:?}{}", stop(*stopped_by))]
     #[non_exhaustive]
@@ -173,7 +194,7 @@ impl StartFailure {
     /// | [`Died`](Self::Died) by a signal: somebody killed it, or there was no memory | may pass | may pass |
     /// | [`Died`](Self::Died) in or behind `init` | may pass | may pass |
     /// | [`Died`](Self::Died) by an exit that `init` has no part in | certain | may pass |
-    /// | [`Version`](Self::Version), [`Registry`](Self::Registry), [`Violation`](Self::Violation) | certain | certain |
+    /// | [`Version`](Self::Version), [`Registry`](Self::Registry), [`SessionValue`](Self::SessionValue), [`Violation`](Self::Violation) | certain | certain |
     /// | [`Session`](Self::Session), [`SessionTimeout`](Self::SessionTimeout) | may pass | may pass |
     ///
     /// [`Closing`](Self::Closing) says nothing: nothing is started behind it.
@@ -186,7 +207,10 @@ impl StartFailure {
                     && certificate.killed_because.is_none();
                 !has_come_up && !reached_init && !killed
             }
-            Self::Version { .. } | Self::Registry { .. } | Self::Violation { .. } => true,
+            Self::Version { .. }
+            | Self::Registry { .. }
+            | Self::SessionValue { .. }
+            | Self::Violation { .. } => true,
             Self::Session { .. } | Self::SessionTimeout { .. } | Self::Closing => false,
         };
         if certain { Prospect::Certain } else { Prospect::MayPass }

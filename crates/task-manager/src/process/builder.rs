@@ -24,6 +24,7 @@ use crate::{
         start_patiently,
     },
     registry::Registry,
+    sys::memory_file,
     worker,
 };
 
@@ -205,6 +206,13 @@ impl ProcessManagerBuilder {
                 .map_err(|error| StartError::Workers(StartFailure::spawn(error)))?,
         };
         let program = Program { path: self.program, arguments };
+        let session_values = self.settings.session_values()?;
+        let values_file = if session_values.as_bytes().is_empty() {
+            None
+        } else {
+            let file = || memory_file::holding("workfleet-sessions", session_values.as_bytes());
+            Some(Arc::new(patiently(deadline, file).map_err(StartError::SessionValues)?))
+        };
         let Self { settings, log_directory, crash_limit, silence_limit, throttle, .. } = self;
         let shared = Shared::new(settings.setup(crash_limit, Some(silence_limit), true));
         if let Some(directory) = &log_directory
@@ -223,6 +231,8 @@ impl ProcessManagerBuilder {
             program,
             guardian: guardian.guardian(),
             registry_digest: settings.registry.digest(),
+            session_values: values_file,
+            _session_pins: session_values.into_pins(),
             async_tasks: settings.async_tasks,
             limits: settings.limits,
             silence_limit,

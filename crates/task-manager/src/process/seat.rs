@@ -7,6 +7,7 @@
 
 use std::{
     io::{self, ErrorKind},
+    os::fd::OwnedFd,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     thread,
     time::Duration,
@@ -17,7 +18,7 @@ use tokio::{
     sync::{Semaphore, mpsc::Sender, oneshot, watch::Receiver},
     time::timeout,
 };
-use workfleet_heartbeat::cores::ThrottleLimits;
+use workfleet_heartbeat::{cores::ThrottleLimits, remote::Pins};
 use workfleet_wire::{Decoder, FrameRef, kinds};
 
 use super::{
@@ -32,6 +33,7 @@ use crate::{
     protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::with_sources,
     service::{Incarnation, Peer},
+    session_values::SessionFailed,
     sys::{
         page::Page,
         socket,
@@ -54,6 +56,10 @@ pub(super) struct Plan {
     pub(super) program: Program,
     pub(super) guardian: Arc<Guardian>,
     pub(super) registry_digest: u64,
+    /// A file with the values for the sessions of workers, if there are any.
+    pub(super) session_values: Option<Arc<OwnedFd>>,
+    /// What they refer to lives for as long as this.
+    pub(super) _session_pins: Pins,
     pub(super) async_tasks: u32,
     pub(super) limits: Limits,
     pub(super) silence_limit: Duration,
@@ -115,6 +121,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     protocol::push_greeting(kinds::WELCOME, protocol::VERSION, &welcome, &mut greeting)
         .map_err(|error| StartFailure::spawn(io::Error::new(ErrorKind::InvalidInput, error)))?;
     let (program, guardian) = (plan.program.clone(), Arc::clone(&plan.guardian));
+    let values = plan.session_values.clone();
     let pipe_stdout = plan.logs.takes_stdout();
     // Whose turn it is has as long as any other: the time counts from there.
     let permit = tokio::select! {
@@ -123,7 +130,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
         permit = plan.spawning.acquire() => permit,
     };
     let log = plan.logs.of(seat);
-    let start = move || spawn(&program, &guardian, pipe_stdout, &greeting);
+    let start = move || spawn(&program, &guardian, pipe_stdout, &greeting, values.as_deref());
     let spawned = off_this_thread(plan.limits.init, start).await;
     drop(permit);
     let spawned = spawned.map_err(StartFailure::spawn)?;
@@ -207,7 +214,7 @@ enum GreetFailed {
     SessionsNotMade,
     Version(u16),
     Registry(u64),
-    Session(String),
+    Session(SessionFailed),
     Violation(Violation),
 }
 
@@ -236,7 +243,7 @@ impl GreetFailed {
             Self::SessionsNotMade => StartFailure::SessionTimeout { after: limits.session, stopped_by },
             Self::Version(theirs) => StartFailure::Version { ours: protocol::VERSION, theirs },
             Self::Registry(theirs) => StartFailure::Registry { theirs },
-            Self::Session(reason) => StartFailure::Session { reason },
+            Self::Session(failed) => failed.into(),
             Self::Violation(violation) => StartFailure::Violation { reason: with_sources(&violation) },
         }
     }
@@ -264,8 +271,9 @@ async fn greet(
                 }
                 kinds::IDLE if *greeted => return Ok(()),
                 kinds::START_FAILED if *greeted => {
-                    let StartFailed { reason } = protocol::decode(kind, payload)?;
-                    return Err(GreetFailed::Session(reason));
+                    let StartFailed { reason, of_value } = protocol::decode(kind, payload)?;
+                    let failed = if of_value { SessionFailed::Value } else { SessionFailed::Made };
+                    return Err(GreetFailed::Session(failed(reason)));
                 }
                 _ => return Err(Violation::OutOfTurn { kind }.into()),
             }

@@ -68,13 +68,14 @@ pub(super) struct Spawned {
     pub(super) stderr: Option<OwnedFd>,
 }
 
-/// Starts a worker process; `welcome` is the first thing it will read, once the guardian knows its process. Blocks for about
-/// a millisecond.
+/// Starts a worker process; `welcome` is the first thing it will read, with the file of the values for its sessions, once the
+/// guardian knows its process. Blocks for about a millisecond.
 pub(super) fn spawn(
     program: &Program,
     guardian: &Arc<Guardian>,
     pipe_stdout: bool,
     welcome: &[u8],
+    session_values: Option<&OwnedFd>,
 ) -> io::Result<Spawned> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -98,7 +99,8 @@ pub(super) fn spawn(
     let stderr = child.stderr.take().map(OwnedFd::from);
     let process = Process::new(child, ward)?;
     // Nothing runs for this manager in a process that the guardian does not know.
-    match socket::send_with_descriptor(&ours, welcome, page_file.as_fd()) {
+    let descriptors: Vec<_> = [&page_file].into_iter().chain(session_values).map(AsFd::as_fd).collect();
+    match socket::send_with_descriptors(&ours, welcome, &descriptors) {
         // It has died already, which shows when its greeting is waited for.
         Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
         sent => sent?,

@@ -17,7 +17,8 @@ use std::{
 use crate::{
     failure::{Failed, FailureCause},
     protocol::ResultFrame,
-    registry::Sessions,
+    registry::{Registry, Sessions},
+    session_values::{SessionFailed, SessionValues},
 };
 
 /// One attempt at a task, as whoever runs it knows it.
@@ -74,9 +75,10 @@ pub(crate) fn judge<R>(
 }
 
 /// Makes a worker's sessions.
-pub(crate) fn make_sessions(registry: &crate::Registry) -> Result<Sessions, String> {
-    panic::catch_unwind(AssertUnwindSafe(|| registry.make_sessions()))
-        .unwrap_or_else(|payload| Err(format!("a session panicked: {}", panic_message(payload))))
+pub(crate) fn make_sessions(registry: &Registry, values: &SessionValues) -> Result<Sessions, SessionFailed> {
+    panic::catch_unwind(AssertUnwindSafe(|| registry.make_sessions(values))).unwrap_or_else(|payload| {
+        Err(SessionFailed::Made(format!("a session panicked: {}", panic_message(payload))))
+    })
 }
 
 /// The text that a panic carries, as the standard hook prints it.

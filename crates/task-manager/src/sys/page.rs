@@ -1,7 +1,7 @@
 //! The page in which a worker publishes the attempts that it runs, for its manager to read after its death.
 //!
 //! Invariants:
-//! - The manager makes the page and seals its size, so that no worker can make reading it fail.
+//! - The manager makes the page and fixes its size, so that no worker can make reading it fail.
 //! - Publishing is one atomic store (release), reading one load (acquire) a place: neither ever waits for the other.
 
 use std::{
@@ -12,6 +12,8 @@ use std::{
 };
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::memory_file;
 
 /// Enough for what is published, and what every supported system maps at least.
 const LEN_BYTES: usize = 4096;
@@ -36,7 +38,7 @@ unsafe impl Sync for Page {}
 impl Page {
     /// A new page, with a descriptor that another process can map it from.
     pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
-        let file = create_file()?;
+        let file = memory_file::of_len("workfleet-page", LEN_BYTES as u64)?;
         Ok((Self::map(&file)?, file))
     }
 
@@ -91,31 +93,6 @@ impl Drop for Page {
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), LEN_BYTES) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn create_file() -> io::Result<OwnedFd> {
-    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-
-    let file = memfd_create("workfleet-page", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    ftruncate(&file, LEN_BYTES as u64)?;
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-    Ok(file)
-}
-
-/// Where there are no anonymous files: one that is unlinked at once. It cannot be sealed; a worker that truncates it
-/// could only harm the manager that trusts it with its own code.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn create_file() -> io::Result<OwnedFd> {
-    use std::sync::atomic::AtomicU32;
-
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("workfleet-page-{}-{count}", std::process::id()));
-    let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    file.set_len(LEN_BYTES as u64)?;
-    Ok(file.into())
 }
 
 #[cfg(test)]

@@ -65,16 +65,18 @@ fn receive_with(socket: impl AsFd, space: &mut [u8], flags: RecvFlags) -> io::Re
     }
 }
 
-/// Sends `bytes`, which a fresh socket has room for, together with a descriptor.
-pub(crate) fn send_with_descriptor(
+/// So many descriptors may come with the first bytes.
+const DESCRIPTORS: usize = 2;
+
+/// Sends `bytes`, which a fresh socket has room for, together with at most [`DESCRIPTORS`].
+pub(crate) fn send_with_descriptors(
     socket: impl AsFd,
     bytes: &[u8],
-    descriptor: BorrowedFd<'_>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
-    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)), "the space is for one descriptor");
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(descriptors)), "there is space for them");
     let sent = sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SEND_FLAGS)?;
     if sent < bytes.len() {
         let reason = format!("a fresh socket took {sent} of {} bytes", bytes.len());
@@ -83,12 +85,12 @@ pub(crate) fn send_with_descriptor(
     Ok(())
 }
 
-/// Receives bytes, waiting for the first, and a descriptor if one comes with them.
-pub(crate) fn receive_with_descriptor(
+/// Receives bytes, waiting for the first, and the descriptors that come with them.
+pub(crate) fn receive_with_descriptors(
     socket: impl AsFd,
     space: &mut [u8],
-) -> io::Result<(usize, Option<OwnedFd>)> {
-    let mut ancillary_space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut ancillary_space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut ancillary_space);
     #[cfg(not(target_vendor = "apple"))]
     let flags = RecvFlags::CMSG_CLOEXEC;
@@ -100,11 +102,13 @@ pub(crate) fn receive_with_descriptor(
             result => break result?,
         }
     };
-    let descriptor = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    Ok((received.bytes, descriptor))
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            descriptors.extend(received);
+        }
+    }
+    Ok((received.bytes, descriptors))
 }
 
 /// Waits until the socket takes bytes again, or has failed.

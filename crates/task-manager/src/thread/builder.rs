@@ -74,6 +74,7 @@ impl ThreadManagerBuilder {
         }
         let Self { settings } = self;
         settings.check(&[])?;
+        let session_values = Arc::new(settings.session_values()?);
         let shared = Shared::new(settings.setup(CRASH_LIMIT, None, false));
         let exchange = Arc::new(Exchange::new(settings.services.clone()));
         let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
@@ -83,6 +84,7 @@ impl ThreadManagerBuilder {
             shared: Arc::clone(&shared),
             entries: settings.registry.entries().into(),
             registry: settings.registry,
+            session_values,
             together: settings.async_tasks > 1,
             limits: settings.limits,
             exchange: Arc::clone(&exchange),

@@ -25,6 +25,7 @@ use crate::{
     registry::{Entry, Registry},
     run::{self, STACK_BYTES, open::OpenAttempts, queue::TaskQueue},
     service::{Incarnation, Peer},
+    session_values::SessionValues,
 };
 
 /// A thread that runs no task ends at once when it is told to, but for the making of its sessions and their destructors.
@@ -34,6 +35,8 @@ const IDLE_END: Duration = Duration::from_secs(1);
 pub(super) struct Plan {
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Registry,
+    /// The values for the sessions of workers.
+    pub(super) session_values: Arc<SessionValues>,
     pub(super) entries: Arc<[Entry]>,
     pub(super) together: bool,
     pub(super) limits: Limits,
@@ -119,8 +122,9 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     let weak = Arc::downgrade(&worker);
     let (tell_ready, ready) = oneshot::channel();
     let (tell_ended, mut ended) = oneshot::channel();
+    let values = Arc::clone(&plan.session_values);
     let work = move || {
-        let made = run::make_sessions(&worker.registry).map(|sessions| {
+        let made = run::make_sessions(&worker.registry, &values).map(|sessions| {
             let first = worker.sessions.set(sessions).is_ok();
             debug_assert!(first, "sessions are made once");
         });
@@ -142,7 +146,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
         () = changed(mode, Mode::Running) => Err(StartFailure::Closing),
         ready = waits::within(&mut patience, ready) => match ready {
             Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(reason))) => Err(StartFailure::Session { reason }),
+            Some(Ok(Err(failed))) => Err(failed.into()),
             Some(Err(_)) => Err(StartFailure::Session { reason: "the thread ended".into() }),
             None => Err(StartFailure::SessionTimeout { after: plan.limits.session, stopped_by: None }),
         },

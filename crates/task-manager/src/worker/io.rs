@@ -38,11 +38,11 @@ const READS_IN_A_ROW: usize = 8;
 pub(super) fn receive_welcome(
     socket: &OwnedFd,
     decoder: &mut Decoder,
-) -> Result<(Result<Welcome, u16>, OwnedFd), GreetError> {
-    let mut page = None;
+) -> Result<(Result<Welcome, u16>, Vec<OwnedFd>), GreetError> {
+    let mut descriptors = Vec::new();
     loop {
-        let (received_bytes, descriptor) = socket::receive_with_descriptor(socket, decoder.spare())?;
-        page = page.or(descriptor);
+        let (received_bytes, received) = socket::receive_with_descriptors(socket, decoder.spare())?;
+        descriptors.extend(received);
         if received_bytes == 0 {
             return Err(GreetError::Ended);
         }
@@ -52,7 +52,7 @@ pub(super) fn receive_welcome(
                 return Err(Violation::OutOfTurn { kind }.into());
             }
             let welcome = protocol::decode_greeting(kind, payload)?;
-            return Ok((welcome, page.ok_or(GreetError::NoPage)?));
+            return Ok((welcome, descriptors));
         }
     }
 }

@@ -54,6 +54,8 @@ use crate::{
     protocol::{self, MessageFrame, ScheduleFrame},
     registry::{Entry, Index, Registry, Sessions},
     run::{Attempt, STACK_BYTES, host::Host, queue::TaskQueue},
+    session_values::SessionValues,
+    sys::memory_file,
     task::{EncodedTask, ManagerId, Priority},
 };
 use outbox::{Outbox, PushError};
@@ -202,6 +204,8 @@ struct Worker {
     entries: Vec<Entry>,
     /// Asynchronous tasks share the task thread.
     together: bool,
+    /// Until the sessions are made of them.
+    session_values: Mutex<SessionValues>,
     sessions: OnceLock<Sessions>,
     queue: TaskQueue,
     /// Of whoever has the watch.
@@ -286,7 +290,7 @@ impl Worker {
         crate::sys::signals::heed_children()?;
         crate::sys::terminal::give_up().map_err(GreetError::Terminal)?;
         let mut decoder = Decoder::default();
-        let (welcome, page) = io::receive_welcome(&socket, &mut decoder)?;
+        let (welcome, descriptors) = io::receive_welcome(&socket, &mut decoder)?;
 
         let digest = registry.digest();
         let mut hello = Vec::new();
@@ -304,6 +308,9 @@ impl Worker {
         if welcome.registry_digest != digest {
             return Err(GreetError::Digest { theirs: welcome.registry_digest, ours: digest });
         }
+        let mut descriptors = descriptors.into_iter();
+        let page = descriptors.next().ok_or(GreetError::NoPage)?;
+        let session_values = descriptors.next().map(memory_file::content).transpose()?.unwrap_or_default();
         crate::sys::name::set(&format!("wf:{}", welcome.worker));
         let worker = Arc::new(Self {
             name: welcome.worker,
@@ -315,6 +322,7 @@ impl Worker {
             entries: registry.entries(),
             together: together && welcome.async_tasks > 1,
             registry: registry.clone(),
+            session_values: Mutex::new(SessionValues::from_bytes(session_values)),
             sessions: OnceLock::new(),
             queue: TaskQueue::default(),
             // The greeting is all that came: tasks are sent to a worker that is ready.

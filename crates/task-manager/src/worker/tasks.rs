@@ -29,6 +29,7 @@ use crate::{
         queue::{Queued, Turn},
         together::{self, Desk},
     },
+    session_values::SessionFailed,
     task::TaskId,
 };
 
@@ -154,14 +155,17 @@ impl WorkerLoop {
     /// Makes the sessions and tells the manager that tasks are welcome.
     pub(super) fn ready(worker: Arc<Worker>) -> Result<Self, WorkerError> {
         panics::keep();
-        match run::make_sessions(&worker.registry) {
+        let values =
+            std::mem::take(&mut *worker.session_values.lock().unwrap_or_else(PoisonError::into_inner));
+        match run::make_sessions(&worker.registry, &values) {
             Ok(sessions) => {
                 let first = worker.sessions.set(sessions).is_ok();
                 debug_assert!(first, "sessions are made once");
             }
-            Err(reason) => {
-                let reason: String = reason.chars().take(REASON_CHARS).collect();
-                let failed = StartFailed { reason: reason.clone() };
+            Err(failed) => {
+                let of_value = matches!(failed, SessionFailed::Value(_));
+                let reason: String = failed.into_reason().chars().take(REASON_CHARS).collect();
+                let failed = StartFailed { reason: reason.clone(), of_value };
                 push_greeting(&worker, kinds::START_FAILED, |out| message::encode_into(&failed, out));
                 worker.outbox.flush_fully();
                 return Err(WorkerError::session(reason));

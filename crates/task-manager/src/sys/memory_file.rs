@@ -1,0 +1,106 @@
+//! Files without a name, to share memory and data with a worker.
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+};
+
+use rustix::{
+    fs::{fstat, ftruncate},
+    process::{Resource, getrlimit},
+};
+
+/// A file of this length, full of zeros, that stays that long.
+pub(crate) fn of_len(name: &str, len_bytes: u64) -> io::Result<OwnedFd> {
+    // The system would answer by a signal that ends the process.
+    if let Some(limit_bytes) = getrlimit(Resource::Fsize).current.filter(|limit| *limit < len_bytes) {
+        let reason = format!(
+            "a file of {len_bytes} bytes exceeds the process's limit of {limit_bytes} (RLIMIT_FSIZE)"
+        );
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    let file = system::create(name)?;
+    ftruncate(&file, len_bytes)?;
+    system::fix_len(&file)?;
+    Ok(file)
+}
+
+/// A file with these bytes, which nobody can change any more.
+pub(crate) fn holding(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let file = File::from(of_len(name, bytes.len() as u64)?);
+    file.write_all_at(bytes, 0)?;
+    let file = OwnedFd::from(file);
+    system::fix_content(&file)?;
+    Ok(file)
+}
+
+/// What such a file holds.
+pub(crate) fn content(file: OwnedFd) -> io::Result<Vec<u8>> {
+    let len_bytes = fstat(&file)?.st_size;
+    let mut bytes = vec![0; usize::try_from(len_bytes).map_err(io::Error::other)?];
+    File::from(file).read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use super::{AsFd, OwnedFd, io};
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+    pub(super) fn create(name: &str) -> io::Result<OwnedFd> {
+        Ok(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
+    }
+
+    pub(super) fn fix_len(file: impl AsFd) -> io::Result<()> {
+        Ok(fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::GROW)?)
+    }
+
+    pub(super) fn fix_content(file: impl AsFd) -> io::Result<()> {
+        Ok(fcntl_add_seals(file, SealFlags::WRITE | SealFlags::SEAL)?)
+    }
+}
+
+/// Where there are no anonymous files: one that is unlinked at once. It cannot be sealed; a worker that changes it could only
+/// harm the manager that trusts it with its own code.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod system {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{AsFd, OwnedFd, io};
+
+    pub(super) fn create(name: &str) -> io::Result<OwnedFd> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("{name}-{}-{count}", std::process::id()));
+        let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(file.into())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it fails where there are seals")]
+    pub(super) fn fix_len(_file: impl AsFd) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it fails where there are seals")]
+    pub(super) fn fix_content(_file: impl AsFd) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_holds_is_read_and_cannot_be_changed() {
+        let file = holding("workfleet-test", b"a value").expect("a file");
+        assert!(File::from(file.try_clone().expect("a copy")).write_all_at(b"other", 0).is_err());
+        assert_eq!(content(file).expect("it is read"), b"a value");
+        assert_eq!(content(holding("workfleet-test", b"").expect("a file")).expect("it is read"), b"");
+    }
+}
