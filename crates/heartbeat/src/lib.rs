@@ -124,8 +124,6 @@ mod executor;
 #[cfg(feature = "runtime")]
 mod hub;
 #[cfg(feature = "runtime")]
-mod panics;
-#[cfg(feature = "runtime")]
 mod park;
 #[cfg(feature = "remote")]
 pub mod remote;

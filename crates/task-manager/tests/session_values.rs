@@ -124,9 +124,8 @@ fn refusal(managers: Registry) -> String {
 #[test]
 fn a_worker_that_takes_other_values_than_it_is_given_does_not_start_and_says_which() {
     let one = || tasks().session_with(1_u64, |one: u64| Ok(one));
-    let other_type = refusal(
-        one().session_with(1_u64, |pid| Ok(Built(Origin { pid: pid as u32, ballast: Vec::new() }))),
-    );
+    let other_type =
+        refusal(one().session_with(1_u64, |pid| Ok(Built(Origin { pid: pid as u32, ballast: Vec::new() }))));
     assert!(
         other_type.contains("Built") && other_type.contains("Origin") && other_type.contains("u64"),
         "{other_type}"

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{grace::GracePeriodError, lifecycle::WorkerState, outcome::Outcome, panic::catch};
+use workfleet_panics::catch;
+
+use crate::{grace::GracePeriodError, lifecycle::WorkerState, outcome::Outcome};
 
 /// The error of a worker's hook: made by `?` from any error, or from a text.
 ///

@@ -18,12 +18,12 @@ use tokio::{
 };
 
 use workfleet_fork::Home;
+use workfleet_panics::catch;
 
 use crate::{
     error::{Hook, StartError, Stuck},
     lifecycle::{Step, WorkerState},
     outcome::Outcome,
-    panic::catch,
     runner::Runner,
     shared::{Board, Shared, Unstarted, after},
     status::Status,

@@ -18,13 +18,14 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
+use workfleet_panics::catch;
 
 use crate::{
     context::WorkerContext,
     error::{FailureCause, Hook, WorkerError, WorkerFailure},
     lifecycle::{Event, Lifecycle, Step, WorkerState},
     outcome::{self, Ending, Outcome},
-    panic::{Caught, catch},
+    panic::Caught,
     shared::{Board, Shared},
     worker::Worker,
 };

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use support::{Journal, ends};
+use support::{Explosive, Journal, ends};
 use tokio::sync::{Barrier, Notify};
 use workfleet_worker_lifecycle::{
     AsyncConsumer, AsyncDispatcher, Dispatcher, EventMessage, FailureCause, OnStop, WorkerState, start,
@@ -162,4 +162,27 @@ async fn handlers_come_and_go_while_the_consumer_runs() {
     dispatcher.unregister_handler("foo").expect("an event").expect("it was there");
     assert_eq!(dispatcher.dispatch(Message("foo", 2)).await.ran, 0);
     ends(worker.shutdown()).await.expect("it stops");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_panics_when_it_is_dropped_stops_neither_handlers_nor_the_consumer() {
+    struct Bad(&'static str, Explosive);
+    impl EventMessage for Bad {
+        fn event_type(&self) -> &str {
+            self.0
+        }
+    }
+    let (journal, dispatcher) = (Journal::default(), AsyncDispatcher::new());
+    let handled = journal.clone();
+    let handler = move |message: Arc<Bad>| {
+        handled.add(message.0);
+        let _explosive: &Explosive = &message.1;
+        async {}
+    };
+    dispatcher.register_handler("foo", handler).expect("an event");
+    for event in ["foo", "nobody", "foo"] {
+        let dispatched = ends(dispatcher.dispatch(Bad(event, Explosive))).await;
+        assert!(dispatched.failures.is_empty());
+    }
+    assert_eq!(journal.lines(), ["foo", "foo"]);
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Act, Journal, Scripted, ends, watchdog};
+use support::{Act, Explosive, Journal, Scripted, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
     AddError, Backoff, Budget, ChildSpec, Ending, RemoveError, Restart, RestartStrategy, StartError, Status,
@@ -943,4 +943,21 @@ async fn nobody_waits_forever_for_a_child_whose_turn_never_comes() {
     let (started, waited) = tokio::join!(ends(handle.startup()), ends(unmade.wait_for_startup()));
     started.expect_err("its child is not made");
     assert!(matches!(waited, Err(StartError::Stopped { .. })), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_whose_factory_panics_when_it_is_dropped_is_removed_and_its_group_goes_on() {
+    let workers = group();
+    let control = workers.control();
+    let group = start(workers).await.expect("it starts");
+    let explosive = Explosive;
+    let factory = move || {
+        let _held = &explosive;
+        Scripted::new("w", &Journal::default())
+    };
+    let added = ends(control.add(ChildSpec::new(factory))).await.expect("it comes up");
+    ends(control.remove(added.id)).await.expect("it is there");
+    tokio::task::yield_now().await;
+    assert!(group.state().is_running() && group.workers().is_empty());
+    ends(control.add(Scripted::new("w", &Journal::default()))).await.expect("the group runs");
 }

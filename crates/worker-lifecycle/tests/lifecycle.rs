@@ -4,7 +4,7 @@ mod support;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use support::{Act, Journal, Scripted, ends, watchdog};
+use support::{Act, Explosive, Journal, Scripted, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
     Ending, FailureCause, Hook, StartError, WorkerContext, WorkerFailed, WorkerHandle, WorkerState, start,
@@ -480,6 +480,17 @@ async fn a_destructor_that_panics_is_an_outcome() {
     worker.abort();
     let outcome = ends(worker.wait_for_shutdown()).await;
     assert_eq!((outcome.state(), outcome.failures()[0].hook()), (WorkerState::Failed, Hook::Run));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_whose_value_panics_again_and_again_when_dropped_is_an_outcome() {
+    let worker = start(|cx: WorkerContext| async move {
+        if cx.state().is_running() {
+            std::panic::panic_any(Explosive);
+        }
+    });
+    let outcome = ends(worker.await.expect("it starts").wait_for_shutdown()).await;
+    assert_eq!(outcome.to_string(), "run panicked: a value that is no text");
 }
 
 #[tokio::test(start_paused = true)]

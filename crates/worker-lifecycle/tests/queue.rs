@@ -13,7 +13,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed},
 };
-use support::{Journal, ends, watchdog};
+use support::{Explosive, Journal, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
     OnStop, QueueConsumer, QueueConsumerWorker, SendErrorKind, WorkerFunction, WorkerHandle, WorkerState,
@@ -382,4 +382,18 @@ fn a_send_on_another_thread_that_races_the_stop_is_handled_handed_back_or_counte
         let sent = racer.join().expect("no panic");
         assert_eq!(journal.lines().len() + sender.leftovers().len() + sender.discarded(), sent);
     }
+}
+
+/// A second panic while the first goes on ends the program.
+#[tokio::test(start_paused = true)]
+async fn messages_that_panic_when_they_are_dropped_are_discarded_all_the_same() {
+    let consumer = QueueConsumerWorker::new(|_: Explosive| async {}).with_on_stop(OnStop::Discard);
+    let sender = consumer.sender();
+    let worker = start(consumer).await.expect("it starts");
+    for _ in 0..3 {
+        sender.send(Explosive).map_err(std::mem::forget).expect("it is open");
+    }
+    worker.gracefully_stop();
+    let outcome = ends(worker.wait_for_shutdown()).await;
+    assert_eq!((outcome.state(), sender.discarded()), (WorkerState::Stopped, 3));
 }

@@ -6,14 +6,15 @@ use super::Problem;
 use crate::workspace::{Dependency, Member, dependencies};
 
 /// Each crate by its directory, and the crates that it may depend on. A crate depends only on crates above it.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("fork", &[]),
+    ("panics", &[]),
     ("wire", &[]),
-    ("shared-lock", &["fork", "wire"]),
-    ("heartbeat", &["fork", "wire"]),
-    ("worker-lifecycle", &["fork"]),
+    ("shared-lock", &["fork", "panics", "wire"]),
+    ("heartbeat", &["fork", "panics", "wire"]),
+    ("worker-lifecycle", &["fork", "panics"]),
     ("scheduler", &["heartbeat", "worker-lifecycle"]),
-    ("task-manager", &["fork", "wire", "heartbeat", "scheduler"]),
+    ("task-manager", &["fork", "panics", "wire", "heartbeat", "scheduler"]),
     ("broker", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager"]),
     ("facade", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "broker"]),
     ("cli", &["facade"]),

@@ -22,7 +22,6 @@ use super::{
 use crate::{
     Details, Executor, HeartbeatError, Report,
     cores::{Closed, Key, Table},
-    panics,
 };
 
 /// What is called with each report of a token. Wherever it is dropped, a panic of its destructor goes no further.
@@ -36,14 +35,14 @@ impl Callback {
     /// Calls it; what it said if it panicked.
     fn call(&mut self, report: Report) -> Option<String> {
         let callback = self.0.as_mut()?;
-        panics::catch(|| callback(report)).err()
+        workfleet_panics::catch(|| callback(report)).err()
     }
 }
 
 impl Drop for Callback {
     fn drop(&mut self) {
         let callback = self.0.take();
-        if let Err(message) = panics::catch(|| drop(callback)) {
+        if let Err(message) = workfleet_panics::catch(|| drop(callback)) {
             tracing::error!(message, "the destructor of a heartbeater's callback panicked");
         }
     }
@@ -212,7 +211,9 @@ impl Shared {
             None => self.start_here(runner),
             Some(executor) => {
                 let job = Job { shared: Arc::clone(self), runner: Some(runner), ours: false };
-                if let Err(message) = panics::catch(|| executor.execute(Box::new(move || job.run()))) {
+                if let Err(message) =
+                    workfleet_panics::catch(|| executor.execute(Box::new(move || job.run())))
+                {
                     tracing::error!(message, "the executor of callbacks panicked");
                     self.start_instead_of(runner);
                 }
@@ -224,7 +225,7 @@ impl Shared {
     fn start_here(self: &Arc<Self>, runner: RunnerId) {
         let job = Job { shared: Arc::clone(self), runner: Some(runner), ours: true };
         // It panics if the system has no thread left.
-        if let Err(message) = panics::catch(|| self.runtime.spawn_blocking(move || job.run())) {
+        if let Err(message) = workfleet_panics::catch(|| self.runtime.spawn_blocking(move || job.run())) {
             tracing::error!(message, "no thread could be started for callbacks");
             let needs = self.crew.postpone(runner);
             self.meet(needs);

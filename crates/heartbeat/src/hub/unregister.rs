@@ -19,7 +19,6 @@ use super::{
 use crate::{
     Token, UnregisterError,
     cores::{Closed, Key, Patience, Refused},
-    panics,
 };
 
 /// The end of a heartbeater, as [`Heartbeaters::unregister`](crate::Heartbeaters::unregister) returned it: await it on any
@@ -163,7 +162,7 @@ async fn flush_and_remove(
 /// Drops a callback, on a thread that its destructor may block. None if there is no such thread now.
 pub(super) fn discard(shared: &Shared, callback: Callback) -> Option<tokio::task::JoinHandle<()>> {
     let discard = || shared.runtime.spawn_blocking(|| drop(callback));
-    panics::catch(discard)
+    workfleet_panics::catch(discard)
         .inspect_err(|message| tracing::error!(message, "no thread could be started to drop a callback"))
         .ok()
 }

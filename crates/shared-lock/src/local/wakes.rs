@@ -7,11 +7,12 @@
 //!   is panicking already; then it has been reported by the panic hook, and ends here.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     task::Waker,
     thread,
 };
+
+use workfleet_panics::discard;
 
 /// Most commands wake nobody or one waiter: those take no memory.
 #[derive(Debug, Default)]
@@ -46,13 +47,6 @@ impl Wakes {
             Some(payload) => resume_unwind(payload),
             None => {}
         }
-    }
-}
-
-/// Drops what a waker panicked with. That may panic in its turn, and what comes then is not dropped at all.
-fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(payload);
     }
 }
 

@@ -433,8 +433,9 @@ impl Pool {
         let report = park::block_on(self.closed_by(policy));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
-            && thread.join().is_err()
+            && let Err(panic) = thread.join()
         {
+            workfleet_panics::discard(panic);
             tracing::error!("the manager's thread has failed");
         }
         report

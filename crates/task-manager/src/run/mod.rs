@@ -45,7 +45,7 @@ pub(crate) fn caught<R>(run: impl FnOnce() -> Result<R, Box<Failed>>) -> Result<
 /// The failure of an attempt that ended in this panic, on this thread, just now.
 fn panicked(payload: Box<dyn Any + Send>) -> FailureCause {
     let (location, backtrace) = panics::last();
-    FailureCause::Panicked { message: panic_message(payload), location, backtrace }
+    FailureCause::Panicked { message: workfleet_panics::message(payload), location, backtrace }
 }
 
 /// What is told of how an attempt ended: an output may be too large to travel, and who was told to stop, and then fails,
@@ -77,22 +77,6 @@ pub(crate) fn judge<R>(
 /// Makes a worker's sessions.
 pub(crate) fn make_sessions(registry: &Registry, values: &SessionValues) -> Result<Sessions, SessionFailed> {
     panic::catch_unwind(AssertUnwindSafe(|| registry.make_sessions(values))).unwrap_or_else(|payload| {
-        Err(SessionFailed::Made(format!("a session panicked: {}", panic_message(payload))))
+        Err(SessionFailed::Made(format!("a session panicked: {}", workfleet_panics::message(payload))))
     })
-}
-
-/// The text that a panic carries, as the standard hook prints it.
-fn panic_message(payload: Box<dyn Any + Send>) -> String {
-    let message = if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a value that is no text".to_owned()
-    };
-    // Its destructor is a task's code too, and so is that of what it may panic with, which is not worth a third try.
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(payload);
-    }
-    message
 }

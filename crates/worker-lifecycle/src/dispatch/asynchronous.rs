@@ -8,6 +8,8 @@ use std::{
     task::Poll,
 };
 
+use workfleet_panics::discard;
+
 use super::{DispatchEvent, Dispatched, EventMessage, HandlerFailure, registry::Registry};
 use crate::{error::WorkerError, queue::survive, worker::HookOutput};
 
@@ -84,10 +86,17 @@ impl<M: EventMessage + Send + Sync + 'static> AsyncDispatcher<M> {
     /// Dropping the future drops the handlers' futures wherever they wait.
     pub async fn dispatch(&self, message: impl Into<Arc<M>>) -> Dispatched {
         let message = message.into();
+        let dispatched = self.call(&message).await;
+        // If it was the last of it, this is its end, which is somebody else's code as the handlers are.
+        discard(message);
+        dispatched
+    }
+
+    async fn call(&self, message: &Arc<M>) -> Dispatched {
         let event_type = message.event_type();
         let Some(handlers) = self.registry.of(event_type) else { return Dispatched::default() };
         let begun = handlers.iter().map(|(tag, handler)| {
-            let message = Arc::clone(&message);
+            let message = Arc::clone(message);
             let handling = async move {
                 let cause = survive(|| handler(message)).await.err()?;
                 Some(HandlerFailure { event: DispatchEvent::from_parts(event_type, tag), cause })

@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 use super::{
     DispatchEvent, Dispatched, EventMessage, HandlerFailure, registry::Registry,
 };
-use crate::{error::{FailureCause, WorkerError}, panic::catch, worker::HookOutput};
+use workfleet_panics::catch;
+
+use crate::{error::{FailureCause, WorkerError}, worker::HookOutput};
 
 /// A handler of a [`Dispatcher`].
 pub type Handler<M> = Arc<dyn Fn(&M) -> Result<(), WorkerError> + Send + Sync>;

@@ -5,6 +5,7 @@ use std::fmt;
 use tokio::sync::{mpsc, oneshot};
 
 use workfleet_fork::Home;
+use workfleet_panics::discard;
 
 use crate::{
     error::{StartError, Stuck},
@@ -29,7 +30,7 @@ impl Commands {
         while let Ok(command) = self.0.try_recv() {
             // Who asked may have gone: a child is dropped then, as it would be with them.
             match command {
-                Command::Add(spec, answer) => drop(answer.send(Err(AddError::Stopped(Some(spec))))),
+                Command::Add(spec, answer) => discard(answer.send(Err(AddError::Stopped(Some(spec))))),
                 Command::Remove(_, answer) => drop(answer.send(Err(RemoveError::Stopped))),
             }
         }

@@ -15,6 +15,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
+use workfleet_panics::discard;
 
 use super::{
     AddError, Child, ChildEvent, ChildId, ChildReport, ChildSpec, Life, Occurrence, RemoveError, Roster, StopReport,
@@ -307,7 +308,7 @@ impl Driver {
             Command::Add(spec, answer) => match self.core.add(now(), spec.traits()) {
                 Some(id) => self.take_in(id, Slot { added: Some(answer), ..Slot::new(spec) }),
                 // Who asked may have gone: the child is dropped, as it would be with them.
-                None => drop(answer.send(Err(AddError::Stopped(Some(spec))))),
+                None => discard(answer.send(Err(AddError::Stopped(Some(spec))))),
             },
             Command::Remove(id, answer) => {
                 let Some(slot) = self.slots.get_mut(&id) else {
@@ -389,8 +390,8 @@ impl Driver {
                     entry.is_waiting = false;
                     std::mem::replace(&mut entry.worker, worker)
                 });
-                // The last of it may run anything when it is dropped: not under the lock.
-                drop(past);
+                // The last of it may run anything when it is dropped: not under the lock, and not as this group's failure.
+                discard(past);
                 self.core.launched(id, life_traits(&shared));
             }
             Err(refused) => {
@@ -420,7 +421,9 @@ impl Driver {
             let _ = added.send(Err(AddError::Start(why_not_up(&slot))));
         }
         let outcome = slot.outcome();
-        slot.removed.into_iter().for_each(|removed| drop(removed.send(Ok(outcome.clone()))));
+        slot.removed.drain(..).for_each(|removed| drop(removed.send(Ok(outcome.clone()))));
+        // What makes the child is somebody else's, and its end is none of the group's.
+        discard(slot);
     }
 
     /// The child whose end, which was no failure, ended the group.

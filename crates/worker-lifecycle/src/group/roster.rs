@@ -4,6 +4,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use workfleet_panics::discard;
+
 use crate::{
     group::{ChildId, ChildSpec, StopReport},
     handle::WorkerRef,
@@ -68,7 +70,7 @@ impl Roster {
         let removed: Vec<Entry> = state.entries.extract_if(.., |entry| entry.id == id).collect();
         drop(state);
         // A worker's destructor may run anything: not under the lock.
-        drop(removed);
+        discard(removed);
     }
 
     /// Changes a child's entry. Entries stand in the order of phases, then ids. What is to be dropped is returned.

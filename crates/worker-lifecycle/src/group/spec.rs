@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use tokio::runtime::Handle;
+use workfleet_panics::catch;
 
 use crate::{
     error::{FailureCause, Hook, StartError, WorkerFailure},
     group::core::{Restart, Traits},
     handle::WorkerRef,
     name,
-    panic::catch,
     runner::Runner,
     shared::{Parent, Shared, Unstarted},
     worker::{IntoWorker, Worker},

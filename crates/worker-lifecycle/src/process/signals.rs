@@ -22,6 +22,7 @@ use signal_hook::{
     iterator::{Handle, Signals},
 };
 use tokio::sync::Notify;
+use workfleet_panics::discard;
 
 use crate::{
     error::{StartError, Stuck},
@@ -202,8 +203,8 @@ impl Watch {
         self.signals.close();
         self.running.take();
         if let Some(thread) = self.thread.take() {
-            // It does not panic, and if it did, its message is on standard error.
-            let _ = thread.join();
+            // It wakes whoever waits for the worker. What a waker panics with is on standard error.
+            discard(thread.join());
         }
     }
 }

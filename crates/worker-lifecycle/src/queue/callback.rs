@@ -6,9 +6,11 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use workfleet_panics::catch;
+
 use crate::{
     error::FailureCause,
-    panic::{Caught, catch},
+    panic::Caught,
     worker::HookOutput,
 };
 

@@ -40,6 +40,16 @@ pub(crate) fn watchdog() -> impl Drop {
     Watchdog(Some(alive))
 }
 
+/// Its destructor panics with another of its kind.
+#[derive(Debug)]
+pub(crate) struct Explosive;
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        std::panic::panic_any(Explosive);
+    }
+}
+
 /// What happened, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
