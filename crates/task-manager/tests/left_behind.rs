@@ -132,20 +132,9 @@ fn become_subreaper() {
     assert_eq!(set, 0, "this process becomes the parent of its descendants' orphans");
 }
 
-/// A command that runs this program as the first process of a PID namespace of its own, with the `/proc` of that.
+/// A command that runs this program as the first process of a PID namespace of its own.
 fn first_of_a_namespace() -> Command {
-    let mut command = Command::new("unshare");
-    // Without the rights of root, those of a user namespace do.
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "--"]);
-    let mut probe = Command::new(command.get_program());
-    let possible = probe.args(command.get_args()).arg("true").status();
-    assert!(
-        possible.as_ref().is_ok_and(process::ExitStatus::success),
-        "this system allows no PID namespace, so this test proves nothing here: {possible:?}"
-    );
+    let mut command = support::namespace::first_of_a_namespace();
     command.arg(env::current_exe().expect("this program"));
     command
 }

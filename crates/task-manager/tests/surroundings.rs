@@ -24,9 +24,12 @@ use rustix::{
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    ClosePolicy, ProcessManager, ProcessManagerBuilder, Registry, Task, TaskContext, TaskError, TaskSpec,
-    init,
+    ClosePolicy, ExitStatus, ProcessManager, ProcessManagerBuilder, Registry, StartError, StartFailure, Task,
+    TaskContext, TaskError, TaskSpec, init,
 };
+
+#[path = "support/namespace.rs"]
+mod namespace;
 
 /// Says that this process is the program, and which part of it is to be played.
 const PART: &str = "WORKFLEET_TEST_PART";
@@ -105,7 +108,9 @@ fn facts() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("directory", env::current_dir().expect("there is one").display().to_string()),
         ("variable", env::var(SET_BY).unwrap_or_default()),
-        ("marks", env::vars().filter(|(name, _)| name == "WORKFLEET_GUARDIAN").count().to_string()),
+        ("mark of a guardian", env::var("WORKFLEET_GUARDIAN").is_ok().to_string()),
+        ("to notify", env::var("NOTIFY_SOCKET").unwrap_or_default()),
+        ("watchdog", env::var("WATCHDOG_USEC").unwrap_or_default()),
         ("program", link("/proc/self/exe").trim_end_matches(" (deleted)").to_owned()),
         ("umask", of_status("Umask")),
         ("user", of_status("Uid")),
@@ -163,6 +168,7 @@ fn check_facts(builder: ProcessManagerBuilder) {
     let pid = process::id().to_string();
     let other = |what: &str| match what {
         "leads its group" => Some("true"),
+        "to notify" | "watchdog" => Some(""),
         "parent" => Some(pid.as_str()),
         "standard input" => Some("/dev/null"),
         "static" | "thread-local" => Some("1"),
@@ -196,7 +202,38 @@ fn check_replaced(builder: ProcessManagerBuilder) {
     manager.close(ClosePolicy::Join).expect("it closes");
 }
 
+/// How deep this process is below the program that was started first: its only argument.
+fn depth() -> u32 {
+    env::args().nth(1).map_or(0, |depth| depth.parse().expect("a number"))
+}
+
+/// Deeper than this nobody breeds, so that a failure of this test is no bomb.
+const DEEPEST: u32 = 2;
+
+/// A program that replaces its standard input before it calls `init`: its workers do not find their connection, and would
+/// start workers of their own.
+fn breed() {
+    rustix::stdio::dup2_stdin(fs::File::open("/dev/null").expect("nothing")).expect("it is replaced");
+    let registry = Registry::new().task::<Ask>();
+    init(&registry);
+    let depth = depth();
+    if depth == DEEPEST {
+        process::exit(43);
+    }
+    let next = (depth + 1).to_string();
+    match ProcessManager::builder(registry).workers(1).arguments([next]).start().map(drop) {
+        Err(StartError::InitNotReached) if depth > 0 => process::exit(42),
+        Err(StartError::Workers(StartFailure::Died { certificate, .. })) if depth == 0 => {
+            assert_eq!(certificate.status, ExitStatus::Exited(42), "{certificate}");
+        }
+        other => panic!("{depth}: {other:?}"),
+    }
+}
+
 fn program(part: &str) {
+    if part == "breeds" {
+        return breed();
+    }
     let file = match parse() {
         Ok(file) => file,
         Err(usage) => {
@@ -241,6 +278,11 @@ fn check(builder: ProcessManagerBuilder, file: OsString, arguments: &[OsString])
 const TESTS: &[(&str, fn())] = &[
     ("a_worker_has_the_arguments_of_its_program", a_worker_has_the_arguments_of_its_program),
     ("the_builder_may_say_otherwise", the_builder_may_say_otherwise),
+    (
+        "a_worker_that_has_lost_its_connection_starts_no_workers",
+        a_worker_that_has_lost_its_connection_starts_no_workers,
+    ),
+    ("a_variable_that_names_the_parent_makes_no_worker", a_variable_that_names_the_parent_makes_no_worker),
     ("a_worker_sees_of_its_program_what_the_page_says", a_worker_sees_of_its_program_what_the_page_says),
     (
         "a_worker_runs_what_its_program_runs_also_when_the_file_was_replaced",
@@ -271,6 +313,10 @@ fn run_program(program: &Path, part: &str, set_up: impl FnOnce(&mut Command)) ->
     let mut command = Command::new(program);
     command.env(PART, part).stdin(Stdio::null());
     set_up(&mut command);
+    assert_success(&mut command, part)
+}
+
+fn assert_success(command: &mut Command, part: &str) -> Output {
     let output = command.output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{part}: {}\n{said}", output.status);
@@ -296,7 +342,21 @@ fn the_builder_may_say_otherwise() {
 
 fn a_worker_sees_of_its_program_what_the_page_says() {
     run("facts", |command| {
-        command.process_group(0);
+        command.process_group(0).env("NOTIFY_SOCKET", "@nobody").env("WATCHDOG_USEC", "1000000");
+    });
+}
+
+fn a_worker_that_has_lost_its_connection_starts_no_workers() {
+    run("breeds", |_| ());
+    let mut first = namespace::first_of_a_namespace();
+    first.arg(env::current_exe().expect("this program"));
+    assert_success(first.env(PART, "breeds"), "as the first process");
+}
+
+/// As a variable of this name may do by accident, in a shell that exports its own number, say.
+fn a_variable_that_names_the_parent_makes_no_worker() {
+    run("plain", |command| {
+        command.env("WORKFLEET_MANAGER", process::id().to_string()).process_group(0);
     });
 }
 

@@ -20,8 +20,8 @@ use rustix::{
 
 use super::record::{self, Record};
 use crate::{
-    sys::{pidfd, socket, terminal},
-    worker,
+    sys::{pidfd, socket, stat, terminal},
+    worker::{self, origin},
 };
 
 /// What guardians are listed as.
@@ -286,22 +286,17 @@ fn processes() -> Vec<Pid> {
     numbers.filter(|&number| number > 0).filter_map(Pid::from_raw).collect()
 }
 
-/// A field of `/proc/…/stat`, counted from behind the name, which is in parentheses and may hold anything.
-fn stat(process: Pid, field: usize) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(field).map(str::to_owned)
-}
-
 fn group_of(process: Pid) -> Option<i32> {
-    stat(process, 2)?.parse().ok()
+    stat::field(process, stat::GROUP)?.parse().ok()
 }
 
 fn leads_a_session(process: Pid) -> bool {
-    stat(process, 3).is_some_and(|session| session.parse() == Ok(process.as_raw_nonzero().get()))
+    stat::field(process, stat::SESSION)
+        .is_some_and(|session| session.parse() == Ok(process.as_raw_nonzero().get()))
 }
 
 fn is_dead(process: Pid) -> bool {
-    stat(process, 0).is_none_or(|state| matches!(&*state, "Z" | "X"))
+    stat::field(process, stat::STATE).is_none_or(|state| matches!(&*state, "Z" | "X"))
 }
 
 /// Whether the environment that a process was started with has this mark of a worker of the program.
@@ -310,8 +305,12 @@ fn bears(process: Pid, mark: &str, program: u32) -> bool {
     let mut environment = Vec::new();
     // What can be read of it counts.
     let _ = file.take(ENVIRONMENT_LIMIT_BYTES).read_to_end(&mut environment);
-    let has = |wanted: String| environment.split(|&byte| byte == 0).any(|said| said == wanted.as_bytes());
-    has(format!("{}={mark}", worker::MARK)) && has(format!("{}={program}", worker::MANAGER))
+    let value = |name: &str| {
+        let mut variables = environment.split(|&byte| byte == 0);
+        variables.find_map(|said| said.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    };
+    value(worker::MARK) == Some(mark.as_bytes())
+        && value(origin::MANAGER).is_some_and(|manager| origin::names(manager, program))
 }
 
 #[cfg(all(test, not(workfleet_loom)))]
@@ -328,7 +327,7 @@ mod tests {
         let mut leader = Command::new("sh")
             .args(["-c", script])
             .env(worker::MARK, mark)
-            .env(worker::MANAGER, "7")
+            .env(origin::MANAGER, "7:1")
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn()

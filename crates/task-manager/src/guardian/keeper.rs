@@ -12,10 +12,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::process::CommandExt,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::{self, Child, Stdio},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
@@ -327,13 +324,7 @@ impl Life {
         let mark = worker::mark_of(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
         let own = pidfd_open(getpid(), PidfdFlags::empty())?;
         let mut command = program.command();
-        command
-            .env(super::MARK, mark)
-            .env(worker::MANAGER, process::id().to_string())
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
+        command.env(super::MARK, mark).stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let life = match pidfd_open(pid, PidfdFlags::empty()) {

@@ -9,7 +9,6 @@ use std::{
     env,
     ffi::OsString,
     io::{self, ErrorKind, Read},
-    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -21,8 +20,9 @@ use rustix::{
 
 use super::spawn::own_program;
 use crate::worker::{
-    ENTRY, MANAGER,
+    ENTRY,
     entry::{self, Entry},
+    origin,
 };
 
 /// More than this is not read of a list of tests.
@@ -57,14 +57,13 @@ pub(super) fn of_a_worker(limit: Duration) -> io::Result<Vec<OsString>> {
 /// Asks this program, which should be a test binary, for the test that makes a worker of it.
 fn find_test(limit: Duration) -> io::Result<Option<String>> {
     let mut command = Command::new(own_program());
+    // Should it be something else than a test binary, it must not start workers in turn.
+    origin::prepare(&mut command);
     command
         .args(["--list", "--format", "terse"])
-        // Should it be something else, it must not start workers in turn.
-        .env(MANAGER, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0);
+        .stderr(Stdio::null());
     let mut child = command.spawn()?;
     let list = read_list(&mut child, limit);
     // It has said what it was asked for, or is something else, which may go on forever. It is not reaped yet, so that the

@@ -29,7 +29,7 @@ use crate::{
     failure::ExitStatus,
     guardian::{Guardian, Ward},
     sys::{page::Page, socket},
-    worker::{MANAGER, MARK, mark_of},
+    worker::{MARK, mark_of, origin},
 };
 
 /// The name of a thread that waits for processes which were killed.
@@ -44,11 +44,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// A command that runs it.
+    /// A command that runs it, [prepared](origin::prepare).
     pub(crate) fn command(&self) -> Command {
         let own = own_program();
         let mut command = Command::new(self.path.as_ref().unwrap_or(&own));
         command.args(&self.arguments);
+        origin::prepare(&mut command);
         if self.path.is_none()
             && let Some(name) = std::env::args_os().next()
         {
@@ -87,11 +88,9 @@ pub(super) fn spawn(
     let mut command = program.command();
     command
         .env(MARK, mark)
-        .env(MANAGER, std::process::id().to_string())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(if pipe_stdout { Stdio::piped() } else { Stdio::inherit() })
-        .stderr(Stdio::piped())
-        .process_group(0);
+        .stderr(Stdio::piped());
     let mut child = command.spawn()?;
     // With it goes our copy of the worker's end, so that its death is the end of the connection.
     drop(command);

@@ -11,5 +11,6 @@ pub(crate) mod page;
 pub(crate) mod pidfd;
 pub(crate) mod signals;
 pub(crate) mod socket;
+pub(crate) mod stat;
 pub(crate) mod terminal;
 pub(crate) mod watch;

@@ -5,9 +5,10 @@ use std::{io, os::fd::AsFd};
 use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,
+    process::getpid,
 };
 
-use super::own;
+use super::{own, stat};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use libc::TIOCNOTTY as NO_TERMINAL;
@@ -53,8 +54,5 @@ fn detach_from(terminal: impl AsFd) -> io::Result<()> {
 
 /// Whether the system does not say that this process has no controlling terminal.
 fn may_have_one() -> bool {
-    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return true };
-    // Behind the name, which is in parentheses: the state, parent, group, session, and the terminal.
-    let terminal = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(4));
-    terminal != Some("0")
+    stat::field(getpid(), stat::TERMINAL).as_deref() != Some("0")
 }

@@ -15,6 +15,7 @@
 pub(crate) mod entry;
 mod fork;
 mod io;
+pub(crate) mod origin;
 pub(crate) mod outbox;
 mod tasks;
 mod upwards;
@@ -38,7 +39,6 @@ use std::{
 
 use rustix::{
     fs::{FileType, fstat},
-    process::getppid,
     stdio::{dup2_stdin, stdin},
 };
 use tokio_util::sync::CancellationToken;
@@ -64,10 +64,6 @@ pub use tasks::{CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerLoop};
 
 /// The environment variable that marks a worker: the device and inode of the socket that is its standard input.
 pub(crate) const MARK: &str = "WORKFLEET_WORKER";
-
-/// The environment variable that says who started a worker: the process id of its manager. It tells a worker that has
-/// not reached [`init`] also where standard input was replaced before.
-pub(crate) const MANAGER: &str = "WORKFLEET_MANAGER";
 
 /// This process has reached [`init`] as a worker: its tasks may have managers of their own.
 static IS_WORKER: AtomicBool = AtomicBool::new(false);
@@ -129,7 +125,7 @@ pub(crate) const EXIT_CODE: i32 = 70;
 
 /// Whether this process was started as a worker and has not reached [`init`].
 pub(crate) fn is_marked() -> bool {
-    !IS_WORKER.load(Ordering::Relaxed) && (has_connection() || says(MANAGER, parent()))
+    !IS_WORKER.load(Ordering::Relaxed) && (has_connection() || origin::is_marked())
 }
 
 /// Whether standard input is the connection with the manager that has started this process.
@@ -140,13 +136,6 @@ fn has_connection() -> bool {
 /// Whether the environment has a variable of this name with this value.
 pub(crate) fn says(name: &str, value: Option<String>) -> bool {
     env::var_os(name).is_some_and(|said| value.is_some_and(|value| said.to_str() == Some(&*value)))
-}
-
-/// The process that started this one; none if that is gone.
-fn parent() -> Option<String> {
-    let parent = getppid()?;
-    // Whose parent is gone has the first process instead.
-    (!parent.is_init()).then(|| parent.as_raw_nonzero().to_string())
 }
 
 /// What the mark of a process with this standard input would be, if that is a socket.

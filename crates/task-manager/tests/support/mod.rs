@@ -6,6 +6,7 @@
 pub(crate) mod deeds;
 pub(crate) mod echo;
 pub(crate) mod gate;
+pub(crate) mod namespace;
 pub(crate) mod notices;
 pub(crate) mod process;
 pub(crate) mod script;
