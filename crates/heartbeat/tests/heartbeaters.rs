@@ -12,8 +12,8 @@ use std::{
 };
 
 use workfleet_heartbeat::{
-    Details, Executor, HeartbeatError, HeartbeatSender, HeartbeatStats, HeartbeaterOptions, Heartbeaters,
-    RegisterError, Report, Token, UnregisterError,
+    Details, Event, Executor, HeartbeatError, HeartbeatSender, HeartbeatStats, HeartbeaterOptions,
+    Heartbeaters, RegisterError, Report, Token, UnregisterError, WaitError,
 };
 
 type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -517,4 +517,31 @@ fn whatever_many_threads_do_the_books_are_right() -> Result {
     assert_eq!((stats.beats, stats.pending, stats.tokens), (sent.load(Ordering::Relaxed), 0, 0));
     drop(shared);
     Ok(())
+}
+
+#[test]
+fn without_a_timer_a_wait_with_a_limit_is_an_error_and_an_event_that_is_set_needs_none() {
+    let limit = Duration::from_secs(3600);
+    let event = Event::new();
+    let timeless = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let outside = |event: &Event| {
+        let mut waiting = std::pin::pin!(event.wait_timeout(limit));
+        waiting.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    };
+    assert_eq!(timeless.block_on(event.wait_timeout(limit)), Err(WaitError::NoTimer));
+    assert_eq!(outside(&event), std::task::Poll::Ready(Err(WaitError::NoTimer)));
+    event.set().expect("it is at home");
+    assert_eq!(timeless.block_on(event.wait_timeout(limit)), Ok(()));
+    assert_eq!(outside(&event), std::task::Poll::Ready(Ok(())));
+}
+
+#[test]
+fn heartbeaters_need_nothing_of_the_runtime_that_they_are_used_in() {
+    let timeless = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    timeless.block_on(async {
+        let heartbeaters = Heartbeaters::new().expect("a thread");
+        let sender = heartbeaters.register("token", |_: Report| {}).expect("a new token");
+        sender.send(&1).expect("it is here");
+        heartbeaters.unregister("token").await.expect("everything is reported");
+    });
 }

@@ -19,6 +19,12 @@ pub enum LockFailed {
         /// The time that was given.
         after: Duration,
     },
+    /// It would have to wait with a limit, and there is no tokio runtime here, or one without a timer. (tokio tells the latter by
+    /// a panic alone, which the panic hook reports.)
+    #[error(
+        "to wait with a limit needs a tokio runtime with a timer: call `enable_time` or `enable_all` on the runtime's builder"
+    )]
+    NoTimer,
     /// The session with whoever keeps the locks is over. What it held is lost, or will be. Local states have no session.
     #[error("the session with the lock service is lost")]
     SessionLost,

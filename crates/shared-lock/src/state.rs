@@ -110,11 +110,8 @@ pub trait SharedState: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`LockFailed::TimedOut`] when the time is over, and those of [`lock`](Self::lock).
-    ///
-    /// # Panics
-    ///
-    /// If it has to wait, and is not in a tokio runtime with its time enabled.
+    /// [`LockFailed::TimedOut`] when the time is over, [`LockFailed::NoTimer`] if it has to wait and is not in a tokio runtime
+    /// with its time enabled, and those of [`lock`](Self::lock).
     ///
     /// # Cancel safety
     ///
@@ -132,7 +129,11 @@ pub trait SharedState: Send + Sync {
             if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(lock.as_mut().poll(cx))).await {
                 return result;
             }
-            let in_time = tokio::time::timeout(timeout, lock).await;
+            if tokio::runtime::Handle::try_current().is_err() {
+                return Err(LockFailed::NoTimer);
+            }
+            let limited = workfleet_panics::catch(|| tokio::time::timeout(timeout, lock));
+            let in_time = limited.map_err(|_| LockFailed::NoTimer)?.await;
             in_time.unwrap_or(Err(LockFailed::TimedOut { after: timeout }))
         }
     }

@@ -192,3 +192,22 @@ async fn a_timeout_counts_from_when_it_begins_to_wait_and_leaves_the_queue() {
     assert_eq!(state.counters().waits_cancelled, 1);
     drop(holder);
 }
+
+#[cfg(feature = "tokio")]
+#[test]
+fn without_a_timer_a_wait_with_a_limit_is_an_error_and_a_free_lock_needs_none() {
+    let hour = std::time::Duration::from_secs(3600);
+    let state = LocalState::new();
+    let timeless = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let guard = timeless.block_on(state.lock_timeout("key", Mode::Exclusive, hour)).expect("it is free");
+    let failed = timeless.block_on(state.lock_timeout("key", Mode::Exclusive, hour)).expect_err("it is held");
+    assert_eq!(failed, LockFailed::NoTimer);
+    {
+        let mut outside = std::pin::pin!(state.lock_timeout("key", Mode::Exclusive, hour));
+        let polled = outside.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        assert!(matches!(polled, std::task::Poll::Ready(Err(LockFailed::NoTimer))));
+    }
+    drop(guard);
+    // Nobody waits any more.
+    drop(timeless.block_on(state.lock_timeout("key", Mode::Exclusive, hour)).expect("it is free"));
+}

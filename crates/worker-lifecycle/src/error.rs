@@ -171,6 +171,13 @@ pub enum StartError {
         /// Its name.
         name: String,
     },
+    /// The tokio runtime here has no timer, which stops, restarts and deadlines need. (tokio tells that by a panic alone, which
+    /// the panic hook reports.)
+    #[error("the worker `{name}` needs a tokio runtime with a timer: call `enable_time` or `enable_all` on the runtime's builder")]
+    NoTimer {
+        /// Its name.
+        name: String,
+    },
     /// The environment sets a grace period that is none.
     #[error(transparent)]
     GracePeriod(#[from] GracePeriodError),

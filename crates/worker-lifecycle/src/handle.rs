@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, Sleep, sleep_until, timeout},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use workfleet_fork::Home;
@@ -47,8 +47,8 @@ pub(crate) const STUCK_AFTER: Duration = Duration::from_millis(100);
 /// ```
 ///
 /// # Errors
-/// [`StartError`]: its start-up failed, it was stopped meanwhile, there is no tokio runtime, or the grace period in the
-/// environment is none. The worker is dropped; [`WorkerHandle::new`] keeps it where it could be started again.
+/// [`StartError`]: its start-up failed, it was stopped meanwhile, there is no tokio runtime with a timer, or the grace
+/// period in the environment is none. The worker is dropped; [`WorkerHandle::new`] keeps it where it could be started again.
 ///
 /// # Cancel safety
 /// Dropping the future asks the worker to stop.
@@ -106,7 +106,7 @@ impl WorkerHandle {
     /// Starts the worker and waits until it is up.
     ///
     /// # Errors
-    /// [`StartError`]. After [`StartError::NoRuntime`] and [`StartError::GracePeriod`] the worker is as before and may be
+    /// [`StartError`]. After [`StartError::NoRuntime`], [`StartError::NoTimer`] and [`StartError::GracePeriod`] the worker is as before and may be
     /// started again; a second start is [`StartError::AlreadyStarted`].
     ///
     /// # Cancel safety
@@ -263,9 +263,6 @@ impl WorkerRef {
     /// to be free: on a current-thread runtime, whoever blocks it blocks this too. A group never is stuck; its
     /// [report](Outcome::report) says which of its children are.
     ///
-    /// # Panics
-    /// The worker's runtime has no time driver.
-    ///
     /// # Cancel safety
     /// The request and the deadline stand from the first poll on, and dropping the future takes back neither.
     pub async fn shutdown(&self) -> Result<Outcome, Stuck> {
@@ -276,9 +273,6 @@ impl WorkerRef {
     /// [`shutdown`](Self::shutdown) with another grace period than the worker's own.
     ///
     /// # Errors
-    /// As [`shutdown`](Self::shutdown).
-    ///
-    /// # Panics
     /// As [`shutdown`](Self::shutdown).
     ///
     /// # Cancel safety
@@ -339,15 +333,25 @@ impl WorkerRef {
         ended.ok().and_then(|board| board.outcome.clone()).unwrap_or_else(Outcome::never_started)
     }
 
-    /// Waits at most this long for the worker's end, without asking for it; `None` if it has not ended by then.
-    ///
-    /// # Panics
-    /// It is not called within a tokio runtime with a time driver.
+    /// Waits at most this long for the worker's end, without asking for it; `None` if it has not ended by then. It can be
+    /// awaited anywhere: where there is no timer, it takes that of the worker's runtime.
     ///
     /// # Cancel safety
     /// Dropping it loses nothing.
     pub async fn wait_timeout(&self, limit: Duration) -> Option<Outcome> {
-        timeout(limit, self.wait_for_shutdown()).await.ok()
+        let Some(runtime) = self.shared.runtime().filter(|_| self.shared.is_here()) else {
+            return Some(self.wait_for_shutdown().await);
+        };
+        let until = {
+            let _runtime = runtime.enter();
+            after(limit)
+        };
+        let over = sleep_where_time_passes(runtime, until);
+        tokio::select! {
+            biased;
+            outcome = self.wait_for_shutdown() => Some(outcome),
+            () = over => None,
+        }
     }
 }
 

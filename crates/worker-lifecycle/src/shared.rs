@@ -175,6 +175,9 @@ impl Shared {
         let runtime =
             Handle::try_current().map_err(|_| StartError::NoRuntime { name: self.name().to_owned() })?;
         self.grace()?;
+        if !has_timer(&runtime) {
+            return Err(StartError::NoTimer { name: self.name().to_owned() });
+        }
         // Before it shows as started, so that whoever sees that finds its runtime.
         let runtime = self.runtime.get_or_init(|| runtime).clone();
         let mut refused = None;
@@ -291,6 +294,12 @@ impl Shared {
         }
         status
     }
+}
+
+/// Whether a runtime has a time driver. tokio has no other way to tell than to make a timer, which panics without one.
+fn has_timer(runtime: &Handle) -> bool {
+    let _runtime = runtime.enter();
+    workfleet_panics::catch(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
 }
 
 /// No clock reaches it.

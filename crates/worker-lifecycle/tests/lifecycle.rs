@@ -127,17 +127,36 @@ async fn aio_fluid_fault_the_error_is_lost_if_nobody_waited_in_time() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn aio_fluid_fault_an_idle_stop_takes_half_a_second() {
-    let _watchdog = watchdog();
-    // On a real clock, without any timer in the runtime: a stop that waited for one would panic.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
-    let worker = Scripted::new("w", &Journal::default());
-    let handle =
-        runtime.spawn(async move { start(worker).await }).await.expect("no panic").expect("it starts");
+    let handle = start(Scripted::new("w", &Journal::default())).await.expect("it starts");
+    tokio::time::sleep(seconds(60)).await;
+    let begun = Instant::now();
     assert!(handle.gracefully_stop());
-    assert_eq!(handle.wait_for_shutdown().await.state(), WorkerState::Stopped);
-    runtime.shutdown_background();
+    assert_eq!(ends(handle.wait_for_shutdown()).await.state(), WorkerState::Stopped);
+    assert_eq!(begun.elapsed(), Duration::ZERO, "it waited for a timer");
+}
+
+#[test]
+fn a_runtime_without_a_timer_is_refused_at_the_start_and_the_worker_stays_in_its_handle() {
+    let journal = Journal::default();
+    let timeless = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let group = workfleet_worker_lifecycle::Workers::new("group").with_child(Scripted::new("w", &journal));
+    for handle in [WorkerHandle::new(Scripted::new("w", &journal)), WorkerHandle::new(group)] {
+        let error = timeless.block_on(handle.startup()).expect_err("it has no timer");
+        let StartError::NoTimer { name } = &error else { panic!("{error}") };
+        assert_eq!(name, handle.name());
+        assert!(error.to_string().contains("call `enable_time`"), "{error}");
+        assert_eq!((handle.state(), journal.lines().len()), (WorkerState::Init, 0));
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_time().build().expect("a runtime");
+        runtime.block_on(handle.startup()).expect("it starts");
+        // It can be waited for with a limit, and stopped, where there is no timer.
+        assert!(timeless.block_on(handle.wait_timeout(Duration::from_millis(1))).is_none());
+        let outcome = timeless.block_on(handle.shutdown()).expect("it obeys");
+        assert_eq!(outcome.state(), WorkerState::Stopped);
+        journal.take();
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -424,7 +443,7 @@ fn a_runtime_that_is_shut_down_calls_no_on_shutdown_again_and_none_without_a_sta
 
 #[test]
 fn a_runtime_that_is_shut_down_before_the_first_poll_ends_the_worker_too() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let handle = WorkerHandle::new(Scripted::new("w", &Journal::default()));
     {
         let _context = runtime.enter();

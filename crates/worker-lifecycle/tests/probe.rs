@@ -163,3 +163,15 @@ async fn a_client_that_says_nothing_is_cut_off() {
     assert_eq!(read.unwrap_or(0), 0);
     probe.shutdown().await.expect("it stops");
 }
+
+#[test]
+fn a_probe_without_a_runtime_with_io_is_an_error_that_says_what_is_missing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let error = runtime.block_on(Probe::bind("127.0.0.1:0")).expect_err("it has no IO");
+    assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+    assert!(error.to_string().contains("call `enable_io`"), "{error}");
+    let mut outside = std::pin::pin!(Probe::bind("127.0.0.1:0"));
+    let polled = outside.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    let std::task::Poll::Ready(Err(error)) = polled else { panic!("it is refused at once") };
+    assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+}

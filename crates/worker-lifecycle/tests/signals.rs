@@ -153,3 +153,12 @@ async fn program() {
     let how = std::env::var(HOW).expect("it is a role");
     run_until_signal(Demo(how)).await.expect("it starts").exit();
 }
+
+/// It ran into tokio's panic at the first signal.
+#[test]
+fn without_a_timer_nothing_runs_until_a_signal() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let worker = |cx: WorkerContext| async move { cx.stopping().await };
+    let error = runtime.block_on(run_until_signal(worker)).expect_err("there is no timer");
+    assert!(error.to_string().contains("call `enable_time`"), "{error}");
+}

@@ -10,9 +10,14 @@ mod tests;
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
+
+use tokio::runtime::Handle;
 
 #[cfg(feature = "remote")]
 pub(crate) use core::{Copy, EventCore, News, Send};
@@ -67,6 +72,12 @@ pub enum WaitError {
     /// It was not set in time.
     #[error("the event was not set within {0:?}")]
     TimedOut(Duration),
+    /// It would have to wait, and there is no tokio runtime here, or one without a timer. (tokio tells the latter by a panic
+    /// alone, which the panic hook reports.)
+    #[error(
+        "to wait with a limit needs a tokio runtime with a timer: call `enable_time` or `enable_all` on the runtime's builder"
+    )]
+    NoTimer,
     /// It is out of reach.
     #[error(transparent)]
     Lost(#[from] EventLost),
@@ -122,13 +133,19 @@ impl Event {
     /// # Errors
     /// [`WaitError`].
     ///
-    /// # Panics
-    /// Outside a tokio runtime with its timer enabled.
-    ///
     /// # Cancel safety
     /// As for [`wait`](Self::wait).
     pub async fn wait_timeout(&self, timeout: Duration) -> Result<(), WaitError> {
-        let waited = tokio::time::timeout(timeout, self.wait()).await;
+        let mut wait = pin!(self.wait());
+        // One that is set needs no timer.
+        if let Poll::Ready(waited) = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await {
+            return Ok(waited?);
+        }
+        if Handle::try_current().is_err() {
+            return Err(WaitError::NoTimer);
+        }
+        let limited = workfleet_panics::catch(|| tokio::time::timeout(timeout, wait));
+        let waited = limited.map_err(|_| WaitError::NoTimer)?.await;
         Ok(waited.map_err(|_| WaitError::TimedOut(timeout))??)
     }
 

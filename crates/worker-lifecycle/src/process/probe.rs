@@ -16,6 +16,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, ToSocketAddrs},
+    runtime::Handle,
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
@@ -24,6 +25,7 @@ use crate::{
     context::WorkerContext,
     error::WorkerError,
     handle::WorkerRef,
+    panic::Caught,
     worker::Worker,
 };
 
@@ -69,12 +71,19 @@ impl Probe {
     /// Listens on an address.
     ///
     /// # Errors
-    /// The address is none, or cannot be listened on.
+    /// The address is none, or cannot be listened on. [`io::ErrorKind::Unsupported`]: there is no tokio runtime here, or
+    /// one without IO.
     ///
     /// # Cancel safety
     /// Dropping the future listens on nothing.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, watched: None })
+        let unsupported = |what| io::Error::new(io::ErrorKind::Unsupported, what);
+        Handle::try_current().map_err(|_| unsupported("a probe needs a tokio runtime to listen in"))?;
+        let listening = Caught::new(TcpListener::bind(address)).await;
+        let listening = listening.map_err(|_| {
+            unsupported("a probe needs a tokio runtime with IO: call `enable_io` or `enable_all` on the runtime's builder")
+        })?;
+        Ok(Self { listener: listening?, watched: None })
     }
 
     /// The address that it listens on.
