@@ -135,6 +135,7 @@ on_both!(
     batches_of_random_levels_run_in_the_order_of_their_levels,
     an_urgent_task_goes_before_everything_that_has_not_begun,
     a_level_beyond_the_last_is_refused,
+    a_task_without_a_priority_has_that_of_level_1,
 );
 
 fn each_of_128_levels_is_before_the_next_whatever_came_first(kind: Kind) {
@@ -181,4 +182,15 @@ fn a_level_beyond_the_last_is_refused(kind: Kind) {
         assert_eq!(error.into_task(), Step(0, 1));
         assert_eq!(manager.close(ClosePolicy::Join).expect("it closes").tasks.done, 1);
     }
+}
+
+fn a_task_without_a_priority_has_that_of_level_1(kind: Kind) {
+    let pool = start!(kind, registry(), workers(1), priority_levels(3));
+    let gate = shut(&pool);
+    schedule(&pool, Step(2, 0));
+    let handle = pool.submit(Step(1, 0)).expect("it is taken");
+    schedule(&pool, Step(0, 0));
+    schedule(&pool, Step(1, 1));
+    assert_eq!(order(&pool, &gate), [Step(0, 0), Step(1, 0), Step(1, 1), Step(2, 0)]);
+    handle.wait().expect("it has run");
 }

@@ -693,3 +693,12 @@ fn a_waker_that_panics_costs_nobody_else_an_outcome() {
         assert!(panics.0.load(Ordering::Relaxed) >= 3, "they were woken");
     }
 }
+
+#[test]
+fn by_default_there_are_two_workers_for_each_core() {
+    let _alone = alone();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let manager = ThreadManager::builder(deeds::registry()).start().expect("it starts");
+    assert_eq!(manager.stats().workers.len(), 2 * cores);
+    join(&manager);
+}

@@ -186,3 +186,31 @@ async fn a_message_that_panics_when_it_is_dropped_stops_neither_handlers_nor_the
     }
     assert_eq!(journal.lines(), ["foo", "foo"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn by_default_what_a_stopped_consumer_has_not_begun_is_discarded_and_counted() {
+    let (begun, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let consumer = AsyncConsumer::new(AsyncDispatcher::new());
+    let (journal, tell, wait) = (Journal::default(), Arc::clone(&begun), Arc::clone(&gate));
+    let handled = journal.clone();
+    let handler = move |message: Arc<Message>| {
+        let (handled, tell, wait) = (handled.clone(), Arc::clone(&tell), Arc::clone(&wait));
+        async move {
+            handled.add(message.1.to_string());
+            tell.notify_one();
+            wait.notified().await;
+        }
+    };
+    consumer.dispatcher().register_handler("foo", handler).expect("an event");
+    let sender = consumer.sender();
+    for number in 0..3 {
+        sender.send(Message("foo", number)).expect("it is open");
+    }
+    let worker = start(consumer).await.expect("it starts");
+    ends(begun.notified()).await;
+    worker.gracefully_stop();
+    gate.notify_one();
+    assert_eq!(ends(worker.wait_for_shutdown()).await.state(), WorkerState::Stopped);
+    assert_eq!(journal.lines(), ["0"]);
+    assert_eq!((sender.discarded(), sender.leftovers().len()), (2, 0));
+}

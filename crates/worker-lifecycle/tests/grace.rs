@@ -6,9 +6,14 @@ use workfleet_worker_lifecycle::{GRACE_PERIOD_VARIABLE, StartError, WorkerContex
 
 /// Runs the ignored test `role` of this program with the variable set, and returns whether it passed.
 fn run_with(role: &str, value: &str) -> bool {
+    run(role, Some(value))
+}
+
+fn run(role: &str, value: Option<&str>) -> bool {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
-    command.args([role, "--exact", "--ignored"]).env(GRACE_PERIOD_VARIABLE, value);
+    command.args([role, "--exact", "--ignored"]).env_remove(GRACE_PERIOD_VARIABLE);
+    command.envs(value.map(|value| (GRACE_PERIOD_VARIABLE, value)));
     let output = command.output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("running 1 test"), "{said}");
@@ -25,6 +30,12 @@ fn a_bad_grace_period_is_an_error_that_names_it() {
 fn the_grace_period_is_the_one_in_the_environment() {
     assert!(run_with("has_ninety_seconds", "90"));
     assert!(!run_with("has_ninety_seconds", "30"), "the role must be able to fail");
+}
+
+#[test]
+fn without_any_word_the_grace_period_is_ten_seconds() {
+    assert!(run("has_ten_seconds", None));
+    assert!(!run("has_ten_seconds", Some("30")), "the role must be able to fail");
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,9 +56,19 @@ async fn refuses_soon() {
 #[tokio::test(start_paused = true)]
 #[ignore = "a role of the tests above"]
 async fn has_ninety_seconds() {
+    has(90).await;
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "a role of the tests above"]
+async fn has_ten_seconds() {
+    has(10).await;
+}
+
+async fn has(seconds: u64) {
     let handle = WorkerHandle::new(|_cx: WorkerContext| std::future::pending::<()>());
     handle.startup().await.expect("it starts");
     let begun = tokio::time::Instant::now();
     handle.shutdown().await.expect("it is aborted");
-    assert_eq!(begun.elapsed().as_secs(), 90);
+    assert_eq!(begun.elapsed().as_secs(), seconds);
 }
