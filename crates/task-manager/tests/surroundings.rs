@@ -65,6 +65,8 @@ enum Ask {
     ProcessName,
     /// What else it sees.
     Facts,
+    /// Whether the worker heeds a polite signal: it does not return then.
+    Terminate,
 }
 
 impl TaskSpec for Ask {
@@ -78,6 +80,14 @@ impl Task for Ask {
             Self::File => vec![cx.session::<Table>()?.0.as_bytes().to_vec()],
             Self::Arguments => env::args_os().map(OsString::into_vec).collect(),
             Self::ProcessName => vec![fs::read("/proc/self/comm")?],
+            Self::Terminate => {
+                // SAFETY: it takes numbers; the signal is for this process.
+                assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGTERM) }, 0);
+                // Another thread may be the one that takes it.
+                loop {
+                    std::thread::park();
+                }
+            }
             Self::Facts => facts().into_iter().map(|(what, seen)| format!("{what}={seen}").into()).collect(),
         })
     }
@@ -241,6 +251,9 @@ fn program(part: &str) {
             process::exit(2);
         }
     };
+    if part == "holds-a-signal" {
+        hold_back_sigterm();
+    }
     let registry = Registry::new().task::<Ask>().session(move || Ok(Table(file.clone())));
     init(&registry);
     let builder = ProcessManager::builder(registry).workers(1);
@@ -257,8 +270,37 @@ fn program(part: &str) {
         }
         "facts" => check_facts(builder),
         "replaced" => check_replaced(builder),
+        "holds-a-signal" => hold_a_signal(&builder),
         other => panic!("no part {other}"),
     }
+}
+
+/// As a program does that waits for it in one place: before it has any other thread, and so in its workers too.
+fn hold_back_sigterm() -> libc::sigset_t {
+    // SAFETY: the mask is this thread's own; all-zero is a valid set.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        assert_eq!(libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()), 0);
+        set
+    }
+}
+
+/// The program has been sent a signal that it holds back: starting workers does not let it through. They heed it.
+fn hold_a_signal(builder: &ProcessManagerBuilder) {
+    // SAFETY: it takes numbers. Every thread of this process has blocked the signal, which is for the whole process.
+    assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGTERM) }, 0);
+    for _ in 0..3 {
+        let manager = builder.clone().crash_limit(1).start().expect("it starts");
+        let failure = manager.submit(Ask::Terminate).expect("it is taken").wait().expect_err("it dies");
+        let ends: Vec<_> = failure.deaths.iter().map(|death| death.status).collect();
+        assert_eq!(ends, [ExitStatus::Signaled(libc::SIGTERM)], "{failure}");
+        manager.close(ClosePolicy::Join).expect("it closes");
+    }
+    let (set, mut taken) = (hold_back_sigterm(), 0);
+    // SAFETY: both are this function's own, and live longer than the call.
+    assert_eq!(unsafe { libc::sigwait(&raw const set, &raw mut taken) }, 0);
+    assert_eq!(taken, libc::SIGTERM);
 }
 
 /// A worker has these arguments, its name too, and made its session of that file.
@@ -278,6 +320,10 @@ fn check(builder: ProcessManagerBuilder, file: OsString, arguments: &[OsString])
 const TESTS: &[(&str, fn())] = &[
     ("a_worker_has_the_arguments_of_its_program", a_worker_has_the_arguments_of_its_program),
     ("the_builder_may_say_otherwise", the_builder_may_say_otherwise),
+    (
+        "a_signal_that_a_program_holds_back_stays_held_back",
+        a_signal_that_a_program_holds_back_stays_held_back,
+    ),
     (
         "a_worker_that_has_lost_its_connection_starts_no_workers",
         a_worker_that_has_lost_its_connection_starts_no_workers,
@@ -366,4 +412,8 @@ fn a_worker_runs_what_its_program_runs() {
     fs::copy("/proc/self/exe", &copy).expect("it is copied");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it can be run");
     run_program(&copy, "replaced", |_| ());
+}
+
+fn a_signal_that_a_program_holds_back_stays_held_back() {
+    run("holds-a-signal", |_| ());
 }

@@ -20,7 +20,7 @@ use rustix::{
 
 use super::record::{self, Record};
 use crate::{
-    sys::{pidfd, socket, stat, terminal},
+    sys::{pidfd, signals, socket, stat, terminal},
     worker::{self, origin},
 };
 
@@ -68,6 +68,8 @@ fn settle() {
             libc::signal(signal, libc::SIG_IGN);
         }
     }
+    // What is blocked as well would stay pending.
+    let _ = signals::block_none();
     // The name of its first thread is that of a process, whichever thread this is.
     let _ = fs::write("/proc/self/comm", NAME);
     let _ = terminal::give_up();

@@ -276,7 +276,7 @@ impl Worker {
         let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(stdin(), 3).map_err(std_io::Error::from)?;
         dup2_stdin(File::open("/dev/null")?).map_err(std_io::Error::from)?;
         crate::sys::socket::refuse_sigpipe(&socket)?;
-        crate::sys::signals::heed_children()?;
+        crate::sys::signals::take_afresh()?;
         crate::sys::terminal::give_up().map_err(GreetError::Terminal)?;
         let mut decoder = Decoder::default();
         let (welcome, descriptors) = io::receive_welcome(&socket, &mut decoder)?;
