@@ -9,8 +9,11 @@ use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs::{self, File},
-    io::Read,
-    os::unix::{ffi::OsStrExt, fs::symlink, process::ExitStatusExt},
+    io::{BufRead, BufReader, Read, Write},
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, fs::symlink, process::ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
@@ -55,6 +58,80 @@ fn what_cannot_be_read_is_named_and_the_rest_is_complete() {
     );
     assert_eq!(output.status.code(), Some(1));
     assert_same(&output.stdout, &tree.sha256sum());
+}
+
+#[test]
+fn a_file_whose_name_means_standard_input_has_a_line_that_does_not() {
+    let directory = tempdir().expect("a directory");
+    let write = |name: &str| fs::write(directory.path().join(name), name).expect("it is written");
+    write("-");
+    write("-a");
+    for arguments in
+        [&["--output", "SUMS", "--", "-", "-a"][..], &["--output", "SUMS", "--", "-a", "-", "./-"]]
+    {
+        let output = run(arguments, directory.path());
+        assert_eq!((stderr(&output), output.status.code()), (String::new(), Some(0)));
+        let sums = fs::read_to_string(directory.path().join("SUMS")).expect("it is there");
+        let names: Vec<_> = sums.lines().map(|line| &line[66..]).collect();
+        assert_eq!(names, ["-a", "./-"]);
+        let mut check = Command::new("sha256sum");
+        check.args(["--check", "--strict", "--quiet", "SUMS"]).current_dir(directory.path());
+        let check = check.stdin(Stdio::null()).output().expect("sha256sum runs");
+        assert!(check.status.success(), "{}", stderr(&check));
+    }
+}
+
+/// What the process that holds a lease is told to hold it on.
+const LEASED: &str = "WORKFLEET_TEST_LEASED";
+
+#[test]
+fn a_file_under_a_lease_is_waited_for_as_sha256sum_waits() {
+    let directory = tempdir().expect("a directory");
+    let leased = directory.path().join("leased");
+    fs::write(&leased, "content").expect("it is written");
+    let mut holder = Command::new(std::env::current_exe().expect("this program"));
+    holder.args(["lease_holder", "--exact", "--ignored", "--nocapture"]).env(LEASED, &leased);
+    let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let lines = BufReader::new(holder.stdout.take().expect("it is piped")).lines();
+    let mut said = lines.filter_map(|line| line.expect("text").strip_prefix("> ").map(str::to_owned));
+    let first = said.next().expect("it tells");
+    if let Some(reason) = first.strip_prefix("no lease: ") {
+        eprintln!("NOT RUN: this file system has no leases: {reason}");
+        holder.wait().expect("it is ours");
+        return;
+    }
+    assert_eq!(first, "held");
+    let program = Running::start(["leased"], directory.path());
+    assert_eq!(said.next().as_deref(), Some("asked"));
+    holder.stdin.take().expect("it is piped").write_all(b"go on\n").expect("it listens");
+    let output = program.finish();
+    assert_eq!((stderr(&output), output.status.code()), (String::new(), Some(0)));
+    let expected = b"ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73  leased\n";
+    assert_same(&output.stdout, expected);
+    assert!(holder.wait().expect("it is ours").success());
+}
+
+#[test]
+#[ignore = "a role of the test above"]
+fn lease_holder() {
+    let file = File::options().write(true).open(std::env::var_os(LEASED).expect("a file")).expect("it opens");
+    let lease = |command: i32, argument: i32| {
+        // SAFETY: the descriptor is open, and these commands take an integer.
+        let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, argument) };
+        if answer < 0 { Err(std::io::Error::last_os_error()) } else { Ok(answer) }
+    };
+    // The request to give the lease up comes as this signal, which would end the program: the lease itself tells of it.
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+    if let Err(error) = lease(libc::F_SETLEASE, libc::F_WRLCK) {
+        println!("> no lease: {error}");
+        return;
+    }
+    println!("> held");
+    until(|| (lease(libc::F_GETLEASE, 0).expect("it has one") != libc::F_WRLCK).then_some(()));
+    println!("> asked");
+    std::io::stdin().read_line(&mut String::new()).expect("the test says so");
+    lease(libc::F_SETLEASE, libc::F_UNLCK).expect("it is given up");
 }
 
 #[test]

@@ -3,14 +3,15 @@
 //! Invariants:
 //! - A task yields one result for each of its files, in their order. What is wrong with a file is that file's result
 //!   and fails no task.
-//! - Nothing waits for a file: what has become a FIFO since it was found is opened without waiting for a writer, and
-//!   refused.
+//! - A file is waited for only while somebody has a lease on it, which the system bounds. What has become a FIFO since it
+//!   was found is opened without waiting for a writer, and refused.
 
 use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -150,11 +151,38 @@ fn digest<E>(
 
 /// Opens a regular file, and returns its length as well.
 fn open(name: &FileName) -> io::Result<(File, u64)> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(name.as_path())?;
+    // Without waiting: a FIFO in the file's place may never be written to.
+    let file = match open_with(OFlags::NONBLOCK, name.as_path()) {
+        // Somebody has a lease on it (a file server does that for its clients), and was asked just now to give it up.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => open_leased(name.as_path())?,
+        opened => opened?,
+    };
+    let len_bytes = regular_len(&file)?;
+    Ok((file, len_bytes))
+}
+
+fn open_with(flags: OFlags, path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+/// Waits until the lease is given up, or the system takes it away. That file and no other is waited for, whatever comes
+/// into its place.
+#[cfg(target_os = "linux")]
+fn open_leased(path: &Path) -> io::Result<File> {
+    let place = open_with(OFlags::PATH, path)?;
+    regular_len(&place)?;
+    File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_leased(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+fn regular_len(file: &File) -> io::Result<u64> {
     let metadata = file.metadata()?;
     match metadata.is_file() {
-        true => Ok((file, metadata.len())),
+        true => Ok(metadata.len()),
         false => Err(io::Error::other("not a regular file any more")),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - A file is found once under each of its names, in whatever order the directories have. Names are made as `find`
-//!   makes them.
+//!   makes them, but for `-`, which is `./-`.
 //! - A path that was given is followed if it is a symbolic link; below it, no link is.
 //! - What cannot be walked is a [`Problem`] of its own, and so is a path that was given and is neither file nor
 //!   directory. Below a directory, what is neither is passed over.
@@ -86,6 +86,8 @@ impl Walk {
         if self.left_out == Some(FileId::of(metadata)) {
             return None;
         }
+        // A manifest's reader takes a name that is `-` for its standard input.
+        let path = if path == Path::new("-") { PathBuf::from("./-") } else { path };
         let name = FileName::from(path);
         let is_new = self.seen.as_mut().is_none_or(|seen| seen.insert(name.clone()));
         is_new.then_some(Found { name, len_bytes: metadata.len() })
