@@ -134,6 +134,8 @@ pub mod runtime_thread;
 mod sender;
 #[cfg(feature = "runtime")]
 mod sync;
+#[cfg(feature = "remote")]
+mod tree;
 
 #[cfg(feature = "runtime")]
 pub use {

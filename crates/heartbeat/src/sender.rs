@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 #[cfg(feature = "remote")]
-use crate::remote::{Address, Channel, NoChannel, Node};
+use crate::tree::{Address, Channel, NoChannel, Node};
 use crate::{Details, HeartbeatError, Token, cores::Key, hub::Shared};
 
 /// Sends the beats of one token. Clones, and threads, may send at the same time.

@@ -1,12 +1,7 @@
 //! Something that has happened or not, which everybody who holds it can see, wait for, and change.
 
-#[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "an event that stays at home has no copies"))]
-mod core;
 mod shared;
-#[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "only copies are lost"))]
 mod signal;
-#[cfg(all(test, feature = "remote", not(workfleet_loom)))]
-mod tests;
 
 use std::{
     fmt,
@@ -19,8 +14,6 @@ use std::{
 
 use tokio::runtime::Handle;
 
-#[cfg(feature = "remote")]
-pub(crate) use core::{Copy, EventCore, News, Send};
 pub(crate) use shared::Shared;
 
 use crate::runtime_thread::warn_of_blocking;

@@ -15,12 +15,11 @@ use std::{
 
 use workfleet_fork::Home;
 
-use super::{
-    EventLost,
-    core::{EventCore, Step},
-    signal::Signal,
+use super::{EventLost, signal::Signal};
+use crate::{
+    cores::event::{EventCore, Step},
+    park::block_on_until,
 };
-use crate::park::block_on_until;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -29,7 +28,7 @@ pub(crate) struct Shared {
     home: Home,
     /// Set once another process may come to know of it.
     #[cfg(feature = "remote")]
-    place: std::sync::OnceLock<crate::remote::Place>,
+    place: std::sync::OnceLock<crate::tree::Place>,
 }
 
 impl Shared {
@@ -79,7 +78,7 @@ impl Shared {
             return false;
         }
         #[cfg(feature = "remote")]
-        if self.place.get().is_some_and(crate::remote::Place::reads_here) {
+        if self.place.get().is_some_and(crate::tree::Place::reads_here) {
             // The answer would have to be read by this very thread.
             return false;
         }
@@ -128,7 +127,7 @@ mod elsewhere {
     //! The event as other processes see it.
 
     use super::{Arc, EventCore, Shared, Step};
-    use crate::remote::{Place, Reach};
+    use crate::tree::{Place, Reach};
 
     impl Shared {
         /// The event that is to be found at `place`.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::park::block_on;
+use crate::{cores::event::Change, park::block_on};
 
 /// What [`Signal::flag`] says.
 const CLEAR: u8 = 0;
@@ -24,15 +24,6 @@ pub(super) struct Signal {
     flag: AtomicU8,
     sets: AtomicU64,
     changed: Notify,
-}
-
-/// What a change of an event means for those who wait for it in this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// It is set or not, and this says whether it has been set by this change, even if it was cleared at once.
-    Is { set: bool, pulsed: bool },
-    /// It cannot be known any more.
-    Lost,
 }
 
 impl Signal {

@@ -47,7 +47,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::{Heartbeaters, Report, remote::Node};
+    use crate::{Heartbeaters, Report, tree::Node};
 
     #[test]
     fn nothing_is_lost_of_a_batch_that_is_for_several_and_larger_than_what_is_taken_in_at_once() {

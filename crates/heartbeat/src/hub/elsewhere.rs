@@ -37,7 +37,7 @@ mod others {
             batch::{Batch, Gathered},
             within::within,
         },
-        remote::{self, Address, Channel, Inlet, Node},
+        tree::{self, Address, Channel, Inlet, Node},
     };
 
     /// How long it may take to read what has been sent. Only a pool whose thread is held up by a service takes longer.
@@ -58,7 +58,7 @@ mod others {
         };
         let (tell, flushed) = oneshot::channel();
         // An error of the sending means that the deadline has passed.
-        let flush = remote::flush(&channel, Box::new(move || tell.send(()).unwrap_or(())));
+        let flush = tree::flush(&channel, Box::new(move || tell.send(()).unwrap_or(())));
         match within(patience, flushed).await {
             Some(Ok(())) => Ok(()),
             // Nobody will tell any more: that is no flush either.
@@ -69,7 +69,7 @@ mod others {
     /// Takes in everything that was sent before: we may be the one who was late. No timer runs meanwhile.
     pub(in crate::hub) async fn catch_up() {
         let (tell, done) = oneshot::channel();
-        remote::catch_up(Node::own(), Box::new(move || tell.send(()).unwrap_or(())));
+        tree::catch_up(Node::own(), Box::new(move || tell.send(()).unwrap_or(())));
         let mut patience = Patience::new(Instant::now().into_std(), CATCH_UP_LIMIT);
         match within(&mut patience, done).await {
             Some(Ok(())) => {}

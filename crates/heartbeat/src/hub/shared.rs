@@ -150,7 +150,7 @@ impl Shared {
         self.change(|state| {
             if state.stopped {
                 let beats = beats.map(|beat| beat.superseded.saturating_add(1)).fold(0, u64::saturating_add);
-                return crate::remote::Node::own().ignore_beats(beats);
+                return crate::tree::Node::own().ignore_beats(beats);
             }
             for Gathered { key, details, superseded } in beats {
                 state.table.superseded_elsewhere(superseded);

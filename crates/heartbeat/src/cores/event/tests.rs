@@ -4,10 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::{
-    core::{EventCore, News, Send, Step},
-    signal::Change,
-};
+use super::{Change, EventCore, News, Send, Step};
 use crate::testing::cases;
 
 /// Home, two copies, and a copy below the second.

@@ -6,7 +6,10 @@ use super::{
     frames::{About, Address, DONE, GONE, OPERATION, STATE},
     node::Node,
 };
-use crate::event::{News, Send, Shared};
+use crate::{
+    cores::event::{News, Send},
+    event::Shared,
+};
 
 /// The place of an event that other processes may know.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use workfleet_wire::{DecodeError, Kind, kinds, message};
 
-use crate::{Details, event::News};
+use crate::{Details, cores::event::News};
 
 /// The kinds of all frames here.
 pub const KINDS: RangeInclusive<u8> = kinds::EVENT_KINDS;

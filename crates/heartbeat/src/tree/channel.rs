@@ -15,7 +15,7 @@ use super::{
     frames::{self, Address, Beat},
     node::Node,
 };
-use crate::{Details, event::Copy, hub::Batch};
+use crate::{Details, cores::event::Copy, hub::Batch};
 
 /// Where beats arrive: the heartbeater of a token.
 pub(crate) trait Inlet: Send + Sync {

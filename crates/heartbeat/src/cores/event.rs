@@ -12,10 +12,20 @@
 
 use std::collections::BTreeMap;
 
-use super::signal::Change;
+#[cfg(all(test, feature = "remote", not(workfleet_loom)))]
+mod tests;
 
 /// A copy in another process: which connection, and its number there.
 pub(crate) type Copy = (u64, u64);
+
+/// What a change of an event means for those who wait for it in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It is set or not, and this says whether it has been set by this change, even if it was cleared at once.
+    Is { set: bool, pulsed: bool },
+    /// It cannot be known any more.
+    Lost,
+}
 
 /// What is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +102,7 @@ pub(crate) struct EventCore {
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Step {
-    pub(super) change: Option<Change>,
+    pub(crate) change: Option<Change>,
     pub(crate) send: Vec<Send>,
 }
 

@@ -1,11 +1,4 @@
-//! Events and senders in other processes: what whoever owns the connections between processes plugs in here.
-//!
-//! A program and the processes that it starts, and those that they start, form a tree. Each process is one node of it, with
-//! one way up at most ([`connect`]) and any number of processes below ([`attach_below`]). An event or a sender that
-//! arrives in another process finds the way home upwards; what passes through a process in between is passed on there.
-//!
-//! The process whose workers these are does this by itself: a `ProcessManager` of `workfleet-task-manager` plugs its
-//! workers in. This module is for those who have other connections.
+//! What another process knows of events and tokens: the connections between processes, and what passes over them.
 
 mod below;
 mod channel;
@@ -34,7 +27,7 @@ pub(crate) use node::{NoChannel, Node};
 pub use pins::Pins;
 pub(crate) use place::{Place, Reach};
 
-use crate::{Event, event::EventCore};
+use crate::{Event, cores::event::EventCore};
 
 /// The connection to the process that has started this one.
 pub trait Up: Send + Sync + 'static {
