@@ -115,6 +115,8 @@ pub use report::Report;
 pub use stats::HeartbeatStats;
 pub use token::Token;
 
+#[cfg(feature = "remote")]
+mod address;
 #[cfg(feature = "runtime")]
 mod error;
 #[cfg(feature = "runtime")]
@@ -126,12 +128,18 @@ mod hub;
 #[cfg(feature = "runtime")]
 mod park;
 #[cfg(feature = "remote")]
+mod pins;
+#[cfg(feature = "remote")]
+mod ports;
+#[cfg(feature = "remote")]
 pub mod remote;
 #[cfg(feature = "runtime")]
 #[doc(hidden)]
 pub mod runtime_thread;
 #[cfg(feature = "runtime")]
 mod sender;
+#[cfg(feature = "remote")]
+mod sent;
 #[cfg(feature = "runtime")]
 mod sync;
 #[cfg(feature = "remote")]

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 #[cfg(feature = "remote")]
-use crate::tree::{Address, Channel, NoChannel, Node};
+use crate::ports::TokenPlace;
 use crate::{Details, HeartbeatError, Token, cores::Key, hub::Shared};
 
 /// Sends the beats of one token. Clones, and threads, may send at the same time.
@@ -33,15 +33,12 @@ pub struct HeartbeatSender {
 
 /// The way from here to the heartbeaters.
 #[derive(Clone)]
-enum Route {
+pub(crate) enum Route {
     /// They are in this process. Their state is empty once they have stopped.
     Local { shared: Arc<Shared>, key: Key },
     /// This process got the sender from another, or from itself.
     #[cfg(feature = "remote")]
-    Sent(Arc<Channel>),
-    /// There is none: the token was gone when the sender came back here, or this process is not connected.
-    #[cfg(feature = "remote")]
-    None(Address, NoChannel),
+    Sent(Arc<dyn TokenPlace>),
 }
 
 impl HeartbeatSender {
@@ -76,55 +73,20 @@ impl HeartbeatSender {
         match &self.route {
             Route::Local { shared, key } => shared.beat(*key, details),
             #[cfg(feature = "remote")]
-            Route::Sent(channel) if !channel.node().is_here() => Err(HeartbeatError::Forked),
-            #[cfg(feature = "remote")]
-            Route::Sent(channel) => {
-                channel.beat(details, 0);
-                Ok(())
-            }
-            #[cfg(feature = "remote")]
-            Route::None(_, NoChannel::Gone) => {
-                Node::own().ignore_beats(1);
-                Ok(())
-            }
-            #[cfg(feature = "remote")]
-            Route::None(_, NoChannel::NotConnected) => Err(HeartbeatError::NotConnected),
+            Route::Sent(place) => place.beat(details),
         }
     }
 }
 
 #[cfg(feature = "remote")]
 impl HeartbeatSender {
-    /// The way from here to another process, or back from one.
-    pub(crate) fn channel(&self) -> Option<&Arc<Channel>> {
-        match &self.route {
-            Route::Sent(channel) => Some(channel),
-            Route::Local { .. } | Route::None(..) => None,
-        }
+    /// A sender that came from another process, or back to this one.
+    pub(crate) fn sent(token: Token, place: Arc<dyn TokenPlace>) -> Self {
+        Self { token, route: Route::Sent(place) }
     }
 
-    /// What travels of it.
-    pub(crate) fn to_sent(&self) -> (&Token, Address) {
-        let address = match &self.route {
-            Route::Local { shared, key } => shared.address(*key),
-            Route::Sent(channel) => channel.address().clone(),
-            Route::None(address, _) => address.clone(),
-        };
-        (&self.token, address)
-    }
-
-    /// A sender that has no way to anybody.
-    pub(crate) fn nowhere(token: Token, address: Address) -> Self {
-        Self { token, route: Route::None(address, NoChannel::NotConnected) }
-    }
-
-    /// The sender in the process that it was sent to.
-    pub(crate) fn from_sent(node: &Arc<Node>, token: Token, address: Address) -> Self {
-        let route = match node.channel(&address) {
-            Ok(channel) => Route::Sent(channel),
-            Err(why) => Route::None(address, why),
-        };
-        Self { token, route }
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
     }
 }
 

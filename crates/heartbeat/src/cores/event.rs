@@ -40,6 +40,26 @@ pub(crate) enum Send {
     Gone(Copy),
 }
 
+/// What other processes say of an event.
+#[cfg(feature = "remote")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// There is a copy below.
+    Attached(Copy),
+    /// A copy below is gone.
+    Detached(Copy),
+    /// A copy below was set or cleared.
+    Operation(Copy, News),
+    /// A copy below has taken the state.
+    Taken(Copy),
+    /// From home comes what the event is.
+    State(News),
+    /// From home comes the answer to the operation that was sent last.
+    Done(News),
+    /// It cannot be reached any more.
+    Lost,
+}
+
 /// What one side tells the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct News {
@@ -161,8 +181,21 @@ impl EventCore {
         changed.then_some(keep)
     }
 
+    /// Another process has said this.
+    pub(crate) fn handle(&mut self, input: Input) -> Step {
+        match input {
+            Input::Attached(copy) => self.add_copy(copy),
+            Input::Detached(copy) => self.remove_copy(copy),
+            Input::Operation(copy, news) => self.on_operation(copy, news),
+            Input::Taken(copy) => self.on_taken(copy),
+            Input::State(news) => self.on_state(news),
+            Input::Done(news) => self.on_done(news),
+            Input::Lost => self.lose(),
+        }
+    }
+
     /// There is a copy below: it is told what the event is, as soon as that is known, or that it is lost.
-    pub(crate) fn add_copy(&mut self, copy: Copy) -> Step {
+    fn add_copy(&mut self, copy: Copy) -> Step {
         if self.lost {
             return Step { change: None, send: vec![Send::Gone(copy)] };
         }
@@ -173,13 +206,13 @@ impl EventCore {
     }
 
     /// A copy below is gone.
-    pub(crate) fn remove_copy(&mut self, copy: Copy) -> Step {
+    fn remove_copy(&mut self, copy: Copy) -> Step {
         self.copies.remove(&copy);
         Step::default()
     }
 
     /// A copy below was set or cleared.
-    pub(crate) fn on_operation(&mut self, copy: Copy, news: News) -> Step {
+    fn on_operation(&mut self, copy: Copy, news: News) -> Step {
         // To it, the answer is the news; to the others it is as if it had happened here.
         let way = self.copies.remove(&copy);
         let mut step = self.show(news);
@@ -194,14 +227,14 @@ impl EventCore {
     }
 
     /// A copy below has taken the state.
-    pub(crate) fn on_taken(&mut self, copy: Copy) -> Step {
+    fn on_taken(&mut self, copy: Copy) -> Step {
         let set = self.set;
         let news = self.copies.get_mut(&copy).and_then(|way| way.answered(set));
         Step { change: None, send: news.map(|news| Send::State(copy, news)).into_iter().collect() }
     }
 
     /// From above comes what the event is.
-    pub(crate) fn on_state(&mut self, news: News) -> Step {
+    fn on_state(&mut self, news: News) -> Step {
         if self.up.as_ref().is_some_and(Way::is_idle) {
             return self.show(news);
         }
@@ -211,7 +244,7 @@ impl EventCore {
     }
 
     /// From above comes the answer to the operation that was sent last.
-    pub(crate) fn on_done(&mut self, news: News) -> Step {
+    fn on_done(&mut self, news: News) -> Step {
         let set = self.set;
         let Some(up) = &mut self.up else { return Step::default() };
         if let Some(next) = up.answered(set) {
@@ -221,7 +254,7 @@ impl EventCore {
     }
 
     /// It cannot be reached any more.
-    pub(crate) fn lose(&mut self) -> Step {
+    fn lose(&mut self) -> Step {
         self.lost = true;
         let copies = std::mem::take(&mut self.copies);
         Step { change: Some(Change::Lost), send: copies.into_keys().map(Send::Gone).collect() }

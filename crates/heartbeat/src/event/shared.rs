@@ -15,7 +15,7 @@ use std::{
 
 use workfleet_fork::Home;
 
-use super::{EventLost, signal::Signal};
+use super::{error::EventLost, signal::Signal};
 use crate::{
     cores::event::{EventCore, Step},
     park::block_on_until,
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     home: Home,
     /// Set once another process may come to know of it.
     #[cfg(feature = "remote")]
-    place: std::sync::OnceLock<crate::tree::Place>,
+    place: std::sync::OnceLock<Box<dyn crate::ports::EventPlace>>,
 }
 
 impl Shared {
@@ -78,7 +78,7 @@ impl Shared {
             return false;
         }
         #[cfg(feature = "remote")]
-        if self.place.get().is_some_and(crate::tree::Place::reads_here) {
+        if self.place.get().is_some_and(|place| place.reads_here()) {
             // The answer would have to be read by this very thread.
             return false;
         }
@@ -106,8 +106,10 @@ impl Shared {
         }
         #[cfg(feature = "remote")]
         let released = self.place.get().and_then(|place| {
-            place.send(&step.send);
-            core.keep_changed().and_then(|keep| place.keep(self, keep))
+            if !step.send.is_empty() {
+                place.send(&step.send);
+            }
+            core.keep_changed().and_then(|keep| place.keep(keep.then(|| Arc::clone(self) as _)))
         });
         drop(core);
         #[cfg(feature = "remote")]
@@ -126,35 +128,39 @@ impl Shared {
 mod elsewhere {
     //! The event as other processes see it.
 
-    use super::{Arc, EventCore, Shared, Step};
-    use crate::tree::{Place, Reach};
+    use super::{Arc, EventCore, Shared};
+    use crate::{
+        cores::event::Input,
+        ports::{EventPlace, Origin, Replica},
+    };
 
     impl Shared {
         /// The event that is to be found at `place`.
-        pub(crate) fn at(place: Place) -> Arc<Self> {
-            let shared = match place.reach() {
-                Reach::Home => Self::home(),
-                Reach::Copy(_) | Reach::None => Self::new(EventCore::copy(), false),
+        pub(crate) fn at(place: Box<dyn EventPlace>) -> Arc<Self> {
+            let origin = place.origin();
+            let shared = match origin {
+                Origin::Here => Self::home(),
+                Origin::Elsewhere | Origin::Lost => Self::new(EventCore::copy(), false),
             };
-            let lost = place.reach() == Reach::None;
             let first = shared.place.set(place).is_ok();
             debug_assert!(first, "it was just made");
             let shared = Arc::new(shared);
-            if lost {
-                shared.step(EventCore::lose);
+            if origin == Origin::Lost {
+                Arc::clone(&shared).handle(Input::Lost);
             }
             shared
         }
 
         /// Where others find it; made when it is first asked for.
-        pub(crate) fn place(self: &Arc<Self>, make: impl FnOnce() -> Place) -> &Place {
-            self.place.get_or_init(make)
+        pub(crate) fn place(self: &Arc<Self>, make: impl FnOnce() -> Box<dyn EventPlace>) -> &dyn EventPlace {
+            &**self.place.get_or_init(make)
         }
+    }
 
-        /// A step of its core, of what other processes sent.
-        pub(crate) fn step(self: &Arc<Self>, step: impl FnOnce(&mut EventCore) -> Step) {
+    impl Replica for Shared {
+        fn handle(self: Arc<Self>, input: Input) {
             let mut core = self.lock();
-            let step = step(&mut core);
+            let step = core.handle(input);
             self.carry_out(core, step);
         }
     }
@@ -162,7 +168,7 @@ mod elsewhere {
     impl Drop for Shared {
         fn drop(&mut self) {
             if let Some(place) = self.place.get().filter(|_| self.is_here()) {
-                place.forget(self);
+                place.forget(std::ptr::from_ref(self).cast());
             }
         }
     }

@@ -83,7 +83,7 @@ pub(super) async fn drive(shared: &Arc<Shared>) {
             return;
         };
         if would_miss {
-            elsewhere::catch_up().await;
+            elsewhere::catch_up(shared).await;
         }
         // With the time from before: whoever was silent until then has been given every chance.
         let handled = serve(shared, |state| {
@@ -137,5 +137,5 @@ pub(super) fn end(shared: &Arc<Shared>) {
     drop(left);
     // They hold what is shared, as it holds them.
     #[cfg(feature = "remote")]
-    drop(shared.change(|state| std::mem::take(&mut state.channels)));
+    drop(shared.change(|state| std::mem::take(&mut state.places)));
 }

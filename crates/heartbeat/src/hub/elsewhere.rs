@@ -6,7 +6,7 @@ mod others {
 
     use crate::{
         cores::{Key, Patience},
-        hub::Shared,
+        hub::shared::Shared,
     };
 
     /// Senders do not leave this process.
@@ -18,26 +18,21 @@ mod others {
         Ok(())
     }
 
-    pub(in crate::hub) async fn catch_up() {}
+    pub(in crate::hub) async fn catch_up(_shared: &Arc<Shared>) {}
 
     pub(in crate::hub) fn forget(_shared: &Arc<Shared>, _key: Key) {}
 }
 
 #[cfg(feature = "remote")]
 mod others {
-    use std::{sync::Arc, time::Duration};
+    use std::{sync::Arc, time::Duration, vec::Drain};
 
     use tokio::{sync::oneshot, time::Instant};
 
     use crate::{
-        Details,
         cores::{Key, Patience},
-        hub::{
-            Shared,
-            batch::{Batch, Gathered},
-            within::within,
-        },
-        tree::{self, Address, Channel, Inlet, Node},
+        hub::{shared::Shared, within::within},
+        ports::{Arrived, BeatSink, TokenPlace},
     };
 
     /// How long it may take to read what has been sent. Only a pool whose thread is held up by a service takes longer.
@@ -53,23 +48,26 @@ mod others {
         key: Key,
         patience: &mut Patience,
     ) -> Result<(), Vec<String>> {
-        let Some(channel) = shared.change(|state| state.channels.get(&key).cloned()) else {
+        let Some(place) = shared.change(|state| state.places.get(&key).cloned()) else {
             return Ok(());
         };
         let (tell, flushed) = oneshot::channel();
         // An error of the sending means that the deadline has passed.
-        let flush = tree::flush(&channel, Box::new(move || tell.send(()).unwrap_or(())));
+        let unanswered = place.flush(Box::new(move || tell.send(()).unwrap_or(())));
         match within(patience, flushed).await {
             Some(Ok(())) => Ok(()),
             // Nobody will tell any more: that is no flush either.
-            Some(Err(_)) | None => Err(flush.missing()),
+            Some(Err(_)) | None => Err(unanswered.names()),
         }
     }
 
     /// Takes in everything that was sent before: we may be the one who was late. No timer runs meanwhile.
-    pub(in crate::hub) async fn catch_up() {
+    pub(in crate::hub) async fn catch_up(shared: &Arc<Shared>) {
+        // Without a sender elsewhere, nothing is sent. All places are in the same tree.
+        let place = shared.change(|state| state.places.values().next().cloned());
+        let Some(place) = place else { return };
         let (tell, done) = oneshot::channel();
-        tree::catch_up(Node::own(), Box::new(move || tell.send(()).unwrap_or(())));
+        place.catch_up(Box::new(move || tell.send(()).unwrap_or(())));
         let mut patience = Patience::new(Instant::now().into_std(), CATCH_UP_LIMIT);
         match within(&mut patience, done).await {
             Some(Ok(())) => {}
@@ -82,45 +80,47 @@ mod others {
 
     /// The token is gone: what comes of it from elsewhere is ignored.
     pub(in crate::hub) fn forget(shared: &Arc<Shared>, key: Key) {
-        let channel = shared.change(|state| state.channels.remove(&key));
+        let place = shared.change(|state| state.places.remove(&key));
         // Not under the lock.
-        drop(channel);
+        drop(place);
     }
 
     impl Shared {
-        /// Where other processes find the token.
-        pub(crate) fn address(self: &Arc<Self>, key: Key) -> Address {
+        /// Where other processes find the token; made when it is first asked for. None if the token is gone.
+        pub(crate) fn place(
+            self: &Arc<Self>,
+            key: Key,
+            make: impl FnOnce(Arc<dyn BeatSink>, Key) -> Arc<dyn TokenPlace>,
+        ) -> Option<Arc<dyn TokenPlace>> {
             if !self.is_here() {
-                return Node::own().address_of_nothing();
+                return None;
             }
-            let address = self.change(|state| {
+            self.change(|state| {
                 if !state.table.is_registered(key) {
                     return None;
                 }
-                let channel = state.channels.entry(key).or_insert_with(|| {
-                    Node::own().export_channel(Arc::new(Registered { shared: Arc::clone(self), key }))
-                });
-                Some(channel.address().clone())
-            });
-            address.unwrap_or_else(|| Node::own().address_of_nothing())
+                let place = state.places.entry(key).or_insert_with(|| make(Arc::clone(self) as _, key));
+                Some(Arc::clone(place))
+            })
         }
     }
 
-    /// A token that other processes may know.
-    struct Registered {
-        shared: Arc<Shared>,
-        key: Key,
-    }
-
-    impl Inlet for Registered {
-        fn beat(&self, batch: &mut Batch, details: Details, superseded: u64) {
-            batch.add(&self.shared, Gathered { key: self.key, details, superseded });
+    impl BeatSink for Shared {
+        /// Once these heartbeaters have stopped, nobody listens.
+        fn beats(self: Arc<Self>, beats: Drain<'_, Arrived>) -> u64 {
+            let now = self.now();
+            self.change(|state| {
+                if state.stopped {
+                    return beats.map(|beat| beat.superseded.saturating_add(1)).fold(0, u64::saturating_add);
+                }
+                for Arrived { key, details, superseded } in beats {
+                    state.table.superseded_elsewhere(superseded);
+                    state.table.beat(now, key, details);
+                }
+                0
+            })
         }
     }
-
-    pub(in crate::hub) type Channels = std::collections::BTreeMap<Key, Arc<Channel>>;
 }
 
-#[cfg(feature = "remote")]
-pub(super) use others::Channels;
 pub(super) use others::{catch_up, flush, forget};

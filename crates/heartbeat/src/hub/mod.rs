@@ -1,7 +1,5 @@
 //! Heartbeaters and the ends of their tokens: the driver of [`cores::Table`](crate::cores::Table).
 
-#[cfg(feature = "remote")]
-mod batch;
 mod crew;
 mod driver;
 mod elsewhere;
@@ -17,8 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[cfg(feature = "remote")]
-pub(crate) use batch::Batch;
 use shared::Callback;
 pub(crate) use shared::Shared;
 pub use unregister::Unregister;
@@ -254,7 +250,7 @@ impl Heartbeaters {
             })
             .map_err(|why| unregister::refused(why, &token))?;
         key.into_iter().for_each(|key| elsewhere::forget(shared, key));
-        removed.callback.into_iter().for_each(|callback| drop(unregister::discard(shared, callback)));
+        removed.callback.into_iter().for_each(|callback| drop(shared.discard(callback)));
         Ok(removed.unreported)
     }
 

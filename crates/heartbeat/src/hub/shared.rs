@@ -13,12 +13,7 @@ use tokio::{
 };
 use workfleet_fork::Home;
 
-#[cfg(feature = "remote")]
-use super::batch::Gathered;
-use super::{
-    crew::{Crew, Needs, RunnerId, Work},
-    unregister,
-};
+use super::crew::{Crew, Needs, RunnerId, Work};
 use crate::{
     Details, Executor, HeartbeatError, Report,
     cores::{Closed, Key, Table},
@@ -71,8 +66,9 @@ pub(crate) struct State {
     pub(super) closers: BTreeMap<Key, oneshot::Sender<Closed<Callback>>>,
     /// Until when the thread sleeps: whoever has something earlier wakes it. None while it is awake.
     pub(super) sleeps: Option<Sleeps>,
+    /// Of the tokens whose senders other processes may have.
     #[cfg(feature = "remote")]
-    pub(super) channels: super::elsewhere::Channels,
+    pub(super) places: BTreeMap<Key, Arc<dyn crate::ports::TokenPlace>>,
     pub(super) stopped: bool,
 }
 
@@ -103,7 +99,7 @@ impl Shared {
             closers: BTreeMap::new(),
             sleeps: None,
             #[cfg(feature = "remote")]
-            channels: BTreeMap::new(),
+            places: BTreeMap::new(),
             stopped: false,
         };
         Arc::new(Self {
@@ -142,23 +138,6 @@ impl Shared {
         })
     }
 
-    /// Beats of tokens that were registered here, from another process. Once these heartbeaters have stopped, they are counted
-    /// where nobody's are.
-    #[cfg(feature = "remote")]
-    pub(super) fn beats_from_elsewhere(self: &Arc<Self>, beats: impl Iterator<Item = Gathered>) {
-        let now = self.now();
-        self.change(|state| {
-            if state.stopped {
-                let beats = beats.map(|beat| beat.superseded.saturating_add(1)).fold(0, u64::saturating_add);
-                return crate::tree::Node::own().ignore_beats(beats);
-            }
-            for Gathered { key, details, superseded } in beats {
-                state.table.superseded_elsewhere(superseded);
-                state.table.beat(now, key, details);
-            }
-        });
-    }
-
     /// Does something with the state, and sees to all that follows from it.
     pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
         let ((changed, follows), needs) = self.crew.change(|state| {
@@ -185,6 +164,16 @@ impl Shared {
     /// Whether this thread is in the token's callback: waiting there for its end would be for ever.
     pub(super) fn is_inside(&self, key: Key) -> bool {
         INSIDE.get() == Some((std::ptr::from_ref(self), key))
+    }
+
+    /// Drops a callback, on a thread that its destructor may block. None if there is no such thread now.
+    pub(super) fn discard(&self, callback: Callback) -> Option<tokio::task::JoinHandle<()>> {
+        let discard = || self.runtime.spawn_blocking(|| drop(callback));
+        workfleet_panics::catch(discard)
+            .inspect_err(|message| {
+                tracing::error!(message, "no thread could be started to drop a callback");
+            })
+            .ok()
     }
 
     fn see_to(&self, follows: Follows) {
@@ -256,7 +245,7 @@ impl Shared {
             self.see_to(follows);
             self.meet(needs);
             // Its destructor may block, and whose call is next must not wait for that.
-            gone.into_iter().for_each(|callback| drop(unregister::discard(self, callback)));
+            gone.into_iter().for_each(|callback| drop(self.discard(callback)));
             let Some(work) = work else { return };
             let (key, mut callback) = (work.key, work.callback);
             let before = INSIDE.replace(Some((Arc::as_ptr(self), key)));

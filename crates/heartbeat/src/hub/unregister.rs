@@ -11,11 +11,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{
-    elsewhere,
-    shared::{Callback, Shared},
-    within::within,
-};
+use super::{elsewhere, shared::Shared, within::within};
 use crate::{
     Token, UnregisterError,
     cores::{Closed, Key, Patience, Refused},
@@ -136,7 +132,7 @@ async fn flush_and_remove(
             match removed {
                 Some(removed) => {
                     let runs = removed.callback.is_none();
-                    removed.callback.into_iter().for_each(|callback| drop(discard(shared, callback)));
+                    removed.callback.into_iter().for_each(|callback| drop(shared.discard(callback)));
                     return timed_out(runs, token, flushed);
                 }
                 // It has ended at the last moment, and is about to be told.
@@ -147,7 +143,7 @@ async fn flush_and_remove(
     let Ok(Closed { callback, panicked, .. }) = closed else {
         return Err(UnregisterError::Stopped);
     };
-    let dropped = match discard(shared, callback) {
+    let dropped = match shared.discard(callback) {
         // A destructor that panicked has run.
         Some(dropped) => within(&mut all, dropped).await.is_some(),
         None => false,
@@ -157,12 +153,4 @@ async fn flush_and_remove(
         Some(message) => Err(UnregisterError::CallbackPanicked { token, message }),
         None => Ok(()),
     }
-}
-
-/// Drops a callback, on a thread that its destructor may block. None if there is no such thread now.
-pub(super) fn discard(shared: &Shared, callback: Callback) -> Option<tokio::task::JoinHandle<()>> {
-    let discard = || shared.runtime.spawn_blocking(|| drop(callback));
-    workfleet_panics::catch(discard)
-        .inspect_err(|message| tracing::error!(message, "no thread could be started to drop a callback"))
-        .ok()
 }

@@ -13,15 +13,15 @@ use std::{
 use workfleet_wire::Kind;
 
 use super::{
-    Down,
-    channel::Channel,
+    batch::Batch,
+    connection::Down,
     frames::{
-        self, ATTACH, About, Address, Attach, BEATS, DETACH, FLUSHED, NAME_LIMIT_BYTES, OPERATION, TAKEN,
-        Violation, What, decode,
+        self, ATTACH, About, Attach, BEATS, DETACH, FLUSHED, NAME_LIMIT_BYTES, OPERATION, TAKEN, Violation,
+        What, decode,
     },
-    node::Node,
+    node::{Node, Passage},
 };
-use crate::{event::Shared, hub::Batch};
+use crate::{address::Address, cores::event::Input, ports::Replica};
 
 /// As much as this can be attached by one process.
 const ATTACHED_LIMIT: usize = 1 << 20;
@@ -34,29 +34,19 @@ pub(super) struct Below {
 
 #[derive(Clone)]
 enum Held {
-    Event(Arc<Shared>),
-    Channel(Arc<Channel>),
+    Event(Arc<dyn Replica>),
+    Channel(Arc<dyn Passage>),
 }
 
 impl Below {
-    pub(super) fn new(id: u64, connection: Arc<dyn Down>) -> Self {
+    pub(super) fn new(node: &Node, connection: Arc<dyn Down>) -> Self {
+        let id = node.next_number();
+        node.add_below(id, Arc::clone(&connection));
         Self { id, connection, held: Mutex::default() }
-    }
-
-    pub(super) fn id(&self) -> u64 {
-        self.id
     }
 
     pub(super) fn name(&self) -> &str {
         self.connection.name()
-    }
-
-    pub(super) fn send(&self, kind: Kind, payload: &[u8]) {
-        self.connection.send(kind, payload);
-    }
-
-    pub(super) fn catch_up(&self, done: Box<dyn FnOnce() + Send>) {
-        self.connection.catch_up(done);
     }
 
     /// A frame came from it.
@@ -73,13 +63,13 @@ impl Below {
             OPERATION => {
                 let About { number, news } = decode(kind, payload)?;
                 if let Some(event) = self.event(number) {
-                    event.step(|core| core.on_operation((self.id, number), news));
+                    event.handle(Input::Operation((self.id, number), news));
                 }
             }
             TAKEN => {
                 let number: u64 = decode(kind, payload)?;
                 if let Some(event) = self.event(number) {
-                    event.step(|core| core.on_taken((self.id, number)));
+                    event.handle(Input::Taken((self.id, number)));
                 }
             }
             BEATS => {
@@ -89,10 +79,13 @@ impl Below {
                         Some(Held::Channel(channel)) => Arc::clone(channel),
                         _ => return node.ignore_beats(beat.superseded.saturating_add(1)),
                     };
-                    channel.beat_within(&mut batch, beat.details, beat.superseded);
+                    channel.arrived(&mut batch, beat.details, beat.superseded);
                 });
                 // Also those before one that does not decode.
-                batch.deliver();
+                let ignored = batch.deliver();
+                if ignored > 0 {
+                    node.ignore_beats(ignored);
+                }
                 decoded?;
             }
             FLUSHED => {
@@ -132,10 +125,8 @@ impl Below {
             return refused(format!("the number {number} is attached twice"));
         }
         match held {
-            Held::Channel(channel) => {
-                channel.copies().insert((self.id, number));
-            }
-            Held::Event(event) => event.step(|core| core.add_copy((self.id, number))),
+            Held::Channel(channel) => channel.add_copy((self.id, number)),
+            Held::Event(event) => event.handle(Input::Attached((self.id, number))),
         }
         Ok(())
     }
@@ -154,14 +145,12 @@ impl Below {
 
     fn let_go(&self, number: u64, held: &Held) {
         match held {
-            Held::Event(event) => event.step(|core| core.remove_copy((self.id, number))),
-            Held::Channel(channel) => {
-                channel.copies().remove(&(self.id, number));
-            }
+            Held::Event(event) => Arc::clone(event).handle(Input::Detached((self.id, number))),
+            Held::Channel(channel) => channel.remove_copy((self.id, number)),
         }
     }
 
-    fn event(&self, number: u64) -> Option<Arc<Shared>> {
+    fn event(&self, number: u64) -> Option<Arc<dyn Replica>> {
         match self.lock().get(&number) {
             Some(Held::Event(event)) => Some(Arc::clone(event)),
             _ => None,

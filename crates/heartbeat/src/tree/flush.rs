@@ -2,111 +2,18 @@
 //!
 //! First everything that has been sent up to here is taken in, so that whoever has got hold of the token is known; then
 //! each of those is asked, asks those below it in turn, sends what there is, and answers.
-//!
-//! Invariant: a round of questions ends when everybody asked has answered or is gone, and its end is told once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::{
-    channel::Channel,
     frames::{self, FLUSH},
     node::Node,
+    rounds::Round,
 };
-
-type Done = Box<dyn FnOnce() + Send>;
-
-/// Which connection is asked, and with which request.
-type Question = (u64, u64);
-
-/// The questions to those below that are not answered yet.
-#[derive(Default)]
-pub(super) struct Flushes {
-    next: AtomicU64,
-    asked: Mutex<HashMap<Question, Arc<Round>>>,
-}
-
-/// Several are asked; when the last of them has answered, this is told.
-struct Round {
-    state: Mutex<State>,
-}
-
-struct State {
-    /// Whose answers are missing, by name.
-    missing: BTreeMap<Question, String>,
-    all_asked: bool,
-    done: Option<Done>,
-}
-
-impl Round {
-    fn new(done: Done) -> Arc<Self> {
-        let state = State { missing: BTreeMap::new(), all_asked: false, done: Some(done) };
-        Arc::new(Self { state: Mutex::new(state) })
-    }
-
-    fn ask(&self, question: Question, name: &str) {
-        self.lock().missing.insert(question, name.to_owned());
-    }
-
-    fn answered(&self, question: Question) {
-        let mut state = self.lock();
-        state.missing.remove(&question);
-        Self::tell_if_done(state);
-    }
-
-    fn all_asked(&self) {
-        let mut state = self.lock();
-        state.all_asked = true;
-        Self::tell_if_done(state);
-    }
-
-    fn tell_if_done(mut state: MutexGuard<'_, State>) {
-        let ended = state.all_asked && state.missing.is_empty();
-        let done = if ended { state.done.take() } else { None };
-        drop(state);
-        if let Some(done) = done {
-            done();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Flushes {
-    /// The answer to a question.
-    pub(super) fn answered(&self, question: Question) {
-        let round = self.lock().remove(&question);
-        // What nobody asked for is no answer.
-        if let Some(round) = round {
-            round.answered(question);
-        }
-    }
-
-    /// Somebody below is gone and answers nothing any more.
-    pub(super) fn gone(&self, below: u64) {
-        let gone: Vec<_> = self.lock().extract_if(|&(asked, _), _| asked == below).collect();
-        for (question, round) in gone {
-            round.answered(question);
-        }
-    }
-
-    #[cfg(all(test, not(workfleet_loom)))]
-    pub(super) fn unanswered(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Question, Arc<Round>>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use crate::{
+    cores::event::Copy,
+    ports::{Done, Unanswered},
+};
 
 /// A flush under way; dropping it forgets who has not answered, and then its end may never be told.
 pub(crate) struct Flush {
@@ -115,78 +22,80 @@ pub(crate) struct Flush {
     asking: Arc<Round>,
 }
 
-impl Flush {
-    /// The processes whose answers are missing.
-    pub(crate) fn missing(&self) -> Vec<String> {
-        let mut names = BTreeSet::new();
-        for round in [&self.catching_up, &self.asking] {
-            names.extend(round.lock().missing.values().cloned());
-        }
-        names.into_iter().collect()
+impl Unanswered for Flush {
+    fn names(&self) -> Vec<String> {
+        let rounds = [&self.catching_up, &self.asking];
+        let names = rounds.iter().flat_map(|round| round.missing().into_values());
+        names.collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        let unanswered: Vec<_> = self.asking.lock().missing.keys().copied().collect();
-        let mut asked = self.node.flushes.lock();
-        for question in unanswered {
-            asked.remove(&question);
-        }
+        self.node.flushes.forget(self.asking.missing().into_keys());
     }
 }
 
 impl fmt::Debug for Flush {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flush").field("missing", &self.missing()).finish_non_exhaustive()
+        f.debug_struct("Flush").field("missing", &self.names()).finish_non_exhaustive()
     }
 }
 
 /// Takes in what everybody below has sent so far, and then calls `done`.
-pub(crate) fn catch_up(node: &Node, done: Done) {
+pub(super) fn catch_up(node: &Node, done: Done) {
     carry_out_catch_up(node, &Round::new(done));
 }
 
 fn carry_out_catch_up(node: &Node, round: &Arc<Round>) {
     let all = node.all_below();
-    for below in &all {
-        round.ask((below.id(), 0), below.name());
+    for (id, below) in &all {
+        round.ask((*id, 0), below.name());
     }
-    for below in all {
-        let (round, question) = (Arc::clone(round), (below.id(), 0));
-        below.catch_up(Box::new(move || round.answered(question)));
+    for (id, below) in all {
+        let round = Arc::clone(round);
+        below.catch_up(Box::new(move || round.answered((id, 0))));
     }
     round.all_asked();
 }
 
-/// Asks everybody below who sends beats of `channel`, after having taken in what they have sent so far; then calls `done`.
-pub(crate) fn flush(channel: &Arc<Channel>, done: Done) -> Flush {
-    let (catching_up, asking) = begin(channel, done);
-    Flush { node: Arc::clone(channel.node()), catching_up, asking }
+/// Has everybody below deliver what it has of a token, and then calls `done`. Who `holds` the token is asked for when
+/// everything that was sent before has been taken in.
+pub(super) fn flush(
+    node: &Arc<Node>,
+    holds: impl FnOnce() -> Vec<Copy> + Send + 'static,
+    done: Done,
+) -> Flush {
+    let (catching_up, asking) = begin(node, holds, done);
+    Flush { node: Arc::clone(node), catching_up, asking }
 }
 
-/// The same for somebody above: it goes on until everybody has answered or is gone, however long that is waited for.
-pub(super) fn flush_for_above(channel: &Arc<Channel>, done: Done) {
-    begin(channel, done);
+/// The same for somebody who needs no names: the end is what is waited for.
+pub(super) fn flush_to_the_end(
+    node: &Arc<Node>,
+    holds: impl FnOnce() -> Vec<Copy> + Send + 'static,
+    done: Done,
+) {
+    begin(node, holds, done);
 }
 
-fn begin(channel: &Arc<Channel>, done: Done) -> (Arc<Round>, Arc<Round>) {
+fn begin(
+    node: &Arc<Node>,
+    holds: impl FnOnce() -> Vec<Copy> + Send + 'static,
+    done: Done,
+) -> (Arc<Round>, Arc<Round>) {
     let asking = Round::new(done);
-    let (own, round) = (Arc::clone(channel), Arc::clone(&asking));
-    let catching_up = Round::new(Box::new(move || ask(&own, &round)));
-    carry_out_catch_up(channel.node(), &catching_up);
+    let (own, round) = (Arc::clone(node), Arc::clone(&asking));
+    let catching_up = Round::new(Box::new(move || ask(&own, holds(), &round)));
+    carry_out_catch_up(node, &catching_up);
     (catching_up, asking)
 }
 
-fn ask(channel: &Channel, round: &Arc<Round>) {
-    let node = channel.node();
-    let copies: Vec<_> = channel.copies().iter().copied().collect();
-    for (id, number) in copies {
+fn ask(node: &Node, holds: Vec<Copy>, round: &Arc<Round>) {
+    for (id, number) in holds {
         // If it is gone, so is what it could answer.
         let Some(below) = node.below(id) else { continue };
-        let request = node.flushes.next.fetch_add(1, Ordering::Relaxed);
-        round.ask((id, request), below.name());
-        node.flushes.lock().insert((id, request), Arc::clone(round));
+        let (_, request) = node.flushes.ask(id, below.name(), round);
         below.send(FLUSH, &frames::encode(&frames::Flush { number, request }));
         if node.below(id).is_none() {
             // It went meanwhile, maybe before the question was there to be ended by that.

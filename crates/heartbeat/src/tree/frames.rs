@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use workfleet_wire::{DecodeError, Kind, kinds, message};
 
-use crate::{Details, cores::event::News};
+use crate::{Details, address::Address, cores::event::News};
 
 /// The kinds of all frames here.
 pub const KINDS: RangeInclusive<u8> = kinds::EVENT_KINDS;
@@ -36,15 +36,6 @@ pub(super) const FLUSH: Kind = Kind(0x3b);
 
 /// The longest name of an event, in bytes.
 pub const NAME_LIMIT_BYTES: usize = 1024;
-
-/// Where something is to be found, from every process of the fleet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) enum Address {
-    /// Made by this process, with this number.
-    Made { home: u128, number: u64 },
-    /// An event of this name, of one pool.
-    Named { scope: u128, name: String },
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum What {

@@ -11,10 +11,21 @@ use std::{
 use workfleet_wire::{Kind, message};
 
 use super::{
-    Channel, Down, Downwards, Inlet, Node, Up, Upwards, Violation,
-    frames::{self, ATTACH, Address, Attach, BEATS, DETACH, OPERATION, STATE, What},
+    Down, Downwards, Up, Upwards, Violation,
+    frames::{self, ATTACH, Attach, BEATS, DETACH, OPERATION, STATE, What},
+    node::{Node, Passage},
 };
-use crate::{Details, Event, hub::Batch};
+use crate::{
+    Details, Event,
+    address::Address,
+    cores::{Key, Table},
+    ports::{Arrived, BeatSink, Replica, TokenPlace, Unanswered},
+    sent,
+};
+
+fn node() -> Arc<Node> {
+    Node::new(sent::event_at)
+}
 
 type Frames = Mutex<VecDeque<(Kind, Vec<u8>)>>;
 type CaughtUp = Box<dyn FnOnce() + Send>;
@@ -64,6 +75,7 @@ impl Down for UpperEnd {
 /// A process below another, and the wire between them.
 struct Link {
     wire: Arc<Wire>,
+    upper: Arc<Node>,
     lower: Arc<Node>,
     upwards: Upwards,
     downwards: Option<Downwards>,
@@ -71,10 +83,16 @@ struct Link {
 
 impl Link {
     fn below(upper: &Arc<Node>, name: &str) -> Self {
-        let (wire, lower) = (Arc::new(Wire::default()), Node::new());
-        let upwards = Upwards::new(&lower, Arc::new(LowerEnd(Arc::clone(&wire)))).expect("its only way up");
+        Self::join(upper, node(), None, name)
+    }
+
+    /// A way out of `lower`, to what is in `scope` or everything else.
+    fn join(upper: &Arc<Node>, lower: Arc<Node>, scope: Option<u128>, name: &str) -> Self {
+        let wire = Arc::new(Wire::default());
+        let upwards = Upwards::new(&lower, scope, Arc::new(LowerEnd(Arc::clone(&wire))));
+        let upwards = upwards.expect("it has no such way");
         let downwards = Downwards::new(upper, Arc::new(UpperEnd(Arc::clone(&wire), name.to_owned())));
-        Self { wire, lower, upwards, downwards: Some(downwards) }
+        Self { wire, upper: Arc::clone(upper), lower, upwards, downwards: Some(downwards) }
     }
 
     /// Everything that was sent upwards arrives.
@@ -128,28 +146,54 @@ struct Inbox {
     superseded: AtomicUsize,
 }
 
-impl Inlet for Inbox {
-    fn beat(&self, _batch: &mut Batch, details: Details, superseded: u64) {
-        self.beats.lock().unwrap().push(details.decode().expect("a number"));
-        self.superseded.fetch_add(superseded as usize, Ordering::Relaxed);
+impl BeatSink for Inbox {
+    fn beats(self: Arc<Self>, beats: std::vec::Drain<'_, Arrived>) -> u64 {
+        for Arrived { details, superseded, .. } in beats {
+            self.beats.lock().unwrap().push(details.decode().expect("a number"));
+            self.superseded.fetch_add(superseded as usize, Ordering::Relaxed);
+        }
+        0
     }
 }
 
-fn beat(channel: &Arc<Channel>, number: u32) {
-    channel.beat(Details::encode(&number).expect("it encodes"), 0);
+/// Of any token: these are told apart by their channels.
+fn key() -> Key {
+    let options = crate::HeartbeaterOptions::new();
+    Table::new().register(std::time::Instant::now(), "a".into(), options, ()).expect("it is free")
 }
 
-fn flush(channel: &Arc<Channel>) -> (super::flush::Flush, Arc<AtomicBool>) {
+fn beat(channel: &Arc<dyn Passage>, number: u32) {
+    channel.beat(Details::encode(&number).expect("it encodes")).expect("there is a way");
+}
+
+/// Its number on the only way out of the process that it is in.
+fn number_of(node: &Node) -> u64 {
+    node.lock_tables().numbers.keys().next().expect("it leads out").1
+}
+
+fn export(node: &Arc<Node>, event: &Event) {
+    let replica: Arc<dyn Replica> = Arc::clone(&event.shared) as _;
+    event.shared.place(|| node.export_event(Arc::downgrade(&replica)));
+}
+
+fn event_of(node: &Arc<Node>, address: Address) -> Event {
+    sent::event(node.event(address))
+}
+
+fn flush(token: &Arc<dyn TokenPlace>) -> (Box<dyn Unanswered>, Arc<AtomicBool>) {
     let done = Arc::new(AtomicBool::new(false));
     let tell = Arc::clone(&done);
-    (super::flush(channel, Box::new(move || tell.store(true, Ordering::Relaxed))), done)
+    (token.flush(Box::new(move || tell.store(true, Ordering::Relaxed))), done)
 }
 
+/// The ways of one token in two processes.
+type Both = [Arc<dyn Passage>; 2];
+
 /// Home, a worker of it, and a worker of that worker; a token that both use.
-fn three() -> (Arc<Inbox>, Arc<Channel>, Link, Link, [Arc<Channel>; 2]) {
-    let home = Node::new();
+fn three() -> (Arc<Inbox>, Arc<dyn TokenPlace>, Link, Link, Both) {
+    let home = node();
     let inbox = Arc::new(Inbox::default());
-    let token = home.export_channel(Arc::clone(&inbox) as Arc<dyn Inlet>);
+    let token = home.export_channel(Arc::clone(&inbox) as _, key());
     let worker = Link::below(&home, "worker");
     let inner = Link::below(&worker.lower, "inner");
     let there = worker.lower.channel(token.address()).expect("there is a way up");
@@ -181,13 +225,13 @@ fn a_flush_brings_in_what_waits_in_every_process_below() {
     beat(&inside, 1);
     beat(&there, 2);
     let (flush, done) = flush(&token);
-    assert_eq!(flush.missing(), ["worker"]);
+    assert_eq!(flush.names(), ["worker"]);
     worker.rise();
     assert!(!done.load(Ordering::Relaxed));
-    assert_eq!(flush.missing(), ["worker"], "it was found to use the token");
+    assert_eq!(flush.names(), ["worker"], "it was found to use the token");
     settle(&[&worker, &inner]);
     assert!(done.load(Ordering::Relaxed));
-    assert!(flush.missing().is_empty());
+    assert!(flush.names().is_empty());
     let beats = inbox.beats.lock().unwrap().clone();
     assert!(beats.contains(&1) || inbox.superseded.load(Ordering::Relaxed) == 1, "{beats:?}");
     assert_eq!(beats.len() + inbox.superseded.load(Ordering::Relaxed), 2);
@@ -204,9 +248,9 @@ fn a_flush_waits_for_the_living_and_not_for_the_dead() {
     settle(&[&worker]);
     assert!(done.load(Ordering::Relaxed), "the worker has heard of the end of its own");
 
-    let (again, done) = super::tests::flush(&token);
+    let (again, done) = self::flush(&token);
     worker.rise();
-    assert_eq!(again.missing(), ["worker"]);
+    assert_eq!(again.names(), ["worker"]);
     worker.kill();
     assert!(done.load(Ordering::Relaxed));
     drop(flush);
@@ -218,9 +262,9 @@ fn a_flush_that_is_given_up_leaves_nothing_behind_and_its_late_answer_is_ignored
     settle(&[&worker, &inner]);
     let (flush, done) = flush(&token);
     worker.rise();
-    assert_eq!(token.node().flushes.unanswered(), 1);
+    assert_eq!(worker.upper.flushes.unanswered(), 1);
     drop(flush);
-    assert_eq!(token.node().flushes.unanswered(), 0);
+    assert_eq!(worker.upper.flushes.unanswered(), 0);
     settle(&[&worker, &inner]);
     assert!(!done.load(Ordering::Relaxed));
 }
@@ -254,8 +298,12 @@ fn a_flush_whose_time_is_over_when_it_is_about_to_ask_has_timed_out() {
     let heartbeaters = crate::Heartbeaters::new().expect("there is a thread");
     let sender = heartbeaters.register("a", |_| ()).expect("it is new");
     let (let_go, wait) = std::sync::mpsc::channel();
-    let downwards = Downwards::new(Node::own(), Arc::new(Slow(Mutex::new(wait))));
-    let attach = frames::encode(&Attach { number: 1, what: What::Sender, address: sender.to_sent().1 });
+    let downwards = Downwards::new(sent::own(), Arc::new(Slow(Mutex::new(wait))));
+    let attach = frames::encode(&Attach {
+        number: 1,
+        what: What::Sender,
+        address: sent::place_of(&sender).expect("it is registered").address().clone(),
+    });
     downwards.on_frame(ATTACH, &attach).expect("it may");
     let after = std::time::Duration::from_millis(300);
     let outcome = heartbeaters.blocking_unregister_timeout("a", after);
@@ -290,7 +338,7 @@ fn what_was_sent_before_a_sender_was_dropped_arrives() {
 #[test]
 fn beats_of_a_token_that_was_gone_before_are_counted_at_home() {
     let (_inbox, token, worker, inner, channels) = three();
-    let (home, address) = (Arc::clone(token.node()), token.address().clone());
+    let (home, address) = (Arc::clone(&worker.upper), token.address().clone());
     settle(&[&worker, &inner]);
     drop((channels, token));
     settle(&[&worker, &inner]);
@@ -301,15 +349,15 @@ fn beats_of_a_token_that_was_gone_before_are_counted_at_home() {
     worker.upwards.send_beats();
     settle(&[&worker, &inner]);
     assert_eq!(home.beats_ignored(), 3);
-    assert_eq!(home.channel(&address).expect_err("it is gone"), super::NoChannel::Gone);
-    assert_eq!(Node::new().channel(&address).expect_err("it is elsewhere"), super::NoChannel::NotConnected);
+    assert_eq!(home.channel(&address).err().expect("it is gone"), super::NoChannel::Gone);
+    assert_eq!(node().channel(&address).err().expect("it is elsewhere"), super::NoChannel::NotConnected);
 }
 
 #[test]
 fn a_beat_that_supersedes_one_whose_sender_is_still_at_it_is_there_for_a_flush() {
     const ROUNDS: usize = 60_000;
-    let home = Node::new();
-    let token = home.export_channel(Arc::new(Inbox::default()));
+    let home = node();
+    let token = home.export_channel(Arc::new(Inbox::default()), key());
     let worker = Link::below(&home, "worker");
     let there = worker.lower.channel(token.address()).expect("there is a way up");
     let (stop, mut left_behind) = (AtomicBool::new(false), 0);
@@ -353,14 +401,14 @@ fn a_new_sender_is_not_cut_off_by_the_end_of_the_last() {
 fn at(node: &Arc<Node>, event: &Event) -> Event {
     // As if it had been made by that process's `Node::own`.
     let address = event.shared.place(|| unreachable!("it was exported")).address().clone();
-    Event { shared: node.event(address) }
+    event_of(node, address)
 }
 
 #[test]
 fn an_event_is_one_in_three_processes() {
-    let home = Node::new();
+    let home = node();
     let event = Event::new();
-    home.export_event(&event.shared);
+    export(&home, &event);
     let worker = Link::below(&home, "worker");
     let inner = Link::below(&worker.lower, "inner");
     let far = at(&inner.lower, &event);
@@ -379,11 +427,11 @@ fn an_event_is_one_in_three_processes() {
 
 #[test]
 fn what_was_done_to_an_event_arrives_although_its_last_holder_is_gone() {
-    let home = Node::new();
+    let home = node();
     let worker = Link::below(&home, "worker");
     let inner = Link::below(&worker.lower, "inner");
     let event = Event::new();
-    home.export_event(&event.shared);
+    export(&home, &event);
     let far = at(&inner.lower, &event);
     far.set().expect("it has a way home");
     // The first is not answered yet: this one has to wait.
@@ -397,11 +445,11 @@ fn what_was_done_to_an_event_arrives_although_its_last_holder_is_gone() {
 
 #[test]
 fn what_was_done_to_an_event_arrives_although_the_process_has_ended() {
-    let home = Node::new();
+    let home = node();
     let worker = Link::below(&home, "worker");
     let mut inner = Link::below(&worker.lower, "inner");
     let event = Event::new();
-    home.export_event(&event.shared);
+    export(&home, &event);
     let far = at(&inner.lower, &event);
     far.set().expect("it has a way home");
     settle(&[&inner]);
@@ -417,9 +465,9 @@ fn what_was_done_to_an_event_arrives_although_the_process_has_ended() {
 
 #[test]
 fn an_event_in_a_process_that_has_no_way_home_is_lost_at_once() {
-    let (home, stranger) = (Node::new(), Node::new());
+    let (home, stranger) = (node(), node());
     let event = Event::new();
-    home.export_event(&event.shared);
+    export(&home, &event);
     let there = at(&stranger, &event);
     assert!(!there.is_set());
     assert!(there.set().is_err() && there.blocking_wait().is_err());
@@ -427,26 +475,26 @@ fn an_event_in_a_process_that_has_no_way_home_is_lost_at_once() {
 
 #[test]
 fn an_event_that_is_gone_is_lost_for_those_further_down_too() {
-    let home = Node::new();
+    let home = node();
     let worker = Link::below(&home, "worker");
     let inner = Link::below(&worker.lower, "inner");
     let event = Event::new();
-    home.export_event(&event.shared);
+    export(&home, &event);
     let address = event.shared.place(|| unreachable!("it was exported")).address().clone();
     drop(event);
-    let far = Event { shared: inner.lower.event(address) };
+    let far = event_of(&inner.lower, address);
     settle(&[&worker, &inner]);
     assert!(far.blocking_wait().is_err());
 }
 
 #[test]
 fn an_event_stays_lost_whatever_comes_from_below() {
-    let home = Node::new();
+    let home = node();
     let worker = Link::below(&home, "worker");
     let inner = Link::below(&worker.lower, "inner");
-    let address = home.address_of_nothing();
-    let there = Event { shared: worker.lower.event(address.clone()) };
-    let far = Event { shared: inner.lower.event(address) };
+    let address = home.new_address();
+    let there = event_of(&worker.lower, address.clone());
+    let far = event_of(&inner.lower, address);
     far.clear().expect("it has not heard of its loss");
     worker.rise();
     worker.fall();
@@ -461,10 +509,10 @@ fn an_event_stays_lost_whatever_comes_from_below() {
 fn whoever_attaches_an_event_while_it_is_being_lost_is_told() {
     let mut left_waiting = 0;
     for _ in 0..1_000 {
-        let home = Node::new();
+        let home = node();
         let worker = Link::below(&home, "worker");
         let inner = Link::below(&worker.lower, "inner");
-        let address = home.address_of_nothing();
+        let address = home.new_address();
         let there = worker.lower.event(address.clone());
         // The answer, that it is not there, is on its way while others attach it.
         worker.rise();
@@ -483,7 +531,7 @@ fn whoever_attaches_an_event_while_it_is_being_lost_is_told() {
                 downwards.on_frame(ATTACH, &attach).expect("it may");
             }
         });
-        let there = Event { shared: there };
+        let there = sent::event(there);
         assert!(there.set().is_err(), "it is lost");
         left_waiting += attached.into_inner() - inner.events().1;
     }
@@ -492,10 +540,10 @@ fn whoever_attaches_an_event_while_it_is_being_lost_is_told() {
 
 #[test]
 fn names_are_found_in_the_scope_that_is_nearest() {
-    let home = Node::new();
+    let home = node();
     let scope = super::Scope::new(&home, 1);
     let worker = Link::below(&home, "worker");
-    let name = |node: &Arc<Node>| node.named_event(1, "go").expect("a short name");
+    let name = |node: &Arc<Node>| sent::event(node.named_event(1, "go").expect("a short name"));
     let there = name(&worker.lower);
     there.set().expect("it has a way home");
     drop(there);
@@ -509,7 +557,7 @@ fn names_are_found_in_the_scope_that_is_nearest() {
 
 #[test]
 fn a_process_that_lies_about_superseded_beats_overflows_no_count() {
-    let (inbox, token, worker, inner, [there, inside]) = three();
+    let (inbox, token, worker, inner, _channels) = three();
     settle(&[&worker, &inner]);
     let lie = |link: &Link, number| {
         let details = Details::encode(&1_u32).expect("it encodes");
@@ -517,20 +565,20 @@ fn a_process_that_lies_about_superseded_beats_overflows_no_count() {
         link.downwards.as_ref().expect("it is there").on_frame(BEATS, &beats).expect("no rule is broken");
     };
     for _ in 0..2 {
-        lie(&inner, inside.number().expect("it leads upwards"));
+        lie(&inner, number_of(&inner.lower));
         lie(&inner, u64::MAX);
     }
     worker.upwards.send_beats();
     settle(&[&worker, &inner]);
     assert_eq!(inbox.superseded.load(Ordering::Relaxed), usize::MAX);
-    lie(&worker, there.number().expect("it leads upwards"));
+    lie(&worker, number_of(&worker.lower));
     lie(&worker, u64::MAX);
     drop(token);
 }
 
 #[test]
 fn a_process_that_breaks_the_rules_is_told_how() {
-    let home = Node::new();
+    let home = node();
     let worker = Link::below(&home, "worker");
     let downwards = worker.downwards.as_ref().expect("it is there");
     let attach = |number, address| {
@@ -560,4 +608,47 @@ fn a_process_that_breaks_the_rules_is_told_how() {
     downwards.on_frame(BEATS, &beats).expect("ignored");
     let long_details = message::encode(&(9_u64, 0_u64, vec![0_u8; crate::DETAILS_LIMIT_BYTES + 1]));
     assert!(downwards.on_frame(BEATS, &long_details.expect("it encodes")).is_err());
+}
+
+#[test]
+fn what_is_not_at_home_leaves_by_the_way_that_leads_to_its_address() {
+    let (parent, broker) = (node(), node());
+    let scopes = [super::Scope::new(&parent, 1), super::Scope::new(&broker, 2)];
+    let up = Link::below(&parent, "worker");
+    let beside = Link::join(&broker, Arc::clone(&up.lower), Some(2), "member");
+    let inner = Link::below(&up.lower, "inner");
+    let all = [&up, &beside, &inner];
+    let again = Upwards::new(&up.lower, Some(2), Arc::new(LowerEnd(Arc::default())));
+    assert!(again.is_none(), "the scope has a way");
+    let named = |node: &Arc<Node>, scope| sent::event(node.named_event(scope, "go").expect("a short name"));
+
+    // A name of either pool, from two processes down, and a token.
+    let far = [named(&inner.lower, 1), named(&inner.lower, 2)];
+    let inbox = Arc::new(Inbox::default());
+    let token = parent.export_channel(Arc::clone(&inbox) as _, key());
+    let there = inner.lower.channel(token.address()).expect("there is a way");
+    settle(&all);
+    far[1].set().expect("it has a way home");
+    beat(&there, 7);
+    inner.upwards.send_beats();
+    settle(&all);
+    assert!(!beside.upwards.send_beats(), "the token is elsewhere");
+    assert!(up.upwards.send_beats());
+    settle(&all);
+    assert_eq!((named(&parent, 1).is_set(), named(&broker, 2).is_set()), (false, true));
+    assert!(
+        !named(&broker, 1).is_set() && named(&broker, 1).set().is_err(),
+        "nobody has told the broker of it"
+    );
+    assert_eq!(*inbox.beats.lock().unwrap(), [7]);
+    named(&parent, 1).set().expect("it is at home");
+    settle(&all);
+    assert!(far[0].is_set());
+
+    // The same number on another connection is something else.
+    let of_parent = |(out, _): &&(u64, u64)| *out == up.upwards.outlet_id();
+    let number = up.lower.lock_tables().numbers.keys().find(of_parent).expect("the name of the parent's").1;
+    beside.upwards.on_frame(frames::GONE, &frames::encode(&number)).expect("no rule is broken");
+    assert!(far[0].set().is_ok());
+    drop(scopes);
 }

@@ -2,42 +2,46 @@
 
 use std::sync::Arc;
 
-use super::Shared;
-use crate::{Details, cores::Key};
+use crate::{
+    Details,
+    cores::Key,
+    ports::{Arrived, BeatSink},
+};
 
-/// The lock is held for no more than so many.
+/// Heartbeaters take in no more than so many at once, because they do so under their lock.
 const BEATS_AT_ONCE: usize = 64;
 
-/// Beats of one process's heartbeaters that came together.
+/// Beats for the heartbeaters of this process that came together.
 #[derive(Default)]
-pub(crate) struct Batch {
+pub(super) struct Batch {
     /// Whose they are; `None` if there are none.
-    shared: Option<Arc<Shared>>,
-    beats: Vec<Gathered>,
-}
-
-/// A beat that has superseded so many on its way.
-pub(super) struct Gathered {
-    pub(super) key: Key,
-    pub(super) details: Details,
-    pub(super) superseded: u64,
+    sink: Option<Arc<dyn BeatSink>>,
+    beats: Vec<Arrived>,
+    /// How many of those that were delivered nobody listens to.
+    ignored: u64,
 }
 
 impl Batch {
     /// Adds a beat. Those that were added before may be delivered now.
-    pub(super) fn add(&mut self, shared: &Arc<Shared>, beat: Gathered) {
-        let others = self.shared.as_ref().is_some_and(|other| !Arc::ptr_eq(other, shared));
+    pub(super) fn add(&mut self, sink: &Arc<dyn BeatSink>, key: Key, details: Details, superseded: u64) {
+        let others = self.sink.as_ref().is_some_and(|other| !Arc::ptr_eq(other, sink));
         if others || self.beats.len() >= BEATS_AT_ONCE {
-            self.deliver();
+            self.hand_over();
         }
-        self.shared.get_or_insert_with(|| Arc::clone(shared));
-        self.beats.push(beat);
+        self.sink.get_or_insert_with(|| Arc::clone(sink));
+        self.beats.push(Arrived { key, details, superseded });
     }
 
-    /// Hands over what is left.
-    pub(crate) fn deliver(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            shared.beats_from_elsewhere(self.beats.drain(..));
+    /// Delivers what is left. Returns how many of all beats nobody listens to any more.
+    #[must_use = "ignored beats are counted"]
+    pub(super) fn deliver(mut self) -> u64 {
+        self.hand_over();
+        self.ignored
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(sink) = self.sink.take() {
+            self.ignored = self.ignored.saturating_add(sink.beats(self.beats.drain(..)));
         }
     }
 }
@@ -47,7 +51,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::{Heartbeaters, Report, tree::Node};
+    use crate::{Heartbeaters, Report, sent};
 
     #[test]
     fn nothing_is_lost_of_a_batch_that_is_for_several_and_larger_than_what_is_taken_in_at_once() {
@@ -64,16 +68,18 @@ mod tests {
                     }
                 };
                 let sender = hub.register("token", tell).expect("it is free");
-                Node::own().channel(&sender.to_sent().1).expect("it is here")
+                sent::own()
+                    .channel(sent::place_of(&sender).expect("it is registered").address())
+                    .expect("it is here")
             })
             .collect();
         let mut batch = Batch::default();
         for number in 0..BEATS {
             // Many to one, then one to the other, and so on.
             let which = usize::from(number % (2 * BEATS_AT_ONCE as u64) == 0);
-            channels[which].beat_within(&mut batch, Details::encode(&number).expect("it encodes"), 2);
+            channels[which].arrived(&mut batch, Details::encode(&number).expect("it encodes"), 2);
         }
-        batch.deliver();
+        assert_eq!(batch.deliver(), 0);
         hubs.iter().for_each(|hub| hub.blocking_unregister("token").expect("it is there"));
         let stats = hubs.each_ref().map(Heartbeaters::stats);
         // Each with the two that it has superseded.

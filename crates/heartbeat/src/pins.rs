@@ -3,12 +3,9 @@
 //! Whoever serialises an event may let go of it before the copy has arrived anywhere; and a process that passes a sender on
 //! stands for those below it only while it holds the way itself. So whoever keeps the bytes keeps the [`Pins`] as well.
 
-use std::{cell::RefCell, fmt, mem::ManuallyDrop, sync::Arc};
+use std::{any::Any, cell::RefCell, fmt, mem::ManuallyDrop, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use super::channel::Channel;
-use crate::event::Shared;
 
 /// Holds what a value referred to when it was serialised. Usually that is nothing.
 ///
@@ -17,12 +14,8 @@ use crate::event::Shared;
 #[derive(Clone, Default)]
 pub struct Pins(Option<Arc<Vec<Pin>>>);
 
-#[derive(Clone)]
-#[expect(dead_code, reason = "they are there to be held")]
-pub(crate) enum Pin {
-    Event(Arc<Shared>),
-    Channel(Arc<Channel>),
-}
+/// An event, or the place of a token. It is there to be held.
+type Pin = Arc<dyn Any + Send + Sync>;
 
 thread_local! {
     /// What was serialised on this thread, while somebody wants to know: there is nothing to be dropped when the thread ends,
@@ -60,7 +53,7 @@ impl Pins {
 }
 
 /// Notes what is serialised, if somebody wants to know, and if it goes anywhere.
-pub(super) fn pin(pin: impl FnOnce() -> Pin) {
+pub(crate) fn pin(pin: impl FnOnce() -> Pin) {
     if workfleet_wire::message::is_dry_run() {
         return;
     }
@@ -74,7 +67,7 @@ pub(super) fn pin(pin: impl FnOnce() -> Pin) {
 impl Serialize for Pins {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         for held in self.0.iter().flat_map(|pins| pins.iter()) {
-            pin(|| held.clone());
+            pin(|| Arc::clone(held));
         }
         ().serialize(serializer)
     }

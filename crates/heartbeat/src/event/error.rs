@@ -1,0 +1,31 @@
+//! What events fail with.
+
+use std::time::Duration;
+
+/// The event is out of reach: nobody in the process that made it held it any more when it arrived here, or this process
+/// was not started as a worker of one that has a way there; or this process is a fork of the one that had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the event is out of reach: the process that made it has let go of it, or is not connected, or this process is a fork of \
+     one that had it"
+)]
+#[non_exhaustive]
+pub struct EventLost;
+
+/// A wait for an event ended without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// It was not set in time.
+    #[error("the event was not set within {0:?}")]
+    TimedOut(Duration),
+    /// It would have to wait, and there is no tokio runtime here, or one without a timer. (tokio tells the latter by a panic
+    /// alone, which the panic hook reports.)
+    #[error(
+        "to wait with a limit needs a tokio runtime with a timer: call `enable_time` or `enable_all` on the runtime's builder"
+    )]
+    NoTimer,
+    /// It is out of reach.
+    #[error(transparent)]
+    Lost(#[from] EventLost),
+}
