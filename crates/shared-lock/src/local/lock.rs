@@ -11,8 +11,9 @@ use std::{
 };
 
 use super::{
-    LocalGuard, LocalState,
-    shards::{Asked, Place},
+    guard::LocalGuard,
+    owner::Owner,
+    shards::{Asked, Place, Shards},
     waiter::WaitCell,
 };
 use crate::{LockFailed, Mode, events};
@@ -20,7 +21,8 @@ use crate::{LockFailed, Mode, events};
 #[derive(Debug)]
 #[must_use = "a lock is only asked for when it is awaited"]
 pub(super) struct Lock<'s, 'k> {
-    state: &'s LocalState,
+    shards: &'s Arc<Shards>,
+    owner: Option<&'s Owner>,
     key: &'k str,
     mode: Mode,
     progress: Progress,
@@ -34,8 +36,12 @@ enum Progress {
 }
 
 impl<'s, 'k> Lock<'s, 'k> {
-    pub(super) fn new(state: &'s LocalState, key: &'k str, mode: Mode) -> Self {
-        Self { state, key, mode, progress: Progress::New }
+    pub(super) fn new(shards: &'s Arc<Shards>, owner: Option<&'s Owner>, key: &'k str, mode: Mode) -> Self {
+        Self { shards, owner, key, mode, progress: Progress::New }
+    }
+
+    fn label(&self) -> Option<&'s str> {
+        self.owner.map(|owner| &**owner.label())
     }
 
     /// The wait is over.
@@ -43,7 +49,7 @@ impl<'s, 'k> Lock<'s, 'k> {
         let Progress::Waits(place, _) = std::mem::replace(&mut self.progress, Progress::Done) else {
             unreachable!("who waits has a place");
         };
-        outcome.map(|()| LocalGuard::new(place, self.mode, self.state.label()))
+        outcome.map(|()| LocalGuard::new(place, self.mode, self.label()))
     }
 }
 
@@ -52,13 +58,12 @@ impl Future for Lock<'_, '_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let LocalState { shards, owner } = this.state;
         if let Progress::New = this.progress {
             this.progress = Progress::Done;
-            events::acquiring(this.key, this.mode, this.state.label());
-            match shards.ask(owner.as_ref(), this.key, this.mode, true)? {
+            events::acquiring(this.key, this.mode, this.label());
+            match this.shards.ask(this.owner, this.key, this.mode, true)? {
                 Asked::Granted(place) => {
-                    return Poll::Ready(Ok(LocalGuard::new(place, this.mode, this.state.label())));
+                    return Poll::Ready(Ok(LocalGuard::new(place, this.mode, this.label())));
                 }
                 Asked::Waits(place, cell) => {
                     let outcome = cell.poll_new(cx);

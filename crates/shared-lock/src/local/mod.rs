@@ -148,7 +148,7 @@ impl SharedState for LocalState {
     type Guard = LocalGuard;
 
     fn lock(&self, key: &str, mode: Mode) -> impl Future<Output = Result<LocalGuard, LockFailed>> + Send {
-        Lock::new(self, key, mode)
+        Lock::new(&self.shards, self.owner.as_ref(), key, mode)
     }
 
     async fn try_lock(&self, key: &str, mode: Mode) -> Result<Option<LocalGuard>, LockFailed> {
