@@ -54,7 +54,9 @@ impl Error {
 pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
-    while let Some(error) = source {
+    // An error may be its own source.
+    for _ in 0..64 {
+        let Some(error) = source else { break };
         let cause = error.to_string();
         // Some libraries print their source themselves.
         if !text.ends_with(&cause) {

@@ -17,13 +17,14 @@ use workfleet_heartbeat::{
 };
 
 use crate::{
+    causes::with_sources,
     detached::Detached,
     error::TaskError,
     extension::Extension,
     heartbeat::HeartbeatError,
     manager::{Manager, ManagerExt, ScheduleError, SendError},
     message::{EncodedMessage, TaskMessage},
-    registry::{Entry, Registry, Sessions, with_sources},
+    registry::{Entry, Registry, Sessions},
     run::{Attempt, host::Host},
     task::{EncodedTask, Priority, TaskId, TaskSpec},
 };

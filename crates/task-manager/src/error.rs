@@ -1,11 +1,14 @@
 //! What a task fails with, in the process that ran it.
 //!
-//! Invariant: an error's whole chain of sources is kept as text, because the types that made it do not travel.
+//! Invariant: an error's chain of sources is kept as text, as far as [`causes`] walks it, because the types that made it do not travel.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::{error::Error, fmt};
 
-use crate::failure::{Failed, FailureCause};
+use crate::{
+    causes,
+    failure::{Failed, FailureCause},
+};
 
 /// The error of a task: made by `?` from any error, or from a text.
 ///
@@ -64,13 +67,7 @@ impl TaskError {
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for TaskError {
     fn from(error: E) -> Self {
         let error: Box<dyn Error + Send + Sync> = error.into();
-        let mut chain = vec![error.to_string()];
-        let mut source = error.source();
-        while let Some(error) = source {
-            chain.push(error.to_string());
-            source = error.source();
-        }
-        Self { chain, backtrace: Backtrace::capture(), failed: None }
+        Self { chain: causes::chain(&*error), backtrace: Backtrace::capture(), failed: None }
     }
 }
 

@@ -13,9 +13,9 @@ use workfleet_heartbeat::remote::{self, Down, Downwards};
 use workfleet_wire::Kind;
 
 use crate::{
+    causes::with_sources,
     manager::SendError,
     pool::CaughtUp,
-    registry::with_sources,
     service::{Incarnation, Peer, Service},
 };
 

@@ -42,9 +42,10 @@ impl Deref for TaskFailure {
     }
 }
 
+/// As `Display`; the fields with `{:#?}`.
 impl fmt::Debug for TaskFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.report, f)
+        if f.alternate() { fmt::Debug::fmt(&self.report, f) } else { fmt::Display::fmt(self, f) }
     }
 }
 
@@ -157,9 +158,12 @@ pub enum FailureCause {
         /// That timeout.
         timeout: Duration,
     },
-    /// No attempt at it was begun.
+    /// No attempt at it was begun, because no worker was up, and none started. If its manager closed first, it is
+    /// [`Returned`](Self::Returned).
     #[non_exhaustive]
     NeverStarted {
+        /// How long no worker was up; none if what kept workers from starting could not pass.
+        waited: Option<Duration>,
         /// Why: of an outage how long no worker was up, and what the last start failed by.
         reason: String,
     },
@@ -170,6 +174,8 @@ pub enum FailureCause {
         /// How many attempts were begun.
         attempts: u32,
         /// As of [`NeverStarted`](Self::NeverStarted).
+        waited: Option<Duration>,
+        /// As of [`NeverStarted`](Self::NeverStarted).
         reason: String,
     },
     /// The worker does not know a task of this name, or cannot decode its fields.
@@ -178,12 +184,25 @@ pub enum FailureCause {
         /// What the worker said.
         reason: String,
     },
-    /// It ran to its end, but its output could not be encoded, does not fit a frame, or does not decode.
+    /// It ran to its end, but its output could not be encoded, or does not decode.
     #[non_exhaustive]
     Output {
         /// What was wrong with it.
         reason: String,
     },
+    /// It ran to its end, but its output is larger than the manager's
+    /// [`frame_limit`](crate::ProcessManagerBuilder::frame_limit).
+    #[non_exhaustive]
+    OutputTooLarge {
+        /// Its length, encoded.
+        len_bytes: u64,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// No attempt at it was begun: its manager closed first.
+    Returned,
+    /// Its outcome was taken from the handle before.
+    Taken,
     /// It may be running, but this process is a fork of the one that waits for it: nobody will tell here how it ends.
     Forked,
 }
@@ -221,11 +240,17 @@ impl FailureCause {
             Self::Panicked { message, location, backtrace } => {
                 message.len() + location.iter().chain(backtrace).map(String::len).sum::<usize>()
             }
-            Self::NeverStarted { reason }
+            Self::NeverStarted { reason, .. }
             | Self::NotStartedAgain { reason, .. }
             | Self::Rejected { reason }
             | Self::Output { reason } => reason.len(),
-            Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } | Self::Forked => 0,
+            Self::WorkerDied
+            | Self::Cancelled
+            | Self::HeartbeatTimeout { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::Returned
+            | Self::Taken
+            | Self::Forked => 0,
         }
     }
 
@@ -242,13 +267,19 @@ impl FailureCause {
                     shorten(text);
                 }
             }
-            Self::NeverStarted { reason }
+            Self::NeverStarted { reason, .. }
             | Self::NotStartedAgain { reason, .. }
             | Self::Rejected { reason }
             | Self::Output { reason } => {
                 shorten(reason);
             }
-            Self::WorkerDied | Self::Cancelled | Self::HeartbeatTimeout { .. } | Self::Forked => {}
+            Self::WorkerDied
+            | Self::Cancelled
+            | Self::HeartbeatTimeout { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::Returned
+            | Self::Taken
+            | Self::Forked => {}
         }
     }
 }
@@ -297,15 +328,24 @@ impl fmt::Display for FailureCause {
             }
             Self::Cancelled => return f.write_str("cancelled"),
             Self::HeartbeatTimeout { timeout } => return write!(f, "no heartbeat for {timeout:?}"),
-            Self::NeverStarted { reason } => return write!(f, "never started: {reason}"),
-            Self::NotStartedAgain { attempts: 1, reason } => {
+            Self::NeverStarted { reason, .. } => return write!(f, "never started: {reason}"),
+            Self::NotStartedAgain { attempts: 1, reason, .. } => {
                 return write!(f, "not started again after its first attempt: {reason}");
             }
-            Self::NotStartedAgain { attempts, reason } => {
+            Self::NotStartedAgain { attempts, reason, .. } => {
                 return write!(f, "not started again after {attempts} attempts: {reason}");
             }
             Self::Rejected { reason } => return write!(f, "rejected by the worker: {reason}"),
             Self::Output { reason } => return write!(f, "its output was lost: {reason}"),
+            Self::OutputTooLarge { len_bytes, limit_bytes } => {
+                return write!(
+                    f,
+                    "its output was lost: it has {len_bytes} bytes, beyond the frame_limit of {limit_bytes}, which the \
+                     manager's builder can raise"
+                );
+            }
+            Self::Returned => return f.write_str("never started: the manager closed"),
+            Self::Taken => return f.write_str("its outcome was taken from the handle before"),
         };
         match backtrace {
             Some(backtrace) => write!(f, "\n{}", backtrace.trim_end()),

@@ -20,9 +20,9 @@ use workfleet_heartbeat::{Details, runtime_thread};
 use workfleet_wire::message;
 
 use crate::{
+    causes::with_sources,
     failure::{FailureCause, FailureReport, TaskFailure},
     pool::{Shared, wake},
-    registry::with_sources,
     task::{SpecInfo, TaskId, described},
 };
 
@@ -214,7 +214,7 @@ impl<O: DeserializeOwned> TaskHandle<O> {
     }
 
     fn already_taken(&self) -> TaskFailure {
-        self.failure(FailureCause::Output { reason: "it was taken from the handle before".into() })
+        self.failure(FailureCause::Taken)
     }
 
     /// A failure that happened here, after the task's end.

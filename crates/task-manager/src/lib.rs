@@ -242,6 +242,7 @@
 #[cfg(not(unix))]
 compile_error!("workfleet needs Unix sockets and process groups");
 
+mod causes;
 mod chain;
 mod context;
 mod detached;
@@ -256,6 +257,7 @@ mod heartbeat;
 mod inbox;
 mod manager;
 mod message;
+mod mismatch;
 mod park;
 mod pool;
 mod process;

@@ -9,6 +9,7 @@ use std::{fmt, sync::Arc};
 use workfleet_wire::{EncodeError, Kind};
 
 use crate::{
+    causes::readable,
     message::{EncodedMessage, TaskMessage},
     task::{EncodedTask, Priority, TaskSpec},
 };
@@ -118,7 +119,7 @@ pub struct ScheduleError<T> {
 }
 
 /// Why a task was not taken.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ScheduleErrorKind {
     /// The manager is closed, or closing.
@@ -156,7 +157,9 @@ pub enum ScheduleErrorKind {
     #[error("the task cannot be encoded: {0}")]
     Encode(EncodeError),
     /// The encoded task does not fit a frame.
-    #[error("the task has {len_bytes} bytes, beyond the limit of {limit_bytes}")]
+    #[error(
+        "the task has {len_bytes} bytes, beyond the frame_limit of {limit_bytes}, which the manager's builder can raise"
+    )]
     #[non_exhaustive]
     TooLarge {
         /// What it has.
@@ -165,6 +168,17 @@ pub enum ScheduleErrorKind {
         limit_bytes: u64,
     },
 }
+
+readable!(ScheduleErrorKind {
+    Closed,
+    Forked,
+    NoWorkers,
+    AttemptEnded,
+    Priority { priority, levels },
+    Unregistered { name },
+    Encode(source),
+    TooLarge { len_bytes, limit_bytes },
+});
 
 impl<T> ScheduleError<T> {
     pub(crate) fn new(task: T, kind: ScheduleErrorKind) -> Self {
@@ -193,7 +207,11 @@ impl<T> ScheduleError<T> {
 
 impl<T> fmt::Debug for ScheduleError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ScheduleError").field(self.kind()).finish()
+        if f.alternate() {
+            f.debug_tuple("ScheduleError").field(self.kind()).finish()
+        } else {
+            fmt::Debug::fmt(self.kind(), f)
+        }
     }
 }
 
@@ -210,7 +228,7 @@ impl<T> std::error::Error for ScheduleError<T> {
 }
 
 /// A message or frame was not sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The attempt that sends has ended.
@@ -223,7 +241,9 @@ pub enum SendError {
     #[error("the message cannot be encoded: {0}")]
     Encode(EncodeError),
     /// The encoded content does not fit a frame.
-    #[error("the message has {len_bytes} bytes, beyond the limit of {limit_bytes}")]
+    #[error(
+        "the message has {len_bytes} bytes, beyond the frame_limit of {limit_bytes}, which the manager's builder can raise"
+    )]
     #[non_exhaustive]
     TooLarge {
         /// What it has.
@@ -263,3 +283,15 @@ pub enum SendError {
     )]
     Forked,
 }
+
+readable!(SendError {
+    AttemptEnded,
+    WorkerGone,
+    Encode(source),
+    TooLarge { len_bytes, limit_bytes },
+    Full { waiting_bytes, limit_bytes },
+    NoService { kind },
+    ForeignKind { kind },
+    Closed,
+    Forked,
+});

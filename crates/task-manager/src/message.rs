@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Serialize, de::DeserializeOwned};
 use workfleet_wire::DecodeError;
 
-use crate::{failure::TaskFailure, inbox::Kinds, task::TaskId};
+use crate::{causes::readable, failure::TaskFailure, inbox::Kinds, task::TaskId};
 
 /// A type of message: a name and data. What of it travels is said at [`TaskSpec`](crate::TaskSpec).
 ///
@@ -133,7 +133,7 @@ impl Message<EncodedMessage> {
 }
 
 /// Why an item of the inbox is no message.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
     /// This process is a fork of the one that started the manager. The reader ends by this.
@@ -171,6 +171,14 @@ pub enum MessageError {
         source: DecodeError,
     },
 }
+
+readable!(MessageError {
+    Forked,
+    Failed(failure),
+    InsideRuntime,
+    Unexpected { message, expected },
+    Malformed { message, source },
+});
 
 impl MessageError {
     /// The message that this is about, if it is about one.

@@ -3,7 +3,7 @@
 //! Invariants:
 //! - The first frame each way opens with the protocol's version as two little-endian bytes, in every version: so
 //!   that two versions can at least tell each other apart.
-//! - Names of tasks travel once, as a digest in the handshake; after it a task's type is its index in the sorted
+//! - Names of tasks travel as a digest in the handshake, and as such only if that differs; after it a task's type is its index in the sorted
 //!   registry.
 
 use std::time::Duration;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits, remote::KINDS};
 use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::Direction, message};
 
-use crate::{failure::Failed, task::ManagerId};
+use crate::{failure::Failed, mismatch::Names, task::ManagerId};
 
 /// Raised whenever a frame changes its meaning or layout.
-pub(crate) const VERSION: u16 = 5;
+pub(crate) const VERSION: u16 = 6;
 
 /// Manager → worker, first: who the worker is. With the frame's first byte comes the page that it publishes its running
 /// attempt in, and then a file with the values for its sessions, if there are any.
@@ -54,6 +54,8 @@ impl From<Throttle> for ThrottleLimits {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) registry_digest: u64,
+    /// Empty if the registries agree.
+    pub(crate) names: Names,
 }
 
 /// Worker → manager, instead of [`kinds::IDLE`]: its sessions could not be made.

@@ -23,6 +23,7 @@ use workfleet_scheduler::Class;
 use workfleet_wire::{EncodeError, message};
 
 use crate::{
+    causes::with_sources,
     chain::Chain,
     context::TaskContext,
     error::TaskError,
@@ -490,18 +491,6 @@ fn decode<T: TaskSpec>(payload: &[u8]) -> Result<T, Box<Failed>> {
 fn encode_output<T: TaskSpec>(value: &T::Output, output: &mut Vec<u8>) -> Result<(), Box<Failed>> {
     message::encode_checked_into(value, output)
         .map_err(|error: EncodeError| FailureCause::Output { reason: with_sources(&error) }.into())
-}
-
-/// An error's text and those of its sources, in one line.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

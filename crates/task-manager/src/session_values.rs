@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use workfleet_heartbeat::remote::Pins;
 use workfleet_wire::{EncodeError, message};
 
-use crate::{error::TaskError, pool::StartFailure, protocol, registry::with_sources};
+use crate::{causes::with_sources, error::TaskError, pool::StartFailure, protocol};
 
 /// The value of a session, in the program that registers it.
 #[derive(Clone)]

@@ -300,7 +300,7 @@ fn an_output_that_fits_no_frame_is_lost_and_harms_nobody_else(kind: Kind) {
     for chain in [Chain::new().with(Bytes(10_000)), Chain::new().with(Bytes(5000)).with(Bytes(5000))] {
         let failure = run(&manager, chain).expect_err("its outputs are too large");
         assert!(
-            matches!(&failure.cause, FailureCause::Output { reason, .. } if reason.contains("8192")),
+            matches!(&failure.cause, FailureCause::OutputTooLarge { limit_bytes: 8192, .. }),
             "{failure}"
         );
     }

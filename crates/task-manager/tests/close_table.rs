@@ -511,7 +511,7 @@ fn shown(outcome: &Result<(), TaskFailure>) -> String {
 fn cause(failure: &TaskFailure) -> &'static str {
     match failure.cause {
         FailureCause::Cancelled => "cancelled",
-        FailureCause::NeverStarted { .. } => "never started",
+        FailureCause::Returned => "never started",
         FailureCause::Error { .. } => "failed",
         _ => "something else",
     }

@@ -11,7 +11,13 @@ fn a_test_binary_without_its_entry_is_told_so() {
     let _watchdog = watchdog();
     match ProcessManager::builder(Registry::new()).workers(2).start() {
         Err(StartError::Workers(failure @ StartFailure::Died { .. })) => {
-            assert!(failure.to_string().contains("is init called first in main?"), "{failure}");
+            let text = failure.to_string();
+            assert!(text.contains("put workfleet::test_worker!(registry) once beside its tests"), "{text}");
+            let printed = format!("{:?}", StartError::Workers(failure.clone()));
+            assert!(
+                printed.starts_with("no worker starts: the process ended before it was ready (this"),
+                "{printed}"
+            );
             let StartFailure::Died { certificate, .. } = failure else { unreachable!("it was matched") };
             assert_eq!((certificate.status, certificate.killed_because), (ExitStatus::Exited(0), None));
         }

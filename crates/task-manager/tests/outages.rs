@@ -277,8 +277,9 @@ fn what_waits_when_the_patience_is_over_fails_with_the_reason_and_the_time() {
     let patience = Duration::from_millis(20);
     let (manager, waits) = in_an_outage(lock.builder(2).outage_patience(patience), &lock);
     let failure = waits.wait().expect_err("no worker starts");
-    let FailureCause::NeverStarted { reason, .. } = &failure.cause else { panic!("{failure}") };
+    let FailureCause::NeverStarted { reason, waited, .. } = &failure.cause else { panic!("{failure}") };
     assert!(reason.starts_with("no worker has started for "), "{reason}");
+    assert!(waited.is_some_and(|waited| waited >= patience), "{waited:?}");
     assert!(reason.ends_with("the table is locked"), "{reason}");
     assert_eq!((failure.attempt, failure.deaths.len()), (0, 0));
     // The pool goes on trying.
@@ -374,7 +375,7 @@ fn a_program_that_is_gone_fails_at_once_what_waits() {
             break failure;
         }
     };
-    let FailureCause::NeverStarted { reason, .. } = &failure.cause else { panic!("{failure}") };
+    let FailureCause::NeverStarted { reason, waited: None, .. } = &failure.cause else { panic!("{failure}") };
     assert!(reason.starts_with("no worker can start: "), "{reason}");
     close(&manager);
 }

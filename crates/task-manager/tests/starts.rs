@@ -163,7 +163,7 @@ fn workfleet_worker() {
         return init_test_worker(&registry(), module_path!());
     };
     match role.split_once(':').unwrap_or((&role, "")) {
-        ("other-registry", _) => init(&registry().task::<Other>()),
+        ("other-registry", _) => init(&Registry::new().task::<Other>()),
         ("session-fails", _) => init(&registry().session(|| Err::<(), _>("no table today".into()))),
         ("session-panics", _) => {
             init(&registry().session(|| -> Result<(), _> { panic!("the table is gone") }))
@@ -231,7 +231,8 @@ fn greet(version: u16, digest: u64) -> UnixStream {
     let mut reader = blocking::Reader::new(&manager);
     assert_eq!(blocking::receive_bytes(&mut reader).expect("a greeting").kind, kinds::WELCOME);
     let mut payload = version.to_le_bytes().to_vec();
-    workfleet_wire::message::encode_into(&digest, &mut payload).expect("a number");
+    // Behind the digest no names, and none left out.
+    workfleet_wire::message::encode_into(&(digest, 0_u8, false), &mut payload).expect("numbers");
     blocking::send_bytes(&mut manager, kinds::HELLO, &payload).expect("it is sent");
     manager
 }
@@ -243,9 +244,9 @@ fn be_deaf() {
     let welcome = blocking::receive_bytes(&mut reader).expect("a greeting");
     // Its version, and the digest of its registry, a number of as many bytes as it takes.
     let digest_bytes = welcome.payload[2..].iter().position(|byte| byte & 0x80 == 0).expect("an end") + 1;
-    let hello = &welcome.payload[..2 + digest_bytes];
+    let hello = [&welcome.payload[..2 + digest_bytes], &[0, 0]].concat();
     manager.shutdown(Shutdown::Read).expect("it is open");
-    blocking::send_bytes(&mut manager, kinds::HELLO, hello).expect("it is sent");
+    blocking::send_bytes(&mut manager, kinds::HELLO, &hello).expect("it is sent");
     blocking::send_bytes(&mut manager, kinds::IDLE, b"").expect("it is sent");
     loop {
         thread::park();
@@ -350,7 +351,12 @@ fn another_protocol_version_is_named() {
 fn another_registry_is_refused() {
     let _watchdog = watchdog();
     let failure = start_failure(played("other-registry"));
-    assert!(matches!(failure, StartFailure::Registry { .. }), "{failure:?}");
+    let StartFailure::Registry { only_ours, only_theirs, .. } = &failure else { panic!("{failure:?}") };
+    let ours: Vec<_> = registry().names().map(str::to_owned).collect();
+    assert_eq!((only_ours, only_theirs), (&ours, &vec!["other".to_owned()]));
+    let text = failure.to_string();
+    assert!(text.contains(&format!("only the manager has {:?}", ours[0])), "{text}");
+    assert!(text.ends_with("only the worker has \"other\""), "{text}");
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub enum FailureCause {
 }
 
 /// A hook that failed, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WorkerFailure {
     hook: Hook,
     cause: FailureCause,
@@ -151,6 +151,31 @@ impl Error for WorkerFailure {
             FailureCause::Panic(_) => None,
         }
     }
+}
+
+/// As `Display`, with the sources; the fields with `{:#?}`.
+impl fmt::Debug for WorkerFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.debug_struct("WorkerFailure").field("hook", &self.hook).field("cause", &self.cause).finish();
+        }
+        write_with_sources(self, f)
+    }
+}
+
+/// No more sources of one error are looked at: it may be its own source.
+const SOURCES_LIMIT: usize = 64;
+
+/// Writes an error and its sources, in one line.
+fn write_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    let mut source = error.source();
+    for _ in 0..SOURCES_LIMIT {
+        let Some(error) = source else { return Ok(()) };
+        write!(f, ": {error}")?;
+        source = error.source();
+    }
+    if source.is_some() { f.write_str(": …") } else { Ok(()) }
 }
 
 /// Why a worker was not started, or did not come up.
@@ -218,7 +243,7 @@ pub struct Stuck {
 }
 
 /// Why a worker that ended did not end well: its first failure, and the rest in its outcome.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WorkerFailed {
     outcome: Outcome,
 }
@@ -244,8 +269,65 @@ impl fmt::Display for WorkerFailed {
     }
 }
 
+/// As `Display`, with the sources of the first failure; the outcome with `{:#?}`.
+impl fmt::Debug for WorkerFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.debug_struct("WorkerFailed").field("outcome", &self.outcome).finish();
+        }
+        write_with_sources(self, f)
+    }
+}
+
 impl Error for WorkerFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.outcome.failures().first().and_then(Error::source)
+    }
+}
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("inner")]
+    struct Inner;
+
+    /// An error that is its own source.
+    #[derive(Debug)]
+    struct Cycle;
+
+    impl fmt::Display for Cycle {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a circle")
+        }
+    }
+
+    impl Error for Cycle {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    fn failure(error: impl Error + Send + Sync + 'static) -> WorkerFailure {
+        WorkerFailure::new(Hook::Run, FailureCause::Error(error.into()))
+    }
+
+    #[test]
+    fn what_main_prints_of_a_failure_is_its_text_and_its_sources() {
+        let failure = failure(Outer(Inner));
+        assert_eq!(format!("{failure:?}"), "run failed: outer: inner");
+        assert!(format!("{failure:#?}").starts_with("WorkerFailure {\n    hook: Run,"), "{failure:#?}");
+    }
+
+    #[test]
+    fn an_error_that_is_its_own_source_has_an_end() {
+        let text = format!("{:?}", failure(Cycle));
+        assert_eq!(text.matches("a circle").count(), SOURCES_LIMIT + 1);
+        assert!(text.ends_with(": …"), "{text}");
     }
 }

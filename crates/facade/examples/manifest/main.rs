@@ -238,7 +238,9 @@ fn collect(submitted: Vec<Submitted>) -> (Vec<Line>, usize) {
 fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
-    while let Some(error) = source {
+    // An error may be its own source.
+    for _ in 0..64 {
+        let Some(error) = source else { break };
         text.push_str(": ");
         text.push_str(&error.to_string());
         source = error.source();

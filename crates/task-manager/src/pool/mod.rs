@@ -6,6 +6,7 @@
 
 mod close;
 pub(crate) mod driver;
+mod given_up;
 mod intake;
 mod line;
 mod messages;
@@ -40,6 +41,7 @@ pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently, start_patie
 pub use start::{StartError, StartFailure};
 
 use crate::{
+    causes::readable,
     handle::{Slot, TaskHandle},
     inbox::Reads,
     manager::{Manager, ManagerExt, ScheduleError, ScheduleErrorKind, SendError},
@@ -89,7 +91,7 @@ impl ClosePolicy {
 }
 
 /// A manager could not be closed from here.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
     /// The call came from a thread of the manager itself (a [`Service`](crate::Service), or a task of a
@@ -106,6 +108,8 @@ pub enum CloseError {
     #[error("closing would block a thread on which an async runtime polls futures: use close_async there")]
     InsideRuntime,
 }
+
+readable!(CloseError { OwnThread, Forked, InsideRuntime });
 
 /// A running pool of workers: what [`ProcessManager`](crate::ProcessManager) and
 /// [`ThreadManager`](crate::ThreadManager) have in common, and what both dereference to.

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{Mode, Shared, StartFailure, changed};
-use crate::registry::with_sources;
+use crate::causes::with_sources;
 
 /// What a manager of one kind of worker starts each of them from.
 pub(crate) trait Plan: Send + Sync + 'static {

@@ -3,6 +3,7 @@
 //! Invariant: what is not acceptable is an error that names the setting, before any worker is started.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -216,7 +217,7 @@ impl<M: Deref<Target = Pool>> Drop for Starting<M> {
 }
 
 /// A scope did not end well.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ScopeError<E> {
     /// The manager did not start.
@@ -231,6 +232,20 @@ pub enum ScopeError<E> {
         /// What was left.
         report: Box<CloseReport>,
     },
+}
+
+/// The closure's error in its own `Debug` form, which `main` would have printed; everything with `{:#?}`.
+impl<E: fmt::Debug> fmt::Debug for ScopeError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(error) if f.alternate() => f.debug_tuple("Start").field(error).finish(),
+            Self::Start(error) => write!(f, "the manager did not start: {error:?}"),
+            Self::Scope { error, report } if f.alternate() => {
+                f.debug_struct("Scope").field("error", error).field("report", report).finish()
+            }
+            Self::Scope { error, .. } => error.fmt(f),
+        }
+    }
 }
 
 /// A manager's id, unlike every other's.

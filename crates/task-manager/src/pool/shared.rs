@@ -33,6 +33,7 @@ use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds, kinds::Directio
 
 use super::{
     close::Closing,
+    given_up::GivenUp,
     intake::{self, Intake},
     line::Line,
     report::{Abandoned, Left},
@@ -40,6 +41,7 @@ use super::{
     worker_name,
 };
 use crate::{
+    causes::with_sources,
     failure::{DeathCertificate, Failed, FailureCause, FailureReport, KillReason},
     handle::Slot,
     inbox::{Inbox, Item, Told},
@@ -49,7 +51,7 @@ use crate::{
         self, Cancel, FailureFrame, HeartbeatFrame, MessageFrame, Recall, ResultFrame, ReturnedFrame,
         ScheduleFrame, TaskFrame, Violation,
     },
-    registry::{Index, with_sources},
+    registry::Index,
     run::Attempt,
     service::{Peer, Service},
     task::{EncodedTask, ManagerId, Priority, TaskId},
@@ -175,7 +177,7 @@ struct Core {
     scheduler: Scheduler<Body>,
     restarts: Restarts,
     /// Why what waits was given up last.
-    why_none_starts: String,
+    why_none_starts: GivenUp,
     seats: Box<[Option<Seated>]>,
     /// Seats whose links hold frames to be sent.
     touched: Vec<usize>,
@@ -242,7 +244,7 @@ impl Shared {
             core: Mutex::new(Core {
                 scheduler: Scheduler::new(limits),
                 restarts: Restarts::new(Instant::now(), limits.seats, setup.outage_patience),
-                why_none_starts: String::new(),
+                why_none_starts: GivenUp::default(),
                 seats: (0..limits.seats).map(|_| None).collect(),
                 touched: Vec::new(),
                 orders: Vec::new(),
@@ -702,14 +704,7 @@ impl Core {
     /// Ends what waits if that is the verdict: no worker is up and none will start, for this reason.
     fn give_up(&mut self, verdict: Option<Verdict>, reason: impl FnOnce() -> String) {
         let Some(verdict) = verdict else { return };
-        let reason = reason();
-        self.why_none_starts = match verdict {
-            Verdict::Certain => format!("no worker can start: {reason}"),
-            Verdict::Waited(time) => {
-                let whole_ms = Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-                format!("no worker has started for {whole_ms:?}: {reason}")
-            }
-        };
+        self.why_none_starts = GivenUp::new(verdict, &reason());
         self.scheduler.fail_queued();
     }
 
@@ -932,7 +927,7 @@ impl Deliveries {
         task: Pending<Body>,
         ending: Ending,
         attempt: u32,
-        why_none_starts: &str,
+        why_none_starts: &GivenUp,
     ) {
         let mut worker = None;
         let cause = match ending {
@@ -942,11 +937,8 @@ impl Deliveries {
             }
             Ending::Cancelled => FailureCause::Cancelled,
             Ending::Crashed => FailureCause::WorkerDied,
-            Ending::Returned => FailureCause::NeverStarted { reason: "the manager closed".into() },
-            Ending::NeverStarted if attempt > 0 => {
-                FailureCause::NotStartedAgain { attempts: attempt, reason: why_none_starts.into() }
-            }
-            Ending::NeverStarted => FailureCause::NeverStarted { reason: why_none_starts.into() },
+            Ending::Returned => FailureCause::Returned,
+            Ending::NeverStarted => why_none_starts.cause(attempt),
         };
         if ending == Ending::Returned {
             shared.left.lock().unwrap_or_else(PoisonError::into_inner).unstarted(&task.body.task);

@@ -18,9 +18,14 @@ use workfleet_wire::EncodeError;
 
 use super::shared::jitter;
 use crate::{
+    causes::readable,
     failure::{DeathCertificate, ExitStatus, Signal},
+    mismatch::named,
     registry::RegistryError,
-    worker::EXIT_CODE,
+    worker::{
+        EXIT_CODE,
+        entry::{self, Entry},
+    },
 };
 
 /// How long a worker may take for what.
@@ -35,7 +40,7 @@ pub(crate) struct Limits {
 }
 
 /// A manager could not be started.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// This process is itself a worker that has not called [`init`](crate::init): starting workers from here would
@@ -97,8 +102,21 @@ pub enum StartError {
     Workers(#[source] StartFailure),
 }
 
+readable!(StartError {
+    InitNotReached,
+    Registry(error),
+    InsideRuntime,
+    Setting { setting, value, least, most },
+    ServiceKinds { first, last },
+    LogDirectory(error),
+    SessionValue { session, source },
+    SessionValues(error),
+    Runtime(error),
+    Workers(failure),
+});
+
 /// A worker did not start.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartFailure {
     /// The process could not be started, or not be connected with.
@@ -109,7 +127,9 @@ pub enum StartFailure {
         source: Arc<io::Error>,
     },
     /// The program ran, but did not call [`init`](crate::init).
-    #[error("the process did not reach init within {after:?}{}{}", stop(*stopped_by), words(stderr_tail))]
+    #[error(
+        "the process did not reach init within {after:?}{}{}{}", stop(*stopped_by), advice(false), words(stderr_tail)
+    )]
     #[non_exhaustive]
     InitNotReached {
         /// How long it was given.
@@ -121,7 +141,7 @@ pub enum StartFailure {
     },
     /// The process ended before it was ready; for a program that does not call [`init`](crate::init), that is its
     /// own end.
-    #[error("the process ended before it was ready{}: {certificate}", question(*reached_init))]
+    #[error("the process ended before it was ready{}: {certificate}", advice(*reached_init))]
     #[non_exhaustive]
     Died {
         /// Whether it had called [`init`](crate::init), as far as that showed: it had greeted, or ended with the exit code
@@ -140,11 +160,16 @@ pub enum StartFailure {
         theirs: u16,
     },
     /// The worker called [`init`](crate::init) with a registry of other names.
-    #[error("the worker's registry differs from the manager's: its digest is {theirs:016x}")]
+    #[error("the worker's registry differs from the manager's{}", named(only_ours, only_theirs))]
     #[non_exhaustive]
     Registry {
         /// The digest of the worker's registry.
         theirs: u64,
+        /// The tasks that only the manager's registry has. If the worker's names are more than 32 KiB, tasks are missing
+        /// here and in the other list.
+        only_ours: Vec<String>,
+        /// The tasks that only the worker's registry has.
+        only_theirs: Vec<String>,
     },
     /// A session could not be made.
     #[error("{reason}")]
@@ -181,6 +206,19 @@ pub enum StartFailure {
     #[error("the manager was closed before the worker was ready")]
     Closing,
 }
+
+readable!(StartFailure {
+    Spawn { source },
+    InitNotReached { after, stopped_by, stderr_tail },
+    Died { reached_init, certificate },
+    Version { ours, theirs },
+    Registry { theirs, only_ours, only_theirs },
+    Session { reason },
+    SessionValue { reason },
+    SessionTimeout { after, stopped_by },
+    Violation { reason },
+    Closing,
+});
 
 impl StartFailure {
     /// What it says about the next start.
@@ -346,8 +384,17 @@ pub(crate) fn spawn_patiently(
     })
 }
 
-fn question(reached_init: bool) -> &'static str {
-    if reached_init { "" } else { " (is init called first in main?)" }
+/// What to do about a process that has not reached `init`.
+fn advice(reached_init: bool) -> &'static str {
+    match entry::of_this_program() {
+        _ if reached_init => "",
+        Entry::Unknown => {
+            " (this program has not called init: in a program, call workfleet::init(&registry) first in main; in a test \
+             binary, put workfleet::test_worker!(registry) once beside its tests)"
+        }
+        Entry::Test(_) => " (is test_worker! in this test binary, and in a module that it compiles?)",
+        Entry::Main => " (is init called first in main?)",
+    }
 }
 
 fn words(stderr_tail: &str) -> String {
@@ -411,7 +458,11 @@ mod tests {
             (died(ExitStatus::Exited(EXIT_CODE), None, false), MayPass, MayPass),
             (died(ExitStatus::Exited(0), None, false), Certain, MayPass),
             (StartFailure::Version { ours: 1, theirs: 2 }, Certain, Certain),
-            (StartFailure::Registry { theirs: 1 }, Certain, Certain),
+            (
+                StartFailure::Registry { theirs: 1, only_ours: Vec::new(), only_theirs: Vec::new() },
+                Certain,
+                Certain,
+            ),
             (StartFailure::Violation { reason: String::new() }, Certain, Certain),
             (StartFailure::Session { reason: String::new() }, MayPass, MayPass),
             (StartFailure::SessionTimeout { after, stopped_by: None }, MayPass, MayPass),

@@ -27,11 +27,12 @@ use super::{
     spawn::{Process, Program, Spawned, spawn},
 };
 use crate::{
+    causes::with_sources,
     failure::{DeathCertificate, ExitStatus, KillReason},
     guardian::Guardian,
     pool::{Limits, Mode, Seated, Shared, StartFailure, changed, guarded, seat, waits, worker_name},
     protocol::{self, Hello, StartFailed, Violation, Welcome},
-    registry::with_sources,
+    registry::Registry,
     service::{Incarnation, Peer},
     session_values::SessionFailed,
     sys::{
@@ -55,11 +56,11 @@ pub(super) struct Plan {
     pub(super) shared: Arc<Shared>,
     pub(super) program: Program,
     pub(super) guardian: Arc<Guardian>,
-    pub(super) registry_digest: u64,
     /// A file with the values for the sessions of workers, if there are any.
     pub(super) session_values: Option<Arc<OwnedFd>>,
     /// What they refer to lives for as long as this.
     pub(super) _session_pins: Pins,
+    pub(super) registry: Registry,
     pub(super) async_tasks: u32,
     pub(super) limits: Limits,
     pub(super) silence_limit: Duration,
@@ -109,7 +110,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     let shared = &plan.shared;
     let name: Arc<str> = worker_name(seat).into();
     let welcome = Welcome {
-        registry_digest: plan.registry_digest,
+        registry_digest: plan.registry.digest(),
         worker: name.to_string(),
         manager: shared.id,
         priority_levels: shared.levels,
@@ -213,8 +214,9 @@ enum GreetFailed {
     NotReached,
     SessionsNotMade,
     Version(u16),
-    Registry(u64),
     Session(SessionFailed),
+    /// The worker's digest, and what only we have and only the worker has.
+    Registry(u64, Vec<String>, Vec<String>),
     Violation(Violation),
 }
 
@@ -242,8 +244,10 @@ impl GreetFailed {
             },
             Self::SessionsNotMade => StartFailure::SessionTimeout { after: limits.session, stopped_by },
             Self::Version(theirs) => StartFailure::Version { ours: protocol::VERSION, theirs },
-            Self::Registry(theirs) => StartFailure::Registry { theirs },
             Self::Session(failed) => failed.into(),
+            Self::Registry(theirs, only_ours, only_theirs) => {
+                StartFailure::Registry { theirs, only_ours, only_theirs }
+            }
             Self::Violation(violation) => StartFailure::Violation { reason: with_sources(&violation) },
         }
     }
@@ -263,8 +267,9 @@ async fn greet(
                 kinds::HELLO if !*greeted => {
                     let hello: Hello =
                         protocol::decode_greeting(kind, payload)?.map_err(GreetFailed::Version)?;
-                    if hello.registry_digest != plan.registry_digest {
-                        return Err(GreetFailed::Registry(hello.registry_digest));
+                    if hello.registry_digest != plan.registry.digest() {
+                        let (only_ours, only_theirs) = hello.names.compare(&plan.registry);
+                        return Err(GreetFailed::Registry(hello.registry_digest, only_ours, only_theirs));
                     }
                     *greeted = true;
                     patience = waits::patience(plan.limits.session);

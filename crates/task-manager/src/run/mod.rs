@@ -59,8 +59,7 @@ pub(crate) fn judge<R>(
 ) -> Result<R, Box<Failed>> {
     let mut judged = match ended {
         Ok(_) if output_bytes as u64 + ResultFrame::HEAD_BYTES > limit_bytes => {
-            let reason = format!("it has {output_bytes} bytes, of {limit_bytes} that fit a frame");
-            Err(FailureCause::Output { reason }.into())
+            Err(FailureCause::OutputTooLarge { len_bytes: output_bytes as u64, limit_bytes }.into())
         }
         Err(mut failed) if matches!(failed.cause, FailureCause::Error { .. }) && is_cancelled() => {
             failed.cause = FailureCause::Cancelled;

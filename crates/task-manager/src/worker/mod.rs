@@ -46,11 +46,13 @@ use workfleet_heartbeat::{Details, cores::ThrottleLimits};
 use workfleet_wire::{Decoder, EncodeError, Kind, kinds};
 
 use crate::{
+    causes::with_sources,
     extension::Extensions,
     guardian::become_guardian,
     heartbeat::HeartbeatError,
     manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
+    mismatch::Names,
     protocol::{self, MessageFrame, ScheduleFrame},
     registry::{Entry, Index, Registry, Sessions},
     run::{Attempt, STACK_BYTES, host::Host, queue::TaskQueue},
@@ -217,9 +219,19 @@ struct Flushes {
 }
 
 /// A process that was started as a worker could not become one.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error(transparent)]
 pub struct WorkerError(#[from] GreetError);
+
+impl fmt::Debug for WorkerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            f.debug_tuple("WorkerError").field(&self.0).finish()
+        } else {
+            f.write_str(&with_sources(self))
+        }
+    }
+}
 
 impl WorkerError {
     fn session(reason: String) -> Self {
@@ -230,7 +242,7 @@ impl WorkerError {
 #[derive(Debug, thiserror::Error)]
 enum GreetError {
     #[error(transparent)]
-    Registry(#[from] crate::registry::RegistryError),
+    Refused(#[from] crate::registry::RegistryError),
     #[error("its terminal could not be given up: {0}")]
     Terminal(#[source] std_io::Error),
     #[error("its connection failed: {0}")]
@@ -239,8 +251,10 @@ enum GreetError {
     Violation(#[from] protocol::Violation),
     #[error("the manager speaks protocol version {theirs}, this program {}", protocol::VERSION)]
     Version { theirs: u16 },
-    #[error("the manager's registry has the digest {theirs:016x}, this program's {ours:016x}")]
-    Digest { theirs: u64, ours: u64 },
+    #[error(
+        "this program's registry has not the tasks that the manager's has: the manager says which differ"
+    )]
+    Registry,
     #[error("the manager ended the connection")]
     Ended,
     #[error("the manager's page did not come")]
@@ -282,11 +296,13 @@ impl Worker {
         let (welcome, descriptors) = io::receive_welcome(&socket, &mut decoder)?;
 
         let digest = registry.digest();
+        let agrees = welcome.as_ref().is_ok_and(|welcome| welcome.registry_digest == digest);
+        let names = if agrees { Names::default() } else { Names::of(registry) };
         let mut hello = Vec::new();
         protocol::push_greeting(
             kinds::HELLO,
             protocol::VERSION,
-            &protocol::Hello { registry_digest: digest },
+            &protocol::Hello { registry_digest: digest, names },
             &mut hello,
         )?;
         // Also to a manager that will not have us: it then knows why.
@@ -295,7 +311,7 @@ impl Worker {
         }
         let welcome = welcome.map_err(|theirs| GreetError::Version { theirs })?;
         if welcome.registry_digest != digest {
-            return Err(GreetError::Digest { theirs: welcome.registry_digest, ours: digest });
+            return Err(GreetError::Registry);
         }
         let mut descriptors = descriptors.into_iter();
         let page = descriptors.next().ok_or(GreetError::NoPage)?;

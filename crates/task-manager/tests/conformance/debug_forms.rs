@@ -203,7 +203,7 @@ fn a_task_that_did_not_begin_is_named_with_its_size() {
     manager.close(ClosePolicy::Cancel).expect("it closes");
     assert_eq!(running.wait().expect_err("it obeys").debug, "Obey");
     let failure = returned.wait().expect_err("it was not begun");
-    assert!(matches!(failure.cause, FailureCause::NeverStarted { .. }), "{failure}");
+    assert!(matches!(failure.cause, FailureCause::Returned), "{failure}");
     assert_eq!(failure.debug, described(&task));
     assert!(failure.to_string().contains(&format!("{}: never started", described(&task))), "{failure}");
     assert_eq!(COUNTED.load(Ordering::Relaxed), counted, "nobody has run its code");

@@ -4,6 +4,7 @@
 mod cancel;
 mod close;
 mod debug_forms;
+mod errors;
 mod events;
 mod heartbeats;
 mod limits;
@@ -23,6 +24,7 @@ pub(crate) fn registry() -> Registry {
         cancel::register,
         close::register,
         debug_forms::register,
+        errors::register,
         events::register,
         heartbeats::register,
         limits::register,
