@@ -2,12 +2,12 @@
 //!
 //! Invariant: an error's chain of sources is kept as text, as far as [`causes`] walks it, because the types that made it do not travel.
 
-use std::backtrace::{Backtrace, BacktraceStatus};
 use std::{error::Error, fmt};
 
 use crate::{
     causes,
     failure::{Failed, FailureCause},
+    run::traces::Trace,
 };
 
 /// The error of a task: made by `?` from any error, or from a text.
@@ -30,7 +30,7 @@ use crate::{
 pub struct TaskError {
     /// The error's text first, then those of its sources.
     chain: Vec<String>,
-    backtrace: Backtrace,
+    trace: Trace,
     /// Where a task fails with what another failed with.
     failed: Option<Box<Failed>>,
 }
@@ -38,12 +38,12 @@ pub struct TaskError {
 impl TaskError {
     /// An error that says `message` and has no source.
     pub fn message(message: impl Into<String>) -> Self {
-        Self { chain: vec![message.into()], backtrace: Backtrace::capture(), failed: None }
+        Self { chain: vec![message.into()], trace: Trace::capture(), failed: None }
     }
 
     pub(crate) fn caused_by(failed: Box<Failed>) -> Self {
         let chain = vec![failed.cause.to_string()];
-        Self { chain, backtrace: Backtrace::disabled(), failed: Some(failed) }
+        Self { chain, trace: Trace::None, failed: Some(failed) }
     }
 
     /// The error's text first, then those of its sources, outermost first.
@@ -53,13 +53,9 @@ impl TaskError {
 
     /// How a task that returned this has failed.
     pub(crate) fn into_failed(self) -> Box<Failed> {
-        let captured = self.backtrace.status() == BacktraceStatus::Captured;
         match self.failed {
             Some(failed) => failed,
-            None => {
-                let backtrace = captured.then(|| self.backtrace.to_string());
-                FailureCause::Error { chain: self.chain, backtrace }.into()
-            }
+            None => FailureCause::Error { chain: self.chain, backtrace: self.trace.into_text() }.into(),
         }
     }
 }
@@ -67,7 +63,7 @@ impl TaskError {
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for TaskError {
     fn from(error: E) -> Self {
         let error: Box<dyn Error + Send + Sync> = error.into();
-        Self { chain: causes::chain(&*error), backtrace: Backtrace::capture(), failed: None }
+        Self { chain: causes::chain(&*error), trace: Trace::capture(), failed: None }
     }
 }
 

@@ -134,7 +134,8 @@ pub enum FailureCause {
     Error {
         /// The error's text, then those of its sources.
         chain: Vec<String>,
-        /// Where it was made; there if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` is set for the workers.
+        /// Where it became a [`TaskError`](crate::TaskError), at most 8 KiB; none if
+        /// [backtraces](crate::ProcessManagerBuilder::backtraces) are off.
         backtrace: Option<String>,
     },
     /// It panicked.
@@ -144,7 +145,7 @@ pub enum FailureCause {
         message: String,
         /// `file:line:column` of the panic.
         location: Option<String>,
-        /// There under the same condition as an error's.
+        /// There under the same condition as an error's, and unless the task has replaced the panic hook.
         backtrace: Option<String>,
     },
     /// Its worker died while running it, as often as the crash limit allows: see [`deaths`](FailureReport::deaths).

@@ -29,6 +29,8 @@ pub(crate) struct Welcome {
     /// How many asynchronous tasks it runs at once.
     pub(crate) async_tasks: u32,
     pub(crate) throttle: Throttle,
+    /// Whether failures have backtraces.
+    pub(crate) backtraces: bool,
 }
 
 /// How often an attempt's heartbeats go out: [`ThrottleLimits`], as they travel.

@@ -21,6 +21,7 @@ use super::{ClosePolicy, CloseReport, Pool, Setup, StartError, StartFailure};
 use crate::{
     park,
     registry::{Index, Registry},
+    run::traces,
     service::{SERVICE_KINDS, Service},
     session_values::SessionValues,
     sys::page,
@@ -43,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) frame_limit_bytes: u64,
     pub(crate) limits: super::Limits,
     pub(crate) heartbeat_grace: Duration,
+    backtraces: bool,
     pub(crate) services: Vec<Arc<dyn Service>>,
 }
 
@@ -65,6 +67,7 @@ impl Settings {
                 exit: Duration::from_secs(10),
             },
             heartbeat_grace: Duration::from_secs(10),
+            backtraces: true,
             services: Vec::new(),
         }
     }
@@ -102,6 +105,16 @@ impl Settings {
     pub(crate) fn session_values(&self) -> Result<SessionValues, StartError> {
         let encoded = self.registry.session_values();
         encoded.map_err(|(session, source)| StartError::SessionValue { session, source })
+    }
+
+    /// Whether failures have backtraces.
+    pub(crate) fn backtraces(&self) -> bool {
+        self.backtraces && traces::are_allowed()
+    }
+
+    /// For the builder's method.
+    pub(crate) fn set_backtraces(&mut self, on: bool) {
+        self.backtraces = on;
     }
 
     /// Until when the manager that is started now waits for its first worker.
@@ -350,6 +363,20 @@ macro_rules! settings_of_every_pool {
         /// as it does not heed its cancellation.)
         pub fn heartbeat_grace(mut self, grace: std::time::Duration) -> Self {
             self.settings.heartbeat_grace = grace.min($crate::pool::settings::FOR_EVER);
+            self
+        }
+
+        /// Whether the failure of a task that returned an error or panicked has a
+        /// [backtrace](crate::FailureCause::Error::backtrace); by default it has.
+        ///
+        /// They are off as well if `RUST_LIB_BACKTRACE`, or without that `RUST_BACKTRACE`, is 0 when the manager is started.
+        ///
+        /// A backtrace costs some ten microseconds where an error becomes a [`TaskError`](crate::TaskError), or where a
+        /// task panics. When an attempt has failed, its worker finds the names: for the first failure of a worker
+        /// process, that takes a tenth of a second or more; for a place that is new, some hundred microseconds; for a place
+        /// that is known, nothing.
+        pub fn backtraces(mut self, on: bool) -> Self {
+            self.settings.set_backtraces(on);
             self
         }
 

@@ -237,6 +237,7 @@ impl ProcessManagerBuilder {
             limits: settings.limits,
             silence_limit,
             throttle,
+            backtraces: settings.backtraces(),
             logs,
             first_tries: report_first_try,
             incarnations: AtomicU64::new(1),

@@ -65,6 +65,7 @@ pub(super) struct Plan {
     pub(super) limits: Limits,
     pub(super) silence_limit: Duration,
     pub(super) throttle: ThrottleLimits,
+    pub(super) backtraces: bool,
     pub(super) logs: Logs,
     /// Each seat reports here that a worker has come up, or that none will.
     pub(super) first_tries: Sender<Result<(), StartFailure>>,
@@ -117,6 +118,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
         frame_limit_bytes: shared.frame_limit_bytes,
         async_tasks: plan.async_tasks,
         throttle: plan.throttle.into(),
+        backtraces: plan.backtraces,
     };
     let mut greeting = Vec::new();
     protocol::push_greeting(kinds::WELCOME, protocol::VERSION, &welcome, &mut greeting)

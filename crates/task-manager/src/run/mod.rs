@@ -8,6 +8,7 @@ pub(crate) mod panics;
 pub(crate) mod queue;
 mod running;
 pub(crate) mod together;
+pub(crate) mod traces;
 
 use std::{
     any::Any,
@@ -44,8 +45,9 @@ pub(crate) fn caught<R>(run: impl FnOnce() -> Result<R, Box<Failed>>) -> Result<
 
 /// The failure of an attempt that ended in this panic, on this thread, just now.
 fn panicked(payload: Box<dyn Any + Send>) -> FailureCause {
-    let (location, backtrace) = panics::last();
-    FailureCause::Panicked { message: workfleet_panics::message(payload), location, backtrace }
+    let (location, trace) = panics::last();
+    let message = workfleet_panics::message(payload);
+    FailureCause::Panicked { message, location, backtrace: trace.into_text() }
 }
 
 /// What is told of how an attempt ended: an output may be too large to travel, and who was told to stop, and then fails,

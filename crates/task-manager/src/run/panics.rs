@@ -1,27 +1,25 @@
 //! What a panic's payload does not tell: where it was. A hook before the program's own keeps it for the threads that
 //! run tasks, and does nothing on others.
 
-use std::{
-    backtrace::{Backtrace, BacktraceStatus},
-    cell::RefCell,
-    panic,
-    sync::Once,
-};
+use std::{cell::RefCell, mem, panic, sync::Once};
+
+use super::traces::{self, Trace};
 
 #[derive(Default)]
 struct Seen {
     /// This thread runs tasks.
     wanted: bool,
     location: Option<String>,
-    backtrace: Option<String>,
+    trace: Trace,
 }
 
 thread_local! {
     static SEEN: RefCell<Seen> = RefCell::default();
 }
 
-/// From now on, the current thread's panics are kept.
-pub(crate) fn keep() {
+/// From now on, the current thread's panics are kept, and there are backtraces of these and of errors, or not.
+pub(crate) fn keep(backtraces: bool) {
+    traces::keep(backtraces);
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let earlier = panic::take_hook();
@@ -30,10 +28,8 @@ pub(crate) fn keep() {
             let _ = SEEN.try_with(|seen| {
                 let mut seen = seen.borrow_mut();
                 if seen.wanted {
-                    let backtrace = Backtrace::capture();
                     seen.location = info.location().map(ToString::to_string);
-                    let captured = backtrace.status() == BacktraceStatus::Captured;
-                    seen.backtrace = captured.then(|| backtrace.to_string());
+                    seen.trace = Trace::capture();
                 }
             });
             earlier(info);
@@ -44,10 +40,10 @@ pub(crate) fn keep() {
 
 /// Forgets what was seen on this thread.
 pub(super) fn forget() {
-    SEEN.with_borrow_mut(|seen| (seen.location, seen.backtrace) = (None, None));
+    SEEN.with_borrow_mut(|seen| (seen.location, seen.trace) = (None, Trace::None));
 }
 
-/// Where this thread panicked last, and the backtrace if there is one.
-pub(super) fn last() -> (Option<String>, Option<String>) {
-    SEEN.with_borrow_mut(|seen| (seen.location.take(), seen.backtrace.take()))
+/// Where this thread panicked last.
+pub(super) fn last() -> (Option<String>, Trace) {
+    SEEN.with_borrow_mut(|seen| (seen.location.take(), mem::take(&mut seen.trace)))
 }

@@ -2,6 +2,7 @@
 //! descriptors that may be replaced, what this process leads, signals, terminals, and the page that a worker shares with its manager.
 
 pub(crate) mod descriptor;
+pub(crate) mod frames;
 pub(crate) mod memory_file;
 pub(crate) mod name;
 pub(crate) mod outgoing;

@@ -80,12 +80,14 @@ impl ThreadManagerBuilder {
         let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
         let (report_first_try, first_tries) = mpsc::channel(settings.workers);
         let registry = settings.registry.clone();
+        let backtraces = settings.backtraces();
         let plan = Arc::new(Plan {
             shared: Arc::clone(&shared),
             entries: settings.registry.entries().into(),
             registry: settings.registry,
             session_values,
             together: settings.async_tasks > 1,
+            backtraces,
             limits: settings.limits,
             exchange: Arc::clone(&exchange),
             first_tries: report_first_try,

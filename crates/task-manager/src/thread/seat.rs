@@ -39,6 +39,7 @@ pub(super) struct Plan {
     pub(super) session_values: Arc<SessionValues>,
     pub(super) entries: Arc<[Entry]>,
     pub(super) together: bool,
+    pub(super) backtraces: bool,
     pub(super) limits: Limits,
     pub(super) exchange: Arc<Exchange>,
     /// Each seat reports here that a worker has come up, or that none will.
@@ -123,6 +124,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     let (tell_ready, ready) = oneshot::channel();
     let (tell_ended, mut ended) = oneshot::channel();
     let values = Arc::clone(&plan.session_values);
+    let backtraces = plan.backtraces;
     let work = move || {
         let made = run::make_sessions(&worker.registry, &values).map(|sessions| {
             let first = worker.sessions.set(sessions).is_ok();
@@ -131,7 +133,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
         let is_ready = made.is_ok();
         // If nobody waits any more, nobody will hand out tasks.
         if tell_ready.send(made).is_ok() && is_ready {
-            worker.run();
+            worker.run(backtraces);
         }
         // The sessions go with their thread.
         drop(worker);

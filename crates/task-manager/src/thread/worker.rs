@@ -63,9 +63,9 @@ pub(super) struct ThreadWorker {
 
 impl ThreadWorker {
     /// Runs tasks until there are none any more.
-    pub(super) fn run(self: &Arc<Self>) {
+    pub(super) fn run(self: &Arc<Self>, backtraces: bool) {
         let _own = OwnThread::of(&self.shared);
-        panics::keep();
+        panics::keep(backtraces);
         while let Turn::Run(task, _) = self.queue.next(None, || ()) {
             if task.revoked || self.is_abandoned() {
                 self.give_back(&task);

@@ -189,6 +189,7 @@ struct Worker {
     priority_levels: u8,
     frame_limit_bytes: u64,
     throttle: ThrottleLimits,
+    backtraces: bool,
     registry: Registry,
     index: Index,
     /// In the order of their indices on the wire.
@@ -323,6 +324,7 @@ impl Worker {
             priority_levels: welcome.priority_levels,
             frame_limit_bytes: welcome.frame_limit_bytes,
             throttle: welcome.throttle.into(),
+            backtraces: welcome.backtraces,
             index: Index::new(registry, false),
             entries: registry.entries(),
             together: together && welcome.async_tasks > 1,

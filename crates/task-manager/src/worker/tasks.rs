@@ -154,7 +154,7 @@ impl WorkerLoop {
 
     /// Makes the sessions and tells the manager that tasks are welcome.
     pub(super) fn ready(worker: Arc<Worker>) -> Result<Self, WorkerError> {
-        panics::keep();
+        panics::keep(worker.backtraces);
         let values =
             std::mem::take(&mut *worker.session_values.lock().unwrap_or_else(PoisonError::into_inner));
         match run::make_sessions(&worker.registry, &values) {
