@@ -163,6 +163,7 @@ fn task_is_the_task_manager() {
     for (name, _) in names {
         assert!(name.starts_with("workfleet_task_manager::"), "{name}");
     }
+    assert_eq!(NAME_LIMIT_BYTES, 1024);
 }
 
 #[cfg(feature = "lock")]

@@ -283,7 +283,9 @@ pub use failure::{
 pub use handle::TaskHandle;
 pub use heartbeat::HeartbeatError;
 pub use manager::{Manager, ManagerExt, NullManager, ScheduleError, ScheduleErrorKind, SendError};
-pub use message::{EncodedMessage, Message, MessageError, NoMessage, ReadMessage, TaskMessage};
+pub use message::{
+    EncodedMessage, Message, MessageError, NAME_LIMIT_BYTES, NoMessage, ReadMessage, TaskMessage,
+};
 pub use pool::{
     Abandoned, CloseError, ClosePolicy, CloseReport, MessageStream, Messages, Pool, ScopeError, StartError,
     StartFailure,

@@ -10,7 +10,10 @@ use std::fmt;
 use serde::{Serialize, de::DeserializeOwned};
 use workfleet_wire::DecodeError;
 
-use crate::{causes::readable, failure::TaskFailure, inbox::Kinds, task::TaskId};
+use crate::{causes::readable, failure::TaskFailure, inbox::Kinds, manager::SendError, task::TaskId};
+
+/// The longest [name](TaskMessage::NAME) of a type of message: 1 KiB.
+pub const NAME_LIMIT_BYTES: usize = 1024;
 
 /// A type of message: a name and data. What of it travels is said at [`TaskSpec`](crate::TaskSpec).
 ///
@@ -25,7 +28,8 @@ use crate::{causes::readable, failure::TaskFailure, inbox::Kinds, task::TaskId};
 /// }
 /// ```
 pub trait TaskMessage: Serialize + DeserializeOwned + Send + 'static {
-    /// The name that stands for this type in every process of the fleet.
+    /// The name that stands for this type in every process of the fleet; at most [`NAME_LIMIT_BYTES`] long, or the program
+    /// does not compile.
     const NAME: &'static str;
 }
 
@@ -206,15 +210,22 @@ impl EncodedMessage {
     /// # Errors
     /// The message does not travel: see [what does](workfleet_wire::message#what-travels-and-what-does-not).
     pub fn new<M: TaskMessage>(message: &M) -> Result<Self, workfleet_wire::EncodeError> {
+        const {
+            assert!(
+                M::NAME.len() <= NAME_LIMIT_BYTES,
+                "the name of a message is longer than NAME_LIMIT_BYTES"
+            )
+        };
         Ok(Self {
             name: M::NAME.into(),
             payload: workfleet_wire::message::encode_checked(message)?.into_boxed_slice(),
         })
     }
 
-    /// How long it is, encoded.
-    pub(crate) fn len_bytes(&self) -> u64 {
-        (self.name.len() + self.payload.len()) as u64
+    /// Whether it is within the limit of its manager.
+    pub(crate) fn check_len(&self, limit_bytes: u64) -> Result<(), SendError> {
+        let len_bytes = self.payload.len() as u64;
+        if len_bytes > limit_bytes { Err(SendError::TooLarge { len_bytes, limit_bytes }) } else { Ok(()) }
     }
 
     /// [`TaskMessage::NAME`] of the message's type.

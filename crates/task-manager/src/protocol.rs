@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits, remote::KINDS};
 use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::Direction, message};
 
-use crate::{failure::Failed, mismatch::Names, task::ManagerId};
+use crate::{failure::Failed, message::NAME_LIMIT_BYTES, mismatch::Names, task::ManagerId};
 
 /// Raised whenever a frame changes its meaning or layout.
 pub(crate) const VERSION: u16 = 6;
@@ -98,8 +98,9 @@ pub(crate) fn at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::O
     serializer.serialize_bytes(bytes)
 }
 
-/// No more than this comes beside a task's payload, and what was said last.
-pub(crate) const TASK_HEAD_BYTES: u64 = 64;
+/// No more than this comes in a frame beside the payload that is the user's (a task, an output, a message) and the details of
+/// a heartbeat: numbers, and the name of a message.
+pub(crate) const HEAD_LIMIT_BYTES: u64 = 64 + NAME_LIMIT_BYTES as u64;
 
 /// Manager → worker: give tasks back that have not begun, those that would begin last first.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,11 +126,6 @@ pub(crate) struct ResultFrame<'a> {
     pub(crate) took_ns: u64,
     #[serde(serialize_with = "at_once")]
     pub(crate) output: &'a [u8],
-}
-
-impl ResultFrame<'_> {
-    /// No more than this comes beside the output.
-    pub(crate) const HEAD_BYTES: u64 = 32;
 }
 
 /// Worker → manager: an attempt ended without an output.
@@ -199,14 +195,14 @@ pub(crate) enum Violation {
 }
 
 /// What either side accepts in one frame, if tasks, outputs and messages may have `frame_limit_bytes`: what the pool
-/// itself has to say, say of a thousand tasks given back, is not theirs to limit, nor are the details of a heartbeat
-/// that travel beside them.
+/// itself has to say, beside them or of a thousand tasks given back, is not theirs to limit, nor are the details of a
+/// heartbeat that travel beside them.
 pub(crate) fn limit_bytes(frame_limit_bytes: u64) -> u64 {
     without_details(frame_limit_bytes) + DETAILS_LIMIT_BYTES as u64
 }
 
 fn without_details(frame_limit_bytes: u64) -> u64 {
-    frame_limit_bytes.max(64 << 10)
+    (frame_limit_bytes + HEAD_LIMIT_BYTES).max(64 << 10)
 }
 
 /// Checks the length of a frame that a worker sent: only a failure, a heartbeat, and the beats of senders may be longer by
@@ -274,8 +270,8 @@ mod tests {
     #[test]
     fn only_what_carries_details_may_be_longer_by_them() {
         let limit_bytes = 1 << 20;
-        let longest = vec![0; limit_bytes as usize];
-        let longer = vec![0; limit_bytes as usize + 1];
+        let longest = vec![0; (limit_bytes + HEAD_LIMIT_BYTES) as usize];
+        let longer = [&*longest, &[0]].concat();
         for kind in [kinds::RESULT, kinds::MESSAGE, Kind(0x80), Kind(0x58)] {
             assert!(check_len(kind, &longest, limit_bytes).is_ok());
             let refused = check_len(kind, &longer, limit_bytes);
@@ -287,10 +283,29 @@ mod tests {
     }
 
     #[test]
+    fn no_head_is_larger_than_its_limit() {
+        let payload = vec![7; 70_000];
+        let name = "n".repeat(NAME_LIMIT_BYTES);
+        let (lease, index, task_type) = (u64::MAX, u32::MAX, u32::MAX);
+        let mut frames = [Vec::new(), Vec::new(), Vec::new()];
+        let [message, schedule, result] = &mut frames;
+        push(kinds::MESSAGE, &MessageFrame { lease, name: &name, payload: &payload }, message)
+            .expect("it encodes");
+        let child = ScheduleFrame { lease, index, task_type, payload: &payload };
+        push(kinds::MESSAGE, &child, schedule).expect("it encodes");
+        let ended = ResultFrame { lease, took_ns: u64::MAX, output: &payload };
+        push(kinds::RESULT, &ended, result).expect("it encodes");
+        for frame in frames {
+            let head_bytes = (frame.len() - workfleet_wire::HEADER_LEN_BYTES - payload.len()) as u64;
+            assert!(head_bytes <= HEAD_LIMIT_BYTES, "{head_bytes}");
+        }
+    }
+
+    #[test]
     fn the_largest_task_fits_a_frame_with_the_largest_details() {
         let details = Details::from_encoded(&vec![7; DETAILS_LIMIT_BYTES]).expect("they fit");
         let frame_limit_bytes = 4096;
-        let payload = vec![7; 4096 - TASK_HEAD_BYTES as usize];
+        let payload = vec![7; frame_limit_bytes as usize];
         let task = TaskFrame {
             lease: u64::MAX,
             sequence: u64::MAX,

@@ -573,7 +573,7 @@ fn violations() -> Vec<(&'static str, Vec<u8>)> {
         ("a hostile length", encode_header(kinds::MESSAGE, 1 << 60).to_vec()),
         (
             "a length just beyond the limit",
-            encode_header(kinds::RESULT, (64 << 20) + (64 << 10) + 1).to_vec(),
+            encode_header(kinds::RESULT, (64 << 20) + (64 + 1024) + (64 << 10) + 1).to_vec(),
         ),
         ("an unknown kind", frame(Kind(0x00), b"")),
         ("a kind of the other direction", frame(kinds::WELCOME, b"hello")),

@@ -340,6 +340,11 @@ macro_rules! settings_of_every_pool {
         }
 
         /// The largest task, output or message, encoded; from 4 KiB to 4 GiB, 64 MiB by default.
+        ///
+        /// What has exactly so many bytes passes, and one byte more fails; the error has both numbers. A
+        /// [chain](crate::Chain) counts as one task, and its outputs as one output. A frame of a
+        /// [service](crate::Service) has the same limit. What the pool says beside them does not count. The
+        /// details of heartbeats have a limit of their own, 64 KiB.
         pub fn frame_limit(mut self, bytes: u64) -> Self {
             self.settings.frame_limit_bytes = bytes;
             self

@@ -303,7 +303,7 @@ impl Shared {
         let Some(task_type) = self.index.of(task) else {
             return Err(ScheduleErrorKind::Unregistered { name: task.name() });
         };
-        if len_bytes + protocol::TASK_HEAD_BYTES > limit_bytes {
+        if len_bytes > limit_bytes {
             return Err(ScheduleErrorKind::TooLarge { len_bytes, limit_bytes });
         }
         Ok((task_type, self.index.class(task_type)))
@@ -419,6 +419,7 @@ impl Shared {
         if !self.home.is_here() {
             return Err(crate::SendError::Forked);
         }
+        message.check_len(self.frame_limit_bytes)?;
         if self.intake.is_closed() {
             return Err(crate::SendError::Closed);
         }
@@ -806,7 +807,7 @@ impl Core {
             known: shared.index.len(),
         })?;
         let len_bytes = child.payload.len() as u64;
-        if len_bytes + protocol::TASK_HEAD_BYTES > shared.frame_limit_bytes {
+        if len_bytes > shared.frame_limit_bytes {
             let limit_bytes = shared.frame_limit_bytes;
             return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
         }

@@ -17,7 +17,6 @@ use std::{
 
 use crate::{
     failure::{Failed, FailureCause},
-    protocol::ResultFrame,
     registry::{Registry, Sessions},
     session_values::{SessionFailed, SessionValues},
 };
@@ -60,7 +59,7 @@ pub(crate) fn judge<R>(
     debug: impl FnOnce() -> String,
 ) -> Result<R, Box<Failed>> {
     let mut judged = match ended {
-        Ok(_) if output_bytes as u64 + ResultFrame::HEAD_BYTES > limit_bytes => {
+        Ok(_) if output_bytes as u64 > limit_bytes => {
             Err(FailureCause::OutputTooLarge { len_bytes: output_bytes as u64, limit_bytes }.into())
         }
         Err(mut failed) if matches!(failed.cause, FailureCause::Error { .. }) && is_cancelled() => {

@@ -206,10 +206,7 @@ impl Host for ThreadWorker {
     }
 
     fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {
-        let (len_bytes, limit_bytes) = (message.len_bytes(), self.shared.frame_limit_bytes);
-        if len_bytes > limit_bytes {
-            return Err(SendError::TooLarge { len_bytes, limit_bytes });
-        }
+        message.check_len(self.shared.frame_limit_bytes)?;
         if self.is_copy() {
             return Err(SendError::AttemptEnded);
         }

@@ -367,16 +367,14 @@ impl Worker {
         if fork::is_copy() {
             return Err(SendError::AttemptEnded);
         }
+        message.check_len(self.frame_limit_bytes)?;
         let frame = MessageFrame { lease, name: &message.name, payload: &message.payload };
-        let pushed = self.outbox.push_from(lease, kinds::MESSAGE, self.frame_limit_bytes, |out, _| {
-            workfleet_wire::message::encode_into(&frame, out)
-        });
+        let pushed = self
+            .outbox
+            .push_from(lease, kinds::MESSAGE, |out, _| workfleet_wire::message::encode_into(&frame, out));
         pushed.map_err(|error| match error {
             PushError::LeaseEnded => SendError::AttemptEnded,
             PushError::Encode(source) => SendError::Encode(source),
-            PushError::TooLarge(len_bytes) => {
-                SendError::TooLarge { len_bytes, limit_bytes: self.frame_limit_bytes }
-            }
         })
     }
 
@@ -395,21 +393,17 @@ impl Worker {
             .flatten()
             .ok_or(ScheduleErrorKind::Priority { priority, levels })?;
         let task_type = self.index.of(task).ok_or(ScheduleErrorKind::Unregistered { name: task.name() })?;
-        // As it will travel to the worker that runs it.
         let (len_bytes, limit_bytes) = (task.payload.len() as u64, self.frame_limit_bytes);
-        if len_bytes + protocol::TASK_HEAD_BYTES > limit_bytes {
+        if len_bytes > limit_bytes {
             return Err(ScheduleErrorKind::TooLarge { len_bytes, limit_bytes });
         }
-        let pushed = self.outbox.push_from(lease, kind, self.frame_limit_bytes, |out, index| {
+        let pushed = self.outbox.push_from(lease, kind, |out, index| {
             let frame = ScheduleFrame { lease, index, task_type, payload: &task.payload };
             workfleet_wire::message::encode_into(&frame, out)
         });
         pushed.map_err(|error| match error {
             PushError::LeaseEnded => ScheduleErrorKind::AttemptEnded,
             PushError::Encode(source) => ScheduleErrorKind::Encode(source),
-            PushError::TooLarge(len_bytes) => {
-                ScheduleErrorKind::TooLarge { len_bytes, limit_bytes: self.frame_limit_bytes }
-            }
         })
     }
 

@@ -88,8 +88,6 @@ pub(super) struct Tick {
 pub(super) enum PushError {
     LeaseEnded,
     Encode(EncodeError),
-    /// The payload has more bytes than a frame may carry.
-    TooLarge(u64),
 }
 
 impl Outbox {
@@ -206,21 +204,14 @@ impl Outbox {
         &self,
         lease: u64,
         kind: Kind,
-        limit_bytes: u64,
         fill: impl FnOnce(&mut Vec<u8>, u32) -> Result<(), EncodeError>,
     ) -> Result<(), PushError> {
         let mut state = self.lock();
         let State { outgoing, open, .. } = &mut *state;
         let next_child = open.next_child(lease).ok_or(PushError::LeaseEnded)?;
-        let before_bytes = outgoing.buffer().len();
         let index = *next_child;
         workfleet_wire::encode_frame_with(kind, outgoing.buffer(), |out| fill(out, index))
             .map_err(PushError::Encode)?;
-        let len_bytes = (outgoing.buffer().len() - before_bytes - workfleet_wire::HEADER_LEN_BYTES) as u64;
-        if len_bytes > limit_bytes {
-            outgoing.buffer().truncate(before_bytes);
-            return Err(PushError::TooLarge(len_bytes));
-        }
         if kind.schedule_priority().is_some() {
             *next_child += 1;
         }

@@ -6,6 +6,7 @@ mod close;
 mod debug_forms;
 mod errors;
 mod events;
+mod frame_limits;
 mod heartbeats;
 mod limits;
 mod messages;
@@ -25,6 +26,7 @@ pub(crate) fn registry() -> Registry {
         close::register,
         debug_forms::register,
         errors::register,
+        frame_limits::register,
         events::register,
         heartbeats::register,
         limits::register,
