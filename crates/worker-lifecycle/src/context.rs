@@ -5,7 +5,7 @@ use std::{fmt, future::Future, sync::Arc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{handle::WorkerRef, lifecycle::WorkerState, shared::Shared};
+use crate::{clock, handle::WorkerRef, lifecycle::WorkerState, shared::Shared};
 
 /// A running worker's view of itself. Clone it for what the worker spawns.
 ///
@@ -85,9 +85,10 @@ impl WorkerContext {
         self.shared.request_stop(Some(self.shared.deadline_by_grace()));
     }
 
-    /// When the worker will be aborted, if that is settled.
+    /// When the worker will be aborted, if that is settled. It moves on if the whole program is stopped meanwhile.
     pub fn deadline(&self) -> Option<Instant> {
-        self.shared.board.borrow().deadline
+        let deadline = self.shared.board.borrow().deadline;
+        deadline.map(clock::on_tokios)
     }
 
     /// A reference to the worker, for others.

@@ -21,6 +21,7 @@ use workfleet_fork::Home;
 use workfleet_panics::catch;
 
 use crate::{
+    clock,
     error::{Hook, StartError, Stuck},
     lifecycle::{Step, WorkerState},
     outcome::Outcome,
@@ -250,7 +251,7 @@ impl WorkerRef {
     /// Aborts the worker at once: its present hook is dropped where it waits. Returns at once too.
     pub fn abort(&self) {
         let _runtime = self.shared.runtime().map(Handle::enter);
-        self.shared.request_stop(Some(Instant::now()));
+        self.shared.request_stop(Some(clock::now()));
     }
 
     /// Asks the worker to stop, aborts it when its grace period is over, and waits for its end.
@@ -357,7 +358,11 @@ impl WorkerRef {
 
 /// A timer of the caller's runtime, if it has any; else, of the worker's. That one stands still when the runtime was shut
 /// down under a worker that blocks its thread.
-fn sleep_where_time_passes(home: &Handle, until: Instant) -> Sleep {
+fn sleep_where_time_passes(home: &Handle, until: Instant) -> impl Future<Output = ()> {
+    clock::sleep_until(until, |until| timer_where_time_passes(home, until))
+}
+
+fn timer_where_time_passes(home: &Handle, until: Instant) -> Sleep {
     let sleep = |runtime: &Handle| {
         let _runtime = runtime.enter();
         sleep_until(until)

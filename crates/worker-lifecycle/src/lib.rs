@@ -112,6 +112,7 @@ macro_rules! runtime {
 }
 
 runtime! {
+    mod clock;
     mod context;
     mod dispatch;
     mod error;

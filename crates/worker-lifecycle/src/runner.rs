@@ -14,13 +14,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::sync::watch;
 use workfleet_panics::catch;
 
 use crate::{
+    clock,
     context::WorkerContext,
     error::{FailureCause, Hook, WorkerError, WorkerFailure},
     lifecycle::{Event, Lifecycle, Step, WorkerState},
@@ -203,9 +201,12 @@ impl Watched<'_> {
         loop {
             let deadline = self.board.borrow_and_update().deadline;
             match deadline {
-                Some(deadline) if Instant::now() >= deadline => return,
-                // The outcome does not matter: the board has changed, or the deadline is there.
-                Some(deadline) => drop(timeout_at(deadline, self.board.changed()).await),
+                Some(deadline) if clock::now() >= deadline => return,
+                Some(deadline) => tokio::select! {
+                    // The sender lives as long as this task, which holds it.
+                    _ = self.board.changed() => {}
+                    () = clock::sleep_until(deadline, tokio::time::sleep_until) => {}
+                },
                 // The sender lives as long as this task, which holds it.
                 None => drop(self.board.changed().await),
             }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use workfleet_fork::Home;
 
 use crate::{
+    clock,
     error::StartError,
     grace::{self, GracePeriodError},
     group::{ChildEvent, ChildId, Life, Occurrence, Roster},
@@ -41,7 +42,7 @@ pub(crate) struct Board {
     pub(crate) is_abandoned: bool,
     /// Its `on_startup` has succeeded, and it began to run.
     pub(crate) came_up: bool,
-    /// When it is aborted.
+    /// When it is aborted, by the [clock] of stops.
     pub(crate) deadline: Option<Instant>,
     pub(crate) outcome: Option<Outcome>,
 }
@@ -305,9 +306,9 @@ fn has_timer(runtime: &Handle) -> bool {
 /// No clock reaches it.
 pub(crate) const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
 
-/// This long from now; a time that no clock reaches counts as thirty years.
+/// This long from now, by the [clock] of stops; a time that no clock reaches counts as thirty years.
 pub(crate) fn after(period: Duration) -> Instant {
-    Instant::now() + period.min(FAR)
+    clock::now() + period.min(FAR)
 }
 
 /// The right to start a worker. When it is dropped unused, those who wait for the start-up are told that there will be none.

@@ -68,9 +68,10 @@ pub trait Worker: Send + 'static {
     /// How long it has to stop before it is aborted. `None`, the default, takes
     /// [`WORKFLEET_STOPPING_GRACE_PERIOD`](crate::GRACE_PERIOD_VARIABLE) seconds, or 10.
     ///
-    /// It is measured by tokio's clock, which on Linux stands still while the machine is suspended, and goes on while the
-    /// program alone is stopped: by SIGSTOP, a debugger or a container's freezer. If a stop of the program outlasts the
-    /// deadline of a worker that is stopping, the worker is aborted when the program goes on, although it had no time.
+    /// It is measured by tokio's clock, which on Linux stands still while the machine is suspended. Time in which the program
+    /// alone was stopped (by SIGSTOP, a debugger or a container's freezer) is not counted either, as far as it can be told: a
+    /// wait for a deadline wakes up now and then, and what that takes more than 200 ms too long was missed. A sixteenth of
+    /// what is left of the grace, at most, may be counted although the program was stopped.
     #[doc(alias = "stopping_grace_period")]
     fn grace(&self) -> Option<Duration> {
         None

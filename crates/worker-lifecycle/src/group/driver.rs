@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use workfleet_panics::discard;
 
@@ -25,6 +25,7 @@ use super::{
     roster::Entry,
 };
 use crate::{
+    clock,
     context::WorkerContext,
     error::{StartError, Stuck, WorkerError},
     handle::{STUCK_AFTER, WorkerRef},
@@ -150,7 +151,7 @@ fn jitter() -> u8 {
 }
 
 fn now() -> std::time::Instant {
-    Instant::now().into_std()
+    clock::now().into_std()
 }
 
 impl Driver {
@@ -231,7 +232,7 @@ impl Driver {
             let due = self.core.poll_timeout();
             let timer = async {
                 match due {
-                    Some(due) => sleep_until(due.into()).await,
+                    Some(due) => clock::sleep_until(due.into(), tokio::time::sleep_until).await,
                     None => std::future::pending().await,
                 }
             };
@@ -364,7 +365,7 @@ impl Driver {
                 Effect::Waits(id, due) => {
                     if let Some(slot) = self.slots.get(&id) {
                         self.roster.update(slot.spec.traits().phase, id, |entry| entry.is_waiting = true);
-                        let delay = Instant::from_std(due).saturating_duration_since(Instant::now());
+                        let delay = due.saturating_duration_since(now());
                         tracing::warn!(child = slot.name, ?delay, "restarting a child that ended: {}", slot.failure());
                     }
                 }
