@@ -65,7 +65,7 @@ pub enum Effect<B> {
         /// Whom to kill.
         seat: usize,
     },
-    /// Let the worker go: it has had its share of tasks, and has none in hand.
+    /// Let the worker go: it has had its share of tasks, or the manager halts, and it has none in hand.
     Retire {
         /// Whom to let go.
         seat: usize,

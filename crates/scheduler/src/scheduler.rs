@@ -221,6 +221,9 @@ impl<B> Scheduler<B> {
     pub fn worker_ready(&mut self, now: Instant, seat: usize) {
         assert!(self.in_flight(seat) == 0, "a seat is cleared before it is taken again");
         self.workers[seat] = Some(Worker::new(now, &self.limits));
+        if self.phase == Phase::Halting {
+            self.dismiss(seat);
+        }
     }
 
     /// The worker on `seat` is gone. If one of the attempts that it was `running` has not reported its end, that
@@ -335,7 +338,9 @@ impl<B> Scheduler<B> {
         if self.flights.get(seat, lease).is_none() {
             return false;
         }
-        if let Some(worker) = &mut self.workers[seat] {
+        if self.phase == Phase::Open
+            && let Some(worker) = &mut self.workers[seat]
+        {
             worker.took_back();
         }
         let Some(flight) = self.take_flight(seat, lease) else { return false };
@@ -354,11 +359,24 @@ impl<B> Scheduler<B> {
         }
     }
 
-    /// Starts nothing more: what waits is returned now, what workers give back is returned then.
+    /// Starts nothing more: what waits is returned now, what workers give back is returned then. Each worker goes as soon as
+    /// it has nothing in hand.
     pub fn halt(&mut self) {
         self.phase = Phase::Halting;
         self.filling = None;
         self.end_queued(Ending::Returned);
+        for seat in 0..self.workers.len() {
+            self.dismiss(seat);
+        }
+    }
+
+    /// Gives the worker nothing more.
+    fn dismiss(&mut self, seat: usize) {
+        if let Some(worker) = &mut self.workers[seat]
+            && worker.dismiss()
+        {
+            self.effects.push_back(Effect::Retire { seat });
+        }
     }
 
     /// Ends every task that waits, as never started.

@@ -49,6 +49,13 @@ impl Worker {
         self.load.add(now, task, cost_ns);
     }
 
+    /// It is given nothing more. True if it goes by that: it had not had its share, and has nothing in hand.
+    pub(crate) fn dismiss(&mut self) -> bool {
+        let is_idle = self.is_idle();
+        self.tasks_left = 0;
+        is_idle
+    }
+
     /// It has given back a task that it had not begun: that does not count as one that it was given.
     pub(crate) fn took_back(&mut self) {
         self.tasks_left += 1;

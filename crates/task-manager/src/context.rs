@@ -6,7 +6,7 @@
 use std::{
     any::{Any, TypeId},
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,8 +24,8 @@ use crate::{
     heartbeat::HeartbeatError,
     manager::{Manager, ManagerExt, ScheduleError, SendError},
     message::{EncodedMessage, TaskMessage},
-    registry::{Entry, Registry, Sessions},
-    run::{Attempt, host::Host},
+    registry::{Entry, Registry},
+    run::{Attempt, host::Host, sessions::Sessions},
     task::{EncodedTask, Priority, TaskId, TaskSpec},
 };
 
@@ -34,11 +34,13 @@ pub struct TaskContext {
     proxy: Proxy,
     /// Of the attempts before this one.
     last_heartbeat: Option<Details>,
+    /// The worker's, once the task has asked for one.
+    sessions: OnceLock<Option<Arc<Sessions>>>,
 }
 
 impl TaskContext {
     pub(crate) fn new(host: Arc<dyn Host>, attempt: Attempt, last_heartbeat: Option<Details>) -> Self {
-        Self { proxy: Proxy { host, attempt }, last_heartbeat }
+        Self { proxy: Proxy { host, attempt }, last_heartbeat, sessions: OnceLock::new() }
     }
 
     /// A context without a worker, to run one task in place: in a test, or where a pool would be too much.
@@ -78,8 +80,9 @@ impl TaskContext {
         let values = values.map_err(|(session, error)| {
             TaskError::message(format!("the value for the session {session}: {}", with_sources(&error)))
         })?;
-        let sessions =
-            registry.make_sessions(&values).map_err(|failed| TaskError::message(failed.into_reason()))?;
+        let mut sessions = Sessions::default();
+        let made = registry.make_sessions(&values, &mut sessions);
+        made.map_err(|failed| TaskError::message(failed.into_reason()))?;
         let host = Detached::new(manager, registry.clone(), sessions);
         Ok(Self::new(Arc::new(host), Detached::ATTEMPT, None))
     }
@@ -116,7 +119,8 @@ impl TaskContext {
     /// # Errors
     /// [`NoSession`] if the registry makes none of this type.
     pub fn session<S: Any>(&self) -> Result<&S, NoSession> {
-        let session = self.proxy.host.session(TypeId::of::<S>());
+        let sessions = self.sessions.get_or_init(|| self.proxy.host.sessions());
+        let session = sessions.as_ref().and_then(|sessions| sessions.get(TypeId::of::<S>()));
         session
             .and_then(|session| session.downcast_ref())
             .ok_or(NoSession { type_name: std::any::type_name::<S>() })

@@ -1,6 +1,6 @@
 //! A context without a worker: one task, run in place.
 
-use std::any::{Any, TypeId};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::{
@@ -15,15 +15,15 @@ use crate::{
     manager::{Manager, ScheduleErrorKind, SendError},
     message::EncodedMessage,
     pool::settings,
-    registry::{Entry, Registry, Sessions},
-    run::{Attempt, host::Host},
+    registry::{Entry, Registry},
+    run::{Attempt, host::Host, sessions::Sessions},
     task::{EncodedTask, ManagerId, Priority},
 };
 
 pub(crate) struct Detached {
     manager: Box<dyn Manager>,
     registry: Registry,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     token: CancellationToken,
     extensions: Extensions,
     id: ManagerId,
@@ -40,7 +40,7 @@ impl Detached {
         Self {
             manager: Box::new(manager),
             registry,
-            sessions,
+            sessions: Arc::new(sessions),
             token: CancellationToken::new(),
             extensions: Extensions::default(),
             id,
@@ -66,8 +66,8 @@ impl Host for Detached {
         self.registry.entry(name)
     }
 
-    fn session(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)> {
-        self.sessions.get(wanted)
+    fn sessions(&self) -> Option<Arc<Sessions>> {
+        Some(Arc::clone(&self.sessions))
     }
 
     fn is_cancelled(&self, _lease: u64) -> bool {

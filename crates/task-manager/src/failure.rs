@@ -410,6 +410,9 @@ pub enum KillReason {
         /// The silence limit.
         silent_for: Duration,
     },
+    /// It was to exit, and had not within the [grace](crate::ProcessManagerBuilder::grace): the destructor of a session, or
+    /// whatever else runs at the end of a worker, took longer.
+    NotExited(Duration),
 }
 
 impl fmt::Display for DeathCertificate {
@@ -442,6 +445,7 @@ impl fmt::Display for KillReason {
             Self::ProtocolViolated => f.write_str("it violated the protocol"),
             Self::Silent(limit) => write!(f, "nothing was heard of it for {limit:?}"),
             Self::Closing => f.write_str("it was closing"),
+            Self::NotExited(grace) => write!(f, "it was to exit, and had not within {grace:?}"),
             Self::HeartbeatMissed(timeout) => {
                 write!(f, "a task did not end that had sent no heartbeat for {timeout:?}")
             }

@@ -7,18 +7,15 @@
 
 use std::{
     any::{Any, TypeId, type_name},
-    cell::OnceCell,
     collections::BTreeMap,
     fmt,
     future::Future,
     pin::Pin,
-    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::runtime::{Builder, Runtime};
 use workfleet_scheduler::Class;
 use workfleet_wire::{EncodeError, message};
 
@@ -28,6 +25,10 @@ use crate::{
     context::TaskContext,
     error::TaskError,
     failure::{Failed, FailureCause},
+    run::{
+        runtime::on_own_runtime,
+        sessions::{AnySession, Sessions},
+    },
     session_values::{GivenValue, OwnValue, SessionFailed, SessionValues},
     task::{AsyncTask, EncodedTask, SpecInfo, Task, TaskSpec},
 };
@@ -113,8 +114,6 @@ struct SessionMaker {
 /// Makes a session, of the value that the manager gives it, if any.
 type MakeSession = dyn Fn(Option<&GivenValue<'_>>) -> Result<AnySession, SessionFailed> + Send + Sync;
 
-type AnySession = Box<dyn Any + Send + Sync>;
-
 /// A registration that cannot stand, or two that cannot both.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -192,6 +191,19 @@ impl Registry {
     ///
     /// In a worker process, `make` runs in a program of its own: see [`session_with`](Self::session_with) for what it should
     /// know of the manager's.
+    ///
+    /// A worker that leaves in order drops its sessions, the last made first, on the thread of the tasks. So it is when its
+    /// manager closes by [`ClosePolicy::Join`](crate::ClosePolicy::Join) or [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel)
+    /// (also if it is dropped), when the worker has had its
+    /// [share of tasks](crate::ProcessManagerBuilder::tasks_per_worker), when its [`WorkerLoop`](crate::WorkerLoop) is
+    /// dropped, and when another session cannot be made. What its tasks have returned is with the manager by then. A
+    /// destructor that panics keeps no other from running. One that takes longer than the
+    /// [grace](crate::ProcessManagerBuilder::grace) has its worker process killed
+    /// ([`KillReason::NotExited`](crate::KillReason::NotExited)), or its thread left alone.
+    ///
+    /// Sessions are *not* dropped by a worker process that is killed ([`ClosePolicy::Kill`](crate::ClosePolicy::Kill) among
+    /// others), that dies, in which a task calls `exit`, or whose manager is gone. Nothing is promised of statics and
+    /// thread-locals.
     #[must_use]
     pub fn session<S, F>(self, make: F) -> Self
     where
@@ -302,8 +314,12 @@ impl Registry {
         )
     }
 
-    /// Makes every session, in the order of registration, of the values that the manager gives.
-    pub(crate) fn make_sessions(&self, values: &SessionValues) -> Result<Sessions, SessionFailed> {
+    /// Makes every session, in the order of registration, of the values that the manager gives, up to one that cannot be made.
+    pub(crate) fn make_sessions(
+        &self,
+        values: &SessionValues,
+        made: &mut Sessions,
+    ) -> Result<(), SessionFailed> {
         let sessions = &self.inner.sessions;
         let given = values.given()?;
         let takes = |value: &GivenValue<'_>, session: &SessionMaker| {
@@ -313,12 +329,11 @@ impl Registry {
         {
             return Err(value.taken_by_none());
         }
-        let mut made = Vec::with_capacity(sessions.len());
         for session in sessions {
             let value = (session.make)(given.iter().find(|value| takes(value, session)))?;
-            made.push((session.type_id, value));
+            made.add(session.type_id, session.type_name, value);
         }
-        Ok(Sessions { made })
+        Ok(())
     }
 }
 
@@ -335,24 +350,6 @@ impl fmt::Debug for Registry {
             .field("tasks", &self.names().collect::<Vec<_>>())
             .field("sessions", &sessions)
             .finish()
-    }
-}
-
-/// The sessions of one worker.
-#[derive(Default)]
-pub(crate) struct Sessions {
-    made: Vec<(TypeId, AnySession)>,
-}
-
-impl Sessions {
-    pub(crate) fn get(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)> {
-        self.made.iter().find(|(type_id, _)| *type_id == wanted).map(|(_, value)| &**value)
-    }
-
-    /// Adds a session, or replaces the one of its type.
-    pub(crate) fn set<S: Any + Send + Sync>(&mut self, session: S) {
-        self.made.retain(|(type_id, _)| *type_id != TypeId::of::<S>());
-        self.made.push((TypeId::of::<S>(), Box::new(session)));
     }
 }
 
@@ -453,35 +450,6 @@ fn block_on_encoded<T: AsyncTask>(
     let ended = ended.map_err(|error| TaskError::from(error).into_failed())?;
     let value = ended.map_err(TaskError::into_failed)?;
     output.map_or(Ok(()), |output| encode_output::<T>(&value, output))
-}
-
-/// Lends the runtime on which this thread runs asynchronous tasks. It is made when the first of them comes.
-pub(crate) fn on_own_runtime<R>(run: impl FnOnce(&Runtime) -> R) -> std::io::Result<R> {
-    thread_local! {
-        static RUNTIME: OnceCell<OwnRuntime> = const { OnceCell::new() };
-    }
-    let runtime = RUNTIME.with(|own| {
-        if own.get().is_none() {
-            let made = Builder::new_current_thread().enable_all().build()?;
-            let first = own.set(OwnRuntime(Some(Rc::new(made)))).is_ok();
-            debug_assert!(first, "making a runtime runs no task");
-        }
-        let OwnRuntime(runtime) = own.get().unwrap_or_else(|| unreachable!("it was made above"));
-        Ok::<_, std::io::Error>(runtime.clone().unwrap_or_else(|| unreachable!("only its drop takes it")))
-    })?;
-    Ok(run(&runtime))
-}
-
-/// A thread's runtime, which goes with the thread. That may be in the midst of a task: one that calls `exit` runs the
-/// destructors of its thread's locals. A runtime in use is left alone then, and none waits for what still blocks.
-struct OwnRuntime(Option<Rc<Runtime>>);
-
-impl Drop for OwnRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take().and_then(Rc::into_inner) {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 fn decode<T: TaskSpec>(payload: &[u8]) -> Result<T, Box<Failed>> {

@@ -8,7 +8,7 @@ use std::{
     ops::RangeInclusive,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     time::Duration,
@@ -45,6 +45,55 @@ fn join(manager: &ThreadManager) {
 
 fn echoes(manager: &ThreadManager) -> bool {
     manager.submit(Echo(vec![1, 2])).expect("it is taken").wait().expect("it is done")
+}
+
+/// Says on which thread it is dropped. When a frame comes, it waits until its worker's thread has ended.
+struct Outlasting {
+    handles_a_frame: AtomicBool,
+}
+
+impl Extension for Outlasting {
+    const KINDS: RangeInclusive<u8> = ECHO_KINDS;
+
+    fn attach(line: ServiceLine) -> Self {
+        line.send(ECHO, &[]).expect("there is a service");
+        Self { handles_a_frame: AtomicBool::new(false) }
+    }
+
+    fn on_frame(&self, _kind: Kind, _payload: &[u8]) {
+        self.handles_a_frame.store(true, Ordering::Release);
+        until(|| !support::pool_threads().iter().any(|name| name.starts_with("workfleet-worke")));
+    }
+}
+
+impl Drop for Outlasting {
+    fn drop(&mut self) {
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        if let Some(tell) = DROPPED.get() {
+            // The test may have ended.
+            let _ = tell.send(thread);
+        }
+    }
+}
+
+static DROPPED: OnceLock<Sender<String>> = OnceLock::new();
+
+/// The worker has had its share of tasks, and its thread ends while the manager's thread hands over a frame.
+#[test]
+fn what_a_thread_leaves_is_not_dropped_on_the_managers_thread() {
+    let _alone = alone();
+    let (tell, dropped) = channel();
+    assert!(DROPPED.set(tell).is_ok(), "no other test uses it");
+    let builder = builder(1, Arc::new(EchoService::default())).tasks_per_worker(1);
+    let manager = builder.start().expect("it starts");
+    let attach = deed(|cx| {
+        let extension = cx.extension::<Outlasting>();
+        until(|| extension.handles_a_frame.load(Ordering::Acquire));
+        Ok(String::new())
+    });
+    manager.submit(attach).expect("it is taken").wait().expect("it is done");
+    assert_ne!(dropped.recv().expect("it is dropped"), "workfleet");
+    join(&manager);
 }
 
 /// Passes on what it is sent, and answers when its test has seen that.

@@ -354,7 +354,7 @@ fn the_session_of_an_abandoned_thread_goes_when_its_task_ends() {
 }
 
 #[test]
-fn a_close_does_not_wait_for_a_session_that_is_never_made() {
+fn a_close_does_not_wait_beyond_the_grace_for_a_session_that_is_never_made() {
     let _alone = alone();
     for policy in POLICIES {
         let (go, patience) = channel::<()>();
@@ -370,7 +370,8 @@ fn a_close_does_not_wait_for_a_session_that_is_never_made() {
             }
             Ok(0_u32)
         });
-        let manager = builder_of(registry, 2).start().expect("one starts");
+        let grace = Duration::from_millis(20);
+        let manager = builder_of(registry, 2).grace(grace).start().expect("one starts");
         waits.recv().expect("the other waits");
         assert_balanced(&manager.close(policy).expect("it closes"));
         drop(go);

@@ -5,7 +5,7 @@ mod both;
 mod support;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     sync::{
         Mutex, PoisonError,
@@ -56,6 +56,14 @@ impl TaskMessage for Text {
 /// The name of the thread that a worker's session was made on.
 struct MadeOn(String);
 
+impl Drop for MadeOn {
+    fn drop(&mut self) {
+        if let Some(file) = FAREWELL.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            std::fs::write(file, thread_name()).expect("a file");
+        }
+    }
+}
+
 fn thread_name() -> String {
     thread::current().name().unwrap_or_default().to_owned()
 }
@@ -64,6 +72,8 @@ fn thread_name() -> String {
 static WAITS: AtomicU32 = AtomicU32::new(0);
 /// Whether the task that was run last has ended well, as the program was told.
 static LAST_DONE: AtomicBool = AtomicBool::new(false);
+/// Where the session says by which thread it was dropped.
+static FAREWELL: Mutex<Option<PathBuf>> = Mutex::new(None);
 /// Where the program is to go.
 static ERRAND: Mutex<Option<PathBuf>> = Mutex::new(None);
 
@@ -131,6 +141,14 @@ task!(RunErrand, "run-errand", (), |self, _cx| {
     Ok(())
 });
 
+/// When the session is dropped, it says so in this file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Farewell(PathBuf);
+task!(Farewell, "farewell", (), |self, _cx| {
+    *FAREWELL.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.0);
+    Ok(())
+});
+
 /// When it has ended, the program drops its loop.
 #[derive(Debug, Serialize, Deserialize)]
 struct Leave;
@@ -147,6 +165,7 @@ fn tasks() -> Registry {
         .task::<DropMe>()
         .task::<DropMyEnd>()
         .task::<RunErrand>()
+        .task::<Farewell>()
         .task::<Leave>()
 }
 
@@ -450,6 +469,36 @@ fn a_program_that_drops_its_loop_ends_and_is_replaced() {
         before = after;
     }
     assert_eq!(manager.close(ClosePolicy::Join).expect("it closes").tasks.failed, 0);
+}
+
+/// The session of the only worker says in this file when it is dropped. Returns the name of the thread that it was made on.
+fn say_farewell(manager: &ProcessManager, file: &Path) -> String {
+    manager.submit(Farewell(file.into())).expect("it is taken").wait().expect("it is done");
+    manager.submit(Where).expect("it is taken").wait().expect("it is done").2
+}
+
+#[test]
+fn a_program_that_drops_its_loop_or_is_asked_to_close_drops_its_session() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().expect("a directory");
+    let dropped = |name: &str| {
+        let file = directory.path().join(name);
+        (file.clone(), move || std::fs::read_to_string(file).expect("it was dropped"))
+    };
+    let manager = start(1);
+    let (file, dropped_on) = dropped("loop");
+    let made_on = say_farewell(&manager, &file);
+    let death = Watched::new(only_worker(&manager).expect("it is ready"));
+    manager.submit(Leave).expect("it is taken").wait().expect("its end was sent before");
+    death.wait();
+    assert_eq!(dropped_on(), made_on);
+    for policy in [ClosePolicy::Join, ClosePolicy::Cancel] {
+        let manager = start(1);
+        let (file, dropped_on) = dropped(&format!("{policy:?}"));
+        let made_on = say_farewell(&manager, &file);
+        manager.close(policy).expect("it closes");
+        assert_eq!(dropped_on(), made_on, "{policy:?}");
+    }
 }
 
 #[test]

@@ -361,7 +361,8 @@ impl Model {
             Effect::Ping { seat } | Effect::Kill { seat } => assert!(self.open[seat]),
             Effect::Retire { seat } => {
                 assert!(self.open[seat] && self.hand(seat).is_empty());
-                assert_eq!(self.given[seat], TASKS_PER_WORKER, "not before it has had its share");
+                let has_had_its_share = self.given[seat] == TASKS_PER_WORKER;
+                assert!(has_had_its_share || self.halting, "not before it has had its share");
                 self.open[seat] = false;
                 // Whatever it still answers, its successor was asked nothing.
                 self.recalled.remove(&seat);
@@ -378,6 +379,10 @@ impl Model {
         if !self.paused && !self.halting && !self.waiting().is_empty() {
             let has_work = |seat: usize| !self.open[seat] || !self.hand(seat).is_empty();
             assert!((0..SEATS).all(has_work), "a task waits although a worker has nothing to do");
+        }
+        if self.halting {
+            let has_gone = |seat: usize| !self.open[seat] || !self.hand(seat).is_empty();
+            assert!((0..SEATS).all(has_gone), "a worker stays although nothing will come");
         }
     }
 

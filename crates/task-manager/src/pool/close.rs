@@ -77,11 +77,10 @@ impl Shared {
     /// the manager's thread see to the rest. Waits for nothing.
     pub(super) fn ask_to_close(&self, policy: ClosePolicy) {
         self.refuse_newcomers();
-        if policy != ClosePolicy::Join {
-            self.halt();
-        }
-        if policy == ClosePolicy::Kill {
-            self.mode.send_replace(Mode::Killing);
+        match policy {
+            ClosePolicy::Join => {}
+            ClosePolicy::Cancel => self.halt(Mode::Leaving),
+            ClosePolicy::Kill => self.halt(Mode::Killing),
         }
         self.closing.asked.send_if_modified(|asked| {
             let harsher = asked.is_none_or(|asked| asked.severity() < policy.severity());
@@ -136,6 +135,15 @@ impl Shared {
         });
     }
 
+    /// Has the workers do this, unless they are to do something harsher already.
+    pub(super) fn raise_mode(&self, to: Mode) {
+        self.mode.send_if_modified(|mode| {
+            let before = *mode;
+            *mode = before.max(to);
+            before != *mode
+        });
+    }
+
     fn read_in_closing(&self, (taken, room): (Taken, bool)) -> bool {
         if room {
             self.resume();
@@ -166,15 +174,11 @@ pub(super) async fn carry_out(shared: &Shared, grace: Duration) -> Infallible {
             _kill = at_least(&mut asked, ClosePolicy::Kill) => {}
             ended = waits::within(&mut patience, tasks_end(shared)) => if ended.is_none() {
                 tracing::warn!(?grace, "tasks outlast their cancellation and are ended");
-                shared.mode.send_replace(Mode::Killing);
+                shared.raise_mode(Mode::Killing);
             },
         }
     }
-    shared.mode.send_if_modified(|mode| {
-        let before = *mode;
-        *mode = before.max(Mode::Finishing);
-        before != *mode
-    });
+    shared.raise_mode(Mode::Finishing);
     pending().await
 }
 

@@ -32,7 +32,7 @@ pub(crate) trait Line: fmt::Debug + Send + Sync {
     fn overdue(&self);
     /// The worker has broken the rules of a service: it is to be killed.
     fn break_off(&self);
-    /// The worker has had its share of tasks: it is to go, and another comes.
+    /// The worker has nothing in hand and is to go. It has the grace for that: it ends its sessions.
     fn retire(&self);
     /// Handles what the worker has sent so far, then calls `done`, with no lock held: on the manager's thread, or at once
     /// if there is nothing to wait for. It is called whatever becomes of the worker and of the pool.

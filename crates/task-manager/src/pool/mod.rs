@@ -72,7 +72,8 @@ pub enum ClosePolicy {
     /// Reads and drops the messages, but for those of [readers that last](Pool::messages_until_close), waits for every
     /// task however long it takes, then lets the workers go.
     Join,
-    /// Starts nothing more, cancels what runs, and waits for that up to the grace period; then does as `Kill`.
+    /// Starts nothing more, cancels what runs, and waits for that up to the grace period; then does as `Kill`. Each worker
+    /// goes as soon as it has nothing in hand.
     Cancel,
     /// Starts nothing more, cancels what runs, and ends every worker at once. Worker processes are killed. Worker
     /// threads cannot be: one that runs a task is abandoned and named in the [report](CloseReport::abandoned).

@@ -356,7 +356,8 @@ macro_rules! settings_of_every_pool {
             self
         }
 
-        /// How long cancelled tasks may take to end, and workers to exit, when the manager closes; 10 s by default.
+        /// How long cancelled tasks may take to end when the manager closes, and each worker that leaves to end its
+        /// [sessions](crate::Registry::session) and exit, counted from when it has nothing in hand; 10 s by default.
         pub fn grace(mut self, grace: std::time::Duration) -> Self {
             self.settings.limits.exit = grace.min($crate::pool::settings::FOR_EVER);
             self

@@ -96,6 +96,8 @@ impl Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mode {
     Running,
+    /// Nothing is started any more. A worker goes when it has nothing in hand.
+    Leaving,
     /// Nothing is in hand any more: exit.
     Finishing,
     /// Die.
@@ -437,9 +439,11 @@ impl Shared {
     }
 
     /// Starts nothing more, cancels what runs.
-    pub(crate) fn halt(&self) {
+    pub(super) fn halt(&self, mode: Mode) {
         self.turn(|core, _| {
             core.scheduler.halt();
+            // Before the first worker goes by this: no seat starts another for it, or lets one go that is to die.
+            self.raise_mode(mode);
             for seat in 0..core.seats.len() {
                 core.cancel(seat, Cancel::All);
             }

@@ -30,7 +30,7 @@ use crate::{
     causes::with_sources,
     failure::{DeathCertificate, ExitStatus, KillReason},
     guardian::Guardian,
-    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, guarded, seat, waits, worker_name},
+    pool::{Limits, Line, Mode, Seated, Shared, StartFailure, changed, guarded, seat, waits, worker_name},
     protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::Registry,
     service::{Incarnation, Peer},
@@ -83,6 +83,8 @@ pub(super) struct Worker {
     taps: Taps,
     link: Arc<Link>,
     peer: Peer,
+    /// It was told to exit.
+    is_to_go: bool,
 }
 
 impl seat::Plan for Plan {
@@ -160,12 +162,21 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
             let peer = Peer { line: link.clone(), worker: name, incarnation, frame_limit_bytes };
             shared.services.worker_ready(&peer);
             shared.worker_ready(seat, seated);
-            Ok(Worker { process, connection, decoder, page, taps, link, peer })
+            Ok(Worker { process, connection, decoder, page, taps, link, peer, is_to_go: false })
         }
         Err(failed) => {
             let stopped_by = process.stopped_by();
-            let exited = matches!(failed, GreetFailed::Ended)
-                && timeout(EXIT_BEHIND_END, process.died()).await.is_ok();
+            let exited = match failed {
+                GreetFailed::Ended => timeout(EXIT_BEHIND_END, process.died()).await.is_ok(),
+                GreetFailed::Closing if greeted || has_greeted(&socket, &mut decoder) => {
+                    // It makes its sessions, or has.
+                    Link::new(socket).finish();
+                    leaves(&mut process, plan.limits.exit, mode).await
+                }
+                // It goes by itself, once it has ended the sessions before that one.
+                GreetFailed::Session(_) => leaves(&mut process, plan.limits.exit, mode).await,
+                _ => false,
+            };
             let status = process.bury(BURIAL_LIMIT).await;
             let certificate = DeathCertificate {
                 worker: name.to_string(),
@@ -294,6 +305,25 @@ async fn greet(
     }
 }
 
+/// Whether the worker's greeting has come, to be read.
+fn has_greeted(socket: &OwnedFd, decoder: &mut Decoder) -> bool {
+    while let Ok(received_bytes @ 1..) = socket::receive_now(socket, decoder.spare()) {
+        decoder.advance(received_bytes);
+    }
+    // What else it may be ends with the process.
+    matches!(decoder.next_frame(), Ok(Some(FrameRef { kind: kinds::HELLO, .. })))
+}
+
+/// Waits for a worker to leave in order, unless the workers are to die. False if it does not within the grace.
+async fn leaves(process: &mut Process, grace: Duration, mode: &mut Receiver<Mode>) -> bool {
+    let mut patience = waits::patience(grace);
+    tokio::select! {
+        biased;
+        () = changed(mode, Mode::Finishing) => false,
+        left = waits::within(&mut patience, process.died()) => left.is_some(),
+    }
+}
+
 /// Waits for bytes and takes what is there. False: the connection has ended.
 ///
 /// # Cancel safety
@@ -347,11 +377,9 @@ impl Worker {
                     last_mode = *mode.borrow();
                     match last_mode {
                         Mode::Killing => return Some(KillReason::Closing),
-                        Mode::Finishing => {
-                            link.finish();
-                            exit_patience = Some(waits::patience(plan.limits.exit));
-                        }
-                        Mode::Running => {}
+                        Mode::Finishing => link.retire(),
+                        // Those that have nothing in hand are let go one by one.
+                        Mode::Running | Mode::Leaving => {}
                     }
                 }
                 received = receive(&self.connection, &mut self.decoder) => {
@@ -390,10 +418,11 @@ impl Worker {
                         return Some(self.violated(&violation));
                     }
                 }
-                () = link.retired.notified() => {
+                () = link.retired.notified() => if exit_patience.is_none() {
                     link.finish();
+                    self.is_to_go = true;
                     exit_patience = Some(waits::patience(plan.limits.exit));
-                }
+                },
                 () = link.silent.notified() => {
                     // We may be the one who was late: what it has sent counts.
                     if let Err(violation) = self.catch_up(shared, seat) {
@@ -418,7 +447,7 @@ impl Worker {
                     }
                 }
                 () = waits::run_out(&mut exit_patience) => {
-                    return Some(KillReason::Closing);
+                    return Some(KillReason::NotExited(plan.limits.exit));
                 }
             }
         }
@@ -488,8 +517,11 @@ impl Worker {
         for service in &shared.services.0 {
             guarded(|| service.on_worker_gone(self.peer.incarnation()));
         }
-        let expected = *shared.mode.borrow() != Mode::Running
+        let went = self.is_to_go && certificate.status == ExitStatus::Exited(0);
+        let ended = *shared.mode.borrow() != Mode::Running
             && matches!(certificate.status, ExitStatus::Exited(0) | ExitStatus::Signaled(libc::SIGKILL));
+        let not_exited = matches!(killed_because, Some(KillReason::NotExited(_)));
+        let expected = went || (ended && !not_exited);
         if !expected {
             tracing::warn!(%certificate, "a worker died");
         }

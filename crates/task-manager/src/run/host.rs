@@ -1,13 +1,13 @@
 //! Where an attempt runs: in a worker process, on a thread of the manager's process, or in place. What
 //! [`TaskContext`](crate::TaskContext) and [`Proxy`](crate::Proxy) are the faces of.
 
-use std::any::{Any, TypeId};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::Details;
 use workfleet_wire::Kind;
 
-use super::Attempt;
+use super::{Attempt, sessions::Sessions};
 use crate::{
     extension::Extensions,
     heartbeat::HeartbeatError,
@@ -24,7 +24,8 @@ pub(crate) trait Host: Send + Sync {
     fn priority_levels(&self) -> u8;
     /// The code of a type of task.
     fn entry(&self, name: &str) -> Option<Entry>;
-    fn session(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)>;
+    /// The worker's sessions: none once the worker has let go of them.
+    fn sessions(&self) -> Option<Arc<Sessions>>;
     fn is_cancelled(&self, lease: u64) -> bool;
     fn cancellation_token(&self, lease: u64) -> CancellationToken;
     /// Schedules a child of an attempt.

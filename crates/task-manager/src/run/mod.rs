@@ -7,6 +7,8 @@ pub(crate) mod open;
 pub(crate) mod panics;
 pub(crate) mod queue;
 mod running;
+pub(crate) mod runtime;
+pub(crate) mod sessions;
 pub(crate) mod together;
 pub(crate) mod traces;
 
@@ -15,11 +17,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
 };
 
-use crate::{
-    failure::{Failed, FailureCause},
-    registry::{Registry, Sessions},
-    session_values::{SessionFailed, SessionValues},
-};
+use crate::failure::{Failed, FailureCause};
 
 /// One attempt at a task, as whoever runs it knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +70,4 @@ pub(crate) fn judge<R>(
         failed.debug = debug();
     }
     judged
-}
-
-/// Makes a worker's sessions.
-pub(crate) fn make_sessions(registry: &Registry, values: &SessionValues) -> Result<Sessions, SessionFailed> {
-    panic::catch_unwind(AssertUnwindSafe(|| registry.make_sessions(values))).unwrap_or_else(|payload| {
-        Err(SessionFailed::Made(format!("a session panicked: {}", workfleet_panics::message(payload))))
-    })
 }

@@ -180,6 +180,7 @@ impl Exchange {
                         tracing::error!(worker = worker.name(), %kind, "a frame came that no extension expects");
                     }
                 });
+                ThreadWorker::let_go(worker);
             }
         }
     }

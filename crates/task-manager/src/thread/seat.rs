@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -21,14 +21,14 @@ use workfleet_scheduler::Gone;
 use super::{exchange::Exchange, line::ThreadLine, worker::ThreadWorker};
 use crate::{
     extension::Extensions,
-    pool::{Limits, Mode, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
+    pool::{Limits, Mode, OwnThread, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
     registry::{Entry, Registry},
-    run::{self, STACK_BYTES, open::OpenAttempts, queue::TaskQueue},
+    run::{STACK_BYTES, open::OpenAttempts, queue::TaskQueue, sessions::Kept},
     service::{Incarnation, Peer},
     session_values::SessionValues,
 };
 
-/// A thread that runs no task ends at once when it is told to, but for the making of its sessions and their destructors.
+/// Where no grace is given, how long a thread that runs no task has to make its sessions and to end them.
 const IDLE_END: Duration = Duration::from_secs(1);
 
 /// What every seat of a manager starts from.
@@ -104,7 +104,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
             registry: plan.registry.clone(),
             entries: Arc::clone(&plan.entries),
             queue: Arc::clone(&queue),
-            sessions: OnceLock::new(),
+            sessions: Kept::default(),
             open: Mutex::new(OpenAttempts::default()),
             abandoned: AtomicBool::new(false),
             extensions: Extensions::default(),
@@ -126,16 +126,14 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     let values = Arc::clone(&plan.session_values);
     let backtraces = plan.backtraces;
     let work = move || {
-        let made = run::make_sessions(&worker.registry, &values).map(|sessions| {
-            let first = worker.sessions.set(sessions).is_ok();
-            debug_assert!(first, "sessions are made once");
-        });
+        let _own = OwnThread::of(&worker.shared);
+        let made = worker.sessions.make(&worker.registry, &values);
         let is_ready = made.is_ok();
         // If nobody waits any more, nobody will hand out tasks.
         if tell_ready.send(made).is_ok() && is_ready {
             worker.run(backtraces);
         }
-        // The sessions go with their thread.
+        worker.leave();
         drop(worker);
         // An error means that nobody waits any more: the thread was abandoned.
         let _ = tell_ended.send(());
@@ -156,8 +154,9 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     if let Err(failure) = started {
         // It may just have become ready, and would wait for tasks for ever.
         queue.close();
-        if matches!(failure, StartFailure::Closing) && timeout(IDLE_END, &mut ended).await.is_err() {
-            tracing::warn!(worker = %name, "a thread still makes its sessions and is left alone");
+        let is_to_end = matches!(failure, StartFailure::Closing | StartFailure::Session { .. });
+        if is_to_end && !ends(&mut ended, plan.limits.exit, mode).await {
+            tracing::warn!(worker = %name, "{NOT_ENDED}");
         }
         return Err(failure);
     }
@@ -166,6 +165,20 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     drop(peer);
     shared.worker_ready(seat, Seated { line, name, pid: None });
     Ok(Started { queue, worker: weak, incarnation, retired, overdue, ended })
+}
+
+/// What is said of a thread that is given up though no task runs there: a session is being made or dropped.
+const NOT_ENDED: &str = "a thread has not ended within the grace and is left alone";
+
+/// Waits for a thread to end. False if it does not within the grace, or, where there is none, almost at once.
+async fn ends(ended: &mut oneshot::Receiver<()>, grace: Duration, mode: &mut Receiver<Mode>) -> bool {
+    let mut patience = waits::patience(grace);
+    tokio::select! {
+        biased;
+        within = waits::within(&mut patience, &mut *ended) => return within.is_some(),
+        () = changed(mode, Mode::Finishing) => {}
+    }
+    timeout(IDLE_END.min(grace), ended).await.is_ok()
 }
 
 impl Started {
@@ -184,19 +197,32 @@ impl Started {
                 },
                 () = changed(mode, last_mode) => {
                     last_mode = *mode.borrow();
-                    self.queue.close();
-                    patience = Some(waits::patience(match last_mode {
-                        Mode::Killing if !self.queue.running().is_empty() => Duration::ZERO,
-                        Mode::Killing => IDLE_END,
-                        Mode::Running | Mode::Finishing => plan.limits.exit,
-                    }));
+                    match last_mode {
+                        Mode::Killing => {
+                            self.queue.close();
+                            let is_idle = self.queue.running().is_empty();
+                            patience = Some(waits::patience(if is_idle { IDLE_END } else { Duration::ZERO }));
+                        }
+                        Mode::Finishing => {
+                            self.queue.close();
+                            self.retired.notify_one();
+                        }
+                        // Those that have nothing in hand are let go one by one.
+                        Mode::Running | Mode::Leaving => {}
+                    }
                 }
-                () = self.retired.notified() => patience = Some(waits::patience(plan.limits.exit)),
+                () = self.retired.notified() => {
+                    patience.get_or_insert_with(|| waits::patience(plan.limits.exit));
+                }
                 () = waits::run_out(&mut patience) => break false,
             }
         };
         if !ended && let Some(worker) = self.worker.upgrade() {
+            if gone == Gone::Died && self.queue.running().is_empty() {
+                tracing::warn!(worker = &*worker.name, "{NOT_ENDED}");
+            }
             worker.abandon();
+            ThreadWorker::let_go(worker);
         }
         plan.shared.thread_gone(seat, &self.queue.running(), gone);
         if gone == Gone::Overdue {

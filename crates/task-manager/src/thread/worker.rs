@@ -4,15 +4,17 @@
 //! - What an attempt says is taken between its begin and its end, and by then it is where it belongs: there is nothing
 //!   to flush.
 //! - A worker that was abandoned says nothing any more.
+//! - What the user's code has left in a worker is dropped on the worker's thread, or on another, but never on the manager's.
 
 use std::{
-    any::{Any, TypeId},
     fmt,
+    mem::ManuallyDrop,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,14 +30,16 @@ use crate::{
     heartbeat::HeartbeatError,
     manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
-    pool::{OwnThread, Shared},
-    registry::{AsyncRunFn, Entry, Registry, Sessions, on_own_runtime},
+    pool::Shared,
+    registry::{AsyncRunFn, Entry, Registry},
     run::{
         self, Attempt, caught,
         host::Host,
         open::OpenAttempts,
         panics,
         queue::{Queued, TaskQueue, Turn},
+        runtime::{self, on_own_runtime},
+        sessions::{Kept, Sessions},
         together::{self, Desk},
     },
     service::Peer,
@@ -51,7 +55,7 @@ pub(super) struct ThreadWorker {
     pub(super) registry: Registry,
     pub(super) entries: Arc<[Entry]>,
     pub(super) queue: Arc<TaskQueue>,
-    pub(super) sessions: OnceLock<Sessions>,
+    pub(super) sessions: Kept,
     pub(super) open: Mutex<OpenAttempts>,
     /// It was left alone with what it runs: what it is still handed is done elsewhere. Set once (release) before its seat is
     /// cleared, and looked at (acquire) before anything is begun.
@@ -64,7 +68,6 @@ pub(super) struct ThreadWorker {
 impl ThreadWorker {
     /// Runs tasks until there are none any more.
     pub(super) fn run(self: &Arc<Self>, backtraces: bool) {
-        let _own = OwnThread::of(&self.shared);
         panics::keep(backtraces);
         while let Turn::Run(task, _) = self.queue.next(None, || ()) {
             if task.revoked || self.is_abandoned() {
@@ -80,6 +83,24 @@ impl ThreadWorker {
             } else {
                 self.run_single(task);
             }
+        }
+    }
+
+    /// Ends what tasks have left in the background, then the sessions. On the worker's thread.
+    pub(super) fn leave(&self) {
+        runtime::end_background();
+        self.sessions.end();
+    }
+
+    /// Drops a reference on the manager's thread. If it is the last, because the worker's thread has ended meanwhile, what the
+    /// user's code has left in the worker is dropped elsewhere.
+    pub(super) fn let_go(worker: Arc<Self>) {
+        let Some(last) = Arc::into_inner(worker) else { return };
+        // If there is no thread to be had, it is never dropped, rather than here.
+        let last = ManuallyDrop::new(last);
+        let drops = move || drop(ManuallyDrop::into_inner(last));
+        if let Err(error) = thread::Builder::new().name("workfleet-drop".into()).spawn(drops) {
+            tracing::error!(%error, "no thread could be started to drop what a worker has left");
         }
     }
 
@@ -181,8 +202,8 @@ impl Host for ThreadWorker {
         self.registry.entry(name)
     }
 
-    fn session(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)> {
-        self.sessions.get()?.get(wanted)
+    fn sessions(&self) -> Option<Arc<Sessions>> {
+        self.sessions.get()
     }
 
     fn is_cancelled(&self, lease: u64) -> bool {

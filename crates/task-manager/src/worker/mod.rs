@@ -15,6 +15,7 @@
 pub(crate) mod entry;
 mod fork;
 mod io;
+mod leave;
 pub(crate) mod origin;
 pub(crate) mod outbox;
 mod tasks;
@@ -23,14 +24,13 @@ mod upwards;
 pub(crate) use fork::end_copy_of;
 
 use std::{
-    any::{Any, TypeId},
     env, fmt,
     fs::File,
     io as std_io,
     os::fd::{AsFd, OwnedFd},
     process,
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -54,8 +54,13 @@ use crate::{
     message::EncodedMessage,
     mismatch::Names,
     protocol::{self, MessageFrame, ScheduleFrame},
-    registry::{Entry, Index, Registry, Sessions},
-    run::{Attempt, STACK_BYTES, host::Host, queue::TaskQueue},
+    registry::{Entry, Index, Registry},
+    run::{
+        Attempt, STACK_BYTES,
+        host::Host,
+        queue::TaskQueue,
+        sessions::{Kept, Sessions},
+    },
     session_values::SessionValues,
     sys::memory_file,
     task::{EncodedTask, ManagerId, Priority},
@@ -198,7 +203,7 @@ struct Worker {
     together: bool,
     /// Until the sessions are made of them.
     session_values: Mutex<SessionValues>,
-    sessions: OnceLock<Sessions>,
+    sessions: Kept,
     queue: TaskQueue,
     /// Of whoever has the watch.
     decoder: Mutex<Decoder>,
@@ -330,7 +335,7 @@ impl Worker {
             together: together && welcome.async_tasks > 1,
             registry: registry.clone(),
             session_values: Mutex::new(SessionValues::from_bytes(session_values)),
-            sessions: OnceLock::new(),
+            sessions: Kept::default(),
             queue: TaskQueue::default(),
             // The greeting is all that came: tasks are sent to a worker that is ready.
             decoder: Mutex::new(Decoder::new(protocol::limit_bytes(welcome.frame_limit_bytes))),
@@ -445,8 +450,8 @@ impl Host for Worker {
         self.registry.entry(name)
     }
 
-    fn session(&self, wanted: TypeId) -> Option<&(dyn Any + Send + Sync)> {
-        self.sessions.get()?.get(wanted)
+    fn sessions(&self) -> Option<Arc<Sessions>> {
+        self.sessions.get()
     }
 
     fn is_cancelled(&self, lease: u64) -> bool {

@@ -9,7 +9,7 @@
 //! - A task that was received ends: dropping it is a failure. (One that a program forgets, by `mem::forget`, it keeps.)
 
 use std::{
-    fmt, process,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -23,10 +23,11 @@ use crate::{
     failure::{Failed, FailureCause},
     guardian::become_guardian,
     protocol::{FailureFrame, ResultFrame, StartFailed},
-    registry::{AsyncRunFn, Registry, on_own_runtime},
+    registry::{AsyncRunFn, Registry},
     run::{
         self, caught, panics,
         queue::{Queued, Turn},
+        runtime::on_own_runtime,
         together::{self, Desk},
     },
     session_values::SessionFailed,
@@ -77,7 +78,7 @@ const KEPT_BYTES: usize = 1024 * 1024;
 /// }
 /// ```
 ///
-/// Dropping it ends the process: half a worker would be waited for.
+/// Dropping it ends the process: half a worker would be waited for. The sessions are dropped first.
 pub struct WorkerLoop {
     worker: Arc<Worker>,
     output: Vec<u8>,
@@ -105,10 +106,9 @@ pub struct CloseRequest<'a> {
 }
 
 impl CloseRequest<'_> {
-    /// Sends what is left to be sent and exits with code 0.
+    /// Sends what is left to be sent, drops the [sessions](crate::Registry::session), and exits with code 0.
     pub fn exit(self) -> ! {
-        self.worker.flush_at_end();
-        process::exit(0);
+        self.worker.leave()
     }
 }
 
@@ -157,19 +157,14 @@ impl WorkerLoop {
         panics::keep(worker.backtraces);
         let values =
             std::mem::take(&mut *worker.session_values.lock().unwrap_or_else(PoisonError::into_inner));
-        match run::make_sessions(&worker.registry, &values) {
-            Ok(sessions) => {
-                let first = worker.sessions.set(sessions).is_ok();
-                debug_assert!(first, "sessions are made once");
-            }
-            Err(failed) => {
-                let of_value = matches!(failed, SessionFailed::Value(_));
-                let reason: String = failed.into_reason().chars().take(REASON_CHARS).collect();
-                let failed = StartFailed { reason: reason.clone(), of_value };
-                push_greeting(&worker, kinds::START_FAILED, |out| message::encode_into(&failed, out));
-                worker.outbox.flush_fully();
-                return Err(WorkerError::session(reason));
-            }
+        if let Err(failed) = worker.sessions.make(&worker.registry, &values) {
+            let of_value = matches!(failed, SessionFailed::Value(_));
+            let reason: String = failed.into_reason().chars().take(REASON_CHARS).collect();
+            let failed = StartFailed { reason: reason.clone(), of_value };
+            push_greeting(&worker, kinds::START_FAILED, |out| message::encode_into(&failed, out));
+            worker.outbox.flush_fully();
+            worker.end_sessions();
+            return Err(WorkerError::session(reason));
         }
         push_greeting(&worker, kinds::IDLE, |_| Ok(()));
         let now = Instant::now();
@@ -238,8 +233,7 @@ impl WorkerLoop {
 impl Drop for WorkerLoop {
     fn drop(&mut self) {
         fork::end_copy();
-        self.worker.flush_at_end();
-        process::exit(0);
+        self.worker.leave()
     }
 }
 

@@ -1,0 +1,26 @@
+//! How a worker process leaves in order, whoever wanted it to: its manager, or the program whose loop it is.
+//!
+//! Every way goes through [`Worker::leave`], so what holds for one holds for all: what tasks have ended in reaches the manager
+//! before the user's destructors run, which may hang or end the process.
+
+use std::process;
+
+use super::Worker;
+use crate::run::runtime;
+
+impl Worker {
+    /// Sends what is left to be sent, ends what is left to be ended, and exits with code 0. On the thread of the tasks. A
+    /// worker that takes longer than the grace is killed.
+    pub(super) fn leave(&self) -> ! {
+        self.flush_at_end();
+        self.end_sessions();
+        // What the destructors have said goes with the exit.
+        process::exit(0)
+    }
+
+    /// Ends what tasks have left in the background, then the sessions.
+    pub(super) fn end_sessions(&self) {
+        runtime::end_background();
+        self.sessions.end();
+    }
+}
