@@ -201,6 +201,10 @@ impl Registry {
     /// [grace](crate::ProcessManagerBuilder::grace) has its worker process killed
     /// ([`KillReason::NotExited`](crate::KillReason::NotExited)), or its thread left alone.
     ///
+    /// Where the registry has [asynchronous tasks](Self::async_task), sessions are made and dropped in the context of their
+    /// runtime: `tokio::spawn` works in `make`, and what it spawns runs in the [background](AsyncTask) of the worker. That is
+    /// over by the time that sessions are dropped. Where there are none, `make` needs a runtime of its own for that.
+    ///
     /// Sessions are *not* dropped by a worker process that is killed ([`ClosePolicy::Kill`](crate::ClosePolicy::Kill) among
     /// others), that dies, in which a task calls `exit`, or whose manager is gone. Nothing is promised of statics and
     /// thread-locals.
@@ -283,6 +287,14 @@ impl Registry {
     /// The code of the tasks of this name.
     pub(crate) fn entry(&self, name: &str) -> Option<Entry> {
         self.inner.tasks.get(name).copied()
+    }
+
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.inner.sessions.is_empty()
+    }
+
+    pub(crate) fn has_async_tasks(&self) -> bool {
+        self.inner.tasks.values().any(Entry::is_async)
     }
 
     pub(crate) fn check(&self) -> Result<(), RegistryError> {

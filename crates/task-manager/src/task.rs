@@ -90,6 +90,12 @@ pub trait Task: TaskSpec {
 /// It runs on its worker's thread, in a single-threaded tokio runtime, alone by default. Where the manager allows
 /// [several at once](crate::ProcessManagerBuilder::async_tasks), a worker runs that many of them beside one another.
 ///
+/// What it spawns (`tokio::spawn`) goes on after it has ended, in the background of its worker: while the worker waits for
+/// tasks, while it runs asynchronous ones, and now and then between others. It stands still while a task runs that is not
+/// asynchronous, and, in a [`WorkerLoop`](crate::WorkerLoop), while its program does other things. When its worker leaves, it
+/// is dropped, before the [sessions](crate::Registry::session). A worker that has something in the background takes some
+/// microseconds longer to begin a task that comes alone.
+///
 /// ```
 /// use serde::{Deserialize, Serialize};
 /// use workfleet_task_manager::{AsyncTask, Registry, TaskContext, TaskError, TaskSpec};

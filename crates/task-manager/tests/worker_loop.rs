@@ -108,6 +108,20 @@ impl AsyncTask for DoubleLater {
     }
 }
 
+/// Leaves somebody in the background who comes to a door.
+#[derive(Debug, Serialize, Deserialize)]
+struct LeaveInBackground(PathBuf);
+impl TaskSpec for LeaveInBackground {
+    const NAME: &'static str = "leave-in-background";
+    type Output = ();
+}
+impl AsyncTask for LeaveInBackground {
+    async fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
+        tokio::spawn(async move { both::come_to(&self.0, "background").await });
+        Ok(())
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Panic;
 task!(Panic, "panic", (), |self, _cx| panic!("out of luck"));
@@ -160,6 +174,7 @@ fn tasks() -> Registry {
         .task::<Ask>()
         .task::<Double>()
         .async_task::<DoubleLater>()
+        .async_task::<LeaveInBackground>()
         .task::<Panic>()
         .task::<AwaitCancellation>()
         .task::<DropMe>()
@@ -326,6 +341,19 @@ fn asynchronous_tasks_run_one_at_a_time_whatever_the_manager_allows() {
     for (n, handle) in (0..).zip(later) {
         assert_eq!(handle.wait().expect("it is done"), 2 * n);
     }
+}
+
+#[test]
+fn what_is_in_the_background_goes_on_while_the_program_waits_for_tasks() {
+    let _alone = alone();
+    let manager = start(1);
+    let door = Door::new();
+    manager.submit(LeaveInBackground(door.path())).expect("it is taken").wait().expect("it is done");
+    let guest = door.next();
+    assert_doubled(doubles(&manager, 100));
+    guest.go_on();
+    assert_doubled(doubles(&manager, 100));
+    assert_balanced(&manager.close(ClosePolicy::Join).expect("it closes"));
 }
 
 #[test]

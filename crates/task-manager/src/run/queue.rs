@@ -294,6 +294,17 @@ impl TaskQueue {
         wake
     }
 
+    /// The task thread waits for tasks by [`poll_next`](Self::poll_next), and does not watch meanwhile. True if the I/O thread
+    /// has to be woken up to.
+    pub(crate) fn leave_watch(&self) -> bool {
+        let mut state = self.lock();
+        if state.watcher == Watcher::Task {
+            state.watcher = Watcher::Nobody;
+        }
+        drop(state);
+        self.want_answer()
+    }
+
     fn begin(&self, state: &mut State) -> Option<Queued> {
         let next = state.waiting.pop_front();
         // One that was asked back is not begun, whatever ends its thread meanwhile.

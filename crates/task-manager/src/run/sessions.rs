@@ -10,6 +10,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::runtime::Handle;
+
+use super::runtime::{self, on_own_runtime};
 use crate::{
     registry::Registry,
     session_values::{SessionFailed, SessionValues},
@@ -61,8 +64,20 @@ impl Drop for Sessions {
 pub(crate) struct Kept(Mutex<Option<Arc<Sessions>>>);
 
 impl Kept {
-    /// Makes every session. If one cannot be made, this is why; those before it are kept all the same.
+    /// Makes every session, in the context of the runtime if there are asynchronous tasks to be run. If one cannot be made,
+    /// this is why; those before it are kept all the same.
     pub(crate) fn make(&self, registry: &Registry, values: &SessionValues) -> Result<(), SessionFailed> {
+        if !registry.has_sessions() || !registry.has_async_tasks() {
+            return self.make_here(registry, values);
+        }
+        let made = on_own_runtime(|runtime| {
+            let _context = runtime.enter();
+            self.make_here(registry, values)
+        });
+        made.unwrap_or_else(|error| Err(SessionFailed::Made(format!("no runtime: {error}"))))
+    }
+
+    fn make_here(&self, registry: &Registry, values: &SessionValues) -> Result<(), SessionFailed> {
         let mut sessions = Sessions::default();
         let made = workfleet_panics::catch(|| registry.make_sessions(values, &mut sessions));
         let made =
@@ -75,8 +90,10 @@ impl Kept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Drops the sessions: runs the user's code.
+    /// Ends what tasks and sessions have left in the background on this thread, then drops the sessions: runs the user's code.
     pub(crate) fn end(&self) {
+        let background = runtime::end_background();
+        let _context = background.as_ref().map(Handle::enter);
         let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Not under the lock.
         drop(sessions);

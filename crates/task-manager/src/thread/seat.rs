@@ -133,7 +133,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
         if tell_ready.send(made).is_ok() && is_ready {
             worker.run(backtraces);
         }
-        worker.leave();
+        worker.sessions.end();
         drop(worker);
         // An error means that nobody waits any more: the thread was abandoned.
         let _ = tell_ended.send(());

@@ -69,7 +69,7 @@ impl ThreadWorker {
     /// Runs tasks until there are none any more.
     pub(super) fn run(self: &Arc<Self>, backtraces: bool) {
         panics::keep(backtraces);
-        while let Turn::Run(task, _) = self.queue.next(None, || ()) {
+        while let Some(task) = self.next() {
             if task.revoked || self.is_abandoned() {
                 self.give_back(&task);
             } else if task.concurrent {
@@ -86,10 +86,13 @@ impl ThreadWorker {
         }
     }
 
-    /// Ends what tasks have left in the background, then the sessions. On the worker's thread.
-    pub(super) fn leave(&self) {
-        runtime::end_background();
-        self.sessions.end();
+    /// The next task; none once nothing comes any more.
+    fn next(&self) -> Option<Queued> {
+        let next = runtime::wait_with_background(None, |cx| self.queue.poll_next(cx));
+        next.unwrap_or_else(|| match self.queue.next(None, || ()) {
+            Turn::Run(task, _) => Some(task),
+            Turn::Watch | Turn::Nothing | Turn::End => None,
+        })
     }
 
     /// Drops a reference on the manager's thread. If it is the last, because the worker's thread has ended meanwhile, what the

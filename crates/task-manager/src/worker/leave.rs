@@ -6,21 +6,14 @@
 use std::process;
 
 use super::Worker;
-use crate::run::runtime;
 
 impl Worker {
     /// Sends what is left to be sent, ends what is left to be ended, and exits with code 0. On the thread of the tasks. A
     /// worker that takes longer than the grace is killed.
     pub(super) fn leave(&self) -> ! {
         self.flush_at_end();
-        self.end_sessions();
+        self.sessions.end();
         // What the destructors have said goes with the exit.
         process::exit(0)
-    }
-
-    /// Ends what tasks have left in the background, then the sessions.
-    pub(super) fn end_sessions(&self) {
-        runtime::end_background();
-        self.sessions.end();
     }
 }

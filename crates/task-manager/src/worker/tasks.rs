@@ -27,7 +27,7 @@ use crate::{
     run::{
         self, caught, panics,
         queue::{Queued, Turn},
-        runtime::on_own_runtime,
+        runtime::{self, TURN, on_own_runtime},
         together::{self, Desk},
     },
     session_values::SessionFailed,
@@ -86,6 +86,8 @@ pub struct WorkerLoop {
     sent_at: Instant,
     /// When something last ended.
     now: Instant,
+    /// When what is in the background last had its turn.
+    turned_at: Instant,
 }
 
 /// What a worker is to do next.
@@ -163,12 +165,12 @@ impl WorkerLoop {
             let failed = StartFailed { reason: reason.clone(), of_value };
             push_greeting(&worker, kinds::START_FAILED, |out| message::encode_into(&failed, out));
             worker.outbox.flush_fully();
-            worker.end_sessions();
+            worker.sessions.end();
             return Err(WorkerError::session(reason));
         }
         push_greeting(&worker, kinds::IDLE, |_| Ok(()));
         let now = Instant::now();
-        Ok(Self { worker, output: Vec::new(), sent_at: now, now })
+        Ok(Self { worker, output: Vec::new(), sent_at: now, now, turned_at: now })
     }
 
     /// Waits for the next task, at most this long: `Duration::ZERO` only looks, `Duration::MAX` waits for ever.
@@ -183,6 +185,16 @@ impl WorkerLoop {
         let worker = &*self.worker;
         let deadline = Instant::now().checked_add(patience);
         loop {
+            let next = runtime::wait_with_background(deadline, |cx| {
+                if worker.queue.leave_watch() {
+                    worker.outbox.wake();
+                }
+                worker.queue.poll_next(cx)
+            });
+            if let Some(Some(task)) = next {
+                self.now = Instant::now();
+                return NextTask::Task(ReceivedTask { inner: Some((self, task)) });
+            }
             match worker.queue.next(deadline, || worker.outbox.wake()) {
                 Turn::Run(task, wake_io) => {
                     if wake_io {
@@ -331,6 +343,10 @@ impl<'a> FinishedTask<'a> {
     /// Reports how the task ended, and [waits](WorkerLoop::next_task) for the next.
     pub fn acknowledge_and_next_task(mut self, patience: Duration) -> NextTask<'a> {
         let (own, report) = self.inner.take().unwrap_or_else(|| used_up());
+        if own.now - own.turned_at >= TURN {
+            own.turned_at = own.now;
+            runtime::turn_background();
+        }
         let next = own.worker.queue.try_next();
         let send = next.is_none() || own.now - own.sent_at >= GATHER;
         own.report(report, send);
