@@ -31,8 +31,8 @@ pub trait Service: Send + Sync {
     /// The frame kinds that are this service's own: within `0x20..=0x67`, see [`workfleet_wire::kinds`].
     fn kinds(&self) -> RangeInclusive<u8>;
 
-    /// A worker is about to get its first task. Nothing comes of it before. Its half is made when a task first asks for
-    /// it: until that has said something, there is nobody to send to.
+    /// A worker has come up. A worker process makes its sessions now, and may not get so far that it gets a task. No frame
+    /// arrives before this call. The worker's half is made when a task first asks for it: do not send before it has sent.
     fn on_worker_ready(&self, peer: &Peer) {
         let _ = peer;
     }

@@ -53,7 +53,7 @@ use crate::{
     },
     registry::Index,
     run::Attempt,
-    service::{Peer, Service},
+    service::{Incarnation, Peer, Service},
     task::{EncodedTask, ManagerId, Priority, TaskId},
 };
 
@@ -131,15 +131,22 @@ pub(crate) struct Shared {
 pub(crate) struct Services(pub(crate) Vec<Arc<dyn Service>>);
 
 impl Services {
-    /// A worker is about to get its first task.
+    /// A worker is about to make its sessions, or, if it is a thread, to get its first task.
     pub(crate) fn worker_ready(&self, peer: &Peer) {
         for service in &self.0 {
             guarded(|| service.on_worker_ready(peer));
         }
     }
 
+    /// Nothing comes of the worker any more.
+    pub(crate) fn worker_gone(&self, incarnation: Incarnation) {
+        for service in &self.0 {
+            guarded(|| service.on_worker_gone(incarnation));
+        }
+    }
+
     /// Hands over the frames that a worker has sent, up to one that is for no service.
-    fn hand_over(&self, peer: &Peer, frames: Vec<(Kind, Box<[u8]>)>) -> Result<(), Violation> {
+    pub(crate) fn hand_over(&self, peer: &Peer, frames: Vec<(Kind, Box<[u8]>)>) -> Result<(), Violation> {
         for (kind, payload) in frames {
             match self.0.iter().find(|service| service.kinds().contains(&kind.0)) {
                 Some(service) => guarded(|| service.on_frame(peer, kind, &payload)),

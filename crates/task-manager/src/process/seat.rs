@@ -33,7 +33,7 @@ use crate::{
     pool::{Limits, Line, Mode, Seated, Shared, StartFailure, changed, guarded, seat, waits, worker_name},
     protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::Registry,
-    service::{Incarnation, Peer},
+    service::{Incarnation, Peer, SERVICE_KINDS},
     session_values::SessionFailed,
     sys::{
         page::Page,
@@ -146,22 +146,22 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     let connection = watch(Arc::clone(&socket), Interest::READABLE).map_err(StartFailure::spawn)?;
     let mut decoder = Decoder::new(protocol::limit_bytes(shared.frame_limit_bytes));
 
+    let link = Arc::new(Link::new(Arc::clone(&socket)));
+    let peer = Peer {
+        line: link.clone(),
+        worker: Arc::clone(&name),
+        incarnation: Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed)),
+        frame_limit_bytes: shared.frame_limit_bytes,
+    };
     let mut greeted = false;
     let ready = tokio::select! {
         biased;
         () = changed(mode, Mode::Running) => Err(GreetFailed::Closing),
-        ready = greet(&connection, &mut decoder, plan, &mut greeted) => ready,
+        ready = greet(&connection, &mut decoder, plan, (&link, &peer), &mut greeted) => ready,
     };
-    let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
     match ready {
         Ok(()) => {
-            let link = Arc::new(Link::new(socket));
-            let pid = Some(process.id());
-            let seated = Seated { line: link.clone(), name: Arc::clone(&name), pid };
-            let frame_limit_bytes = shared.frame_limit_bytes;
-            let peer = Peer { line: link.clone(), worker: name, incarnation, frame_limit_bytes };
-            shared.services.worker_ready(&peer);
-            shared.worker_ready(seat, seated);
+            shared.worker_ready(seat, Seated { line: link.clone(), name, pid: Some(process.id()) });
             Ok(Worker { process, connection, decoder, page, taps, link, peer, is_to_go: false })
         }
         Err(failed) => {
@@ -170,14 +170,19 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
                 GreetFailed::Ended => timeout(EXIT_BEHIND_END, process.died()).await.is_ok(),
                 GreetFailed::Closing if greeted || has_greeted(&socket, &mut decoder) => {
                     // It makes its sessions, or has.
-                    Link::new(socket).finish();
+                    link.finish();
                     leaves(&mut process, plan.limits.exit, mode).await
                 }
                 // It goes by itself, once it has ended the sessions before that one.
                 GreetFailed::Session(_) => leaves(&mut process, plan.limits.exit, mode).await,
                 _ => false,
             };
+            link.close();
             let status = process.bury(BURIAL_LIMIT).await;
+            if greeted {
+                shared.services.worker_gone(peer.incarnation());
+            }
+            link.all_caught_up();
             let certificate = DeathCertificate {
                 worker: name.to_string(),
                 pid: process.id(),
@@ -266,13 +271,16 @@ impl GreetFailed {
     }
 }
 
-/// Waits for the worker's greeting, and notes that it has come; then for its sessions.
+/// Waits for the worker's greeting, and notes that it has come; then for its sessions, and serves it meanwhile: what makes
+/// them may use events.
 async fn greet(
     connection: &Watched,
     decoder: &mut Decoder,
     plan: &Plan,
+    (link, peer): (&Link, &Peer),
     greeted: &mut bool,
 ) -> Result<(), GreetFailed> {
+    let services = &plan.shared.services;
     let mut patience = waits::patience(plan.limits.init);
     loop {
         while let Some(FrameRef { kind, payload }) = decoder.next_frame().map_err(Violation::from)? {
@@ -285,6 +293,7 @@ async fn greet(
                         return Err(GreetFailed::Registry(hello.registry_digest, only_ours, only_theirs));
                     }
                     *greeted = true;
+                    services.worker_ready(peer);
                     patience = waits::patience(plan.limits.session);
                 }
                 kinds::IDLE if *greeted => return Ok(()),
@@ -293,14 +302,39 @@ async fn greet(
                     let failed = if of_value { SessionFailed::Value } else { SessionFailed::Made };
                     return Err(GreetFailed::Session(failed(reason)));
                 }
+                _ if *greeted && SERVICE_KINDS.contains(&kind.0) => {
+                    services.hand_over(peer, vec![(kind, payload.into())])?;
+                }
                 _ => return Err(Violation::OutOfTurn { kind }.into()),
             }
         }
-        match waits::within(&mut patience, receive(connection, decoder)).await {
+        match waits::within(&mut patience, receive_or_send(connection, decoder, link)).await {
             Some(true) => {}
             Some(false) => return Err(GreetFailed::Ended),
             None if *greeted => return Err(GreetFailed::SessionsNotMade),
             None => return Err(GreetFailed::NotReached),
+        }
+    }
+}
+
+/// Waits for bytes and takes what is there, and sends meanwhile what waits to be sent. False: the connection has ended, or is
+/// to end.
+///
+/// # Cancel safety
+/// Dropping this future loses nothing.
+async fn receive_or_send(connection: &Watched, decoder: &mut Decoder, link: &Link) -> bool {
+    loop {
+        tokio::select! {
+            biased;
+            received = receive(connection, decoder) => return received,
+            () = link.broken.notified() => return false,
+            () = link.broken_off.notified() => return false,
+            // If it fails, the link is broken.
+            () = link.writable_again() => {
+                link.send();
+            }
+            // Nothing has come that was not handled.
+            () = link.behind.notified() => link.take_catch_ups().into_iter().for_each(guarded),
         }
     }
 }
@@ -514,9 +548,7 @@ impl Worker {
             charged: None,
         };
         let (certificate, delay) = shared.worker_gone(seat, &self.page.read(), certificate);
-        for service in &shared.services.0 {
-            guarded(|| service.on_worker_gone(self.peer.incarnation()));
-        }
+        shared.services.worker_gone(self.peer.incarnation());
         let went = self.is_to_go && certificate.status == ExitStatus::Exited(0);
         let ended = *shared.mode.borrow() != Mode::Running
             && matches!(certificate.status, ExitStatus::Exited(0) | ExitStatus::Signaled(libc::SIGKILL));
