@@ -77,6 +77,15 @@ impl ProcessManagerBuilder {
     /// this process does. A relative path is taken from the directory in which the manager is started, also for workers
     /// that are started later.
     ///
+    /// Lines are written whole, whichever of both streams they come by, and the last of a worker with an end; those beyond
+    /// 16 KiB in pieces. So it is with what workers without logs print to the program's standard error.
+    ///
+    /// A log that was renamed or removed is made again before the next line is written; so is every log on
+    /// [request](ProcessManager::reopen_logs).
+    ///
+    /// A process that has left its worker's group (`setsid`) may go on printing there while the manager lives. After that,
+    /// printing ends it by SIGPIPE: what is to outlive the manager needs a standard output and error of its own.
+    ///
     /// The directory is made, now and whenever it is missing. While a log cannot be written (no directory, no space, no
     /// descriptor), its worker runs all the same: lines that find no place are counted, a warning tells of it once, and
     /// writing goes on as soon as it can. Then the log says how many lines are missing.
@@ -225,6 +234,7 @@ impl ProcessManagerBuilder {
         let (logs, log_writer) =
             Logs::start(deadline, log_directory, settings.workers).map_err(StartError::Runtime)?;
         let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
+        let reopener = logs.reopener();
         let (report_first_try, first_tries) = mpsc::channel(settings.workers);
         let plan = Arc::new(Plan {
             shared: Arc::clone(&shared),
@@ -252,7 +262,7 @@ impl ProcessManagerBuilder {
         let grace = settings.limits.exit;
         let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, lives, pending(), at_end)
             .map_err(StartError::Runtime)?;
-        let manager = ProcessManager { pool: Pool::new(shared, thread) };
+        let manager = ProcessManager { pool: Pool::new(shared, thread), logs: reopener };
         Ok(Starting { manager: Some(manager), first_tries })
     }
 

@@ -1,42 +1,49 @@
-//! What workers print: read without delay, kept as last words, and written where it belongs.
+//! What workers print: read without delay, kept as last words, cut into whole lines, and written where it belongs.
 //!
 //! Reading happens on the manager's thread, writing on a thread of its own: a terminal that nobody reads, or a disk
 //! that hangs, holds up the workers that print, as it would if they wrote themselves, and nobody else.
 //!
 //! Invariants:
 //! - A worker's last words are there as soon as they were read, whatever becomes of writing them.
-//! - At most [`QUEUE_CHUNKS`] chunks of [`CHUNK_BYTES`] wait to be written.
+//! - At most [`QUEUE_CHUNKS`] chunks of two times [`LINE_BYTES`] wait to be written.
 //! - No worker waits for its log to start: the thread that writes opens it, and does so again when it is gone.
+//! - A pipe that a worker leaves to another process is read while the manager lives, up to [`LEFT_PIPES`] of them.
 
 use std::{
     collections::VecDeque,
-    fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Write},
-    os::{
-        fd::OwnedFd,
-        unix::fs::{MetadataExt, OpenOptionsExt},
-    },
+    io,
+    os::fd::OwnedFd,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc::RecvTimeoutError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::RecvTimeoutError,
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
     io::AsyncReadExt,
     net::unix::pipe,
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
+    sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
 
-use crate::pool::{spawn_patiently, worker_name};
+use super::sinks::{LogFile, StandardError};
+use crate::{
+    pool::{spawn_patiently, worker_name},
+    sys::signals,
+};
 
 /// How much of a worker's standard error is kept for its death certificate.
 const TAIL_BYTES: usize = 4096;
-const CHUNK_BYTES: usize = 16 * 1024;
+/// A line that is longer is written in pieces. A read takes as much at most.
+const LINE_BYTES: usize = 16 * 1024;
 const QUEUE_CHUNKS: usize = 64;
 /// The most that a pipe holds, without special rights.
 const LARGEST_PIPE_BYTES: usize = 1024 * 1024;
+/// How many pipes are read at a time whose workers are gone: processes that left their workers' groups hold them.
+const LEFT_PIPES: usize = 64;
 /// How long a death waits for the last words to be read, which are in the pipe already.
 const LAST_WORDS_LIMIT: Duration = Duration::from_millis(200);
 
@@ -46,52 +53,46 @@ pub(super) struct Logs {
     /// One for each seat, or none at all.
     files: Option<Arc<[Arc<Mutex<LogFile>>]>>,
     queue: mpsc::Sender<Chunk>,
+    /// How often the files were to be opened again.
+    reopenings: Arc<AtomicU64>,
+    /// For each pipe that may still be left to another process.
+    left_pipes: Arc<Semaphore>,
+}
+
+/// Has the logs of a manager opened again. It does not keep the thread that writes.
+#[derive(Clone)]
+pub(super) struct Reopener {
+    files: Option<Arc<[Arc<Mutex<LogFile>>]>>,
+    queue: mpsc::WeakSender<Chunk>,
+    reopenings: Arc<AtomicU64>,
 }
 
 struct Chunk {
     target: Target,
-    printed: Printed,
-}
-
-enum Printed {
-    /// Nothing yet: the log should be there.
-    Begin,
-    Bytes(Vec<u8>),
-    /// The end of a pipe.
-    End,
+    /// Whole lines, or a piece of a long one. Nothing: the log should be there.
+    text: Vec<u8>,
+    /// When it was read.
+    at: SystemTime,
 }
 
 /// Where a worker's output goes.
 #[derive(Clone)]
 pub(super) enum Target {
     StandardError,
-    File {
-        file: Arc<Mutex<LogFile>>,
-        /// The line of this worker that has not ended yet.
-        line: Arc<Mutex<Vec<u8>>>,
-    },
-}
-
-/// The log of a seat: of one worker after the other.
-pub(super) struct LogFile {
-    directory: PathBuf,
-    path: PathBuf,
-    file: Option<File>,
-    /// What could not be written since it last could; none while all goes well.
-    lost: Option<Lost>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Lost {
-    lines: u64,
-    /// The last that was written is no whole line.
-    torn: bool,
+    File(Arc<Mutex<LogFile>>),
 }
 
 /// The pipes of one worker.
 pub(super) struct Taps {
     tail: Arc<Mutex<VecDeque<u8>>>,
-    readers: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+    readers: Vec<ReaderHandle>,
+}
+
+struct ReaderHandle {
+    /// Tells the reader that the worker is dead.
+    stop: oneshot::Sender<()>,
+    /// The reader has read what the worker had printed.
+    emptied: oneshot::Receiver<()>,
 }
 
 /// The thread that writes; it ends when every [`Logs`] is gone.
@@ -108,25 +109,35 @@ impl Logs {
     ) -> io::Result<(Self, Writer)> {
         let (queue, mut chunks) = mpsc::channel::<Chunk>(QUEUE_CHUNKS);
         let (end, ended) = std::sync::mpsc::channel();
+        let reopenings = Arc::new(AtomicU64::new(0));
         let files: Option<Arc<[_]>> = directory.map(|directory| {
             let file = |seat| {
-                let path = directory.join(format!("{}.log", worker_name(seat)));
-                Arc::new(Mutex::new(LogFile { directory: directory.clone(), path, file: None, lost: None }))
+                let name = format!("{}.log", worker_name(seat));
+                Arc::new(Mutex::new(LogFile::new(directory.clone(), &name, Arc::clone(&reopenings))))
             };
             (0..seats).map(file).collect()
         });
         let all = files.clone();
         spawn_patiently(deadline, "workfleet-log", move || {
-            while let Some(chunk) = chunks.blocking_recv() {
-                write(&chunk);
+            if let Err(error) = signals::survive_writes() {
+                tracing::warn!(%error, "a write to a broken standard error may end the program");
             }
+            let mut standard_error = StandardError::default();
+            while let Some(Chunk { target, text, at }) = chunks.blocking_recv() {
+                match target {
+                    Target::StandardError => standard_error.write(&text),
+                    Target::File(file) => lock(&file).write(&text, at),
+                }
+            }
+            standard_error.report_the_lost();
             for file in all.iter().flat_map(|files| files.iter()) {
-                file.lock().unwrap_or_else(PoisonError::into_inner).report_the_lost();
+                lock(file).report_the_lost();
             }
             // An error means that nobody waited for so long.
             let _ = end.send(());
         })?;
-        Ok((Self { files, queue }, Writer { ended }))
+        let left_pipes = Arc::new(Semaphore::new(LEFT_PIPES));
+        Ok((Self { files, queue, reopenings, left_pipes }, Writer { ended }))
     }
 
     /// Whether a worker's standard output is to be piped too.
@@ -137,10 +148,14 @@ impl Logs {
     /// Where the next worker on `seat` prints. Its log is opened without anybody waiting for that.
     pub(super) fn of(&self, seat: usize) -> Target {
         let Some(files) = &self.files else { return Target::StandardError };
-        let target = Target::File { file: Arc::clone(&files[seat]), line: Arc::default() };
-        // An error means that the queue is full: then the first line opens it, as it would without this.
-        let _ = self.queue.try_send(Chunk { target: target.clone(), printed: Printed::Begin });
+        let target = Target::File(Arc::clone(&files[seat]));
+        open(&self.queue, target.clone());
         target
+    }
+
+    pub(super) fn reopener(&self) -> Reopener {
+        let Self { files, queue, reopenings, .. } = self;
+        Reopener { files: files.clone(), queue: queue.downgrade(), reopenings: Arc::clone(reopenings) }
     }
 
     /// Starts to read a worker's pipes.
@@ -155,23 +170,50 @@ impl Logs {
         let pipes = [(stdout, None), (stderr, Some(Arc::clone(&tail)))];
         for (pipe, tail) in pipes.into_iter().filter_map(|(pipe, tail)| Some((pipe?, tail))) {
             let (stop, rest) = oneshot::channel();
-            let pipe = pipe::Receiver::from_owned_fd(pipe)?;
-            let reader = drain(pipe, tail, target.clone(), self.queue.clone(), rest);
-            readers.push((stop, tokio::spawn(reader)));
+            let (tell_emptied, emptied) = oneshot::channel();
+            let reader = Reader {
+                pipe: pipe::Receiver::from_owned_fd(pipe)?,
+                tail,
+                line: Line::default(),
+                target: target.clone(),
+                queue: self.queue.clone(),
+            };
+            tokio::spawn(drain(reader, rest, tell_emptied, Arc::clone(&self.left_pipes)));
+            readers.push(ReaderHandle { stop, emptied });
         }
         Ok(Taps { tail, readers })
     }
 }
 
+impl Reopener {
+    /// Has every log opened again before the next line is written. Waits for nothing.
+    pub(super) fn reopen(&self) {
+        self.reopenings.fetch_add(1, Ordering::Relaxed);
+        let Some(queue) = self.queue.upgrade() else { return };
+        for file in self.files.iter().flat_map(|files| files.iter()) {
+            open(&queue, Target::File(Arc::clone(file)));
+        }
+    }
+}
+
+fn open(queue: &mpsc::Sender<Chunk>, target: Target) {
+    // An error means that the queue is full: then the first line opens it, as it would without this.
+    let _ = queue.try_send(Chunk { target, text: Vec::new(), at: SystemTime::now() });
+}
+
+fn lock(file: &Mutex<LogFile>) -> std::sync::MutexGuard<'_, LogFile> {
+    file.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Taps {
     /// The last lines of standard error, once the worker is dead. A process that it started may hold the pipe open:
-    /// what was written before is read, what comes later is not waited for.
+    /// what was written before is read, what comes later is not waited for. It goes where the worker's output went.
     pub(super) async fn last_words(&mut self) -> String {
-        for (stop, reader) in self.readers.drain(..) {
+        for ReaderHandle { stop, emptied } in self.readers.drain(..) {
             // An error means that it has read to the end already.
             let _ = stop.send(());
             // On a timeout the reader goes on by itself: somebody does not take what the worker printed.
-            let _ = timeout(LAST_WORDS_LIMIT, reader).await;
+            let _ = timeout(LAST_WORDS_LIMIT, emptied).await;
         }
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = tail.iter().copied().collect();
@@ -200,246 +242,147 @@ impl Writer {
     }
 }
 
-/// Reads a pipe to its end; once `rest` fires, only what is in it.
-async fn drain(
+/// One pipe of a worker.
+struct Reader {
     pipe: pipe::Receiver,
     tail: Option<Arc<Mutex<VecDeque<u8>>>>,
+    line: Line,
     target: Target,
     queue: mpsc::Sender<Chunk>,
-    rest: oneshot::Receiver<()>,
-) {
-    read_chunks(pipe, tail, &target, &queue, rest).await;
-    // An error means that nobody writes any more.
-    let _ = queue.send(Chunk { target, printed: Printed::End }).await;
 }
 
-async fn read_chunks(
-    mut pipe: pipe::Receiver,
-    tail: Option<Arc<Mutex<VecDeque<u8>>>>,
-    target: &Target,
-    queue: &mpsc::Sender<Chunk>,
-    mut rest: oneshot::Receiver<()>,
+/// Reads a pipe to its end. Once `rest` fires, the worker is dead: what is in the pipe is read, and told to be; what comes
+/// later is of a process that holds the pipe, and would die by SIGPIPE of its end.
+async fn drain(
+    mut reader: Reader,
+    rest: oneshot::Receiver<()>,
+    emptied: oneshot::Sender<()>,
+    left_pipes: Arc<Semaphore>,
 ) {
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut may_stop = true;
-    let mut stopping = false;
-    // A pipe holds no more; beyond that, somebody who outlives the worker is still writing.
-    let mut left_bytes = LARGEST_PIPE_BYTES;
-    loop {
-        let read = if stopping {
-            match pipe.try_read(&mut buffer) {
-                _ if left_bytes == 0 => return,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                read => {
-                    left_bytes = left_bytes.saturating_sub(*read.as_ref().unwrap_or(&0));
-                    read
-                }
-            }
-        } else {
-            tokio::select! {
+    let open = reader.read_until(rest).await && reader.read_rest().await;
+    let last = reader.line.end();
+    reader.send(last).await;
+    // An error means that nobody waited for so long.
+    let _ = emptied.send(());
+    if !open {
+        return;
+    }
+    match left_pipes.try_acquire() {
+        Ok(_permit) => {
+            // A stop that cannot come.
+            let (_never, rest) = oneshot::channel();
+            reader.read_until(rest).await;
+            let last = reader.line.end();
+            reader.send(last).await;
+        }
+        Err(_) => tracing::warn!(
+            "the output of a process that a dead worker has left is read no more: so many others hold theirs"
+        ),
+    }
+}
+
+impl Reader {
+    /// Reads to the end, which is false, or until `rest` fires.
+    async fn read_until(&mut self, mut rest: oneshot::Receiver<()>) -> bool {
+        let mut buffer = vec![0; LINE_BYTES];
+        let mut may_stop = true;
+        loop {
+            // What was read is handed on outside of this, where nothing interrupts that.
+            let read = tokio::select! {
                 biased;
                 stop = &mut rest, if may_stop => {
-                    stopping = stop.is_ok();
+                    if stop.is_ok() {
+                        return true;
+                    }
                     may_stop = false;
                     continue;
                 }
-                read = pipe.read(&mut buffer) => read,
+                read = self.pipe.read(&mut buffer) => read,
+            };
+            match read {
+                // An error is an end too: nothing more can be read here, and who writes finds the pipe broken.
+                Ok(0) | Err(_) => return false,
+                Ok(read_bytes) => self.take(&buffer[..read_bytes]).await,
             }
-        };
-        let bytes = match read {
-            // An error is an end too: nothing more can be read here, and who writes finds the pipe broken.
-            Ok(0) | Err(_) => return,
-            Ok(read_bytes) => &buffer[..read_bytes],
-        };
-        if let Some(tail) = &tail {
+        }
+    }
+
+    /// Reads what is there. False at the end.
+    async fn read_rest(&mut self) -> bool {
+        // A pipe holds no more; beyond that, somebody who outlives the worker is still writing.
+        let mut left_bytes = LARGEST_PIPE_BYTES;
+        let mut buffer = vec![0; LINE_BYTES];
+        while left_bytes > 0 {
+            match self.pipe.try_read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Ok(0) | Err(_) => return false,
+                Ok(read_bytes) => {
+                    left_bytes = left_bytes.saturating_sub(read_bytes);
+                    self.take(&buffer[..read_bytes]).await;
+                }
+            }
+        }
+        true
+    }
+
+    async fn take(&mut self, bytes: &[u8]) {
+        if let Some(tail) = &self.tail {
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
             tail.extend(bytes);
             let excess = tail.len().saturating_sub(TAIL_BYTES);
             tail.drain(..excess);
         }
-        // An error means that the thread that writes is gone. The last words are still to be read.
-        let _ = queue.send(Chunk { target: target.clone(), printed: Printed::Bytes(bytes.to_vec()) }).await;
+        let text = self.line.add(bytes);
+        self.send(text).await;
     }
-}
 
-fn write(chunk: &Chunk) {
-    match (&chunk.target, &chunk.printed) {
-        (Target::StandardError, Printed::Bytes(bytes)) => {
-            // Nowhere is left to report that standard error is gone.
-            let _ = io::stderr().write_all(bytes);
-        }
-        (Target::StandardError, Printed::Begin | Printed::End) => {}
-        (Target::File { file, line }, printed) => {
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
-            match printed {
-                Printed::Begin => file.write_text(&[], SystemTime::now()),
-                Printed::Bytes(bytes) => file.append(&mut line, bytes, SystemTime::now()),
-                // The last line needs no end to be one.
-                Printed::End if line.is_empty() => {}
-                Printed::End => file.append(&mut line, b"\n", SystemTime::now()),
-            }
+    async fn send(&self, text: Vec<u8>) {
+        if !text.is_empty() {
+            // An error means that the thread that writes is gone. The last words are still to be read.
+            let _ = self.queue.send(Chunk { target: self.target.clone(), text, at: SystemTime::now() }).await;
         }
     }
 }
 
-impl LogFile {
-    /// Writes every line that has ended, each behind the time at which its end came.
-    fn append(&mut self, line: &mut Vec<u8>, bytes: &[u8], now: SystemTime) {
-        let time = humantime::format_rfc3339_millis(now);
-        let mut text = Vec::with_capacity(bytes.len() + 64);
-        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            line.extend_from_slice(part);
-            // A line without end is cut where it would grow without bound.
-            if line.ends_with(b"\n") || line.len() >= CHUNK_BYTES {
-                text.extend_from_slice(format!("{time} ").as_bytes());
-                text.append(line);
-                if !text.ends_with(b"\n") {
-                    text.push(b'\n');
-                }
-            }
-        }
-        self.write_text(&text, now);
+/// The line of a pipe that has not ended yet.
+#[derive(Default)]
+struct Line(Vec<u8>);
+
+impl Line {
+    /// Adds bytes. Returns the lines that have ended by them, and the last one too where it would grow without bound.
+    fn add(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.0.extend_from_slice(bytes);
+        let ended = self.0.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let ended = if self.0.len() - ended >= LINE_BYTES { self.0.len() } else { ended };
+        let rest = self.0.split_off(ended);
+        std::mem::replace(&mut self.0, rest)
     }
 
-    /// Writes whole lines, or counts them as lost.
-    fn write_text(&mut self, text: &[u8], now: SystemTime) {
-        if let Err(error) = self.make_up_for_the_lost(now) {
-            return self.lose(text, 0, &error);
+    /// The last line, which needs no end to be one.
+    fn end(&mut self) -> Vec<u8> {
+        let mut line = std::mem::take(&mut self.0);
+        if !line.is_empty() {
+            line.push(b'\n');
         }
-        let written = self.open().map_or_else(|error| (0, Err(error)), |file| write_counted(file, text));
-        if let (written_bytes, Err(error)) = written {
-            self.lose(text, written_bytes, &error);
-        }
+        line
     }
-
-    /// After an outage, says in the log what is missing there.
-    fn make_up_for_the_lost(&mut self, now: SystemTime) -> io::Result<()> {
-        let Some(Lost { lines, torn }) = self.lost else { return Ok(()) };
-        if lines == 0 && !torn {
-            // Nothing was to be written.
-            self.open()?;
-            self.lost = None;
-            return Ok(());
-        }
-        let time = humantime::format_rfc3339_millis(now);
-        let begin = if torn { "\n" } else { "" };
-        let note = format!("{begin}{time} workfleet: {lines} lines could not be written\n");
-        let (written_bytes, written) = write_counted(self.open()?, note.as_bytes());
-        if let Err(error) = written {
-            self.lost = Some(Lost { lines, torn: torn || written_bytes > 0 });
-            return Err(error);
-        }
-        self.report_the_lost();
-        Ok(())
-    }
-
-    /// The text was written up to there, and the rest is lost.
-    fn lose(&mut self, text: &[u8], written_bytes: usize, error: &io::Error) {
-        let (written, rest) = text.split_at(written_bytes);
-        let lines = rest.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        if self.lost.is_none() {
-            tracing::warn!(path = %self.path.display(), %error, "a worker's log cannot be written");
-        }
-        let lost = self.lost.get_or_insert_default();
-        lost.lines = lost.lines.saturating_add(lines);
-        lost.torn |= !written.is_empty() && !written.ends_with(b"\n");
-    }
-
-    /// An outage is over, or nothing is written any more.
-    fn report_the_lost(&mut self) {
-        if let Some(Lost { lines, .. }) = self.lost.take()
-            && lines > 0
-        {
-            tracing::warn!(path = %self.path.display(), lines, "lines of a worker are missing in its log");
-        }
-    }
-
-    /// The file, opened if it is not, or is not in any directory any more.
-    fn open(&mut self) -> io::Result<&mut File> {
-        let is_there = |file: &File| file.metadata().is_ok_and(|state| state.nlink() > 0);
-        let file = match self.file.take().filter(is_there) {
-            Some(file) => file,
-            None => {
-                fs::create_dir_all(&self.directory)?;
-                // Does not wait for a reader, if it is a pipe.
-                let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-                let file =
-                    OpenOptions::new().append(true).create(true).custom_flags(no_wait).open(&self.path)?;
-                let flags = rustix::fs::fcntl_getfl(&file)?;
-                rustix::fs::fcntl_setfl(&file, flags - rustix::fs::OFlags::NONBLOCK)?;
-                file
-            }
-        };
-        Ok(self.file.insert(file))
-    }
-}
-
-/// Writes all of it. If that fails, the number says how much was written.
-fn write_counted(file: &mut File, text: &[u8]) -> (usize, io::Result<()>) {
-    let mut written_bytes = 0;
-    while written_bytes < text.len() {
-        match file.write(&text[written_bytes..]) {
-            Ok(0) => return (written_bytes, Err(ErrorKind::WriteZero.into())),
-            Ok(more_bytes) => written_bytes += more_bytes,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return (written_bytes, Err(error)),
-        }
-    }
-    (written_bytes, Ok(()))
 }
 
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests {
     use super::*;
 
-    fn log(directory: PathBuf) -> LogFile {
-        LogFile { path: directory.join("worker-0.log"), directory, file: None, lost: None }
-    }
-
-    /// Without the times.
-    fn lines(log: &LogFile) -> Vec<String> {
-        let text = fs::read_to_string(&log.path).expect("a text");
-        text.lines().map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest).to_owned()).collect()
-    }
-
     #[test]
-    fn a_log_comes_back_with_its_directory_and_tells_how_many_lines_are_missing() {
-        let home = tempfile::tempdir().expect("a directory");
-        let mut log = log(home.path().join("logs"));
-        let (now, mut line) = (SystemTime::UNIX_EPOCH, Vec::new());
-        log.append(&mut line, b"one\ntwo", now);
-        fs::remove_dir_all(&log.directory).expect("it is there");
-        fs::write(&log.directory, "in the way").expect("a file");
-        log.append(&mut line, b"\nthree\nfour\nfive", now);
-        log.append(&mut line, b"\n", now);
-        fs::remove_file(&log.directory).expect("it is there");
-        log.append(&mut line, b"six\n", now);
-        assert_eq!(lines(&log), ["workfleet: 4 lines could not be written", "six"]);
-        assert!(log.lost.is_none());
-    }
-
-    #[test]
-    fn a_log_that_is_removed_is_made_again() {
-        let home = tempfile::tempdir().expect("a directory");
-        let mut log = log(home.path().join("logs"));
-        let (now, mut line) = (SystemTime::UNIX_EPOCH, Vec::new());
-        for text in ["one", "two"] {
-            log.append(&mut line, format!("{text}\n").as_bytes(), now);
-            assert_eq!(lines(&log), [text]);
-            fs::remove_dir_all(&log.directory).expect("it is there");
-        }
-    }
-
-    /// As when the disk is full amid a line.
-    #[test]
-    fn a_line_that_was_torn_is_ended_before_the_next() {
-        let home = tempfile::tempdir().expect("a directory");
-        let mut log = log(home.path().to_owned());
-        let now = SystemTime::UNIX_EPOCH;
-        log.write_text(b"- one\n- tw", now);
-        log.lose(b"- one\n- two\n- three\n", 9, &ErrorKind::StorageFull.into());
-        log.write_text(b"- four\n", now);
-        assert_eq!(lines(&log), ["one", "tw", "workfleet: 2 lines could not be written", "four"]);
+    fn lines_come_whole_but_for_those_that_would_grow_without_bound() {
+        let mut line = Line::default();
+        assert_eq!(line.add(b"a"), b"");
+        assert_eq!(line.add(b"b\nc\nd"), b"ab\nc\n");
+        assert_eq!(line.end(), b"d\n");
+        assert_eq!(line.end(), b"");
+        let long = [b'x'; LINE_BYTES];
+        assert_eq!(line.add(&long[1..]), b"");
+        assert_eq!(line.add(b"x"), long);
+        assert_eq!(line.add(b"\n"), b"\n");
+        assert_eq!(line.end(), b"");
     }
 }

@@ -9,11 +9,13 @@ mod link;
 mod logs;
 pub(crate) mod reap;
 mod seat;
+mod sinks;
 mod spawn;
 
 use std::{fmt, ops::Deref};
 
 pub use builder::ProcessManagerBuilder;
+use logs::Reopener;
 pub(crate) use spawn::Program;
 
 use crate::{
@@ -71,12 +73,21 @@ use crate::{
 /// ```
 pub struct ProcessManager {
     pool: Pool,
+    logs: Reopener,
 }
 
 impl ProcessManager {
     /// A manager of tasks in `registry`, to be [started](ProcessManagerBuilder::start).
     pub fn builder(registry: Registry) -> ProcessManagerBuilder {
         ProcessManagerBuilder::new(registry)
+    }
+
+    /// Has every worker's [log](ProcessManagerBuilder::log_directory) opened again by its name, before its next line is written.
+    ///
+    /// A log that was renamed or removed is opened again without this. Call it when a program that rotates logs by other means
+    /// says so, by SIGHUP for example. It waits for nothing, so that it can be called anywhere; without logs it does nothing.
+    pub fn reopen_logs(&self) {
+        self.logs.reopen();
     }
 }
 

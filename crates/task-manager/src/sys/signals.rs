@@ -29,6 +29,15 @@ pub(crate) fn block_none() -> io::Result<()> {
     change_mask(libc::SIG_SETMASK, &[]).map(drop)
 }
 
+/// Has no write on this thread end the program from now on, where the program takes these signals by default: one to a pipe
+/// or terminal that nobody reads, or beyond a limit on the size of files. The write fails then. The kernel raises both on the
+/// thread that writes, where they stay pending.
+///
+/// For a thread that starts no process: what it starts would block them too.
+pub(crate) fn survive_writes() -> io::Result<()> {
+    change_mask(libc::SIG_BLOCK, &[libc::SIGPIPE, libc::SIGXFSZ]).map(drop)
+}
+
 /// Takes a signal by default, if it is ignored.
 fn heed(signal: i32) -> io::Result<()> {
     // SAFETY: all-zero is a valid value of this plain C struct, which `sigaction` fills; nothing is changed by this
