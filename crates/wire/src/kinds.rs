@@ -1,6 +1,6 @@
 //! The frame kinds that a manager and its workers know, which way each may go, and whether it carries a payload.
 //!
-//! - `TABLE` is the only place that says so. The lookup behind [`check`] is computed from it at compile time, the names
+//! - `TABLE` is the only place that says so. The lookup behind [`check`] is a [`Table`] made of it at compile time, the names
 //!   in error texts come from it, and a test compares the table of the crate's front page with it.
 //! - No two rows share a byte.
 //! - The letters and `0x80..=0xff` are those of Python's `undr.task` and keep their meaning.
@@ -8,7 +8,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::{FrameError, Kind, Violation};
+use crate::{FrameError, Kind, Row, Rule, Table};
 
 /// Worker → manager, empty: the worker is idle, give it a task.
 pub const IDLE: Kind = Kind(b'n');
@@ -84,35 +84,12 @@ impl fmt::Display for Direction {
     }
 }
 
-/// What the table says about one kind in one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
-    /// Does not go this way.
-    Never,
-    /// Goes this way without a payload.
-    Empty,
-    /// Goes this way with a payload of at least one byte.
-    Carries,
-    /// Goes this way with or without a payload.
-    Any,
-}
-
-/// One row of the table: the kinds `first..=last`.
-#[derive(Debug)]
-struct Row {
-    first: u8,
-    last: u8,
-    name: &'static str,
-    to_manager: Rule,
-    to_worker: Rule,
-}
-
 const fn one(kind: Kind, name: &'static str, to_manager: Rule, to_worker: Rule) -> Row {
-    Row { first: kind.0, last: kind.0, name, to_manager, to_worker }
+    Row::one(kind, name, to_manager, to_worker)
 }
 
 const fn service(range: RangeInclusive<u8>, name: &'static str) -> Row {
-    Row { first: *range.start(), last: *range.end(), name, to_manager: Rule::Any, to_worker: Rule::Any }
+    Row::range(range, name, Rule::Any, Rule::Any)
 }
 
 const TABLE: &[Row] = &[
@@ -138,41 +115,11 @@ const TABLE: &[Row] = &[
     one(IDLE, "IDLE", Rule::Empty, Rule::Never),
     one(SCHEDULED, "SCHEDULED", Rule::Never, Rule::Empty),
     one(TASK, "DONE_NEXT/TASK", Rule::Empty, Rule::Carries),
-    Row {
-        first: SCHEDULE_BASE,
-        last: 0xff,
-        name: "schedule",
-        to_manager: Rule::Carries,
-        to_worker: Rule::Never,
-    },
+    Row::range(SCHEDULE_BASE..=0xff, "schedule", Rule::Carries, Rule::Never),
 ];
 
-/// The rules of one byte, both ways.
-#[derive(Clone, Copy)]
-struct Rules {
-    to_manager: Rule,
-    to_worker: Rule,
-}
-
-/// `TABLE`, one entry a byte.
-static RULES: [Rules; 256] = {
-    let mut rules = [Rules { to_manager: Rule::Never, to_worker: Rule::Never }; 256];
-    let mut row = 0;
-    while row < TABLE.len() {
-        let Row { first, last, to_manager, to_worker, .. } = TABLE[row];
-        let mut byte = first as usize;
-        while byte <= last as usize {
-            assert!(
-                matches!(rules[byte], Rules { to_manager: Rule::Never, to_worker: Rule::Never }),
-                "two rows of the table share a byte"
-            );
-            rules[byte] = Rules { to_manager, to_worker };
-            byte += 1;
-        }
-        row += 1;
-    }
-    rules
-};
+/// `TABLE`, to look kinds up in.
+static POOL: Table = Table::new(TABLE);
 
 /// The kind that asks for a task to be scheduled at `priority` (worker → manager, carries), `None` above 127.
 ///
@@ -216,31 +163,18 @@ pub const fn schedule(priority: u8) -> Option<Kind> {
 /// - [`FrameError::Unexpected`]: it goes only the other way, or has a payload where none may be, or none where one must be.
 #[inline]
 pub fn check(kind: Kind, direction: Direction, payload_len_bytes: u64) -> Result<(), FrameError> {
-    let rules = RULES[usize::from(kind.0)];
-    let rule = match direction {
-        Direction::ToManager => rules.to_manager,
-        Direction::ToWorker => rules.to_worker,
-    };
-    let violation = match (rule, payload_len_bytes) {
-        (Rule::Any, _) | (Rule::Empty, 0) | (Rule::Carries, 1..) => return Ok(()),
-        (Rule::Empty, 1..) => Violation::MustBeEmpty,
-        (Rule::Carries, 0) => Violation::MustCarry,
-        (Rule::Never, _) if rules.to_manager == rules.to_worker => {
-            return Err(FrameError::UnknownKind { kind });
-        }
-        (Rule::Never, _) => Violation::WrongDirection,
-    };
-    Err(FrameError::Unexpected { kind, direction, len_bytes: payload_len_bytes, violation })
+    POOL.check(kind, direction, payload_len_bytes)
 }
 
 /// The table's name for a kind.
 pub(crate) fn name(kind: Kind) -> Option<&'static str> {
-    TABLE.iter().find(|row| (row.first..=row.last).contains(&kind.0)).map(|row| row.name)
+    POOL.name(kind)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Violation;
 
     /// The rows of the front page's tables that begin with a kind and have this many cells.
     fn documented(cells: usize) -> Vec<Vec<&'static str>> {

@@ -24,7 +24,8 @@
 //! # What stands where
 //! - [`Decoder`], [`encode_frame`], [`encode_frame_with`]: the core, with no IO. Everything else here is made of it.
 //! - [`message`]: values to payloads and back.
-//! - [`kinds`]: the table below, and [`kinds::check`], which holds a frame against it.
+//! - [`kinds`]: the table below, and [`kinds::check`], which holds a frame against it. A [`Table`] holds another protocol's
+//!   kinds.
 //! - [`blocking`]: `send_bytes`, `send_message`, `send_type`, `receive_bytes`, `receive_message`, `receive_type` over
 //!   [`std::io`].
 //! - `asynchronous` (feature `tokio`): the same names over tokio's `AsyncRead` and `AsyncWrite`.
@@ -92,6 +93,7 @@ mod frame;
 mod kind;
 pub mod kinds;
 pub mod message;
+mod table;
 
 pub use decoder::Decoder;
 pub use error::{FrameError, ReceiveError, SendError, Violation};
@@ -101,3 +103,4 @@ pub use frame::{
 };
 pub use kind::Kind;
 pub use message::{DecodeError, EncodeError};
+pub use table::{Row, Rule, Table};
