@@ -244,7 +244,10 @@ fn wire_is_the_wire() {
         FrameRef<'static>,
         Kind,
         ReceiveError,
+        Row,
+        Rule,
         SendError,
+        Table,
         Violation,
         blocking::Reader<std::io::Empty>,
         kinds::Direction,
@@ -266,6 +269,7 @@ fn wire_is_the_wire() {
     encode_frame_with(kinds::MESSAGE, &mut same, |out| message::encode_into(&7_u8, out)).expect("it encodes");
     assert_eq!(same, encoded);
     check_frame_len(kinds::MESSAGE, 1, DEFAULT_FRAME_LIMIT_BYTES).expect("it is within the limit");
+    undr::check(undr::MESSAGE, kinds::Direction::ToManager, 1).expect("it goes this way");
 }
 
 #[cfg(feature = "worker")]

@@ -26,6 +26,7 @@
 //! - [`message`]: values to payloads and back.
 //! - [`kinds`]: the table below, and [`kinds::check`], which holds a frame against it. A [`Table`] holds another protocol's
 //!   kinds.
+//! - [`undr`]: the protocol of Python's `undr.task`, to talk with a program that uses it.
 //! - [`blocking`]: `send_bytes`, `send_message`, `send_type`, `receive_bytes`, `receive_message`, `receive_type` over
 //!   [`std::io`].
 //! - `asynchronous` (feature `tokio`): the same names over tokio's `AsyncRead` and `AsyncWrite`.
@@ -94,6 +95,7 @@ mod kind;
 pub mod kinds;
 pub mod message;
 mod table;
+pub mod undr;
 
 pub use decoder::Decoder;
 pub use error::{FrameError, ReceiveError, SendError, Violation};
