@@ -119,6 +119,7 @@ fn task_is_the_task_manager() {
         FailureCause,
         FailureReport,
         FinishedTask<'static>,
+        InboxOverflow,
         Incarnation,
         KillReason,
         Message<()>,

@@ -16,6 +16,8 @@ pub(crate) struct Flight<B> {
     /// What its worker's load counts it as.
     pub(crate) cost_ns: u64,
     pub(crate) cancel_requested: bool,
+    /// The index of the attempt's next child, where that is counted here.
+    pub(crate) next_child: u32,
     /// Of an attempt that has to beat, and has begun. Boxed: most have none.
     watch: Option<Box<Watched>>,
 }
@@ -56,7 +58,9 @@ impl<B> Flights<B> {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
-        let flight = Flight { task, seat: seat as u32, fence, cost_ns, cancel_requested: false, watch: None };
+        let seat = seat as u32;
+        let (cancel_requested, next_child, watch) = (false, 0, None);
+        let flight = Flight { task, seat, fence, cost_ns, cancel_requested, next_child, watch };
         let flight = self.slots[slot as usize].insert(flight);
         (Lease { slot, fence }, &flight.task)
     }

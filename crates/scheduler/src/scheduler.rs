@@ -121,6 +121,12 @@ impl<B> Scheduler<B> {
         Some(&mut self.flights.get_mut(seat, lease)?.task)
     }
 
+    /// The index of the next child of the attempt under `lease`, which the caller uses up by setting it one higher: for
+    /// attempts that do not count by themselves.
+    pub fn next_child(&mut self, seat: usize, lease: Lease) -> Option<&mut u32> {
+        self.flights.get_mut(seat, lease).map(|flight| &mut flight.next_child)
+    }
+
     /// The task of this number, if it has not ended.
     pub fn find(&self, sequence: u64) -> Option<&Pending<B>> {
         let mut flying = self.flights.iter().map(|(.., flight)| &flight.task);

@@ -282,6 +282,7 @@ pub use failure::{
 };
 pub use handle::TaskHandle;
 pub use heartbeat::HeartbeatError;
+pub use inbox::InboxOverflow;
 pub use manager::{Manager, ManagerExt, NullManager, ScheduleError, ScheduleErrorKind, SendError};
 pub use message::{
     EncodedMessage, Message, MessageError, NAME_LIMIT_BYTES, NoMessage, ReadMessage, TaskMessage,

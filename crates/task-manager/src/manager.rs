@@ -153,6 +153,14 @@ pub enum ScheduleErrorKind {
         /// The name.
         name: &'static str,
     },
+    /// The task that schedules it has scheduled as many as it
+    /// [may](crate::ProcessManagerBuilder::children_limit).
+    #[error("the task that schedules it has scheduled {limit} already, which is the limit")]
+    #[non_exhaustive]
+    TooManyChildren {
+        /// How many tasks one task may schedule.
+        limit: u32,
+    },
     /// The task does not encode.
     #[error("the task cannot be encoded: {0}")]
     Encode(EncodeError),
@@ -176,6 +184,7 @@ readable!(ScheduleErrorKind {
     AttemptEnded,
     Priority { priority, levels },
     Unregistered { name },
+    TooManyChildren { limit },
     Encode(source),
     TooLarge { len_bytes, limit_bytes },
 });

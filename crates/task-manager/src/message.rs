@@ -155,6 +155,17 @@ pub enum MessageError {
         "reading the inbox would block a thread on which an async runtime polls futures: use message_stream there"
     )]
     InsideRuntime,
+    /// Messages are missing here: the inbox was full, running tasks went on sending, and it dropped the oldest, as
+    /// [`InboxOverflow::DropOldest`](crate::InboxOverflow::DropOldest) asks for. The reader goes on with what came after them.
+    /// Of types that no reader had been opened for, whoever reads messages of such types is told.
+    #[error("{count} messages were dropped, because the inbox was full and running tasks went on sending")]
+    #[non_exhaustive]
+    Dropped {
+        /// [`TaskMessage::NAME`] of their type; none if they were of types that no reader had been opened for.
+        name: Option<&'static str>,
+        /// How many.
+        count: u64,
+    },
     /// A message of another type than its reader expects. A reader yields it if no reader was ever opened for that type, nor
     /// one of [`EncodedMessage`].
     #[error("a message {:?} came where {expected:?} was expected", message.content.name)]
@@ -180,6 +191,7 @@ readable!(MessageError {
     Forked,
     Failed(failure),
     InsideRuntime,
+    Dropped { name, count },
     Unexpected { message, expected },
     Malformed { message, source },
 });
@@ -189,7 +201,7 @@ impl MessageError {
     pub fn into_message(self) -> Option<Message<EncodedMessage>> {
         match self {
             Self::Unexpected { message, .. } | Self::Malformed { message, .. } => Some(*message),
-            Self::Forked | Self::Failed(_) | Self::InsideRuntime => None,
+            Self::Forked | Self::Failed(_) | Self::InsideRuntime | Self::Dropped { .. } => None,
         }
     }
 }

@@ -15,7 +15,7 @@ use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::D
 use crate::{failure::Failed, message::NAME_LIMIT_BYTES, mismatch::Names, task::ManagerId};
 
 /// Raised whenever a frame changes its meaning or layout.
-pub(crate) const VERSION: u16 = 6;
+pub(crate) const VERSION: u16 = 7;
 
 /// Manager → worker, first: who the worker is. With the frame's first byte comes the page that it publishes its running
 /// attempt in, and then a file with the values for its sessions, if there are any.
@@ -26,6 +26,8 @@ pub(crate) struct Welcome {
     pub(crate) manager: ManagerId,
     pub(crate) priority_levels: u8,
     pub(crate) frame_limit_bytes: u64,
+    /// How many tasks one task may schedule.
+    pub(crate) children_limit: u32,
     /// How many asynchronous tasks it runs at once.
     pub(crate) async_tasks: u32,
     pub(crate) throttle: Throttle,
@@ -186,6 +188,8 @@ pub(crate) enum Violation {
     TaskType { kind: Kind, index: u32, known: usize },
     #[error("a task was scheduled at priority {priority}, of {levels} levels")]
     Priority { priority: u8, levels: u8 },
+    #[error("a task scheduled its child number {index}, of {limit} that it may have")]
+    TooManyChildren { index: u32, limit: u32 },
     #[error("the frame {kind} carries details that nobody could have sent")]
     Details { kind: Kind, source: DetailsError },
     #[error("the frame {kind} belongs to no service of this manager")]

@@ -61,6 +61,9 @@ pub struct Stats {
     /// The inbox is beyond its [limit](crate::ProcessManagerBuilder::inbox_limit): no task is begun until
     /// [readers](crate::Pool::messages) have made room.
     pub inbox_full: bool,
+    /// How many messages the full inbox has dropped so far, by
+    /// [`InboxOverflow::DropOldest`](crate::InboxOverflow::DropOldest).
+    pub dropped_messages: u64,
     /// One entry for each worker, by its number.
     pub workers: Vec<WorkerStats>,
 }

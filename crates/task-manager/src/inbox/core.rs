@@ -12,12 +12,16 @@
 //! - A reader gets what is for it in the order of arrival.
 //! - Each change of what is for a reader wakes every reader that waits and would now get something, or would end. So a
 //!   reader that was woken and goes away without reading costs no other reader anything.
+//! - A gap stands where messages were dropped from the front of a queue, and is taken like an item, once.
 //! - The table of claimed types has one entry for each type of message that the program reads.
 //! - There is no clock, lock or waker here: `W` is whatever wakes a reader, and the caller wakes it.
 
 use std::collections::VecDeque;
 
-use super::Item;
+use super::{
+    Item,
+    overflow::{Gap, InboxOverflow, Overflowed},
+};
 use crate::message::{NoMessage, TaskMessage};
 
 /// At most this many types of messages are named where a full inbox is reported.
@@ -79,6 +83,11 @@ pub(crate) struct ReaderId(u64);
 #[derive(Debug)]
 pub(crate) enum Taken {
     Item(Item),
+    /// Messages were dropped here: of this type, or of types that no reader was ever opened for.
+    Dropped {
+        name: Option<&'static str>,
+        count: u64,
+    },
     /// There is nothing for it, and nothing will come.
     End,
 }
@@ -90,12 +99,15 @@ pub(crate) struct Follows<W> {
     pub(crate) wake: Vec<W>,
     /// The inbox has become full.
     pub(crate) filled: bool,
+    /// There is room in it again, because something was dropped.
+    pub(crate) room: bool,
     pub(crate) unread: Option<Unread>,
+    pub(crate) overflowed: Option<Overflowed>,
 }
 
 impl<W> Follows<W> {
     fn nothing() -> Self {
-        Self { wake: Vec::new(), filled: false, unread: None }
+        Self { wake: Vec::new(), filled: false, room: false, unread: None, overflowed: None }
     }
 }
 
@@ -130,6 +142,16 @@ struct Reader<W> {
 struct Queue {
     items: VecDeque<(u64, Item)>,
     len_bytes: usize,
+    /// What was dropped before the first of them.
+    gap: Option<Gap>,
+}
+
+impl Queue {
+    /// The number of what is to be taken first.
+    fn first(&self) -> Option<u64> {
+        let gap = self.gap.map(|gap| gap.arrival);
+        gap.or_else(|| self.items.front().map(|&(arrival, _)| arrival))
+    }
 }
 
 #[derive(Debug)]
@@ -146,6 +168,13 @@ pub(crate) struct Core<W> {
     len: usize,
     len_bytes: usize,
     limit_bytes: usize,
+    overflow: InboxOverflow,
+    /// How many messages were dropped.
+    dropped: u64,
+    /// How many queues have a gap.
+    gaps: usize,
+    /// It was said of this pause that running tasks send too much.
+    overflow_reported: bool,
     /// Dispatching stops until readers have made room.
     full: bool,
     /// It was said of this pause that nobody reads.
@@ -166,7 +195,7 @@ pub(crate) struct Core<W> {
 }
 
 impl<W> Core<W> {
-    pub(crate) fn new(limit_bytes: usize) -> Self {
+    pub(crate) fn new(limit_bytes: usize, overflow: InboxOverflow) -> Self {
         Self {
             claimed: Vec::new(),
             names: Vec::new(),
@@ -177,6 +206,10 @@ impl<W> Core<W> {
             len: 0,
             len_bytes: 0,
             limit_bytes,
+            overflow,
+            dropped: 0,
+            gaps: 0,
+            overflow_reported: false,
             full: false,
             reported: false,
             pending: 0,
@@ -199,6 +232,11 @@ impl<W> Core<W> {
 
     pub(crate) fn limit_bytes(&self) -> usize {
         self.limit_bytes
+    }
+
+    /// How many messages were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -228,8 +266,10 @@ impl<W> Core<W> {
     /// Items have come, and tasks have ended, in this order.
     pub(crate) fn deliver(&mut self, items: impl IntoIterator<Item = Item>, ended: u64) -> Follows<W> {
         let mut follows = Follows::nothing();
+        let dropped_before = self.dropped;
         for item in items {
             let place = self.push(item);
+            self.drop_oldest();
             if self.waiting > 0 {
                 self.wake(&mut follows.wake, |core, reader| core.is_for(place, reader));
             }
@@ -242,10 +282,13 @@ impl<W> Core<W> {
         if self.len_bytes > self.limit_bytes && !self.full {
             self.full = true;
             self.reported = false;
+            self.overflow_reported = false;
             follows.filled = true;
             self.wake(&mut follows.wake, |_, reader| reader.reads == Reads::Closing);
         }
+        follows.room = self.has_room_again();
         follows.unread = self.report();
+        follows.overflowed = self.overflowed(self.dropped > dropped_before);
         follows
     }
 
@@ -254,8 +297,11 @@ impl<W> Core<W> {
     pub(crate) fn close(&mut self) -> (Vec<Item>, Follows<W>) {
         let id = self.insert(Reads::Closing);
         let mut items = Vec::new();
-        while let Some(item) = self.pop(id) {
-            items.push(item);
+        while let Some(taken) = self.pop(id) {
+            // What was dropped stands in the report by its number.
+            if let Taken::Item(item) = taken {
+                items.push(item);
+            }
         }
         self.remove(id);
         self.closed = true;
@@ -293,7 +339,7 @@ impl<W> Core<W> {
     /// the inbox again.
     pub(crate) fn take(&mut self, reader: ReaderId) -> Option<(Taken, bool)> {
         match self.pop(reader) {
-            Some(item) => Some((Taken::Item(item), self.has_room_again())),
+            Some(taken) => Some((taken, self.has_room_again())),
             None => {
                 let reads = self.reader(reader).map(|reader| reader.reads);
                 let ends = reads.is_none_or(|reads| self.ends(reads));
@@ -366,15 +412,15 @@ impl<W> Core<W> {
         }
     }
 
-    /// The oldest item that is for this reader.
-    fn pop(&mut self, id: ReaderId) -> Option<Item> {
-        if self.len == 0 {
+    /// The oldest item that is for this reader, or the gap before it.
+    fn pop(&mut self, id: ReaderId) -> Option<Taken> {
+        if self.len == 0 && self.gaps == 0 {
             return None;
         }
         let reader = self.reader(id)?;
         let mut oldest: Option<(u64, Place)> = None;
         let mut look_at = |place, queue: &Queue| {
-            if let Some(&(arrival, _)) = queue.items.front()
+            if let Some(arrival) = queue.first()
                 && oldest.is_none_or(|(oldest, _)| arrival < oldest)
                 && self.is_for(place, reader)
             {
@@ -393,14 +439,58 @@ impl<W> Core<W> {
         }
         let counts = reader.reads.kinds().is_some();
         let (_, place) = oldest?;
+        self.taken += u64::from(counts);
+        if let Some(Gap { count, .. }) = self.queue(place).gap.take() {
+            self.gaps -= 1;
+            let name = self.names.iter().find(|&&(_, queue)| place == Place::Claimed(queue));
+            return Some(Taken::Dropped { name: name.map(|&(name, _)| name), count });
+        }
+        self.pop_front(place).map(|(_, item)| Taken::Item(item))
+    }
+
+    /// The oldest item of this place, and its number.
+    fn pop_front(&mut self, place: Place) -> Option<(u64, Item)> {
         let queue = self.queue(place);
-        let (_, item) = queue.items.pop_front()?;
+        let (arrival, item) = queue.items.pop_front()?;
         let len_bytes = item.len_bytes();
         queue.len_bytes -= len_bytes;
         self.len -= 1;
         self.len_bytes -= len_bytes;
-        self.taken += u64::from(counts);
-        Some(item)
+        Some((arrival, item))
+    }
+
+    /// Drops the oldest messages, but for the last, while more waits than may.
+    fn drop_oldest(&mut self) {
+        let InboxOverflow::DropOldest { beyond } = self.overflow else { return };
+        let bound_bytes = self.limit_bytes.saturating_add(beyond);
+        while self.len_bytes > bound_bytes && self.len - self.failures.items.len() > 1 {
+            let claimed = self.claimed.iter().enumerate().map(|(at, queue)| (Place::Claimed(at), queue));
+            let fronts = claimed.chain([(Place::Unclaimed, &self.unclaimed)]);
+            let oldest = fronts
+                .filter_map(|(place, queue)| queue.items.front().map(|&(arrival, _)| (arrival, place)))
+                .min_by_key(|&(arrival, _)| arrival);
+            let Some((arrival, place)) = oldest else { return };
+            drop(self.pop_front(place));
+            self.dropped += 1;
+            let gap = &mut self.queue(place).gap;
+            let is_new = gap.is_none();
+            gap.get_or_insert(Gap { arrival, count: 0 }).count += 1;
+            self.gaps += usize::from(is_new);
+        }
+    }
+
+    /// Whether it has to be said how much running tasks send: once for each pause.
+    fn overflowed(&mut self, has_dropped: bool) -> Option<Overflowed> {
+        let Self { limit_bytes, len_bytes, overflow, .. } = *self;
+        let too_much = match overflow {
+            InboxOverflow::Grow => self.full && len_bytes / 2 > limit_bytes,
+            InboxOverflow::DropOldest { .. } => has_dropped,
+        };
+        if !too_much || self.overflow_reported {
+            return None;
+        }
+        self.overflow_reported = true;
+        Some(Overflowed { limit_bytes, len_bytes, overflow })
     }
 
     /// Half empty after having been full: not at once, or dispatching would stop and start with every item.
@@ -440,6 +530,8 @@ impl<W> Core<W> {
                     |item: &Item| matches!(item, Item::Message { message, .. } if *message.name == *name);
                 let unclaimed = std::mem::take(&mut self.unclaimed);
                 let mut own = Queue::default();
+                // Nobody has noted which of the types were dropped: whoever reads finds the gap.
+                self.unclaimed.gap = unclaimed.gap;
                 for (arrival, item) in unclaimed.items {
                     let queue = if is_of(&item) { &mut own } else { &mut self.unclaimed };
                     queue.len_bytes += item.len_bytes();
@@ -522,6 +614,7 @@ impl<W> Core<W> {
             let queue = std::mem::take(self.queue(place));
             self.len -= queue.items.len();
             self.len_bytes -= queue.len_bytes;
+            self.gaps -= usize::from(queue.gap.is_some());
         }
         (before - self.len) as u64
     }

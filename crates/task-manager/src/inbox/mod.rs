@@ -4,10 +4,12 @@
 //! Invariants:
 //! - It is bounded: beyond its limits the manager dispatches nothing new, while what runs is still read, so no
 //!   worker ever waits for the inbox's reader.
+//! - What running tasks add to a full inbox grows or is dropped, as its [`overflow`] says; nothing is dropped untold.
 //! - A task's messages are in the inbox before the task counts as ended: a reader who finds no task pending and the
 //!   inbox empty has seen everything.
 
 mod core;
+mod overflow;
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests;
 
@@ -22,6 +24,7 @@ use std::{
 
 use self::core::{Core, Follows, Unread};
 pub(crate) use self::core::{Kinds, ReaderId, Reads, Taken};
+pub use self::overflow::InboxOverflow;
 use crate::{
     failure::TaskFailure,
     message::{EncodedMessage, Message, MessageError, ReadMessage},
@@ -66,9 +69,14 @@ pub(crate) struct Inbox {
 pub(crate) struct Told(Follows<Waker>);
 
 impl Told {
+    /// Whether there is room again, because something was dropped: then dispatching has to go on.
+    pub(crate) fn has_room_again(&self) -> bool {
+        self.0.room
+    }
+
     /// Called with no lock held: a waker runs anything, and a subscriber may look at the manager.
     pub(crate) fn tell(self) {
-        let Follows { wake: wakers, filled, unread } = self.0;
+        let Follows { wake: wakers, filled, room: _, unread, overflowed } = self.0;
         wakers.into_iter().for_each(wake);
         if filled {
             tracing::debug!("the inbox is full: no task is begun until its readers have made room");
@@ -81,6 +89,9 @@ impl Told {
                  of message (Pool::messages_until_close, Pool::message_stream_until_close) and keep reading, or raise \
                  inbox_limit"
             );
+        }
+        if let Some(overflowed) = overflowed {
+            overflowed.tell();
         }
     }
 }
@@ -102,8 +113,8 @@ impl fmt::Display for Waiting<'_> {
 }
 
 impl Inbox {
-    pub(crate) fn new(limit_bytes: usize) -> Self {
-        Self { core: Mutex::new(Core::new(limit_bytes)), full: AtomicBool::new(false) }
+    pub(crate) fn new(limit_bytes: usize, overflow: InboxOverflow) -> Self {
+        Self { core: Mutex::new(Core::new(limit_bytes, overflow)), full: AtomicBool::new(false) }
     }
 
     /// A task was scheduled.
@@ -111,9 +122,14 @@ impl Inbox {
         self.lock().task_added();
     }
 
-    /// Puts in what a batch of frames brought, and counts the tasks that it ended.
-    pub(crate) fn deliver(&self, items: impl IntoIterator<Item = Item>, ended: u64) {
-        self.put(items, ended).tell();
+    /// Puts in what a batch of frames brought, and counts the tasks that it ended. True if there is room again: then the
+    /// caller has dispatching go on.
+    #[must_use = "dispatching has to go on"]
+    pub(crate) fn deliver(&self, items: impl IntoIterator<Item = Item>, ended: u64) -> bool {
+        let told = self.put(items, ended);
+        let room = told.has_room_again();
+        told.tell();
+        room
     }
 
     /// The same for a caller that holds a lock, and lets the readers know later.
@@ -179,6 +195,11 @@ impl Inbox {
     pub(crate) fn fill(&self) -> (u64, u64) {
         let core = self.lock();
         (core.len_bytes() as u64, core.limit_bytes() as u64)
+    }
+
+    /// How many messages were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.lock().dropped()
     }
 
     /// How many items readers have taken, those that close the manager not counted.

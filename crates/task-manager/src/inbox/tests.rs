@@ -87,11 +87,22 @@ struct Known {
     /// None of a failure.
     name: Option<&'static str>,
     len_bytes: usize,
+    /// It stands for so many messages that were dropped: of `name`, or if that is none, of types that nobody had read.
+    dropped: u64,
+}
+
+impl Known {
+    fn is_message(&self) -> bool {
+        self.dropped == 0 && self.name.is_some()
+    }
 }
 
 struct Model {
     core: Core<ReaderId>,
     limit_bytes: usize,
+    overflow: InboxOverflow,
+    dropped: u64,
+    overflow_reported: bool,
     items: Vec<Known>,
     next_number: u32,
     pending: u64,
@@ -108,10 +119,13 @@ struct Model {
 }
 
 impl Model {
-    fn new(limit_bytes: usize) -> Self {
+    fn new(limit_bytes: usize, overflow: InboxOverflow) -> Self {
         Self {
-            core: Core::new(limit_bytes),
+            core: Core::new(limit_bytes, overflow),
             limit_bytes,
+            overflow,
+            dropped: 0,
+            overflow_reported: false,
             items: Vec::new(),
             next_number: 0,
             pending: 0,
@@ -136,6 +150,7 @@ impl Model {
                 !self.readers.iter().any(|&(_, other)| lasting(&other) && self.is_for(item, other))
             }
             Reads::WithTheWork(of) | Reads::UntilClose(of) => match item.name {
+                None if item.dropped > 0 => of == Kinds::Any || !self.any_was_opened,
                 None => of_failures(reads) || !self.readers.iter().any(|&(_, other)| of_failures(other)),
                 Some(name) if self.ever_opened.contains(name) => Kinds::One(name) == of,
                 Some(_) => of == Kinds::Any || !self.any_was_opened,
@@ -166,7 +181,7 @@ impl Model {
         for woken in follows.wake {
             assert!(self.waiting.remove(&woken), "{woken:?} is woken and did not wait");
         }
-        let unread = self.unread();
+        let unread: Vec<_> = self.unread().into_iter().filter(|item| item.dropped == 0).collect();
         let bytes: usize = unread.iter().map(|item| item.len_bytes).sum();
         let report = self.full && !self.reported && !self.closed && bytes > self.limit_bytes / 2;
         assert_eq!(follows.unread.is_some(), report);
@@ -192,10 +207,27 @@ impl Model {
                 let items: Vec<_> = items.into_iter().map(|(of, len)| self.item(of, len)).collect();
                 let ended = u64::from(ended).min(self.pending);
                 self.pending -= ended;
+                let dropped_before = self.dropped;
+                // They are the last of the list, and come one by one.
+                let come = self.items.split_off(self.items.len() - items.len());
+                for item in come {
+                    self.items.push(item);
+                    self.drop_oldest();
+                }
                 if self.len_bytes() > self.limit_bytes && !self.full {
                     (self.full, self.reported, self.fills) = (true, false, true);
+                    self.overflow_reported = false;
                 }
+                let room = self.full && self.len_bytes() <= self.limit_bytes / 2;
+                self.full &= !room;
+                let too_much = match self.overflow {
+                    InboxOverflow::Grow => self.full && self.len_bytes() / 2 > self.limit_bytes,
+                    InboxOverflow::DropOldest { .. } => self.dropped > dropped_before,
+                };
+                let reports = too_much && !self.overflow_reported;
+                self.overflow_reported |= reports;
                 let follows = self.core.deliver(items, ended);
+                assert_eq!((follows.room, follows.overflowed.is_some()), (room, reports));
                 self.followed(follows);
             }
             Command::Open(of, lasts) => {
@@ -215,7 +247,7 @@ impl Model {
             Command::Shut(which) if !self.readers.is_empty() => {
                 let (id, _) = self.readers.remove(usize::from(which) % self.readers.len());
                 self.waiting.remove(&id);
-                let lost = self.unread().len() as u64;
+                let lost = self.unread().iter().filter(|item| item.dropped == 0).count() as u64;
                 let (dropped, follows) = self.core.shut(id);
                 self.followed(follows);
                 assert_eq!(dropped, if self.closed { lost } else { 0 });
@@ -238,7 +270,8 @@ impl Model {
                 self.closed = true;
                 let (items, follows) = self.core.close();
                 let numbers: Vec<_> = items.iter().map(number).collect();
-                assert_eq!(numbers, gone.iter().map(|item| item.number).collect::<Vec<_>>());
+                let gone = gone.iter().filter(|item| item.dropped == 0);
+                assert_eq!(numbers, gone.map(|item| item.number).collect::<Vec<_>>());
                 self.followed(follows);
             }
             _ => {}
@@ -254,8 +287,27 @@ impl Model {
             Some(name) => message(name, number, len),
             None => failure(number, "x".repeat(len)),
         };
-        self.items.push(Known { number, name, len_bytes: item.len_bytes() });
+        self.items.push(Known { number, name, len_bytes: item.len_bytes(), dropped: 0 });
         item
+    }
+
+    /// Replaces the oldest messages by gaps, one for each type that is read, and one for all others.
+    fn drop_oldest(&mut self) {
+        let InboxOverflow::DropOldest { beyond } = self.overflow else { return };
+        while self.len_bytes() > self.limit_bytes + beyond
+            && self.items.iter().filter(|item| item.is_message()).count() > 1
+        {
+            let at = self.items.iter().position(Known::is_message).expect("there are two");
+            let name = self.items[at].name.filter(|name| self.ever_opened.contains(name));
+            self.dropped += 1;
+            let gap = self.items.iter_mut().find(|item| item.dropped > 0 && item.name == name);
+            if let Some(gap) = gap {
+                gap.dropped += 1;
+                self.items.remove(at);
+            } else {
+                self.items[at] = Known { number: self.items[at].number, name, len_bytes: 0, dropped: 1 };
+            }
+        }
     }
 
     fn open(&mut self, reads: Reads) {
@@ -269,7 +321,14 @@ impl Model {
         match (self.core.take(id), mine) {
             (Some((Taken::Item(item), room)), Some(at)) => {
                 let expected = self.items.remove(at);
+                assert_eq!(expected.dropped, 0);
                 assert_eq!((number(&item), item.len_bytes()), (expected.number, expected.len_bytes));
+                assert_eq!(room, self.full && self.len_bytes() <= self.limit_bytes / 2);
+                self.full &= !room;
+            }
+            (Some((Taken::Dropped { name, count }, room)), Some(at)) => {
+                let expected = self.items.remove(at);
+                assert_eq!((name, count), (expected.name, expected.dropped));
                 assert_eq!(room, self.full && self.len_bytes() <= self.limit_bytes / 2);
                 self.full &= !room;
             }
@@ -284,7 +343,9 @@ impl Model {
     }
 
     fn check(&self) {
-        assert_eq!((self.core.len(), self.core.len_bytes()), (self.items.len(), self.len_bytes()));
+        let len = self.items.iter().filter(|item| item.dropped == 0).count();
+        assert_eq!((self.core.len(), self.core.len_bytes()), (len, self.len_bytes()));
+        assert_eq!(self.core.dropped(), self.dropped);
         assert_eq!((self.core.is_full(), self.core.pending()), (self.full, self.pending));
         assert!(self.core.types() <= TYPES.len(), "one queue for each type that is read");
         // No wake is lost: a reader that still waits would still find nothing.
@@ -314,8 +375,13 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn the_inbox_does_what_one_list_would(limit_bytes in 0..1500_usize, commands in vec(command(), 1..80)) {
-        let mut model = Model::new(limit_bytes);
+    fn the_inbox_does_what_one_list_would(
+        limit_bytes in 0..1500_usize,
+        beyond in proptest::option::of(0..500_usize),
+        commands in vec(command(), 1..80),
+    ) {
+        let overflow = beyond.map_or(InboxOverflow::Grow, |beyond| InboxOverflow::DropOldest { beyond });
+        let mut model = Model::new(limit_bytes, overflow);
         commands.into_iter().for_each(|command| model.obey(command));
     }
 }
@@ -323,13 +389,13 @@ proptest! {
 fn read(core: &mut Core<()>, reader: ReaderId) -> Option<u32> {
     match core.take(reader) {
         Some((Taken::Item(item), _)) => Some(number(&item)),
-        Some((Taken::End, _)) | None => None,
+        Some((Taken::Dropped { .. } | Taken::End, _)) | None => None,
     }
 }
 
 #[test]
 fn the_text_of_a_failure_counts() {
-    let mut core = Core::<()>::new(10_000);
+    let mut core = Core::<()>::new(10_000, InboxOverflow::Grow);
     (0..2).for_each(|_| core.task_added());
     let (reader, _) = core.open(Reads::WithTheWork(Kinds::One("a")));
     let _ = core.deliver([failure(0, "short".into())], 1);
@@ -345,7 +411,7 @@ fn the_text_of_a_failure_counts() {
 
 #[test]
 fn what_came_before_its_type_was_claimed_is_for_its_reader_in_order() {
-    let mut core = Core::<()>::new(10_000);
+    let mut core = Core::<()>::new(10_000, InboxOverflow::Grow);
     core.task_added();
     let _ = core
         .deliver([message("a", 0, 0), message("b", 1, 0), message("a", 2, 0), failure(3, String::new())], 0);
@@ -357,7 +423,7 @@ fn what_came_before_its_type_was_claimed_is_for_its_reader_in_order() {
 
 #[test]
 fn a_pause_is_reported_once_and_names_what_waits() {
-    let mut core = Core::<()>::new(200);
+    let mut core = Core::<()>::new(200, InboxOverflow::Grow);
     core.task_added();
     let (reader, _) = core.open(Reads::UntilClose(Kinds::One("a")));
     // A slow reader is not reported.
@@ -375,7 +441,7 @@ fn a_pause_is_reported_once_and_names_what_waits() {
 
 #[test]
 fn a_reader_that_goes_away_while_the_inbox_is_full_leaves_a_report() {
-    let mut core = Core::<()>::new(100);
+    let mut core = Core::<()>::new(100, InboxOverflow::Grow);
     core.task_added();
     let (reader, _) = core.open(Reads::WithTheWork(Kinds::One("a")));
     assert_eq!(core.deliver([message("a", 0, 300), failure(1, String::new())], 0).unread, None);
@@ -411,16 +477,81 @@ impl Subscriber for Keeper {
     fn exit(&self, _span: &span::Id) {}
 }
 
+fn deliver<const N: usize>(inbox: &Inbox, items: [Item; N]) {
+    assert!(!inbox.deliver(items, 0), "nothing has made room");
+}
+
+#[test]
+fn one_warning_says_that_running_tasks_have_doubled_a_full_inbox() {
+    let keeper = Keeper::default();
+    let inbox = Inbox::new(1000, InboxOverflow::Grow);
+    tracing::subscriber::with_default(keeper.clone(), || {
+        inbox.task_added();
+        // It reads, and too slowly.
+        let reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
+        (0..20).for_each(|number| deliver(&inbox, [message("a", number, 400)]));
+        inbox.shut(reader);
+    });
+    let said = keeper.0.lock().expect("nobody panics");
+    let warned: Vec<_> =
+        said.iter().filter(|(level, text)| *level == Level::WARN && text.contains("twice")).collect();
+    assert_eq!(warned.len(), 1, "{said:?}");
+    for part in ["limit_bytes: 1000", "goes on growing", "inbox_overflow"] {
+        assert!(warned[0].1.contains(part), "{part} in {warned:?}");
+    }
+    assert_eq!((inbox.len(), inbox.dropped()), (20, 0));
+}
+
+#[test]
+fn one_warning_says_that_messages_are_dropped() {
+    let keeper = Keeper::default();
+    let inbox = Inbox::new(1000, InboxOverflow::DropOldest { beyond: 500 });
+    tracing::subscriber::with_default(keeper.clone(), || {
+        inbox.task_added();
+        let _reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
+        (0..20).for_each(|number| deliver(&inbox, [message("a", number, 400)]));
+    });
+    let said = keeper.0.lock().expect("nobody panics");
+    let warned: Vec<_> = said.iter().filter(|(level, _)| *level == Level::WARN).collect();
+    assert_eq!(warned.len(), 1, "{said:?}");
+    for part in ["limit_bytes: 1000", "beyond_bytes: 500", "drops its oldest messages"] {
+        assert!(warned[0].1.contains(part), "{part} in {warned:?}");
+    }
+}
+
+#[test]
+fn what_is_dropped_leaves_one_gap_and_neither_a_failure_nor_the_last_message_goes() {
+    let mut core = Core::<()>::new(100, InboxOverflow::DropOldest { beyond: 0 });
+    core.task_added();
+    let (a, _) = core.open(Reads::WithTheWork(Kinds::One("a")));
+    let _ = core.deliver([failure(0, String::new()), message("a", 1, 200), message("a", 2, 200)], 0);
+    let follows = core.deliver([message("a", 3, 200)], 0);
+    assert!(!follows.room && core.is_full());
+    assert_eq!((core.len(), core.dropped()), (2, 2));
+    assert_eq!(read(&mut core, a), Some(0), "a failure");
+    assert!(matches!(core.take(a), Some((Taken::Dropped { name: Some("a"), count: 2 }, false))));
+    assert_eq!((read(&mut core, a), read(&mut core, a)), (Some(3), None));
+}
+
+#[test]
+fn a_pause_ends_when_what_is_dropped_makes_room() {
+    let mut core = Core::<()>::new(1000, InboxOverflow::DropOldest { beyond: 0 });
+    core.task_added();
+    assert!(core.deliver([message("a", 0, 5000)], 0).filled);
+    assert!(core.deliver([message("a", 1, 10)], 0).room);
+    assert!(!core.is_full());
+}
+
 #[test]
 fn the_warning_names_the_limit_the_types_that_wait_and_what_to_do() {
     let keeper = Keeper::default();
-    let inbox = Inbox::new(200);
+    let inbox = Inbox::new(200, InboxOverflow::Grow);
     tracing::subscriber::with_default(keeper.clone(), || {
         inbox.task_added();
         let reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
-        inbox.deliver([message("a", 0, 300), message("b", 1, 0)], 0);
+        deliver(&inbox, [message("a", 0, 150), message("b", 1, 0)]);
         inbox.shut(reader);
-        inbox.deliver([message("b", 2, 0)], 0);
+        deliver(&inbox, [message("b", 2, 0)]);
     });
     let said = keeper.0.lock().expect("nobody panics");
     let levels: Vec<_> = said.iter().map(|(level, _)| *level).collect();
@@ -435,10 +566,10 @@ fn the_warning_names_the_limit_the_types_that_wait_and_what_to_do() {
 #[test]
 fn what_a_reader_drops_after_the_close_is_counted() {
     let keeper = Keeper::default();
-    let inbox = Inbox::new(200);
+    let inbox = Inbox::new(200, InboxOverflow::Grow);
     tracing::subscriber::with_default(keeper.clone(), || {
         let reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
-        inbox.deliver([message("a", 0, 0), message("a", 1, 0)], 0);
+        deliver(&inbox, [message("a", 0, 0), message("a", 1, 0)]);
         assert!(inbox.close().is_empty());
         inbox.shut(reader);
     });

@@ -122,6 +122,7 @@ impl Shared {
         if let Some(report) = &mut outcome.report {
             items.into_iter().for_each(|item| report.add(item));
             report.tasks = tasks;
+            report.dropped_messages = self.inbox.dropped();
             report.unstarted = unstarted;
             report.abandoned = abandoned;
         }
@@ -148,7 +149,12 @@ impl Shared {
         if room {
             self.resume();
         }
-        let Taken::Item(item) = taken else { return false };
+        let item = match taken {
+            Taken::Item(item) => item,
+            // It stands in the report by its number.
+            Taken::Dropped { .. } => return true,
+            Taken::End => return false,
+        };
         if let Some(report) = &mut self.closing.lock().report {
             report.add(item);
         }

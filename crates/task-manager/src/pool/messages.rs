@@ -164,6 +164,7 @@ fn next_item<M: ReadMessage>(
     }
     match taken {
         Taken::Item(item) => Some(item.decode()),
+        Taken::Dropped { name, count } => Some(Err(MessageError::Dropped { name, count })),
         Taken::End => None,
     }
 }

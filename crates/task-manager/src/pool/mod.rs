@@ -353,6 +353,7 @@ impl Pool {
             queued,
             inbox: self.shared.inbox.len(),
             inbox_full: self.shared.inbox.is_full(),
+            dropped_messages: self.shared.inbox.dropped(),
             workers: (seats.iter().enumerate())
                 .map(|(seat, look)| WorkerStats {
                     name: worker_name(seat),

@@ -23,6 +23,8 @@ pub struct CloseReport {
     pub unstarted: Vec<EncodedTask>,
     /// Messages that nobody read.
     pub unread_messages: u64,
+    /// Messages that a full inbox has dropped, in all, by [`InboxOverflow::DropOldest`](crate::InboxOverflow::DropOldest).
+    pub dropped_messages: u64,
     /// Failures that nobody read, of tasks without a handle.
     pub failures: Vec<TaskFailure>,
     /// Tasks that ran in threads, which cannot be killed, and did not stop when they were told to. They ended as
@@ -47,6 +49,7 @@ impl CloseReport {
     fn is_clean(&self) -> bool {
         self.tasks.returned == 0
             && self.unread_messages == 0
+            && self.dropped_messages == 0
             && self.failures.is_empty()
             && self.abandoned.is_empty()
     }
@@ -68,8 +71,11 @@ impl CloseReport {
 
 impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tasks, unread_messages, failures, abandoned, .. } = self;
+        let Self { tasks, unread_messages, dropped_messages, failures, abandoned, .. } = self;
         write!(f, "{tasks}; {unread_messages} messages and {} failures unread", failures.len())?;
+        if *dropped_messages > 0 {
+            write!(f, "; {dropped_messages} messages dropped by the full inbox")?;
+        }
         for Abandoned { worker, task, name } in abandoned {
             write!(f, "; {worker} still runs {name} {task}")?;
         }

@@ -19,6 +19,7 @@ use workfleet_scheduler::{Appetite, Limits, OUTAGE_PATIENCE, first_patience};
 
 use super::{ClosePolicy, CloseReport, Pool, Setup, StartError, StartFailure};
 use crate::{
+    inbox::InboxOverflow,
     park,
     registry::{Index, Registry},
     run::traces,
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) outage_patience: Duration,
     pub(crate) return_limit: usize,
     pub(crate) inbox_limit_bytes: usize,
+    pub(crate) inbox_overflow: InboxOverflow,
+    pub(crate) children_limit: u32,
     pub(crate) frame_limit_bytes: u64,
     pub(crate) limits: super::Limits,
     pub(crate) heartbeat_grace: Duration,
@@ -60,6 +63,8 @@ impl Settings {
             outage_patience: OUTAGE_PATIENCE,
             return_limit: 100,
             inbox_limit_bytes: 256 << 20,
+            inbox_overflow: InboxOverflow::default(),
+            children_limit: u32::MAX,
             frame_limit_bytes: workfleet_wire::DEFAULT_FRAME_LIMIT_BYTES,
             limits: super::Limits {
                 init: Duration::from_secs(10),
@@ -138,6 +143,8 @@ impl Settings {
             },
             frame_limit_bytes: self.frame_limit_bytes,
             inbox_limit_bytes: self.inbox_limit_bytes,
+            inbox_overflow: self.inbox_overflow,
+            children_limit: self.children_limit,
             outage_patience: self.outage_patience,
             return_limit: self.return_limit,
             services: self.services.clone(),
@@ -336,6 +343,31 @@ macro_rules! settings_of_every_pool {
         /// [`Stats::inbox_full`](crate::Stats::inbox_full) shows the pause.
         pub fn inbox_limit(mut self, bytes: usize) -> Self {
             self.settings.inbox_limit_bytes = bytes;
+            self
+        }
+
+        /// What a full inbox does with what running tasks go on sending: by default it [grows](crate::InboxOverflow::Grow).
+        ///
+        /// A running task is not held up by a full inbox, so one task alone can send as much as it likes. A program that
+        /// does not trust its tasks in this sets [`DropOldest`](crate::InboxOverflow::DropOldest).
+        pub fn inbox_overflow(mut self, overflow: crate::InboxOverflow) -> Self {
+            self.settings.inbox_overflow = overflow;
+            self
+        }
+
+        /// How many tasks one task may [schedule](crate::TaskContext::schedule), a [`Chain`](crate::Chain) as a whole; 2^32
+        /// - 1 by default, which is no limit.
+        ///
+        /// Beyond it, `schedule` hands the task back with
+        /// [`ScheduleErrorKind::TooManyChildren`](crate::ScheduleErrorKind::TooManyChildren). It does not wait: a task that
+        /// waited for the queue would keep the worker that the queue waits for. The limit is the same for each attempt, so
+        /// that the next attempt can schedule what the last one could.
+        ///
+        /// It bounds what one task adds to the queue, and not a tree of tasks: children may have children. A program that
+        /// does not trust its tasks in this lets them schedule leaves only, or nothing (0), and does the rest itself as it
+        /// reads their messages.
+        pub fn children_limit(mut self, children: u32) -> Self {
+            self.settings.children_limit = children;
             self
         }
 

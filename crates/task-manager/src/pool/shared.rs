@@ -44,7 +44,7 @@ use crate::{
     causes::with_sources,
     failure::{DeathCertificate, Failed, FailureCause, FailureReport, KillReason},
     handle::Slot,
-    inbox::{Inbox, Item, Told},
+    inbox::{Inbox, InboxOverflow, Item, Told},
     manager::ScheduleErrorKind,
     message::EncodedMessage,
     protocol::{
@@ -112,6 +112,8 @@ pub(crate) struct Shared {
     pub(crate) id: ManagerId,
     pub(crate) levels: u8,
     pub(crate) frame_limit_bytes: u64,
+    /// How many tasks one task may schedule.
+    pub(crate) children_limit: u32,
     index: Index,
     intake: Intake<Order>,
     core: Mutex<Core>,
@@ -235,6 +237,8 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) frame_limit_bytes: u64,
     pub(crate) inbox_limit_bytes: usize,
+    pub(crate) inbox_overflow: InboxOverflow,
+    pub(crate) children_limit: u32,
     pub(crate) outage_patience: Duration,
     pub(crate) return_limit: usize,
     pub(crate) services: Vec<Arc<dyn Service>>,
@@ -248,6 +252,7 @@ impl Shared {
             id,
             levels: limits.levels,
             frame_limit_bytes,
+            children_limit: setup.children_limit,
             index,
             intake: Intake::new(),
             core: Mutex::new(Core {
@@ -261,7 +266,7 @@ impl Shared {
                 doubts: Vec::new(),
                 armed: None,
             }),
-            inbox: Inbox::new(setup.inbox_limit_bytes),
+            inbox: Inbox::new(setup.inbox_limit_bytes, setup.inbox_overflow),
             mode: watch::Sender::new(Mode::Running),
             closing: Closing::new(),
             services: Services(setup.services),
@@ -332,9 +337,13 @@ impl Shared {
             Err(kind) => return Err((task, kind)),
         };
         self.turn(|core, _| {
-            let index = match core.scheduler.leased(seat, Lease::from_bits(lease)) {
+            let limit = self.children_limit;
+            let index = match core.scheduler.next_child(seat, Lease::from_bits(lease)) {
                 None => return Err((task, ScheduleErrorKind::AttemptEnded)),
-                Some((parent, _)) => parent.children,
+                Some(next) if *next >= limit => {
+                    return Err((task, ScheduleErrorKind::TooManyChildren { limit }));
+                }
+                Some(next) => std::mem::replace(next, *next + 1),
             };
             let body = Body::new(task, task_type, None);
             core.add_child(self, seat, lease, index, priority.0, class, body);
@@ -436,7 +445,9 @@ impl Shared {
             let (waiting_bytes, limit_bytes) = self.inbox.fill();
             return Err(crate::SendError::Full { waiting_bytes, limit_bytes });
         }
-        self.inbox.deliver([Item::Message { task: None, attempt: 0, message }], 0);
+        if self.inbox.deliver([Item::Message { task: None, attempt: 0, message }], 0) {
+            self.resume();
+        }
         Ok(())
     }
 
@@ -458,7 +469,7 @@ impl Shared {
     }
 
     /// The inbox has room again.
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.turn(|_core, _deliveries| ());
     }
 
@@ -546,7 +557,7 @@ impl Shared {
         // Before anybody is told of the rest: who reads a message or an outcome finds what the task told a service before.
         let served = self.services.hand_over(peer, std::mem::take(&mut deliveries.frames));
         let flush = deliveries.flush;
-        deliveries.tell(&self.inbox);
+        self.tell(deliveries);
         if let Some(id) = flush {
             // Only now: everybody has what the worker had sent before.
             peer.line.flushed(id);
@@ -589,8 +600,15 @@ impl Shared {
     /// Changes the core by `change`, then carries out everything that follows, and tells whom it concerns.
     fn turn<R>(&self, change: impl FnOnce(&mut Core, &mut Deliveries) -> R) -> R {
         let (changed, deliveries) = self.turn_untold(change);
-        deliveries.tell(&self.inbox);
+        self.tell(deliveries);
         changed
+    }
+
+    /// Tells whom it concerns.
+    fn tell(&self, deliveries: Deliveries) {
+        if deliveries.tell(&self.inbox) {
+            self.resume();
+        }
     }
 
     /// The same, but that nobody is told yet.
@@ -812,6 +830,9 @@ impl Core {
         if priority >= shared.levels {
             return Err(Violation::Priority { priority, levels: shared.levels });
         }
+        if child.index >= shared.children_limit {
+            return Err(Violation::TooManyChildren { index: child.index, limit: shared.children_limit });
+        }
         let spec = shared.index.spec(child.task_type).ok_or(Violation::TaskType {
             kind,
             index: child.task_type,
@@ -988,8 +1009,9 @@ impl Deliveries {
         self.failures.push((slot, report));
     }
 
-    /// With no lock held: waking who waits for a task runs the code of wakers.
-    fn tell(self, inbox: &Inbox) {
+    /// With no lock held: waking who waits for a task runs the code of wakers. True if the inbox has room again.
+    #[must_use = "dispatching has to go on"]
+    fn tell(self, inbox: &Inbox) -> bool {
         let mut items = self.items;
         let mut failed = Vec::new();
         for (slot, report) in self.failures {
@@ -1000,18 +1022,16 @@ impl Deliveries {
         }
         // In this order: who finds a task ended finds what it said, and who finds all of them ended finds their
         // handles resolved.
-        if !items.is_empty() {
-            inbox.deliver(items, 0);
-        }
+        let room = !items.is_empty() && inbox.deliver(items, 0);
         for (slot, output) in self.slots {
             slot.fill(Ok(output));
         }
         for (slot, report) in failed {
             slot.fill(Err(report.into()));
         }
-        if self.ended > 0 {
-            inbox.deliver([], self.ended);
-        }
+        // Nothing comes in by this, so nothing is dropped.
+        let _ = self.ended > 0 && inbox.deliver([], self.ended);
+        room
     }
 }
 

@@ -118,6 +118,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
         manager: shared.id,
         priority_levels: shared.levels,
         frame_limit_bytes: shared.frame_limit_bytes,
+        children_limit: shared.children_limit,
         async_tasks: plan.async_tasks,
         throttle: plan.throttle.into(),
         backtraces: plan.backtraces,

@@ -240,7 +240,11 @@ impl Host for ThreadWorker {
         }
         let told = self.shared.put_message(attempt, message);
         drop(open);
+        let room = told.has_room_again();
         told.tell();
+        if room {
+            self.shared.resume();
+        }
         Ok(())
     }
 

@@ -339,7 +339,7 @@ impl Worker {
             queue: TaskQueue::default(),
             // The greeting is all that came: tasks are sent to a worker that is ready.
             decoder: Mutex::new(Decoder::new(protocol::limit_bytes(welcome.frame_limit_bytes))),
-            outbox: Outbox::new(socket)?,
+            outbox: Outbox::new(socket, welcome.children_limit)?,
             page: crate::sys::page::Page::map(page)?,
             places: Places::default(),
             flushes: Flushes::default(),
@@ -378,7 +378,7 @@ impl Worker {
             .outbox
             .push_from(lease, kinds::MESSAGE, |out, _| workfleet_wire::message::encode_into(&frame, out));
         pushed.map_err(|error| match error {
-            PushError::LeaseEnded => SendError::AttemptEnded,
+            PushError::LeaseEnded | PushError::TooManyChildren => SendError::AttemptEnded,
             PushError::Encode(source) => SendError::Encode(source),
         })
     }
@@ -408,6 +408,9 @@ impl Worker {
         });
         pushed.map_err(|error| match error {
             PushError::LeaseEnded => ScheduleErrorKind::AttemptEnded,
+            PushError::TooManyChildren => {
+                ScheduleErrorKind::TooManyChildren { limit: self.outbox.children_limit() }
+            }
             PushError::Encode(source) => ScheduleErrorKind::Encode(source),
         })
     }

@@ -56,6 +56,8 @@ pub(super) struct Outbox {
     wakened: UnixStream,
     /// Of these three, in this order.
     identities: [Identity; 3],
+    /// How many tasks an attempt may schedule.
+    children_limit: u32,
     state: Mutex<State>,
     /// The connection is gone: what is pushed now has nowhere to go.
     broken: AtomicBool,
@@ -87,11 +89,12 @@ pub(super) struct Tick {
 #[derive(Debug)]
 pub(super) enum PushError {
     LeaseEnded,
+    TooManyChildren,
     Encode(EncodeError),
 }
 
 impl Outbox {
-    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(socket: OwnedFd, children_limit: u32) -> io::Result<Self> {
         let (waker, wakened) = UnixStream::pair()?;
         let identities = [Identity::of(&socket)?, Identity::of(&waker)?, Identity::of(&wakened)?];
         let state = State {
@@ -101,11 +104,16 @@ impl Outbox {
             beats_due: None,
         };
         let (state, broken) = (Mutex::new(state), AtomicBool::new(false));
-        Ok(Self { socket, waker, wakened, identities, state, broken })
+        Ok(Self { socket, waker, wakened, identities, children_limit, state, broken })
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// How many tasks an attempt may schedule.
+    pub(super) fn children_limit(&self) -> u32 {
+        self.children_limit
     }
 
     /// What becomes readable by [`wake`](Self::wake).
@@ -209,12 +217,13 @@ impl Outbox {
         let mut state = self.lock();
         let State { outgoing, open, .. } = &mut *state;
         let next_child = open.next_child(lease).ok_or(PushError::LeaseEnded)?;
-        let index = *next_child;
+        let (index, schedules) = (*next_child, kind.schedule_priority().is_some());
+        if schedules && index >= self.children_limit {
+            return Err(PushError::TooManyChildren);
+        }
         workfleet_wire::encode_frame_with(kind, outgoing.buffer(), |out| fill(out, index))
             .map_err(PushError::Encode)?;
-        if kind.schedule_priority().is_some() {
-            *next_child += 1;
-        }
+        *next_child += u32::from(schedules);
         self.settle(state, false);
         Ok(())
     }
@@ -415,7 +424,7 @@ mod tests {
     /// An outbox with an attempt that is open, and the other end of its socket.
     fn outbox(interval: Duration) -> (Outbox, Manager) {
         let (ours, theirs) = UnixStream::pair().expect("sockets");
-        let outbox = Outbox::new(ours.into()).expect("an outbox");
+        let outbox = Outbox::new(ours.into(), 2).expect("an outbox");
         outbox.open(LEASE, interval, false);
         (outbox, Manager { socket: theirs, decoder: Decoder::default() })
     }

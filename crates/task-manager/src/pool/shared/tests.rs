@@ -75,3 +75,29 @@ fn a_flush_is_answered_when_services_have_had_what_came_before_it() {
     shared.handle_frames(0, &mut decoder, &peer).expect("it keeps the rules");
     assert_eq!(*notes.0.lock().expect("no panic"), ["a service's frame", "flushed 2", "sent"]);
 }
+
+#[test]
+fn a_worker_that_schedules_more_children_than_a_task_may_have_violates_the_protocol() {
+    let notes = Arc::new(Notes::default());
+    let mut settings = Settings::new(Registry::new());
+    settings.children_limit = 1;
+    let shared = Shared::new(settings.setup(1, None, true));
+    let peer = Peer {
+        line: notes,
+        worker: "worker".into(),
+        incarnation: Incarnation(0),
+        frame_limit_bytes: 1 << 20,
+    };
+    let schedule = |index| {
+        let child = ScheduleFrame { lease: 1, index, task_type: 0, payload: b"" };
+        let mut sent = Vec::new();
+        protocol::push(Kind(0x81), &child, &mut sent).expect("it encodes");
+        let mut decoder = Decoder::default();
+        decoder.spare()[..sent.len()].copy_from_slice(&sent);
+        decoder.advance(sent.len());
+        shared.handle_frames(0, &mut decoder, &peer)
+    };
+    schedule(0).expect("it keeps the rules");
+    let violation = schedule(1).expect_err("one is the limit");
+    assert!(matches!(violation, Violation::TooManyChildren { index: 1, limit: 1 }), "{violation}");
+}
