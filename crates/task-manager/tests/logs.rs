@@ -6,7 +6,7 @@ mod support;
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -42,13 +42,27 @@ impl Task for Print {
             // In two writes each, and the other stream between both.
             let (first, rest) = (format!("{name} {number} "), format!("{}|\n", "x".repeat(50)));
             io::stderr().write_all(first.as_bytes())?;
+            if number % 100 == 0 {
+                await_read(io::stderr());
+            }
             print!("{first}");
             io::stdout().flush()?;
+            if number % 100 == 0 {
+                await_read(io::stdout());
+            }
             io::stderr().write_all(rest.as_bytes())?;
             print!("{rest}");
             io::stdout().flush()?;
         }
         Ok(())
+    }
+}
+
+/// What was written to a pipe was read.
+fn await_read(pipe: impl AsFd) {
+    // An error means that it is no pipe.
+    while rustix::io::ioctl_fionread(&pipe).is_ok_and(|left_bytes| left_bytes > 0) {
+        thread::yield_now();
     }
 }
 
@@ -243,6 +257,8 @@ fn program() {
 fn shared_by_four(nonblocking: bool) -> String {
     let (mut reader, writer) = io::pipe().expect("a pipe");
     if nonblocking {
+        // SAFETY: it takes numbers. With room for one page, a write of more than that does not fit, however fast the reader is.
+        assert!(unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) } >= 0);
         rustix::fs::fcntl_setfl(writer.as_fd(), OFlags::NONBLOCK | OFlags::WRONLY).expect("it is set");
     }
     let shared = |command: &mut Command| {
