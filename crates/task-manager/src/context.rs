@@ -133,7 +133,8 @@ impl TaskContext {
     ///
     /// # Errors
     /// [`ScheduleError`] with the task: its priority is beyond the levels, it is not registered, it cannot be
-    /// encoded, it exceeds the frame limit, or this attempt has ended.
+    /// encoded, it exceeds the frame limit, this task has scheduled as many as it
+    /// [may](crate::ProcessManagerBuilder::children_limit), or this attempt has ended.
     pub fn schedule<T: TaskSpec>(&self, task: T, priority: Priority) -> Result<(), ScheduleError<T>> {
         ManagerExt::schedule(&self.proxy, task, priority)
     }
