@@ -36,7 +36,7 @@ pub use messages::{MessageStream, Messages};
 pub(crate) use own_thread::OwnThread;
 pub use report::{Abandoned, CloseReport};
 pub use settings::ScopeError;
-pub(crate) use shared::{Mode, Seated, Setup, Shared, guarded, wake, woken};
+pub(crate) use shared::{Mode, Seated, Services, Setup, Shared, guarded, wake, woken};
 pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently, start_patiently};
 pub use start::{StartError, StartFailure};
 

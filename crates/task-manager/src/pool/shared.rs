@@ -140,6 +140,11 @@ impl Services {
         }
     }
 
+    /// The one that frames of this kind are for.
+    pub(crate) fn of(&self, kind: Kind) -> Option<&Arc<dyn Service>> {
+        self.0.iter().find(|service| service.kinds().contains(&kind.0))
+    }
+
     /// Nothing comes of the worker any more.
     pub(crate) fn worker_gone(&self, incarnation: Incarnation) {
         for service in &self.0 {
@@ -150,7 +155,7 @@ impl Services {
     /// Hands over the frames that a worker has sent, up to one that is for no service.
     pub(crate) fn hand_over(&self, peer: &Peer, frames: Vec<(Kind, Box<[u8]>)>) -> Result<(), Violation> {
         for (kind, payload) in frames {
-            match self.0.iter().find(|service| service.kinds().contains(&kind.0)) {
+            match self.of(kind) {
                 Some(service) => guarded(|| service.on_frame(peer, kind, &payload)),
                 None => return Err(Violation::NoService { kind }),
             }

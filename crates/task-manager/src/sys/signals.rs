@@ -26,7 +26,7 @@ pub(crate) fn take_afresh() -> io::Result<()> {
 
 /// Lets this thread, and what it starts from now on, block no signal.
 pub(crate) fn block_none() -> io::Result<()> {
-    change_mask(libc::SIG_SETMASK, &[]).map(drop)
+    change_mask(libc::SIG_SETMASK, &[])
 }
 
 /// Has no write on this thread end the program from now on, where the program takes these signals by default: one to a pipe
@@ -35,7 +35,7 @@ pub(crate) fn block_none() -> io::Result<()> {
 ///
 /// For a thread that starts no process: what it starts would block them too.
 pub(crate) fn survive_writes() -> io::Result<()> {
-    change_mask(libc::SIG_BLOCK, &[libc::SIGPIPE, libc::SIGXFSZ]).map(drop)
+    change_mask(libc::SIG_BLOCK, &[libc::SIGPIPE, libc::SIGXFSZ])
 }
 
 /// Takes a signal by default, if it is ignored.
@@ -50,18 +50,18 @@ fn heed(signal: i32) -> io::Result<()> {
     if changed { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Changes the calling thread's mask by these signals. Returns what it was.
-fn change_mask(how: i32, signals: &[i32]) -> io::Result<libc::sigset_t> {
-    // SAFETY: `sigemptyset` fills the set, and all-zero is a valid value of it; the calls get pointers to sets that outlive
+/// Changes the calling thread's mask by these signals.
+fn change_mask(how: i32, signals: &[i32]) -> io::Result<()> {
+    // SAFETY: `sigemptyset` fills the set, and all-zero is a valid value of it; the calls get pointers to a set that outlives
     // them, and change the mask of the calling thread alone.
     unsafe {
-        let (mut set, mut before): (libc::sigset_t, libc::sigset_t) = (mem::zeroed(), mem::zeroed());
+        let mut set: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&raw mut set);
         for &signal in signals {
             libc::sigaddset(&raw mut set, signal);
         }
-        match libc::pthread_sigmask(how, &raw const set, &raw mut before) {
-            0 => Ok(before),
+        match libc::pthread_sigmask(how, &raw const set, ptr::null_mut()) {
+            0 => Ok(()),
             error => Err(io::Error::from_raw_os_error(error)),
         }
     }

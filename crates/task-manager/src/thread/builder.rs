@@ -12,7 +12,7 @@ use workfleet_heartbeat::runtime_thread;
 use super::{ThreadManager, exchange::Exchange, seat::Plan};
 use crate::{
     pool::{
-        CloseReport, Pool, ScopeError, Shared, StartError, driver, seat,
+        CloseReport, Pool, ScopeError, Services, Shared, StartError, driver, seat,
         settings::{self, Settings, Starting, settings_of_every_pool},
         start_patiently,
     },
@@ -76,7 +76,7 @@ impl ThreadManagerBuilder {
         settings.check(&[])?;
         let session_values = Arc::new(settings.session_values()?);
         let shared = Shared::new(settings.setup(CRASH_LIMIT, None, false));
-        let exchange = Arc::new(Exchange::new(settings.services.clone()));
+        let exchange = Arc::new(Exchange::new(Services(settings.services.clone())));
         let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
         let (report_first_try, first_tries) = mpsc::channel(settings.workers);
         let registry = settings.registry.clone();

@@ -22,9 +22,9 @@ use workfleet_wire::Kind;
 use super::worker::ThreadWorker;
 use crate::{
     manager::SendError,
-    pool::guarded,
+    pool::{Services, guarded},
     run::host::Host,
-    service::{Incarnation, Peer, Service},
+    service::{Incarnation, Peer},
 };
 
 /// Whoever finds more than this on its way to services waits until they have taken it.
@@ -35,7 +35,7 @@ const WAITING_LIMIT_BYTES: u64 = 16 << 20;
 const FRAMES_IN_A_ROW: usize = 64;
 
 pub(super) struct Exchange {
-    services: Vec<Arc<dyn Service>>,
+    services: Services,
     state: Mutex<State>,
     /// A frame has come.
     arrived: Notify,
@@ -74,7 +74,7 @@ enum To {
 }
 
 impl Exchange {
-    pub(super) fn new(services: Vec<Arc<dyn Service>>) -> Self {
+    pub(super) fn new(services: Services) -> Self {
         let (arrived, room, server) = (Notify::new(), Condvar::new(), OnceLock::new());
         Self { services, state: Mutex::default(), arrived, room, server }
     }
@@ -88,7 +88,7 @@ impl Exchange {
         payload: &[u8],
         may_wait: bool,
     ) -> Result<(), SendError> {
-        if self.service(kind).is_none() {
+        if self.services.of(kind).is_none() {
             return Err(SendError::NoService { kind });
         }
         let mut state = self.lock();
@@ -169,7 +169,7 @@ impl Exchange {
     fn hand_over(&self, Frame { to, kind, payload }: &Frame) {
         match to {
             To::Service(peer) => {
-                if let Some(service) = self.service(*kind) {
+                if let Some(service) = self.services.of(*kind) {
                     guarded(|| service.on_frame(peer, *kind, payload));
                 }
             }
@@ -200,9 +200,7 @@ impl Exchange {
         for frame in (0..waiting).map_while(|_| self.take()) {
             self.hand_over(&frame);
         }
-        for service in &self.services {
-            guarded(|| service.on_worker_gone(incarnation));
-        }
+        self.services.worker_gone(incarnation);
     }
 
     /// Nothing is handed over any more.
@@ -218,10 +216,6 @@ impl Exchange {
 
     fn is_server(&self) -> bool {
         self.server.get().is_some_and(|server| *server == thread::current().id())
-    }
-
-    fn service(&self, kind: Kind) -> Option<&Arc<dyn Service>> {
-        self.services.iter().find(|service| service.kinds().contains(&kind.0))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
