@@ -1,4 +1,4 @@
-//! What the property tests share: how many cases they try.
+//! What the property tests share, also those of other crates: how many cases they try.
 
 use proptest::test_runner::{Config, RngSeed};
 

@@ -46,6 +46,7 @@ mod recalls;
 mod restart;
 mod scheduler;
 #[cfg(test)]
+#[path = "../../heartbeat/src/testing.rs"]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -139,13 +139,14 @@ impl Task for WhereIsScratch {
     }
 }
 
+fn tasks() -> Registry {
+    Registry::new().task::<Arrange>().task::<OutlastIdle>().task::<WhereIsScratch>()
+}
+
 /// With a gate, each worker waits there while it makes its sessions, and says beside it when they are dropped.
 fn registry_with(gate: Option<PathBuf>) -> Registry {
     let told = gate.clone();
-    Registry::new()
-        .task::<Arrange>()
-        .task::<OutlastIdle>()
-        .task::<WhereIsScratch>()
+    tasks()
         .session(move || {
             let fate = Fate::new("first");
             told.iter().for_each(|gate| fate.arrange(&dropped_beside(gate), Deed::Nothing));
@@ -175,10 +176,7 @@ workfleet_task_manager::test_worker!(registry());
 /// The sessions after the first two cannot be made.
 fn registry_that_fails(file: PathBuf) -> Registry {
     let told = file.clone();
-    Registry::new()
-        .task::<Arrange>()
-        .task::<OutlastIdle>()
-        .task::<WhereIsScratch>()
+    tasks()
         .session(move || {
             let fate = Fate::new("first");
             fate.arrange(&told, Deed::Nothing);

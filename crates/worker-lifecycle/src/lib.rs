@@ -101,6 +101,7 @@
 mod lifecycle;
 mod restart;
 #[cfg(test)]
+#[path = "../../heartbeat/src/testing.rs"]
 mod testing;
 
 pub use lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState};

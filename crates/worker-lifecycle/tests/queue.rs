@@ -1,6 +1,8 @@
 //! Queue consumers: what is sent is handled, handed back or counted, and never lost.
 
 mod support;
+#[path = "../../heartbeat/src/testing.rs"]
+mod testing;
 
 use std::{
     num::NonZeroUsize,
@@ -9,11 +11,9 @@ use std::{
     time::Duration,
 };
 
-use proptest::{
-    prelude::*,
-    test_runner::{Config, RngSeed},
-};
+use proptest::prelude::*;
 use support::{Explosive, Journal, ends, watchdog};
+use testing::cases;
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
     OnStop, QueueConsumer, QueueConsumerWorker, SendErrorKind, WorkerFunction, WorkerHandle, WorkerState,
@@ -275,17 +275,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..40)
 }
 
-fn config() -> Config {
-    let cases = std::env::var("WORKFLEET_PROPTEST_CASES").ok();
-    let cases = cases.map(|cases| cases.parse().expect("WORKFLEET_PROPTEST_CASES is a number"));
-    Config {
-        cases: cases.unwrap_or(256),
-        rng_seed: if cases.is_some() { RngSeed::Random } else { RngSeed::Fixed(1) },
-        failure_persistence: None,
-        ..Config::default()
-    }
-}
-
 /// Runs the steps, then stops the consumer, and returns where every message went.
 async fn where_messages_go(steps: &[Step], on_stop: OnStop, bounded: Option<usize>) {
     let begun = Arc::new(Mutex::new(Vec::new()));
@@ -347,7 +336,7 @@ async fn where_messages_go(steps: &[Step], on_stop: OnStop, bounded: Option<usiz
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(cases())]
 
     #[test]
     fn a_send_that_races_the_stop_is_handled_handed_back_or_counted(

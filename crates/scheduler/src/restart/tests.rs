@@ -149,8 +149,6 @@ fn a_seat_whose_start_is_under_way_keeps_what_waits() {
     assert!(restarts.start_failed(now, 1, Prospect::Certain, 0).verdict.is_some());
 }
 
-/// As of the scheduler's model.
-
 #[derive(Clone, Copy, Debug)]
 enum Input {
     Ready,
