@@ -1,7 +1,7 @@
 //! Panics of other people's code: caught, kept as text, and dropped where they harm nobody.
 //!
-//! A panic carries a value of any type, and that value has a destructor, which can panic with another such value. Whoever
-//! catches a panic and drops its value outside a catch has caught nothing. So the crates of this workspace catch with [`catch`],
+//! A panic carries a value of any type, and that value has a destructor, which can panic with another such value. Code
+//! that catches a panic and drops its value outside a catch has caught nothing. So the crates of this workspace catch with [`catch`],
 //! or give what they caught to [`discard`] or [`message`].
 
 use std::{

@@ -70,7 +70,7 @@ pub enum Effect<B> {
         /// Whom to let go.
         seat: usize,
     },
-    /// Tell whoever waits for this task.
+    /// Tell the caller that waits for this task.
     Ended {
         /// The task.
         task: Pending<B>,

@@ -157,7 +157,7 @@ pub enum MessageError {
     InsideRuntime,
     /// Messages are missing here: the inbox was full, running tasks went on sending, and it dropped the oldest, as
     /// [`InboxOverflow::DropOldest`](crate::InboxOverflow::DropOldest) asks for. The reader goes on with what came after them.
-    /// Of types that no reader had been opened for, whoever reads messages of such types is told.
+    /// If no reader had been opened for their types, a reader of messages of such types gets this.
     #[error("{count} messages were dropped, because the inbox was full and running tasks went on sending")]
     #[non_exhaustive]
     Dropped {

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - A deadline is an [`Instant`] of this clock everywhere in this crate. Users are given tokio's.
-//! - Whoever reads this clock has noticed before what was missed.
+//! - A reading of this clock leaves out all time that was missed before it.
 //! - No more is missed than a wait took too long. Mere load takes a deadline no further than the program was late.
 //! - Nothing wakes up for this unless somebody waits for a deadline.
 //! - A clock that a test has paused is read as it is.

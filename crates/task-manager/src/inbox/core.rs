@@ -54,7 +54,7 @@ pub(crate) enum Reads {
 }
 
 impl Reads {
-    /// The messages that it was opened for; none for whoever closes.
+    /// The messages that it was opened for; none for a reader that closes the manager.
     fn kinds(self) -> Option<Kinds> {
         match self {
             Self::WithTheWork(kinds) | Self::UntilClose(kinds) => Some(kinds),
@@ -530,7 +530,7 @@ impl<W> Core<W> {
                     |item: &Item| matches!(item, Item::Message { message, .. } if *message.name == *name);
                 let unclaimed = std::mem::take(&mut self.unclaimed);
                 let mut own = Queue::default();
-                // Nobody has noted which of the types were dropped: whoever reads finds the gap.
+                // Nobody has noted which of the types were dropped: the next reader of unclaimed messages finds the gap.
                 self.unclaimed.gap = unclaimed.gap;
                 for (arrival, item) in unclaimed.items {
                     let queue = if is_of(&item) { &mut own } else { &mut self.unclaimed };

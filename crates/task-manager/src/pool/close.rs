@@ -1,4 +1,4 @@
-//! How a manager closes, on its own thread: whoever closes it asks for a way, and waits for the report or does not.
+//! How a manager closes, on its own thread: a caller asks for a way to close, and waits for the report or does not.
 //!
 //! So closing goes on whatever becomes of those who wait, a blocking call and an asynchronous one are the same up to how
 //! they wait, and a manager can be dropped where nobody may be blocked.

@@ -322,7 +322,7 @@ pub(crate) fn patiently<T>(deadline: Instant, mut attempt: impl FnMut() -> io::R
     }
 }
 
-/// The same without blocking the thread for longer than a moment at a time: whoever has no thread for now has no timer
+/// The same without blocking the thread for longer than a moment at a time: a program that gets no thread for now gets no timer
 /// either.
 pub(crate) async fn start_patiently<T>(
     deadline: Instant,

@@ -186,7 +186,7 @@ impl ProcessManagerBuilder {
         let asked = start_patiently(deadline, || {
             let (tell, told) = oneshot::channel();
             let ask = move || {
-                // Whoever gave up the start is told nothing.
+                // An error means that the caller has given up the start.
                 let _ = tell.send(patiently(deadline, || arguments::of_a_worker(limit)));
             };
             thread::Builder::new().name("workfleet-start".into()).spawn(ask).map_err(StartError::Runtime)?;

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Sessions are dropped one after the other, the last made first. A panic of one keeps no other from its end.
-//! - Whoever lends a session holds all of them. So a worker can let go of its sessions at any time, and they end on the
+//! - A borrower of one session holds all of them. So a worker can let go of its sessions at any time, and they end on the
 //!   thread of the last holder: the worker's own, because no task outlives its turn there.
 
 use std::{

@@ -1,4 +1,4 @@
-//! How a worker process leaves in order, whoever wanted it to: its manager, or the program whose loop it is.
+//! How a worker process leaves in order: for its manager, or for the program whose loop it is.
 //!
 //! Every way goes through [`Worker::leave`], so what holds for one holds for all: what tasks have ended in reaches the manager
 //! before the user's destructors run, which may hang or end the process.
