@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    process::{self, Child, Stdio},
+    process::{self, Child},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -27,10 +27,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
-    process::{
-        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, pidfd_open,
-        pidfd_send_signal, waitid,
-    },
+    process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, pidfd_send_signal, waitid},
 };
 
 use workfleet_fork::{Home, PerProcess};
@@ -38,7 +35,7 @@ use workfleet_fork::{Home, PerProcess};
 use super::record::Record;
 use crate::{
     process::{Program, reap},
-    sys::{pidfd, socket},
+    sys::{descriptor, naming::Naming, pidfd, socket},
     worker,
 };
 
@@ -185,10 +182,11 @@ impl Guardian {
             watching: Mutex::new(watching),
         });
         let watched = Arc::clone(&guardian);
-        thread::Builder::new().name("workfleet-guard".into()).spawn(move || {
+        let thread = thread::Builder::new().name("workfleet-guard".into()).spawn(move || {
             watched.watch();
             drop(ends);
-        })?;
+        });
+        thread.naming("starting a thread for the guardian process")?;
         Ok(guardian)
     }
 
@@ -202,7 +200,7 @@ impl Guardian {
         let ward = Ward { guardian: Arc::clone(self), id };
         let mut state = lock(&self.state);
         state.workers.insert(id, Known { mark: mark.to_owned(), process: None });
-        self.tell(&mut state, id)?;
+        self.tell(&mut state, id).naming("the guardian process")?;
         drop(state);
         Ok(ward)
     }
@@ -320,14 +318,15 @@ impl State {
 impl Life {
     fn begin(program: &Program) -> io::Result<Self> {
         let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .naming("socketpair(SOCK_SEQPACKET)")?;
         let mark = worker::mark_of(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
-        let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let own = pidfd::open(getpid())?;
         let mut command = program.command();
-        command.env(super::MARK, mark).stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn()?;
+        command.env(super::MARK, mark).stdin(theirs).stdout(descriptor::null()?).stderr(descriptor::null()?);
+        let mut child = program.named(command.spawn())?;
         let pid = Pid::from_child(&child);
-        let life = match pidfd_open(pid, PidfdFlags::empty()) {
+        let life = match pidfd::open(pid) {
             Ok(process) => {
                 Self { child, pid, process: Arc::new(process), socket: ours, begun: Instant::now() }
             }
@@ -335,7 +334,7 @@ impl Life {
                 // It cannot be watched, so it must not live.
                 let _ = kill_process_group(pid, Signal::KILL);
                 let _ = child.wait();
-                return Err(error.into());
+                return Err(error);
             }
         };
         match life.send(&Record::Program { pid: process::id() }, Some(own.as_fd())) {
@@ -372,7 +371,7 @@ impl Life {
             // As many descriptors are on their way as this user may have open.
             let too_many = error.raw_os_error() == Some(libc::ETOOMANYREFS);
             if left.is_zero() || !(too_many || error.kind() == io::ErrorKind::WouldBlock) {
-                return Err(error);
+                return Err(error).naming("writing to its socket");
             }
             if too_many {
                 thread::park_timeout(WITHOUT_EVENT);
@@ -422,7 +421,7 @@ impl Ward {
         if let Some(known) = state.workers.get_mut(&self.id) {
             known.process = Some((pid, process));
         }
-        self.guardian.tell(&mut state, self.id)
+        self.guardian.tell(&mut state, self.id).naming("the guardian process")
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{OwnThread, Shared, close, patiently, spawn_patiently};
+use crate::sys::naming::Naming;
 
 /// The runtime of a manager's thread. It can be dropped anywhere, also inside another: it waits for nobody.
 pub(crate) struct ManagerRuntime(Option<Runtime>);
@@ -27,7 +28,11 @@ pub(crate) struct ManagerRuntime(Option<Runtime>);
 impl ManagerRuntime {
     /// Tries [patiently] until `deadline`.
     pub(crate) fn new(deadline: Instant) -> io::Result<Self> {
-        patiently(deadline, || Ok(Self(Some(Builder::new_current_thread().enable_all().build()?))))
+        patiently(deadline, || {
+            let runtime = Builder::new_current_thread().enable_all().build();
+            // What takes a call of the system there.
+            Ok(Self(Some(runtime.naming("making a runtime (epoll_create1, eventfd2 or the like)")?)))
+        })
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {

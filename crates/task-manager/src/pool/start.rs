@@ -22,6 +22,7 @@ use crate::{
     failure::{DeathCertificate, ExitStatus, Signal},
     mismatch::named,
     registry::RegistryError,
+    sys::naming::{Naming, errno_of},
     worker::{
         EXIT_CODE,
         entry::{self, Entry},
@@ -123,7 +124,8 @@ pub enum StartFailure {
     #[error("the process could not be started")]
     #[non_exhaustive]
     Spawn {
-        /// What the system said: no permission, no descriptors left, no such program…
+        /// What the system refused and why: no permission, no descriptors left, no such program… The text names the call or
+        /// the file; its own source is the system's error, with the number.
         source: Arc<io::Error>,
     },
     /// The program ran, but did not call [`init`](crate::init).
@@ -282,7 +284,7 @@ pub(crate) fn may_pass(error: &io::Error) -> bool {
     use rustix::io::Errno;
 
     let without_number = matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported);
-    let certain = match Errno::from_io_error(error) {
+    let certain = match errno_of(error) {
         None => without_number,
         Some(errno) => matches!(
             errno,
@@ -375,12 +377,13 @@ pub(crate) fn spawn_patiently(
     let run = Arc::new(Mutex::new(Some(run)));
     patiently(deadline, || {
         let run = Arc::clone(&run);
-        thread::Builder::new().name(name.into()).spawn(move || {
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
             let run = run.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(run) = run {
                 run();
             }
-        })
+        });
+        thread.naming(format!("starting the thread {name}"))
     })
 }
 

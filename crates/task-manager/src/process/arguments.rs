@@ -18,11 +18,14 @@ use rustix::{
     process::{Pid, Signal, kill_process_group},
 };
 
-use super::spawn::own_program;
-use crate::worker::{
-    ENTRY,
-    entry::{self, Entry},
-    origin,
+use super::spawn::{own_program, own_program_start};
+use crate::{
+    sys::{descriptor, naming::Naming},
+    worker::{
+        ENTRY,
+        entry::{self, Entry},
+        origin,
+    },
 };
 
 /// More than this is not read of a list of tests.
@@ -61,10 +64,10 @@ fn find_test(limit: Duration) -> io::Result<Option<String>> {
     origin::prepare(&mut command);
     command
         .args(["--list", "--format", "terse"])
-        .stdin(Stdio::null())
+        .stdin(descriptor::null()?)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut child = command.spawn()?;
+        .stderr(descriptor::null()?);
+    let mut child = command.spawn().naming(own_program_start())?;
     let list = read_list(&mut child, limit);
     // It has said what it was asked for, or is something else, which may go on forever. It is not reaped yet, so that the
     // number of its group is its own. An error means that nobody is left there.

@@ -24,7 +24,7 @@ use crate::{
         start_patiently,
     },
     registry::Registry,
-    sys::memory_file,
+    sys::{memory_file, naming::Naming},
     worker,
 };
 
@@ -189,7 +189,8 @@ impl ProcessManagerBuilder {
                 // An error means that the caller has given up the start.
                 let _ = tell.send(patiently(deadline, || arguments::of_a_worker(limit)));
             };
-            thread::Builder::new().name("workfleet-start".into()).spawn(ask).map_err(StartError::Runtime)?;
+            let thread = thread::Builder::new().name("workfleet-start".into()).spawn(ask);
+            thread.naming("starting a thread").map_err(StartError::Runtime)?;
             Ok(told)
         });
         let found = asked.await?.await;
@@ -225,7 +226,8 @@ impl ProcessManagerBuilder {
         let Self { settings, log_directory, crash_limit, silence_limit, throttle, .. } = self;
         let shared = Shared::new(settings.setup(crash_limit, Some(silence_limit), true));
         if let Some(directory) = &log_directory
-            && let Err(error) = fs::create_dir_all(directory)
+            && let Err(error) =
+                fs::create_dir_all(directory).naming(format!("making {}", directory.display()))
             && !may_pass(&error)
         {
             return Err(StartError::LogDirectory(error));
@@ -269,13 +271,14 @@ impl ProcessManagerBuilder {
     /// Relative paths mean now what they will mean when the last worker is started, wherever the program is by then.
     fn fix_paths(&mut self) -> Result<(), StartError> {
         if let Some(directory) = &mut self.log_directory {
-            *directory = path::absolute(&*directory).map_err(StartError::LogDirectory)?;
+            let absolute = path::absolute(&*directory).naming("getcwd");
+            *directory = absolute.map_err(StartError::LogDirectory)?;
         }
         // A name alone is looked for among the system's programs.
         let is_path = |program: &Path| program.parent().is_some_and(|parent| !parent.as_os_str().is_empty());
         if let Some(program) = self.program.as_mut().filter(|program| is_path(program)) {
-            *program =
-                path::absolute(&*program).map_err(|error| StartError::Workers(StartFailure::spawn(error)))?;
+            let absolute = path::absolute(&*program).naming("getcwd");
+            *program = absolute.map_err(|error| StartError::Workers(StartFailure::spawn(error)))?;
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ use tokio::{
 use super::sinks::{LogFile, StandardError};
 use crate::{
     pool::{spawn_patiently, worker_name},
-    sys::signals,
+    sys::{naming::Naming, signals},
 };
 
 /// How much of a worker's standard error is kept for its death certificate.
@@ -172,7 +172,8 @@ impl Logs {
             let (stop, rest) = oneshot::channel();
             let (tell_emptied, emptied) = oneshot::channel();
             let reader = Reader {
-                pipe: pipe::Receiver::from_owned_fd(pipe)?,
+                pipe: pipe::Receiver::from_owned_fd(pipe)
+                    .naming("registering a pipe with epoll or kqueue")?,
                 tail,
                 line: Line::default(),
                 target: target.clone(),

@@ -36,6 +36,7 @@ use crate::{
     service::{Incarnation, Peer, SERVICE_KINDS},
     session_values::SessionFailed,
     sys::{
+        naming::Naming,
         page::Page,
         socket,
         watch::{Watched, watch},
@@ -212,7 +213,7 @@ async fn off_this_thread<T: Send + 'static>(
         // What nobody waits for any more is killed where it is dropped.
         drop(tell.send(start()));
     };
-    thread::Builder::new().name("workfleet-start".into()).spawn(run)?;
+    thread::Builder::new().name("workfleet-start".into()).spawn(run).naming("starting a thread")?;
     match waits::within(&mut waits::patience(limit), told).await {
         Some(told) => {
             told.unwrap_or_else(|_| Err(io::Error::other("the thread that starts workers panicked")))

@@ -14,7 +14,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
@@ -28,7 +28,7 @@ use super::reap;
 use crate::{
     failure::ExitStatus,
     guardian::{Guardian, Ward},
-    sys::{page::Page, socket},
+    sys::{naming::Naming, page::Page, socket},
     worker::{MARK, mark_of, origin},
 };
 
@@ -57,6 +57,25 @@ impl Program {
         }
         command
     }
+
+    /// Names this program in the error of its start.
+    pub(crate) fn named<T>(&self, started: io::Result<T>) -> io::Result<T> {
+        match &self.path {
+            Some(path) => started.naming(format!("starting {}", path.display())),
+            None => started.naming(own_program_start()),
+        }
+    }
+}
+
+/// What the start of the program that runs is called, with what is needed for it.
+pub(super) fn own_program_start() -> String {
+    let path = own_program();
+    let starting = format!("starting {}", path.display());
+    if path.starts_with("/proc") && !Path::new("/proc/self").exists() {
+        starting + " (no /proc is mounted here: mount it, or name a file by ProcessManagerBuilder::program)"
+    } else {
+        starting
+    }
 }
 
 /// A process that was started, and our ends of what connects us with it.
@@ -78,8 +97,8 @@ pub(super) fn spawn(
     welcome: &[u8],
     session_values: Option<&OwnedFd>,
 ) -> io::Result<Spawned> {
-    let (ours, theirs) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
+    let (ours, theirs) = UnixStream::pair().naming("socketpair")?;
+    ours.set_nonblocking(true).naming("ioctl(FIONBIO) of a socket")?;
     socket::refuse_sigpipe(&ours)?;
     let (page, page_file) = Page::create()?;
     let mark = mark_of(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
@@ -91,7 +110,7 @@ pub(super) fn spawn(
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(if pipe_stdout { Stdio::piped() } else { Stdio::inherit() })
         .stderr(Stdio::piped());
-    let mut child = command.spawn()?;
+    let mut child = program.named(command.spawn())?;
     // With it goes our copy of the worker's end, so that its death is the end of the connection.
     drop(command);
     let stdout = child.stdout.take().map(OwnedFd::from);
@@ -102,7 +121,7 @@ pub(super) fn spawn(
     match socket::send_with_descriptors(&ours, welcome, &descriptors) {
         // It has died already, which shows when its greeting is waited for.
         Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
-        sent => sent?,
+        sent => sent.naming("sendmsg to a worker")?,
     }
     Ok(Spawned { process, socket: ours.into(), page, stdout, stderr })
 }
@@ -271,7 +290,7 @@ mod death {
 
     use rustix::{
         io::Errno,
-        process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+        process::{Pid, Signal, pidfd_send_signal},
     };
     use tokio::io::Interest;
 
@@ -291,7 +310,7 @@ mod death {
 
     impl Watch {
         pub(super) fn new(pid: Pid) -> io::Result<Self> {
-            Ok(Self::Open(Some(Arc::new(pidfd_open(pid, PidfdFlags::empty())?))))
+            Ok(Self::Open(Some(Arc::new(pidfd::open(pid)?))))
         }
 
         pub(super) fn register(&mut self) -> io::Result<()> {
@@ -353,7 +372,7 @@ mod death {
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
     use tokio::sync::watch;
 
-    use crate::guardian::Ward;
+    use crate::{guardian::Ward, sys::naming::Naming};
 
     #[derive(Debug)]
     pub(super) struct Watch {
@@ -364,11 +383,12 @@ mod death {
     impl Watch {
         pub(super) fn new(pid: Pid) -> io::Result<Self> {
             let (tell, dead) = watch::channel(false);
-            thread::Builder::new().name("workfleet-wait".into()).spawn(move || {
+            let waiter = thread::Builder::new().name("workfleet-wait".into()).spawn(move || {
                 let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
                 while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
                 tell.send_replace(true);
-            })?;
+            });
+            waiter.naming("starting a thread")?;
             Ok(Self { pid, dead })
         }
 

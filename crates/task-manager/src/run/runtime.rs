@@ -20,6 +20,8 @@ use tokio::{
     time::timeout_at,
 };
 
+use crate::sys::naming::Naming;
+
 /// While tasks wait, what is in the background gets a turn this often.
 pub(crate) const TURN: Duration = Duration::from_millis(1);
 
@@ -31,7 +33,11 @@ thread_local! {
 pub(crate) fn on_own_runtime<R>(run: impl FnOnce(&Runtime) -> R) -> io::Result<R> {
     let runtime = RUNTIME.with_borrow_mut(|OwnRuntime(own)| match own {
         Some(runtime) => Ok::<_, io::Error>(Rc::clone(runtime)),
-        None => Ok(Rc::clone(own.insert(Rc::new(Builder::new_current_thread().enable_all().build()?)))),
+        None => {
+            let runtime = Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.naming("making a runtime (epoll_create1, eventfd2 or the like)")?;
+            Ok(Rc::clone(own.insert(Rc::new(runtime))))
+        }
     })?;
     Ok(run(&runtime))
 }

@@ -1,11 +1,14 @@
-//! Whether a descriptor is still what it was: a task runs in its worker's process, and may close or replace any.
+//! Whether a descriptor is still what it was: a task runs in its worker's process, and may close or replace any. And one that
+//! stands for nothing.
 
-use std::{io, os::fd::AsFd};
+use std::{fs::File, io, os::fd::AsFd};
 
 use rustix::{
     fs::fstat,
     process::{Resource, getrlimit},
 };
+
+use super::naming::Naming;
 
 /// What stands behind a descriptor, whatever its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,11 @@ impl Identity {
     pub(crate) fn is_of(self, descriptor: impl AsFd) -> bool {
         Self::of(descriptor).is_ok_and(|found| found == self)
     }
+}
+
+/// What takes whatever is written, and holds nothing to be read.
+pub(crate) fn null() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null").naming("opening /dev/null")
 }
 
 /// Whether the system lets this process poll so many descriptors at once: not more than it may have open.

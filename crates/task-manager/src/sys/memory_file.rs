@@ -14,6 +14,8 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
+use super::naming::Naming;
+
 /// A file of this length, full of zeros, that stays that long.
 pub(crate) fn of_len(name: &str, len_bytes: u64) -> io::Result<OwnedFd> {
     // The system would answer by a signal that ends the process.
@@ -24,7 +26,7 @@ pub(crate) fn of_len(name: &str, len_bytes: u64) -> io::Result<OwnedFd> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
     let file = system::create(name)?;
-    ftruncate(&file, len_bytes)?;
+    ftruncate(&file, len_bytes).naming("ftruncate of a file in memory")?;
     system::fix_len(&file)?;
     Ok(file)
 }
@@ -32,7 +34,7 @@ pub(crate) fn of_len(name: &str, len_bytes: u64) -> io::Result<OwnedFd> {
 /// A file with these bytes, which nobody can change any more.
 pub(crate) fn holding(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let file = File::from(of_len(name, bytes.len() as u64)?);
-    file.write_all_at(bytes, 0)?;
+    file.write_all_at(bytes, 0).naming("writing a file in memory")?;
     let file = OwnedFd::from(file);
     system::fix_content(&file)?;
     Ok(file)
@@ -40,27 +42,31 @@ pub(crate) fn holding(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
 
 /// What such a file holds.
 pub(crate) fn content(file: OwnedFd) -> io::Result<Vec<u8>> {
-    let len_bytes = fstat(&file)?.st_size;
+    let len_bytes = fstat(&file).naming("fstat of a file in memory")?.st_size;
     let mut bytes = vec![0; usize::try_from(len_bytes).map_err(io::Error::other)?];
-    File::from(file).read_exact_at(&mut bytes, 0)?;
+    File::from(file).read_exact_at(&mut bytes, 0).naming("reading a file in memory")?;
     Ok(bytes)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
-    use super::{AsFd, OwnedFd, io};
+    use super::{AsFd, Naming, OwnedFd, io};
     use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
+    /// Why the call is needed: there is no way around it.
+    const CREATE: &str = "memfd_create (a manager shares memory with its workers)";
+    const SEAL: &str = "fcntl(F_ADD_SEALS) of a file in memory";
+
     pub(super) fn create(name: &str) -> io::Result<OwnedFd> {
-        Ok(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
+        memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).naming(CREATE)
     }
 
     pub(super) fn fix_len(file: impl AsFd) -> io::Result<()> {
-        Ok(fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::GROW)?)
+        fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::GROW).naming(SEAL)
     }
 
     pub(super) fn fix_content(file: impl AsFd) -> io::Result<()> {
-        Ok(fcntl_add_seals(file, SealFlags::WRITE | SealFlags::SEAL)?)
+        fcntl_add_seals(file, SealFlags::WRITE | SealFlags::SEAL).naming(SEAL)
     }
 }
 
@@ -70,14 +76,15 @@ mod system {
 mod system {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::{AsFd, OwnedFd, io};
+    use super::{AsFd, Naming, OwnedFd, io};
 
     pub(super) fn create(name: &str) -> io::Result<OwnedFd> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("{name}-{}-{count}", std::process::id()));
-        let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        std::fs::remove_file(&path)?;
+        let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = file.naming(format!("making {}", path.display()))?;
+        std::fs::remove_file(&path).naming(format!("removing {}", path.display()))?;
         Ok(file.into())
     }
 

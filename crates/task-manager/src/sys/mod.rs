@@ -5,6 +5,7 @@ pub(crate) mod descriptor;
 pub(crate) mod frames;
 pub(crate) mod memory_file;
 pub(crate) mod name;
+pub(crate) mod naming;
 pub(crate) mod outgoing;
 pub(crate) mod own;
 pub(crate) mod page;

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::memory_file;
+use super::{memory_file, naming::Naming};
 
 /// Enough for what is published, and what every supported system maps at least.
 const LEN_BYTES: usize = 4096;
@@ -44,7 +44,7 @@ impl Page {
 
     /// Maps a page that another process made.
     pub(crate) fn map(file: impl AsFd) -> io::Result<Self> {
-        let len_bytes = rustix::fs::fstat(&file)?.st_size;
+        let len_bytes = rustix::fs::fstat(&file).naming("fstat of the shared page")?.st_size;
         if len_bytes != LEN_BYTES as i64 {
             let reason = format!("the shared page has {len_bytes} bytes, not {LEN_BYTES}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
@@ -58,8 +58,9 @@ impl Page {
                 MapFlags::SHARED,
                 file,
                 0,
-            )?
+            )
         };
+        let base = base.naming("mmap of the shared page")?;
         let base =
             NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the page was mapped at null"))?;
         Ok(Self { base })

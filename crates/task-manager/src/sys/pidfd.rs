@@ -1,11 +1,25 @@
-//! What `rustix` has no call for: signals by pidfd that are for the group, or for nobody.
+//! Descriptors of processes, and what `rustix` has no call for: signals by pidfd that are for the group, or for nobody.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
 
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use super::naming::Naming;
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP`, since Linux 6.9.
 const TO_GROUP: libc::c_uint = 1 << 2;
+
+/// A descriptor of the process. There is no way around it: a manager and its guardian see by it that a process is dead.
+pub(crate) fn open(process: Pid) -> io::Result<OwnedFd> {
+    pidfd_open(process, PidfdFlags::empty())
+        .naming("pidfd_open (it takes Linux 5.3, and nothing that forbids it)")
+}
 
 /// Kills the group that the process leads, or has led: also where it is reaped, and even if its number was reused.
 ///

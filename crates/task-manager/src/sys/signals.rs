@@ -4,6 +4,8 @@
 
 use std::{io, mem, ptr};
 
+use super::naming::Naming;
+
 /// Ignored signals that a worker, and what its tasks start, take by default all the same. An ignored signal stays ignored in
 /// what is started.
 ///
@@ -47,7 +49,7 @@ fn heed(signal: i32) -> io::Result<()> {
         libc::sigaction(signal, ptr::null(), &raw mut found) == 0
             && (found.sa_sigaction != libc::SIG_IGN || libc::signal(signal, libc::SIG_DFL) != libc::SIG_ERR)
     };
-    if changed { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if changed { Ok(()) } else { Err(io::Error::last_os_error()).naming("sigaction") }
 }
 
 /// Changes the calling thread's mask by these signals.
@@ -62,7 +64,7 @@ fn change_mask(how: i32, signals: &[i32]) -> io::Result<()> {
         }
         match libc::pthread_sigmask(how, &raw const set, ptr::null_mut()) {
             0 => Ok(()),
-            error => Err(io::Error::from_raw_os_error(error)),
+            error => Err(io::Error::from_raw_os_error(error)).naming("pthread_sigmask"),
         }
     }
 }

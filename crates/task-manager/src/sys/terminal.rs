@@ -8,7 +8,7 @@ use rustix::{
     process::getpid,
 };
 
-use super::{own, stat};
+use super::{naming::Naming, own, stat};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use libc::TIOCNOTTY as NO_TERMINAL;
@@ -33,7 +33,7 @@ pub(crate) fn give_up() -> io::Result<()> {
     let opened = match open("/dev/tty", flags, Mode::empty()) {
         Ok(terminal) => detach_from(terminal),
         Err(Errno::NXIO) => return Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error).naming("opening /dev/tty"),
     };
     // Where `/dev` is not what it should be, the terminal may still be among the standard streams.
     opened.or_else(|error| {
@@ -48,7 +48,7 @@ fn detach_from(terminal: impl AsFd) -> io::Result<()> {
     // SAFETY: the descriptor is open; this request takes no argument.
     match unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), NO_TERMINAL) } {
         0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+        _ => Err(io::Error::last_os_error()).naming("ioctl(TIOCNOTTY)"),
     }
 }
 

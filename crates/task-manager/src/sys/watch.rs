@@ -4,6 +4,8 @@ use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use tokio::io::{Interest, unix::AsyncFd};
 
+use super::naming::Naming;
+
 /// A descriptor whose readiness the runtime tells.
 pub(crate) type Watched = AsyncFd<Arc<OwnedFd>>;
 
@@ -12,5 +14,5 @@ pub(crate) fn watch(descriptor: Arc<OwnedFd>, interest: Interest) -> io::Result<
     // SAFETY: an owned descriptor is open, and stays the same one, until the last of its owners is dropped; the
     // registration is one of them.
     let registered = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
-    Ok(registered?)
+    registered.naming("registering a descriptor with epoll or kqueue")
 }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
     run::queue::{IoTurn, Queued},
-    sys::{own::leads_its_group, socket},
+    sys::{naming::Naming, own::leads_its_group, socket},
 };
 
 /// Frames that are handled before the outbox is looked after again.
@@ -41,7 +41,8 @@ pub(super) fn receive_welcome(
 ) -> Result<(Result<Welcome, u16>, Vec<OwnedFd>), GreetError> {
     let mut descriptors = Vec::new();
     loop {
-        let (received_bytes, received) = socket::receive_with_descriptors(socket, decoder.spare())?;
+        let (received_bytes, received) =
+            socket::receive_with_descriptors(socket, decoder.spare()).naming("recvmsg")?;
         descriptors.extend(received);
         if received_bytes == 0 {
             return Err(GreetError::Ended);

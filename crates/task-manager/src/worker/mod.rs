@@ -62,7 +62,7 @@ use crate::{
         sessions::{Kept, Sessions},
     },
     session_values::SessionValues,
-    sys::memory_file,
+    sys::{memory_file, naming::Naming},
     task::{EncodedTask, ManagerId, Priority},
 };
 use outbox::{Outbox, PushError};
@@ -130,6 +130,16 @@ fn become_worker(registry: &Registry) {
 /// What a worker exits with that could not start.
 pub(crate) const EXIT_CODE: i32 = 70;
 
+/// Takes the connection away from standard input, where anything that reads that would eat the frames, and leaves `/dev/null`
+/// there.
+fn leave_stdin() -> std_io::Result<OwnedFd> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(stdin(), 3).naming("fcntl(F_DUPFD_CLOEXEC)")?;
+    // Not to be written.
+    let null = File::open("/dev/null").naming("opening /dev/null")?;
+    dup2_stdin(null).naming("dup2")?;
+    Ok(socket)
+}
+
 /// Whether this process was started as a worker and has not reached [`init`].
 pub(crate) fn is_marked() -> bool {
     !IS_WORKER.load(Ordering::Relaxed) && (has_connection() || origin::is_marked())
@@ -153,7 +163,7 @@ pub(crate) fn stdin_mark() -> Option<String> {
 
 /// The mark of a process whose standard input is `socket`; none if it is no socket.
 pub(crate) fn mark_of(socket: impl AsFd) -> std_io::Result<Option<String>> {
-    let stat = fstat(socket)?;
+    let stat = fstat(socket).naming("fstat of a socket")?;
     let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
     Ok(is_socket.then(|| format!("{}:{}", stat.st_dev, stat.st_ino)))
 }
@@ -251,6 +261,14 @@ enum GreetError {
     Refused(#[from] crate::registry::RegistryError),
     #[error("its terminal could not be given up: {0}")]
     Terminal(#[source] std_io::Error),
+    #[error("its standard input could not be replaced: {0}")]
+    Stdin(#[source] std_io::Error),
+    #[error("its signals could not be set: {0}")]
+    Signals(#[source] std_io::Error),
+    #[error("a thread could not be started: {0}")]
+    Thread(#[source] std_io::Error),
+    #[error("the memory that it shares with its manager could not be had: {0}")]
+    Memory(#[source] std_io::Error),
     #[error("its connection failed: {0}")]
     Connection(#[from] std_io::Error),
     #[error("the manager violated the protocol: {0}")]
@@ -285,18 +303,16 @@ impl Worker {
             let _end = EndWithThread;
             io::run(&io);
         });
-        started.map_err(GreetError::Connection)?;
+        started.map_err(GreetError::Thread)?;
         Ok(worker)
     }
 
     /// Takes the socket from standard input and shakes hands with the manager.
     fn greet(registry: &Registry, together: bool) -> Result<Arc<Self>, GreetError> {
         registry.check()?;
-        // Away from 0, where anything that reads standard input would eat the frames.
-        let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(stdin(), 3).map_err(std_io::Error::from)?;
-        dup2_stdin(File::open("/dev/null")?).map_err(std_io::Error::from)?;
+        let socket = leave_stdin().map_err(GreetError::Stdin)?;
         crate::sys::socket::refuse_sigpipe(&socket)?;
-        crate::sys::signals::take_afresh()?;
+        crate::sys::signals::take_afresh().map_err(GreetError::Signals)?;
         crate::sys::terminal::give_up().map_err(GreetError::Terminal)?;
         let mut decoder = Decoder::default();
         let (welcome, descriptors) = io::receive_welcome(&socket, &mut decoder)?;
@@ -321,7 +337,8 @@ impl Worker {
         }
         let mut descriptors = descriptors.into_iter();
         let page = descriptors.next().ok_or(GreetError::NoPage)?;
-        let session_values = descriptors.next().map(memory_file::content).transpose()?.unwrap_or_default();
+        let session_values = descriptors.next().map(memory_file::content).transpose();
+        let session_values = session_values.map_err(GreetError::Memory)?.unwrap_or_default();
         crate::sys::name::set(&format!("wf:{}", welcome.worker));
         let worker = Arc::new(Self {
             name: welcome.worker,
@@ -340,7 +357,7 @@ impl Worker {
             // The greeting is all that came: tasks are sent to a worker that is ready.
             decoder: Mutex::new(Decoder::new(protocol::limit_bytes(welcome.frame_limit_bytes))),
             outbox: Outbox::new(socket, welcome.children_limit)?,
-            page: crate::sys::page::Page::map(page)?,
+            page: crate::sys::page::Page::map(page).map_err(GreetError::Memory)?,
             places: Places::default(),
             flushes: Flushes::default(),
             extensions: Extensions::default(),
@@ -364,7 +381,7 @@ impl Worker {
             Ok(_) => loop {
                 thread::park();
             },
-            Err(error) => GreetError::Connection(error).into(),
+            Err(error) => GreetError::Thread(error).into(),
         }
     }
 

@@ -34,6 +34,7 @@ use crate::{
     run::open::OpenAttempts,
     sys::{
         descriptor::{Identity, may_poll},
+        naming::Naming,
         outgoing::{Outgoing, is_want_of_memory},
         socket,
     },
@@ -95,7 +96,7 @@ pub(super) enum PushError {
 
 impl Outbox {
     pub(super) fn new(socket: OwnedFd, children_limit: u32) -> io::Result<Self> {
-        let (waker, wakened) = UnixStream::pair()?;
+        let (waker, wakened) = UnixStream::pair().naming("socketpair")?;
         let identities = [Identity::of(&socket)?, Identity::of(&waker)?, Identity::of(&wakened)?];
         let state = State {
             outgoing: Outgoing::default(),

@@ -148,7 +148,7 @@ impl Watched {
 }
 
 /// Names the part that this test binary plays as a program of its own.
-const PART: &str = "WORKFLEET_TEST_PART";
+pub(crate) const PART: &str = "WORKFLEET_TEST_PART";
 
 /// The part that this process plays: none in the test run itself.
 pub(crate) fn part() -> Option<String> {
