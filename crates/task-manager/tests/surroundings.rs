@@ -113,18 +113,23 @@ fn facts() -> BTreeMap<&'static str, String> {
         let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel says it");
         line.split_once(':').expect("it has a name").1.trim().to_owned()
     };
-    let files = |Rlimit { current, maximum }| format!("{current:?} of {maximum:?}");
     let pid = process::id();
     BTreeMap::from([
         ("directory", env::current_dir().expect("there is one").display().to_string()),
         ("variable", env::var(SET_BY).unwrap_or_default()),
         ("mark of a guardian", env::var("WORKFLEET_GUARDIAN").is_ok().to_string()),
+        ("mark of a worker", env::var("WORKFLEET_WORKER").is_ok().to_string()),
+        ("mark of its manager", env::var("WORKFLEET_MANAGER").unwrap_or_default()),
         ("to notify", env::var("NOTIFY_SOCKET").unwrap_or_default()),
         ("watchdog", env::var("WATCHDOG_USEC").unwrap_or_default()),
         ("program", link("/proc/self/exe").trim_end_matches(" (deleted)").to_owned()),
         ("umask", of_status("Umask")),
         ("user", of_status("Uid")),
-        ("files", files(getrlimit(Resource::Nofile))),
+        ("group", of_status("Gid")),
+        ("further groups", of_status("Groups")),
+        ("capabilities", format!("{} {}", of_status("CapEff"), of_status("CapBnd"))),
+        ("no new privileges", of_status("NoNewPrivs")),
+        ("limits", fs::read_to_string("/proc/self/limits").expect("there is /proc")),
         ("nice", getpriority_process(None).expect("it has one").to_string()),
         ("control group", fs::read_to_string("/proc/self/cgroup").unwrap_or_default()),
         ("session", getsid(None).expect("it has one").as_raw_nonzero().to_string()),
@@ -149,6 +154,8 @@ fn check_facts(builder: ProcessManagerBuilder) {
     umask(Mode::from_raw_mode(0o027));
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(333), ..files }).expect("less is allowed");
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(4096) }).expect("less is allowed");
+    rustix::process::setpriority_process(None, 7).expect("less is allowed");
     // SAFETY: no other thread of this program runs yet.
     unsafe { env::set_var(SET_BY, "the program") };
     env::set_current_dir("/usr").expect("it is there");
@@ -176,8 +183,13 @@ fn check_facts(builder: ProcessManagerBuilder) {
         })
         .collect();
     let pid = process::id().to_string();
+    let stat = fs::read_to_string("/proc/self/stat").expect("there is /proc");
+    // The time of its start is the 22nd field; the name, which may hold anything, is the second.
+    let begun = stat.rsplit_once(") ").expect("it has a name").1.split(' ').nth(19).expect("it is there");
+    let marked = format!("{pid}:{begun}");
     let other = |what: &str| match what {
-        "leads its group" => Some("true"),
+        "leads its group" | "mark of a worker" => Some("true"),
+        "mark of its manager" => Some(marked.as_str()),
         "to notify" | "watchdog" => Some(""),
         "parent" => Some(pid.as_str()),
         "standard input" => Some("/dev/null"),
@@ -188,6 +200,11 @@ fn check_facts(builder: ProcessManagerBuilder) {
     for (what, own) in &own {
         assert_eq!(seen[*what], other(what).unwrap_or(own), "{what}");
     }
+    assert_eq!(
+        (&*own["nice"], &*own["mark of a worker"]),
+        ("7", "false"),
+        "the program is what it made of itself"
+    );
     assert_eq!(seen["terminal"], "false");
     assert_eq!(own["descriptor that is not"], "/dev/zero", "the program has it");
     manager.close(ClosePolicy::Join).expect("it closes");
