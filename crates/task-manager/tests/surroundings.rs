@@ -19,7 +19,7 @@ use std::{
 
 use rustix::{
     fs::Mode,
-    process::{Resource, Rlimit, getpgrp, getpriority_process, getrlimit, getsid, setrlimit, umask},
+    process::{Resource, Rlimit, getpriority_process, getrlimit, setrlimit, umask},
 };
 
 use serde::{Deserialize, Serialize};
@@ -113,7 +113,8 @@ fn facts() -> BTreeMap<&'static str, String> {
         let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel says it");
         line.split_once(':').expect("it has a name").1.trim().to_owned()
     };
-    let pid = process::id();
+    // SAFETY: neither takes or returns a pointer. Both are 0 where the leader is outside this PID namespace.
+    let (session, group) = unsafe { (libc::getsid(0), libc::getpgrp()) };
     BTreeMap::from([
         ("directory", env::current_dir().expect("there is one").display().to_string()),
         ("variable", env::var(SET_BY).unwrap_or_default()),
@@ -132,8 +133,8 @@ fn facts() -> BTreeMap<&'static str, String> {
         ("limits", fs::read_to_string("/proc/self/limits").expect("there is /proc")),
         ("nice", getpriority_process(None).expect("it has one").to_string()),
         ("control group", fs::read_to_string("/proc/self/cgroup").unwrap_or_default()),
-        ("session", getsid(None).expect("it has one").as_raw_nonzero().to_string()),
-        ("leads its group", (getpgrp().as_raw_nonzero().get().unsigned_abs() == pid).to_string()),
+        ("session", session.to_string()),
+        ("leads its group", (group.unsigned_abs() == process::id()).to_string()),
         ("parent", std::os::unix::process::parent_id().to_string()),
         ("standard input", link("/proc/self/fd/0")),
         ("terminal", fs::File::open("/dev/tty").is_ok().to_string()),
@@ -404,9 +405,14 @@ fn the_builder_may_say_otherwise() {
 }
 
 fn a_worker_sees_of_its_program_what_the_page_says() {
+    let services = [("NOTIFY_SOCKET", "@nobody"), ("WATCHDOG_USEC", "1000000")];
     run("facts", |command| {
-        command.process_group(0).env("NOTIFY_SOCKET", "@nobody").env("WATCHDOG_USEC", "1000000");
+        command.process_group(0).envs(services);
     });
+    // The leaders of its session and its group are outside, so they have no number there.
+    let mut first = namespace::first_of_a_namespace();
+    first.arg(env::current_exe().expect("this program")).stdin(Stdio::null()).envs(services);
+    assert_success(first.env(PART, "facts"), "as the first process");
 }
 
 fn a_worker_that_has_lost_its_connection_starts_no_workers() {
