@@ -21,8 +21,9 @@ const DEFAULT: &[&str] = &[];
 
 /// Every crate has a budget for its default features at least. A budget leaves a little room above what is needed now:
 /// one more dependency of ours is to be a decision, one more of theirs is not to stop the work.
-const BUDGETS: [Budget; 14] = [
+const BUDGETS: [Budget; 15] = [
     Budget { name: "fork", features: DEFAULT, packages: 1 },
+    Budget { name: "notice", features: DEFAULT, packages: 6 },
     Budget { name: "panics", features: DEFAULT, packages: 0 },
     Budget { name: "wire", features: DEFAULT, packages: 16 },
     Budget { name: "wire", features: &["--all-features"], packages: 22 },

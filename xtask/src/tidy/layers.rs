@@ -6,15 +6,16 @@ use super::Problem;
 use crate::workspace::{Dependency, Member, dependencies};
 
 /// Each crate by its directory, and the crates that it may depend on. A crate depends only on crates above it.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("fork", &[]),
+    ("notice", &[]),
     ("panics", &[]),
     ("wire", &[]),
     ("shared-lock", &["fork", "panics", "wire"]),
-    ("heartbeat", &["fork", "panics", "wire"]),
-    ("worker-lifecycle", &["fork", "panics"]),
+    ("heartbeat", &["fork", "notice", "panics", "wire"]),
+    ("worker-lifecycle", &["fork", "notice", "panics"]),
     ("scheduler", &["heartbeat", "worker-lifecycle"]),
-    ("task-manager", &["fork", "panics", "wire", "heartbeat", "scheduler"]),
+    ("task-manager", &["fork", "notice", "panics", "wire", "heartbeat", "scheduler"]),
     ("broker", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager"]),
     ("facade", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "broker"]),
     ("cli", &["facade"]),
