@@ -6,14 +6,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
-use crate::workspace::Workspace;
-
-/// Cargo, in the root of the workspace: the one that runs this program, so that the toolchain stays the same.
-pub(crate) fn cargo(ws: &Workspace) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(&ws.root);
-    command
-}
 
 /// Runs `command` to its end, with this program's own standard streams.
 ///
@@ -45,18 +37,6 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     }
     String::from_utf8(output.stdout)
         .map_err(|error| Error::new(format!("the output of `{}` is not UTF-8: {error}", describe(command))))
-}
-
-/// Makes sure that cargo has `subcommand`, which comes with the rustup component `component`.
-///
-/// # Errors
-/// It has not; the error says how to install it.
-pub(crate) fn require_subcommand(ws: &Workspace, subcommand: &str, component: &str) -> Result {
-    output(cargo(ws).args([subcommand, "--version"])).map(drop).map_err(|error| {
-        Error::new(format!(
-            "`cargo {subcommand}` is missing: install it with `rustup component add {component}`\n{error}"
-        ))
-    })
 }
 
 /// The command as one would type it: variables set for it, program without its directory, arguments.

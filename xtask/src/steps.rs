@@ -34,8 +34,8 @@ pub(crate) const STEPS: [Step; 8] = [
         name: "tidy",
         arguments: "",
         in_ci: true,
-        about: "what no lint can check: layers between crates, manifests, budgets, links, texts",
-        run: |ws, _| crate::tidy::run(ws),
+        about: "what no lint can check: layers between crates, arrows between files, manifests, budgets, links, texts",
+        run: |ws, _| crate::tidy::run(ws, STEPS.iter().map(|step| step.name)),
     },
     Step {
         name: "fmt",

@@ -3,6 +3,7 @@
 //! Each check is a function from data to the problems it finds, so that its tests can show it bad input; this file
 //! gathers the data. All checks run, whatever the others find, and every problem is reported.
 
+mod arrows;
 mod budgets;
 mod code_map;
 mod headers;
@@ -10,56 +11,21 @@ mod layers;
 mod links;
 mod loom;
 mod manifests;
+mod problem;
 mod sizes;
 mod texts;
 
-use std::fmt;
 use std::fs;
 
 use crate::error::{Error, Result};
-use crate::steps::STEPS;
 use crate::workspace::{Member, Workspace};
+use problem::Text;
 
-/// Something that is not as it should be.
-#[derive(Debug, PartialEq)]
-struct Problem {
-    /// The file, or the line in it as `file:line`, or the package.
-    place: String,
-    message: String,
-}
-
-impl Problem {
-    fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: place.into(), message: message.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
-    }
-}
-
-/// A text file that is tracked.
-#[derive(Debug)]
-struct Text {
-    /// Its path from the root.
-    path: String,
-    content: String,
-}
-
-impl Text {
-    /// The file's lines, with their numbers.
-    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.content.lines().enumerate().map(|(index, line)| (index + 1, line))
-    }
-}
-
-/// Runs all checks.
+/// Runs all checks. `steps` are the names of what `cargo xtask` can do.
 ///
 /// # Errors
 /// A check found a problem; or what it needs cannot be read.
-pub(crate) fn run(ws: &Workspace) -> Result {
+pub(crate) fn run<'a>(ws: &Workspace, steps: impl Iterator<Item = &'a str>) -> Result {
     let files = ws.files()?;
     let mut texts = Vec::new();
     let mut file_sizes = Vec::new();
@@ -86,7 +52,8 @@ pub(crate) fn run(ws: &Workspace) -> Result {
     problems.extend(sizes::check(&file_sizes));
     problems.extend(texts::check(&texts));
     problems.extend(links::check(&texts, &files));
-    problems.extend(loom::check(&texts, STEPS.iter().map(|step| step.name)));
+    problems.extend(arrows::check(&texts));
+    problems.extend(loom::check(&texts, steps));
     problems.extend(budgets::check(ws, &crates)?);
 
     let found = match problems.len() {
@@ -115,23 +82,4 @@ fn read(ws: &Workspace, path: &str) -> Result<(u64, Option<String>)> {
     let bytes = fs::read(&full).map_err(unreadable)?;
     let text = (!bytes.contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned());
     Ok((size_bytes, text))
-}
-
-/// Builds a [`Text`] for the tests of the checks.
-#[cfg(test)]
-fn text(path: &str, content: &str) -> Text {
-    Text { path: path.to_owned(), content: content.to_owned() }
-}
-
-/// Builds a [`Member`] for the tests of the checks.
-#[cfg(test)]
-fn member(name: &str, manifest: &str) -> Member {
-    let path = format!("crates/{name}/Cargo.toml");
-    Member { name: name.to_owned(), path, manifest: manifest.parse().unwrap() }
-}
-
-/// Problems as lines, for the tests of the checks.
-#[cfg(test)]
-fn shown(problems: &[Problem]) -> Vec<String> {
-    problems.iter().map(Problem::to_string).collect()
 }

@@ -78,6 +78,25 @@ impl Workspace {
         Ok(Self { root })
     }
 
+    /// Cargo, in the root: the one that runs this program, so that the toolchain stays the same.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// Makes sure that cargo has `subcommand`, which comes with the rustup component `component`.
+    ///
+    /// # Errors
+    /// It has not; the error says how to install it.
+    pub(crate) fn require_subcommand(&self, subcommand: &str, component: &str) -> Result {
+        process::output(self.cargo().args([subcommand, "--version"])).map(drop).map_err(|error| {
+            Error::new(format!(
+                "`cargo {subcommand}` is missing: install it with `rustup component add {component}`\n{error}"
+            ))
+        })
+    }
+
     /// The manifest of the benchmarks' own workspace.
     pub(crate) fn benches_manifest(&self) -> PathBuf {
         self.root.join("benches/Cargo.toml")

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::process::{cargo, run as run_command};
+use crate::process::run as run_command;
 use crate::workspace::Workspace;
 
 pub(crate) fn run(ws: &Workspace, arguments: &[String]) -> Result {
@@ -18,8 +18,8 @@ pub(crate) fn run(ws: &Workspace, arguments: &[String]) -> Result {
         .map_err(|error| Error::new(format!("cannot tell where this program is: {error}")))?;
     let target = target_directory(&this_program)?;
 
-    run_command(cargo(ws).args(["build", "--release", "--locked", "--package", "workfleet", "--examples"]))?;
-    let mut command = cargo(ws);
+    run_command(ws.cargo().args(["build", "--release", "--locked", "--package", "workfleet", "--examples"]))?;
+    let mut command = ws.cargo();
     command.args(["run", "--release", "--locked", "--manifest-path"]).arg(ws.relative(&manifest));
     run_command(command.arg("--").args(arguments).env("WORKFLEET_TARGET_DIR", target))
 }

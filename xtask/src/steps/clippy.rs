@@ -4,19 +4,19 @@
 //! benchmarks.
 
 use crate::error::Result;
-use crate::process::{cargo, require_subcommand, run as run_command};
+use crate::process::run as run_command;
 use crate::workspace::Workspace;
 
 pub(crate) fn run(ws: &Workspace) -> Result {
-    require_subcommand(ws, "clippy", "clippy")?;
+    ws.require_subcommand("clippy", "clippy")?;
     for features in [Some("--all-features"), None] {
-        let mut command = cargo(ws);
+        let mut command = ws.cargo();
         command.args(["clippy", "--workspace", "--all-targets", "--locked"]);
         command.args(features).args(["--", "-D", "warnings"]);
         run_command(&mut command)?;
     }
     // A workspace of its own, which nothing else here compiles.
-    let mut command = cargo(ws);
+    let mut command = ws.cargo();
     command.args(["clippy", "--all-targets", "--locked", "--manifest-path", "benches/Cargo.toml"]);
     command.args(["--", "-D", "warnings"]);
     run_command(&mut command)

@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 use crate::error::{Error, Result};
-use crate::process::{cargo, require_subcommand, run as run_command};
+use crate::process::run as run_command;
 use crate::workspace::{Workspace, dependencies};
 
 pub(crate) fn run(ws: &Workspace) -> Result {
-    require_subcommand(ws, "clippy", "clippy")?;
+    ws.require_subcommand("clippy", "clippy")?;
     let crates = ws.crates()?;
     if crates.is_empty() {
         return Err(Error::new("there is no crate in crates/"));
@@ -21,7 +21,7 @@ pub(crate) fn run(ws: &Workspace) -> Result {
     for member in crates {
         let package = member.package_name()?;
         for set in feature_sets(&member.manifest) {
-            let mut command = cargo(ws);
+            let mut command = ws.cargo();
             command.args(["clippy", "--quiet", "--locked", "--package", package]);
             run_command(command.args(set.flags()).args(["--", "-D", "warnings"]))?;
         }

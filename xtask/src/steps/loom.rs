@@ -7,7 +7,7 @@
 use std::process::Command;
 
 use crate::error::{Error, Result};
-use crate::process::{cargo, output, run as run_command};
+use crate::process::{output, run as run_command};
 use crate::workspace::{Workspace, dependencies};
 
 pub(crate) fn run(ws: &Workspace) -> Result {
@@ -31,7 +31,7 @@ pub(crate) fn run(ws: &Workspace) -> Result {
 
 /// The command that runs the models of a package.
 fn models(ws: &Workspace, package: &str) -> Command {
-    let mut command = cargo(ws);
+    let mut command = ws.cargo();
     command.env("RUSTFLAGS", "--cfg workfleet_loom").env("CARGO_TARGET_DIR", ws.root.join("target/loom"));
     command.args(["test", "--locked", "--lib", "--all-features", "--package", package, "--", "models::"]);
     command

@@ -5,13 +5,13 @@
 //! together with the others.
 
 use crate::error::Result;
-use crate::process::{cargo, run as run_command};
+use crate::process::run as run_command;
 use crate::workspace::Workspace;
 
 const SCOPE: [&str; 3] = ["--workspace", "--all-features", "--locked"];
 
 pub(crate) fn run(ws: &Workspace) -> Result {
-    run_command(cargo(ws).arg("build").args(SCOPE).arg("--examples"))?;
-    run_command(cargo(ws).arg("test").args(SCOPE).args(["--lib", "--bins", "--tests", "--examples"]))?;
-    run_command(cargo(ws).arg("test").args(SCOPE).arg("--doc"))
+    run_command(ws.cargo().arg("build").args(SCOPE).arg("--examples"))?;
+    run_command(ws.cargo().arg("test").args(SCOPE).args(["--lib", "--bins", "--tests", "--examples"]))?;
+    run_command(ws.cargo().arg("test").args(SCOPE).arg("--doc"))
 }

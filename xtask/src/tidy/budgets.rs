@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Problem, layers};
+use super::{layers, problem::Problem};
 use crate::error::Result;
 use crate::process;
 use crate::workspace::{Member, Workspace};
@@ -44,7 +44,7 @@ const BUDGETS: [Budget; 15] = [
 pub(super) fn check(ws: &Workspace, crates: &[Member]) -> Result<Vec<Problem>> {
     let mut problems = without_budget(crates.iter().map(|member| member.name.as_str()), &BUDGETS);
     for budget in BUDGETS.iter().filter(|budget| crates.iter().any(|member| member.name == budget.name)) {
-        let mut command = process::cargo(ws);
+        let mut command = ws.cargo();
         command.args([
             "tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--color",
             "never",
@@ -98,7 +98,7 @@ fn third_party(tree: &str) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::problem::shown;
     use super::*;
 
     const TREE: &str = "\

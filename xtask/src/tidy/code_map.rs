@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Problem, Text};
+use super::problem::{Problem, Text};
 
 /// The file with the map of the code.
 pub(super) const FILE: &str = "ARCHITECTURE.md";
@@ -42,7 +42,7 @@ fn crates_in(line: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{shown, text};
+    use super::super::problem::{shown, text};
     use super::*;
 
     fn problems(content: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Every Rust file opens with `//!`: what it is for.
 
-use super::{Problem, Text};
+use super::problem::{Problem, Text};
 
 const DIRECTORIES: [&str; 3] = ["crates/", "xtask/", "benches/"];
 
@@ -20,7 +20,7 @@ fn has_header(content: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text;
+    use super::super::problem::text;
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::Problem;
+use super::problem::Problem;
 use crate::workspace::{Dependency, Member, dependencies};
 
 /// Each crate by its directory, and the crates that it may depend on. A crate depends only on crates above it.
@@ -91,7 +91,7 @@ fn sibling<'a>(root: &'a Table, dependency: &Dependency<'a>) -> Sibling<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{member, shown};
+    use super::super::problem::{member, shown};
     use super::*;
 
     const ROOT: &str = "

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Problem, Text};
+use super::problem::{Problem, Text};
 
 /// `files` are the paths of all tracked files.
 pub(super) fn check(texts: &[Text], files: &[String]) -> Vec<Problem> {
@@ -130,7 +130,7 @@ fn resolve(from: &str, link: &str) -> Target {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{shown, text};
+    use super::super::problem::{shown, text};
     use super::*;
 
     fn problems(path: &str, content: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Loom models are run: once a crate has one, there is a step for them.
 
-use super::{Problem, Text};
+use super::problem::{Problem, Text};
 
 /// The name that the step must have.
 const STEP: &str = "loom";
@@ -29,7 +29,7 @@ fn is_model(text: &Text) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text;
+    use super::super::problem::text;
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::{Problem, layers};
+use super::{layers, problem::Problem};
 use crate::workspace::{Member, dependencies};
 
 const INHERITED: [&str; 5] = ["version", "edition", "rust-version", "license", "repository"];
@@ -50,7 +50,7 @@ fn is_inherited(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{member, shown};
+    use super::super::problem::{member, shown};
     use super::*;
 
     const GOOD: &str = "

@@ -1,6 +1,6 @@
 //! No tracked file is large: what is in the history once is downloaded with every clone.
 
-use super::Problem;
+use super::problem::Problem;
 
 /// The largest size that a tracked file may have.
 pub(super) const LIMIT_BYTES: u64 = 1024 * 1024;
@@ -15,7 +15,7 @@ pub(super) fn check(files: &[(&str, u64)]) -> Vec<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::problem::shown;
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! No tracked text has notes to ourselves, leftovers of debugging, or paths of somebody's machine in it.
 
-use super::{Problem, Text};
+use super::problem::{Problem, Text};
 
 /// What must not be in a text, and why. Written in pieces, so that this file does not contain it.
 const BANNED: [(&str, &str); 6] = [
@@ -39,7 +39,7 @@ fn contains_word(line: &str, word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{shown, text};
+    use super::super::problem::{shown, text};
     use super::*;
 
     #[test]
