@@ -7,12 +7,14 @@
 mod close;
 pub(crate) mod driver;
 mod given_up;
+mod guards;
 mod intake;
 mod line;
 mod messages;
 mod own_thread;
 mod report;
 pub(crate) mod seat;
+mod services;
 pub(crate) mod settings;
 mod shared;
 mod start;
@@ -31,12 +33,14 @@ use workfleet_heartbeat::{
     runtime_thread,
 };
 
+pub(crate) use guards::{guarded, wake, woken};
 pub(crate) use line::{CaughtUp, Line};
 pub use messages::{MessageStream, Messages};
 pub(crate) use own_thread::OwnThread;
 pub use report::{Abandoned, CloseReport};
+pub(crate) use services::Services;
 pub use settings::ScopeError;
-pub(crate) use shared::{Mode, Seated, Services, Setup, Shared, guarded, wake, woken};
+pub(crate) use shared::{Mode, Seated, Setup, Shared};
 pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently, start_patiently};
 pub use start::{StartError, StartFailure};
 

@@ -1,12 +1,18 @@
-//! In which order others are told of what a worker has sent.
+//! What comes of frames: in which order others are told of them, and what is refused.
 
-use std::ops::RangeInclusive;
+use std::{
+    ops::RangeInclusive,
+    sync::{Arc, Mutex},
+};
 
-use super::*;
+use workfleet_wire::{Decoder, Kind, kinds};
+
+use super::{Seated, Shared};
 use crate::{
-    pool::{CaughtUp, settings::Settings},
+    pool::{CaughtUp, Line, settings::Settings},
+    protocol::{self, Cancel, Recall, ScheduleFrame, TaskFrame, Violation},
     registry::Registry,
-    service::Incarnation,
+    service::{Incarnation, Peer, Service},
 };
 
 const KIND: Kind = Kind(0x58);

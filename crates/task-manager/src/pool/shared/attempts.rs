@@ -1,0 +1,110 @@
+//! What a worker reports of its attempts: they begin, beat and end.
+
+use std::time::{Duration, Instant};
+
+use workfleet_heartbeat::Details;
+use workfleet_scheduler::Lease;
+
+use super::{Shared, deliveries::Deliveries, turn::Core};
+use crate::{
+    failure::{Failed, FailureCause},
+    registry::Index,
+};
+
+impl Shared {
+    /// A worker thread has not begun a task that was asked back.
+    pub(crate) fn given_back(&self, seat: usize, lease: u64) {
+        self.turn(|core, _| core.scheduler.given_back(seat, Lease::from_bits(lease)));
+    }
+
+    /// An attempt that runs in this process has begun, or beats. Cheap: nothing follows from it but, at first, an earlier
+    /// deadline.
+    pub(crate) fn heartbeat(&self, seat: usize, lease: u64, details: Option<Details>) {
+        let now = Instant::now();
+        let mut core = self.lock_core();
+        core.heartbeat(&self.index, now, seat, lease, details);
+        let nearer = core.arm();
+        drop(core);
+        if nearer {
+            self.timer.notify_one();
+        }
+    }
+
+    /// Everything that a worker had sent was handled: whether an attempt of its is late shows now.
+    pub(super) fn judge(&self, seat: usize, lease: Lease) {
+        self.turn(|core, _| core.scheduler.judge(Instant::now(), seat, lease));
+    }
+
+    /// Whether the worker still has an attempt that it has to be killed for; if so, the heartbeat timeout of that.
+    pub(crate) fn overdue(&self, seat: usize) -> Option<Duration> {
+        self.lock_core().scheduler.overdue(seat)
+    }
+
+    /// An attempt that ran in this process has ended.
+    pub(crate) fn attempt_ended(
+        &self,
+        seat: usize,
+        lease: u64,
+        took: Duration,
+        outcome: Result<&[u8], Box<Failed>>,
+    ) {
+        self.turn(|core, deliveries| {
+            core.ended(self, Instant::now(), seat, lease, took, outcome, deliveries);
+        });
+    }
+}
+
+impl Core {
+    /// An attempt has begun, or beats. One that has ended, or that is late, changes nothing by that.
+    pub(super) fn heartbeat(
+        &mut self,
+        index: &Index,
+        now: Instant,
+        seat: usize,
+        lease: u64,
+        details: Option<Details>,
+    ) {
+        let lease = Lease::from_bits(lease);
+        let Some((task, _)) = self.scheduler.leased(seat, lease) else { return };
+        let timeout = index.heartbeat_timeout(task.body.task_type);
+        let task = self.scheduler.heartbeat(now, seat, lease, timeout);
+        if let (Some(task), Some(details)) = (task, details) {
+            task.body.history.get_or_insert_default().last_heartbeat = Some(details);
+        }
+    }
+
+    /// An attempt has ended, as its worker says.
+    #[expect(clippy::too_many_arguments, reason = "what a frame would carry")]
+    pub(super) fn ended(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        seat: usize,
+        lease: u64,
+        took: Duration,
+        outcome: Result<&[u8], Box<Failed>>,
+        deliveries: &mut Deliveries,
+    ) {
+        let lease = Lease::from_bits(lease);
+        self.restarts.progress();
+        match outcome {
+            Ok(output) => {
+                if let Some(ended) = self.scheduler.done(now, seat, lease, took) {
+                    deliveries.done(ended, output);
+                }
+            }
+            Err(mut failed) => {
+                let debug = std::mem::take(&mut failed.debug);
+                if let Some(task) = self.scheduler.leased_mut(seat, lease).filter(|_| !debug.is_empty()) {
+                    // With the task, which may end otherwise than by this: it may have missed a heartbeat before.
+                    task.body.history.get_or_insert_default().debug = debug;
+                }
+                let cancelled = failed.cause == FailureCause::Cancelled;
+                if let Some(ended) = self.scheduler.failed(now, seat, lease, took, cancelled) {
+                    let worker = self.seats[seat].as_ref().map(|seated| seated.name.to_string());
+                    deliveries.failed(shared, ended.task, ended.attempt, worker, *failed);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What others are told once the core's lock is free: outcomes, messages, the failures of tasks.
+//!
+//! Invariant: nobody is told under a lock, since that runs the code of wakers.
+
+use std::sync::{Arc, PoisonError};
+
+use workfleet_scheduler::{Ended, Ending, Pending};
+use workfleet_wire::Kind;
+
+use super::{
+    Shared,
+    body::{Body, History},
+};
+use crate::{
+    failure::{Failed, FailureCause, FailureReport},
+    handle::Slot,
+    inbox::{Inbox, Item},
+    pool::{given_up::GivenUp, worker_name},
+    task::TaskId,
+};
+
+/// What must be told to others once the core's lock is free.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    pub(super) slots: Vec<(Arc<Slot>, Box<[u8]>)>,
+    pub(super) items: Vec<Item>,
+    pub(super) failures: Vec<(Option<Arc<Slot>>, FailureReport)>,
+    pub(super) ended: u64,
+    pub(super) frames: Vec<(Kind, Box<[u8]>)>,
+    /// The worker's latest request to flush; its answer is one to those before.
+    pub(super) flush: Option<u64>,
+}
+
+impl Deliveries {
+    pub(super) fn done(&mut self, ended: Ended<Body>, output: &[u8]) {
+        self.ended += 1;
+        if let Some(slot) = ended.task.body.slot {
+            self.slots.push((slot, output.into()));
+        }
+    }
+
+    /// A task ended otherwise than by its worker's report.
+    pub(super) fn ended(
+        &mut self,
+        shared: &Shared,
+        task: Pending<Body>,
+        ending: Ending,
+        attempt: u32,
+        why_none_starts: &GivenUp,
+    ) {
+        let mut worker = None;
+        let cause = match ending {
+            Ending::HeartbeatMissed { seat, timeout } => {
+                worker = Some(worker_name(seat));
+                FailureCause::HeartbeatTimeout { timeout }
+            }
+            Ending::Cancelled => FailureCause::Cancelled,
+            Ending::Crashed => FailureCause::WorkerDied,
+            Ending::Returned => FailureCause::Returned,
+            Ending::NeverStarted => why_none_starts.cause(attempt),
+        };
+        if ending == Ending::Returned {
+            shared.left.lock().unwrap_or_else(PoisonError::into_inner).unstarted(&task.body.task);
+            if task.body.slot.is_none() {
+                // It stands in the closing report; as a failure it would stand there twice.
+                self.ended += 1;
+                return;
+            }
+        }
+        self.failed(shared, task, attempt, worker, *Box::<Failed>::from(cause));
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        shared: &Shared,
+        task: Pending<Body>,
+        attempt: u32,
+        worker: Option<String>,
+        failed: Failed,
+    ) {
+        let Body { task: encoded, slot, history, .. } = task.body;
+        let History { deaths, last_heartbeat, debug } = history.map(|history| *history).unwrap_or_default();
+        let report = FailureReport {
+            task: TaskId::new(shared.id, task.sequence),
+            name: encoded.name().into(),
+            debug: if debug.is_empty() { encoded.described() } else { debug },
+            attempt,
+            worker: worker.or_else(|| deaths.last().map(|death| death.worker.clone())),
+            cause: failed.cause,
+            links: failed.links,
+            deaths,
+            last_heartbeat,
+        };
+        self.ended += 1;
+        self.failures.push((slot, report));
+    }
+
+    /// With no lock held: waking who waits for a task runs the code of wakers. True if the inbox has room again.
+    #[must_use = "dispatching has to go on"]
+    pub(super) fn tell(self, inbox: &Inbox) -> bool {
+        let mut items = self.items;
+        let mut failed = Vec::new();
+        for (slot, report) in self.failures {
+            match slot {
+                Some(slot) => failed.push((slot, report)),
+                None => items.push(Item::Failure(report.into())),
+            }
+        }
+        // In this order: who finds a task ended finds what it said, and who finds all of them ended finds their
+        // handles resolved.
+        let room = !items.is_empty() && inbox.deliver(items, 0);
+        for (slot, output) in self.slots {
+            slot.fill(Ok(output));
+        }
+        for (slot, report) in failed {
+            slot.fill(Err(report.into()));
+        }
+        // Nothing comes in by this, so nothing is dropped.
+        let _ = self.ended > 0 && inbox.deliver([], self.ended);
+        room
+    }
+}

@@ -1,0 +1,158 @@
+//! What comes of a worker process: each frame is checked, decoded, and given to what it concerns.
+//!
+//! Invariants:
+//! - A frame that breaks the rules changes nothing, and costs its worker the connection.
+//! - Services have had what a worker sent before a flush is answered, and before others are told of what came behind it.
+
+use std::time::{Duration, Instant};
+
+use workfleet_heartbeat::remote::Pins;
+use workfleet_scheduler::Lease;
+use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds, kinds::Direction};
+
+use super::{Shared, body::Body, deliveries::Deliveries, turn::Core};
+use crate::{
+    inbox::Item,
+    message::EncodedMessage,
+    protocol::{
+        self, FailureFrame, HeartbeatFrame, MessageFrame, ResultFrame, ReturnedFrame, ScheduleFrame,
+        Violation,
+    },
+    service::Peer,
+    task::{EncodedTask, TaskId},
+};
+
+impl Shared {
+    /// Handles every frame that the decoder holds.
+    pub(crate) fn handle_frames(
+        &self,
+        seat: usize,
+        decoder: &mut Decoder,
+        peer: &Peer,
+    ) -> Result<(), Violation> {
+        let (handled, mut deliveries) = self.turn_untold(|core, deliveries| {
+            let now = Instant::now();
+            core.scheduler.heard(now, seat);
+            while let Some(frame) = decoder.next_frame()? {
+                core.handle_frame(self, now, seat, frame, deliveries)?;
+            }
+            Ok(())
+        });
+        // Before anybody is told of the rest: who reads a message or an outcome finds what the task told a service before.
+        let served = self.services.hand_over(peer, std::mem::take(&mut deliveries.frames));
+        let flush = deliveries.flush;
+        self.tell(deliveries);
+        if let Some(id) = flush {
+            // Only now: everybody has what the worker had sent before.
+            peer.line.flushed(id);
+            peer.line.flush();
+        }
+        served.and(handled)
+    }
+}
+
+impl Core {
+    fn handle_frame(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        seat: usize,
+        frame: FrameRef<'_>,
+        deliveries: &mut Deliveries,
+    ) -> Result<(), Violation> {
+        let FrameRef { kind, payload } = frame;
+        protocol::check(kind, Direction::ToManager, payload)?;
+        protocol::check_len(kind, payload, shared.frame_limit_bytes)?;
+        match kind {
+            kinds::RESULT => {
+                let result: ResultFrame<'_> = protocol::decode(kind, payload)?;
+                let took = Duration::from_nanos(result.took_ns);
+                self.ended(shared, now, seat, result.lease, took, Ok(result.output), deliveries);
+            }
+            kinds::FAILURE => {
+                let failure: FailureFrame = protocol::decode(kind, payload)?;
+                let took = Duration::from_nanos(failure.took_ns);
+                if failure.last_heartbeat.is_some() {
+                    self.heartbeat(&shared.index, now, seat, failure.lease, failure.last_heartbeat);
+                }
+                self.ended(shared, now, seat, failure.lease, took, Err(failure.failed), deliveries);
+            }
+            kinds::MESSAGE => {
+                let message: MessageFrame<'_> = protocol::decode(kind, payload)?;
+                // Of an attempt that has ended nothing more is accepted; its worker knows that too.
+                if let Some((task, attempt)) = self.scheduler.leased(seat, Lease::from_bits(message.lease)) {
+                    deliveries.items.push(Item::Message {
+                        task: Some(TaskId::new(shared.id, task.sequence)),
+                        attempt,
+                        message: EncodedMessage {
+                            name: message.name.into(),
+                            payload: message.payload.into(),
+                        },
+                    });
+                }
+            }
+            kinds::RETURNED => {
+                let returned: ReturnedFrame = protocol::decode(kind, payload)?;
+                for lease in returned.leases {
+                    self.scheduler.given_back(seat, Lease::from_bits(lease));
+                }
+                if returned.recalled {
+                    self.scheduler.recall_answered(seat);
+                }
+            }
+            kinds::FLUSH => {
+                let id: u64 = protocol::decode(kind, payload)?;
+                deliveries.flush = Some(id);
+            }
+            kinds::PONG => {}
+            kinds::HEARTBEAT => {
+                let beat: HeartbeatFrame<'_> = protocol::decode(kind, payload)?;
+                let details = beat.details.map(|bytes| protocol::details(kind, bytes)).transpose()?;
+                self.heartbeat(&shared.index, now, seat, beat.lease, details);
+            }
+            _ => match kind.schedule_priority() {
+                Some(priority) => self.schedule_child(shared, seat, kind, priority, payload)?,
+                None if crate::service::SERVICE_KINDS.contains(&kind.0) => {
+                    deliveries.frames.push((kind, payload.into()));
+                }
+                None => return Err(Violation::OutOfTurn { kind }),
+            },
+        }
+        Ok(())
+    }
+
+    fn schedule_child(
+        &mut self,
+        shared: &Shared,
+        seat: usize,
+        kind: Kind,
+        priority: u8,
+        payload: &[u8],
+    ) -> Result<(), Violation> {
+        let child: ScheduleFrame<'_> = protocol::decode(kind, payload)?;
+        if priority >= shared.levels {
+            return Err(Violation::Priority { priority, levels: shared.levels });
+        }
+        if child.index >= shared.children_limit {
+            return Err(Violation::TooManyChildren { index: child.index, limit: shared.children_limit });
+        }
+        let spec = shared.index.spec(child.task_type).ok_or(Violation::TaskType {
+            kind,
+            index: child.task_type,
+            known: shared.index.len(),
+        })?;
+        let len_bytes = child.payload.len() as u64;
+        if len_bytes > shared.frame_limit_bytes {
+            let limit_bytes = shared.frame_limit_bytes;
+            return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
+        }
+        // What is in the payload is not known here. But what its parent passes on came to the parent in most cases in its own.
+        let parent = self.scheduler.leased(seat, Lease::from_bits(child.lease));
+        let pins = parent.map_or_else(Pins::default, |(parent, _)| parent.body.task.pins.clone());
+        let task = EncodedTask { spec, payload: child.payload.into(), pins };
+        let body = Body::new(task, child.task_type, None);
+        let class = shared.index.class(child.task_type);
+        self.add_child(shared, seat, child.lease, child.index, priority, class, body);
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! What a manager's threads share: the intake, through which tasks come from any thread, and the core behind one
+//! lock, with the connections that carry out what it decides.
+//!
+//! A caller pushes into the [intake](super::intake), and takes the core's lock only if a worker hungers: so one task
+//! alone reaches its worker without waking the manager's thread, and a flood of them goes out in batches when results
+//! come in.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `commands` | what callers and running tasks want: schedule, cancel, send |
+//! | `attempts`, `frames` | what workers report of attempts; what comes of worker processes, as frames |
+//! | `lives` | what the seats report: a worker came up, did not start, is gone |
+//! | `queries` | questions |
+//! | `turn` | driving the core: what it decides is carried out |
+//! | `deliveries` | what others are told afterwards |
+//! | `body` | a task as the manager keeps it |
+//!
+//! Invariants:
+//! - Locks are taken in the order core, intake, link. Wakers, services and handles are served outside all of them.
+//! - The core takes tasks in the order of the sequence numbers that the intake gave them.
+
+mod attempts;
+mod body;
+mod commands;
+mod deliveries;
+mod frames;
+mod lives;
+mod queries;
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests;
+mod turn;
+
+use std::{
+    sync::{Arc, Mutex, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, watch};
+use workfleet_fork::Home;
+use workfleet_heartbeat::remote::{self, Scope};
+use workfleet_scheduler::{Limits, Restarts, Scheduler};
+
+use self::{body::Order, turn::Core};
+use super::{
+    close::Closing, given_up::GivenUp, intake::Intake, line::Line, report::Left, services::Services,
+};
+use crate::{
+    inbox::{Inbox, InboxOverflow},
+    registry::Index,
+    service::Service,
+    task::ManagerId,
+};
+
+/// What the manager's workers are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mode {
+    Running,
+    /// Nothing is started any more. A worker goes when it has nothing in hand.
+    Leaving,
+    /// Nothing is in hand any more: exit.
+    Finishing,
+    /// Die.
+    Killing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The process that started the manager. In a fork of it there is none of the manager's threads, and another may have held
+    /// any of its locks: so this is asked before one is taken.
+    pub(crate) home: Home,
+    pub(crate) id: ManagerId,
+    pub(crate) levels: u8,
+    pub(crate) frame_limit_bytes: u64,
+    /// How many tasks one task may schedule.
+    pub(crate) children_limit: u32,
+    index: Index,
+    intake: Intake<Order>,
+    core: Mutex<Core>,
+    pub(crate) inbox: Inbox,
+    pub(crate) mode: watch::Sender<Mode>,
+    pub(super) closing: Closing,
+    pub(crate) services: Services,
+    /// Events are found by name among those of this pool.
+    _names: Scope,
+    pub(super) left: Mutex<Left>,
+    /// The core's next deadline came nearer.
+    pub(super) timer: Notify,
+    /// For what is done later.
+    own: Weak<Self>,
+}
+
+/// A worker on its seat.
+#[derive(Clone, Debug)]
+pub(crate) struct Seated {
+    pub(crate) line: Arc<dyn Line>,
+    pub(crate) name: Arc<str>,
+    /// None for a thread.
+    pub(crate) pid: Option<u32>,
+}
+
+/// Settings that [`Shared`] needs of a manager.
+pub(crate) struct Setup {
+    pub(crate) id: ManagerId,
+    pub(crate) index: Index,
+    pub(crate) limits: Limits,
+    pub(crate) frame_limit_bytes: u64,
+    pub(crate) inbox_limit_bytes: usize,
+    pub(crate) inbox_overflow: InboxOverflow,
+    pub(crate) children_limit: u32,
+    pub(crate) outage_patience: Duration,
+    pub(crate) return_limit: usize,
+    pub(crate) services: Vec<Arc<dyn Service>>,
+}
+
+impl Shared {
+    pub(crate) fn new(setup: Setup) -> Arc<Self> {
+        let Setup { id, index, limits, frame_limit_bytes, .. } = setup;
+        Arc::new_cyclic(|own| Self {
+            home: Home::here(),
+            id,
+            levels: limits.levels,
+            frame_limit_bytes,
+            children_limit: setup.children_limit,
+            index,
+            intake: Intake::new(),
+            core: Mutex::new(Core {
+                scheduler: Scheduler::new(limits),
+                restarts: Restarts::new(Instant::now(), limits.seats, setup.outage_patience),
+                why_none_starts: GivenUp::default(),
+                seats: (0..limits.seats).map(|_| None).collect(),
+                touched: Vec::new(),
+                orders: Vec::new(),
+                cancels: Vec::new(),
+                doubts: Vec::new(),
+                armed: None,
+            }),
+            inbox: Inbox::new(setup.inbox_limit_bytes, setup.inbox_overflow),
+            mode: watch::Sender::new(Mode::Running),
+            closing: Closing::new(),
+            services: Services(setup.services),
+            _names: remote::open_scope(id.to_bits()),
+            left: Mutex::new(Left::new(setup.return_limit)),
+            timer: Notify::new(),
+            own: Weak::clone(own),
+        })
+    }
+}
+
+/// A few bits that differ from call to call and from process to process: enough to spread restarts.
+pub(super) fn jitter() -> u8 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id()) as u8
+}
