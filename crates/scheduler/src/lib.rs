@@ -39,6 +39,7 @@ mod dispatch;
 mod effect;
 mod flights;
 mod lease;
+mod limits;
 mod liveness;
 mod load;
 mod queue;
@@ -56,9 +57,10 @@ mod worker;
 
 pub use effect::{Dispatch, Effect, Ended, Ending, Gone};
 pub use lease::{Books, Lease};
+pub use limits::Limits;
 pub use load::{Appetite, Hunger};
 pub use queue::{Class, Pending};
 pub use restart::{
     AWAY, BACKOFF, FIRST_PATIENCE, Life, Next, OUTAGE_PATIENCE, Prospect, Restarts, Verdict, first_patience,
 };
-pub use scheduler::{Limits, Scheduler};
+pub use scheduler::Scheduler;

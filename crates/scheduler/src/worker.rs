@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 use crate::{
+    limits::Limits,
     liveness::Liveness,
     load::{Hunger, Load},
     queue::Pending,
     recalls::Recalls,
-    scheduler::Limits,
 };
 
 #[derive(Debug)]
