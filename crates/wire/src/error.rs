@@ -1,96 +1,13 @@
-//! What can go wrong with a frame, and with sending and receiving one.
+//! What can go wrong with sending and receiving a frame.
 //!
 //! - Each text is lowercase and names the value and the limit; the cause is kept as the `source`.
 //! - The end of a stream between two frames ([`ReceiveError::Ended`]) is never confused with one inside a frame
 //!   ([`FrameError::Truncated`]).
 //! - What would otherwise be lost is handed back ([`ReceiveError::Unexpected`] holds the frame that came).
 
-use std::{fmt, io};
+use std::io;
 
-use crate::kinds::Direction;
-use crate::{DecodeError, EncodeError, Frame, Kind};
-
-/// A frame, or a stream of frames, that breaks the rules of the format.
-///
-/// It comes from the other side (or, where a frame is refused before it is sent, from this one). All but
-/// [`UnknownKind`](Self::UnknownKind) and [`Unexpected`](Self::Unexpected) mean that the stream cannot be read any further.
-///
-/// ```
-/// use workfleet_wire::{Decoder, FrameError, Kind, encode_header};
-///
-/// let mut decoder = Decoder::new(1024);
-/// decoder.extend(&encode_header(Kind(b'm'), u64::MAX));
-/// let error = decoder.next_frame().unwrap_err();
-/// assert!(matches!(error, FrameError::TooLarge { limit_bytes: 1024, .. }));
-/// assert_eq!(
-///     error.to_string(),
-///     "frame of kind 0x6d (MESSAGE) has a payload of 18446744073709551615 bytes, above the limit of 1024 bytes"
-/// );
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// A header announces, or a sender offers, a payload above the limit.
-    #[error(
-        "frame of kind {kind} has a payload of {len_bytes} bytes, above the limit of {limit_bytes} bytes"
-    )]
-    TooLarge {
-        /// The frame's kind.
-        kind: Kind,
-        /// The payload's length.
-        len_bytes: u64,
-        /// The longest payload that is accepted.
-        limit_bytes: u64,
-    },
-    /// The stream ended inside a frame.
-    #[error("stream ended inside a frame, after {have_bytes} of {need_bytes} bytes")]
-    Truncated {
-        /// How many of the frame's bytes have arrived, its header included.
-        have_bytes: u64,
-        /// How many there should be: those of the whole frame, or of the header while that is incomplete.
-        need_bytes: u64,
-    },
-    /// No frame of this kind is known in either direction.
-    #[error("unknown frame kind {kind}")]
-    UnknownKind {
-        /// The kind that came.
-        kind: Kind,
-    },
-    /// A known kind that goes the wrong way, has a payload where none may be, or none where one must be.
-    #[error("frame kind {kind} with {len_bytes} bytes {direction}: {violation}")]
-    Unexpected {
-        /// The kind that came.
-        kind: Kind,
-        /// The way it went.
-        direction: Direction,
-        /// The payload's length.
-        len_bytes: u64,
-        /// The rule it breaks.
-        violation: Violation,
-    },
-}
-
-/// The rule of the table of kinds that a frame breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Violation {
-    /// Frames of this kind go only the other way.
-    WrongDirection,
-    /// This kind has no payload this way.
-    MustBeEmpty,
-    /// This kind has a payload this way.
-    MustCarry,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::WrongDirection => "goes only the other way",
-            Self::MustBeEmpty => "must be empty",
-            Self::MustCarry => "must carry a payload",
-        })
-    }
-}
+use crate::{DecodeError, EncodeError, Frame, FrameError, Kind};
 
 /// A frame that could not be sent.
 ///

@@ -8,9 +8,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
-use crate::{FrameError, Kind, ReceiveError, message};
+use crate::restore::append_or_restore;
+use crate::{FrameError, Kind};
 
 /// How many bytes a frame has before its payload: the kind, and the payload's length as a little-endian `u64`.
 pub const HEADER_LEN_BYTES: usize = 9;
@@ -51,23 +51,6 @@ impl FrameRef<'_> {
     #[must_use]
     pub fn to_frame(&self) -> Frame {
         Frame { kind: self.kind, payload: Bytes::copy_from_slice(self.payload) }
-    }
-
-    /// What `receive_message` makes of a frame.
-    pub(crate) fn decode<T: DeserializeOwned>(self) -> Result<(Kind, T), ReceiveError> {
-        match message::decode(self.payload) {
-            Ok(message) => Ok((self.kind, message)),
-            Err(source) => Err(ReceiveError::Decode { kind: self.kind, source }),
-        }
-    }
-
-    /// What `receive_type` makes of a frame.
-    pub(crate) fn expect_type(self, expected: Kind) -> Result<(), ReceiveError> {
-        if self.kind == expected && self.payload.is_empty() {
-            Ok(())
-        } else {
-            Err(ReceiveError::Unexpected { expected, frame: self.to_frame() })
-        }
     }
 }
 
@@ -208,33 +191,6 @@ pub fn encode_frame_with<E>(
         out[start..start + HEADER_LEN_BYTES].copy_from_slice(&header);
         Ok(())
     })
-}
-
-/// Runs `append`; when it fails or panics, cuts `out` back to its former length.
-///
-/// A panic matters too: where it is caught, the buffer lives on, and half a frame in it would garble all that follows.
-#[inline]
-pub(crate) fn append_or_restore<E>(
-    out: &mut Vec<u8>,
-    append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
-    struct Restore<'a> {
-        out: &'a mut Vec<u8>,
-        /// Where `out` is cut when this is dropped: its former length until `append` has succeeded.
-        keep_bytes: usize,
-    }
-    impl Drop for Restore<'_> {
-        fn drop(&mut self) {
-            self.out.truncate(self.keep_bytes);
-        }
-    }
-    let keep_bytes = out.len();
-    let mut restore = Restore { out, keep_bytes };
-    let result = append(restore.out);
-    if result.is_ok() {
-        restore.keep_bytes = restore.out.len();
-    }
-    result
 }
 
 /// Holds a payload's length against a limit, as the receiving side will.

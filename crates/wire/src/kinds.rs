@@ -5,9 +5,9 @@
 //! - No two rows share a byte.
 //! - The letters and `0x80..=0xff` are those of Python's `undr.task` and keep their meaning.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 
+pub use crate::direction::Direction;
 use crate::{FrameError, Kind, Row, Rule, Table};
 
 /// Worker → manager, empty: the worker is idle, give it a task.
@@ -65,24 +65,6 @@ pub const LOCK_KINDS: RangeInclusive<u8> = 0x40..=0x4f;
 pub const BROKER_KINDS: RangeInclusive<u8> = 0x50..=0x57;
 /// The kinds that an application may give to services of its own: workfleet never sends them.
 pub const APPLICATION_KINDS: RangeInclusive<u8> = 0x58..=0x67;
-
-/// Which way a frame goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the manager to a worker.
-    ToWorker,
-    /// From a worker to the manager.
-    ToManager,
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ToWorker => "to a worker",
-            Self::ToManager => "to the manager",
-        })
-    }
-}
 
 const fn one(kind: Kind, name: &'static str, to_manager: Rule, to_worker: Rule) -> Row {
     Row::one(kind, name, to_manager, to_worker)

@@ -89,20 +89,26 @@ pub mod blocking;
 #[cfg(feature = "codec")]
 pub mod codec;
 mod decoder;
+mod direction;
 mod error;
 mod frame;
+mod frame_error;
 mod kind;
+mod kind_texts;
 pub mod kinds;
 pub mod message;
+mod receive;
+mod restore;
 mod table;
 pub mod undr;
 
 pub use decoder::Decoder;
-pub use error::{FrameError, ReceiveError, SendError, Violation};
+pub use error::{ReceiveError, SendError};
 pub use frame::{
     DEFAULT_FRAME_LIMIT_BYTES, Frame, FrameRef, HEADER_LEN_BYTES, check_frame_len, encode_frame,
     encode_frame_with, encode_header,
 };
+pub use frame_error::{FrameError, Violation};
 pub use kind::Kind;
 pub use message::{DecodeError, EncodeError};
 pub use table::{Row, Rule, Table};

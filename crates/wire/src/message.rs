@@ -51,6 +51,7 @@
 
 mod check;
 mod decoder;
+mod depth;
 mod encoder;
 mod error;
 mod probe;
@@ -62,7 +63,7 @@ use std::any::type_name;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::frame::append_or_restore;
+use crate::restore::append_or_restore;
 use check::Verdict;
 use decoder::Decoder;
 use encoder::Encoder;
@@ -70,17 +71,8 @@ use error::Fault;
 use seen::{Key, Sites};
 
 pub use check::is_dry_run;
+pub use depth::NESTING_LIMIT;
 pub use error::{DecodeError, EncodeError, EncodeErrorKind, Member, Place};
-
-/// How many levels a value may nest: 256.
-///
-/// A level is a struct, a tuple, a sequence, a map, a variant with fields, a newtype or the inside of an option, within
-/// another. So a list whose nodes are structs that hold an optional box of the next has at most 128 of them, and a tree of
-/// enums whose variants hold vectors of it is 128 deep at most: as deep as `serde_json` goes.
-///
-/// Beyond it, a value is an error where it is written and where it is read, rather than a stack that overflows: the levels
-/// take less than a megabyte of stack, in a build without optimisation, for types of ordinary size.
-pub const NESTING_LIMIT: u32 = 256;
 
 /// How many values of each type [`encode_checked`] reads back, in builds without debug assertions.
 pub const CHECKED_VALUES: u32 = 16;

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::kinds::Direction;
+use crate::direction::Direction;
 use crate::{FrameError, Kind, Violation};
 
 /// What a table says about one kind in one direction.

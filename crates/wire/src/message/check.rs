@@ -161,7 +161,9 @@ fn compare<T: Serialize + DeserializeOwned>(value: &T) -> Verdict {
                     };
                     refuse(place, EncodeErrorKind::SelfDescribing { asked })
                 }
-                FaultKind::TooDeep => refuse(place, EncodeErrorKind::TooDeep { limit: super::NESTING_LIMIT }),
+                FaultKind::TooDeep => {
+                    refuse(place, EncodeErrorKind::TooDeep { limit: super::depth::NESTING_LIMIT })
+                }
                 FaultKind::Shape(text) => {
                     let hint = if text.contains("variant index") { SKIPPED_VARIANT } else { ONE_SIDED };
                     let place = written.place_of(read.tokens.saturating_sub(1)).or(place);

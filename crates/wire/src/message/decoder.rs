@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::{
-    NESTING_LIMIT,
+    depth::NESTING_LIMIT,
     error::{Fault, FaultKind, Place},
     probe::{Probe, Token},
 };

@@ -11,7 +11,7 @@ use postcard::ser_flavors::Flavor;
 use serde::ser::{self, Serialize};
 
 use super::{
-    NESTING_LIMIT,
+    depth::NESTING_LIMIT,
     error::{Fault, FaultKind, Place},
     probe::{Probe, Token},
 };

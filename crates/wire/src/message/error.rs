@@ -332,7 +332,7 @@ impl Fault {
         let kind = match kind {
             FaultKind::Own(reason) | FaultKind::Shape(reason) => EncodeErrorKind::Refused { reason },
             FaultKind::Format(error) => EncodeErrorKind::Format(error),
-            FaultKind::TooDeep => EncodeErrorKind::TooDeep { limit: super::NESTING_LIMIT },
+            FaultKind::TooDeep => EncodeErrorKind::TooDeep { limit: super::depth::NESTING_LIMIT },
             FaultKind::SkippedField(field) => EncodeErrorKind::SkippedField { field },
             FaultKind::UnknownLength => EncodeErrorKind::UnknownLength,
             FaultKind::SelfDescribing(asked) => EncodeErrorKind::SelfDescribing { asked },
@@ -351,7 +351,9 @@ impl Fault {
                 DecodeError::Refused { type_name, len_bytes, reason }
             }
             FaultKind::Format(source) => DecodeError::Malformed { type_name, len_bytes, source },
-            FaultKind::TooDeep => DecodeError::TooDeep { type_name, len_bytes, limit: super::NESTING_LIMIT },
+            FaultKind::TooDeep => {
+                DecodeError::TooDeep { type_name, len_bytes, limit: super::depth::NESTING_LIMIT }
+            }
             FaultKind::SelfDescribing(asked) => DecodeError::SelfDescribing { type_name, asked },
             FaultKind::SkippedField(_) | FaultKind::UnknownLength => {
                 unreachable!("only what is written skips fields or has no length")
@@ -372,7 +374,9 @@ impl fmt::Display for Fault {
         match self.kind() {
             FaultKind::Own(text) | FaultKind::Shape(text) => f.write_str(text),
             FaultKind::Format(error) => write!(f, "{error}"),
-            FaultKind::TooDeep => write!(f, "it is nested more than {} levels deep", super::NESTING_LIMIT),
+            FaultKind::TooDeep => {
+                write!(f, "it is nested more than {} levels deep", super::depth::NESTING_LIMIT)
+            }
             FaultKind::SkippedField(field) => write!(f, "field `{field}` was skipped"),
             FaultKind::UnknownLength => f.write_str("a map of unknown length"),
             FaultKind::SelfDescribing(asked) => write!(f, "{asked} asks what comes next"),

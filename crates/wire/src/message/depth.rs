@@ -1,0 +1,11 @@
+//! How deep a value may nest.
+
+/// How many levels a value may nest: 256.
+///
+/// A level is a struct, a tuple, a sequence, a map, a variant with fields, a newtype or the inside of an option, within
+/// another. So a list whose nodes are structs that hold an optional box of the next has at most 128 of them, and a tree of
+/// enums whose variants hold vectors of it is 128 deep at most: as deep as `serde_json` goes.
+///
+/// Beyond it, a value is an error where it is written and where it is read, rather than a stack that overflows: the levels
+/// take less than a megabyte of stack, in a build without optimisation, for types of ordinary size.
+pub const NESTING_LIMIT: u32 = 256;
