@@ -12,117 +12,22 @@
 //!   counts only then: whether it comes a moment before or after makes no difference to who starts the group.
 //! - Each life that was started ends exactly once: by an end that was handled, or given up as stuck.
 
+mod terms;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
+pub use terms::{Restart, RestartStrategy, StopOrder};
+pub(super) use terms::{Config, Effect, LifeTraits, Mode, Traits, Verdict};
+
 use super::{ChildId, Life};
 use crate::{
     handle::STUCK_AFTER,
-    restart::{Backoff, Budget, Charge, Charges, Streak},
+    restart::{Charge, Charges, Streak},
     shared::FAR,
 };
-
-/// When a child is restarted. An end that does not lead to a restart stops the group, unless the child
-/// [may end](crate::ChildSpec::may_end).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Restart {
-    /// Never.
-    #[default]
-    Never,
-    /// When it failed or was aborted, not when it ended by itself.
-    OnFailure,
-    /// Whenever it ends without having been asked to.
-    Always,
-}
-
-/// Who is restarted with a child that is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum RestartStrategy {
-    /// Nobody.
-    #[default]
-    OneForOne,
-    /// Every other child that can be made anew: they are stopped first, then all start in order.
-    OneForAll,
-    /// Those that start after it and can be made anew: they are stopped first, then all start in order.
-    RestForOne,
-}
-
-/// In which order a group stops its children.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum StopOrder {
-    /// All at once.
-    #[default]
-    Concurrent,
-    /// Phase by phase, the last first. Children of one phase stop at once; at the group's deadline, so do all that are
-    /// left.
-    ReversePhases,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Config {
-    pub(super) strategy: RestartStrategy,
-    pub(super) stop_order: StopOrder,
-    pub(super) backoff: Backoff,
-    pub(super) budget: Budget,
-}
-
-/// A child as the core knows it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Traits {
-    pub(super) phase: u32,
-    pub(super) restart: Restart,
-    pub(super) may_end: bool,
-    /// It can be made anew.
-    pub(super) is_renewable: bool,
-}
-
-/// What a life is like, which is known when it begins.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LifeTraits {
-    pub(super) grace: Duration,
-    /// It sees to its deadline itself, and is never stuck.
-    pub(super) is_group: bool,
-}
-
-/// What the driver has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Start this life of a child, then say so by [`Supervisor::launched`].
-    Start(ChildId, Life),
-    /// Ask it to stop by this deadline; again, if it has become earlier.
-    Stop(ChildId, Instant),
-    /// It will be restarted at this time at the earliest.
-    Waits(ChildId, Instant),
-    /// It is stuck and counts as ended.
-    GaveUp(ChildId),
-    /// It was removed and has ended, or its first start failed.
-    Gone(ChildId),
-}
-
-/// Why a group stops of its own accord.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// A child of the first batch did not come up.
-    DidNotStart(ChildId),
-    /// A child ended that may not, and is not restarted.
-    Ended { child: ChildId, failed: bool },
-    /// A child is to be restarted, and the budget is spent.
-    Exhausted(ChildId),
-    /// A child is to be stopped for a restart, and is stuck.
-    Stuck(ChildId),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// The first batch is not up.
-    Starting,
-    Running,
-    Stopping,
-    /// Nobody lives any more.
-    Ended,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

@@ -6,6 +6,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::restart::{Backoff, Budget};
 use crate::testing::cases;
 
 const GRACE: Duration = Duration::from_millis(300);

@@ -1,0 +1,108 @@
+//! What a group is told about itself and its children, and what its core answers.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    group::{ChildId, Life},
+    restart::{Backoff, Budget},
+};
+
+/// When a child is restarted. An end that does not lead to a restart stops the group, unless the child
+/// [may end](crate::ChildSpec::may_end).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Restart {
+    /// Never.
+    #[default]
+    Never,
+    /// When it failed or was aborted, not when it ended by itself.
+    OnFailure,
+    /// Whenever it ends without having been asked to.
+    Always,
+}
+
+/// Who is restarted with a child that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RestartStrategy {
+    /// Nobody.
+    #[default]
+    OneForOne,
+    /// Every other child that can be made anew: they are stopped first, then all start in order.
+    OneForAll,
+    /// Those that start after it and can be made anew: they are stopped first, then all start in order.
+    RestForOne,
+}
+
+/// In which order a group stops its children.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StopOrder {
+    /// All at once.
+    #[default]
+    Concurrent,
+    /// Phase by phase, the last first. Children of one phase stop at once; at the group's deadline, so do all that are
+    /// left.
+    ReversePhases,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::group) struct Config {
+    pub(in crate::group) strategy: RestartStrategy,
+    pub(in crate::group) stop_order: StopOrder,
+    pub(in crate::group) backoff: Backoff,
+    pub(in crate::group) budget: Budget,
+}
+
+/// A child as the core knows it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::group) struct Traits {
+    pub(in crate::group) phase: u32,
+    pub(in crate::group) restart: Restart,
+    pub(in crate::group) may_end: bool,
+    /// It can be made anew.
+    pub(in crate::group) is_renewable: bool,
+}
+
+/// What a life is like, which is known when it begins.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::group) struct LifeTraits {
+    pub(in crate::group) grace: Duration,
+    /// It sees to its deadline itself, and is never stuck.
+    pub(in crate::group) is_group: bool,
+}
+
+/// What the driver has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::group) enum Effect {
+    /// Start this life of a child, then say so by [`Supervisor::launched`](super::Supervisor::launched).
+    Start(ChildId, Life),
+    /// Ask it to stop by this deadline; again, if it has become earlier.
+    Stop(ChildId, Instant),
+    /// It will be restarted at this time at the earliest.
+    Waits(ChildId, Instant),
+    /// It is stuck and counts as ended.
+    GaveUp(ChildId),
+    /// It was removed and has ended, or its first start failed.
+    Gone(ChildId),
+}
+
+/// Why a group stops of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::group) enum Verdict {
+    /// A child of the first batch did not come up.
+    DidNotStart(ChildId),
+    /// A child ended that may not, and is not restarted.
+    Ended { child: ChildId, failed: bool },
+    /// A child is to be restarted, and the budget is spent.
+    Exhausted(ChildId),
+    /// A child is to be stopped for a restart, and is stuck.
+    Stuck(ChildId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::group) enum Mode {
+    /// The first batch is not up.
+    Starting,
+    Running,
+    Stopping,
+    /// Nobody lives any more.
+    Ended,
+}
