@@ -189,7 +189,7 @@ fn regular_len(file: &File) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, fs, path::Path};
+    use std::{convert::Infallible, fs, io::Write, path::Path};
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use tempfile::tempdir;
@@ -225,6 +225,47 @@ mod tests {
         ] {
             assert_eq!(digest_at(path), Err(expected.to_owned()));
         }
+    }
+
+    /// What is read of a file that is 4 bytes long at first, when this is done to it after the first 2.
+    fn digest_of_one_that(changes: impl Fn(&Path)) -> Sum {
+        let directory = tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        fs::write(&path, "abcd").expect("a file");
+        let mut is_first = true;
+        let result = digest(&FileName::from(path.clone()), &mut [0; 2], |_| {
+            if std::mem::take(&mut is_first) {
+                changes(&path);
+            }
+            Ok::<(), Infallible>(())
+        });
+        let Ok(sum) = result;
+        sum.expect("it is read")
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_read_to_where_it_ends() {
+        let expected = |content: &str| Sum::from(Sha256::digest(content));
+        let append = |path: &Path| {
+            let mut file = File::options().append(true).open(path).expect("it is there");
+            file.write_all(b"efg").expect("it is written");
+        };
+        let shorten = |path: &Path, len_bytes| {
+            let file = File::options().write(true).open(path).expect("it is there");
+            file.set_len(len_bytes).expect("it is ours");
+        };
+        assert_eq!(digest_of_one_that(append), expected("abcdefg"));
+        assert_eq!(digest_of_one_that(|path| shorten(path, 3)), expected("abc"));
+        assert_eq!(digest_of_one_that(|path| shorten(path, 0)), expected("ab"));
+        // What was opened is read, whatever becomes of its name.
+        assert_eq!(digest_of_one_that(|path| fs::remove_file(path).expect("it is there")), expected("abcd"));
+        assert_eq!(
+            digest_of_one_that(|path| {
+                fs::rename(path, path.with_extension("old")).expect("it is there");
+                fs::write(path, "another").expect("a file");
+            }),
+            expected("abcd")
+        );
     }
 
     #[test]

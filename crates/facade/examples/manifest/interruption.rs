@@ -3,6 +3,7 @@
 //! Invariants:
 //! - What must not happen after an interruption happens under the [gate](Interruption::gate). An interruption takes
 //!   the gate and keeps it.
+//! - A limit on the size of files is an error of the write that meets it, and does not end the program.
 //! - A second signal ends the program on the spot; the workers then end themselves, as their connections do.
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGINT, SIGTERM, SIGXFSZ},
     flag,
     iterator::Signals,
 };
@@ -45,6 +46,8 @@ impl Interruption {
             flag::register_conditional_shutdown(signal, SIGNAL_CODE + signal, Arc::clone(is_requested))?;
             flag::register(signal, Arc::clone(is_requested))?;
         }
+        // Its handler is what counts: without one, the signal ends the program, and what it writes stays behind.
+        flag::register(SIGXFSZ, Arc::default())?;
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let (watched, manager, meter) = (Arc::clone(&interruption), Arc::clone(manager), Arc::clone(meter));
         thread::Builder::new().name("signals".into()).spawn(move || {

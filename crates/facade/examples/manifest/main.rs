@@ -22,6 +22,7 @@ mod meter;
 mod name;
 mod options;
 mod output;
+mod standard;
 mod walk;
 
 use std::{
@@ -234,16 +235,16 @@ fn collect(submitted: Vec<Submitted>) -> (Vec<Line>, usize) {
     (lines, problems.len())
 }
 
-/// An error's text and those of its sources, in one line.
+/// An error's text and those of its sources, in one line. A source that the text before it ends with is not said twice.
 fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut texts = vec![error.to_string()];
     let mut source = error.source();
     // An error may be its own source.
     for _ in 0..64 {
         let Some(error) = source else { break };
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        texts.push(error.to_string());
         source = error.source();
     }
-    text
+    texts.dedup_by(|source, before| before.ends_with(&**source));
+    texts.join(": ")
 }

@@ -12,7 +12,7 @@ const MOST_WORKERS: i64 = 4096;
 #[command(
     name = "manifest",
     after_help = "Below a directory, every regular file is digested and no symbolic link followed; a PATH itself is \
-                  followed. A file that the manifest is written to is left out of it.\n\n\
+                  followed. A file that the manifest is written to is left out of it, under each of its names.\n\n\
                   Exit codes: 0 complete; 1 something could not be read, the rest is complete; 2 no manifest; \
                   130 interrupted."
 )]

@@ -6,6 +6,7 @@
 //! - A path that was given is followed if it is a symbolic link; below it, no link is.
 //! - What cannot be walked is a [`Problem`] of its own, and so is a path that was given and is neither file nor
 //!   directory. Below a directory, what is neither is passed over.
+//! - A directory that is mounted below itself is walked once, and is a problem there, as it is for `find`.
 
 use std::{
     collections::HashSet,
@@ -15,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::name::{FileName, Problem, reason};
 
@@ -43,6 +44,10 @@ impl FileId {
 pub(crate) struct Walk {
     paths: std::vec::IntoIter<PathBuf>,
     below: Option<walkdir::IntoIter>,
+    /// The directory that was given, and those between it and what was found last.
+    above: Vec<FileId>,
+    /// The directory that was given.
+    given: PathBuf,
     left_out: Option<FileId>,
     /// What was found, if two of the paths could lead to one name.
     seen: Option<HashSet<FileName>>,
@@ -52,13 +57,22 @@ impl Walk {
     /// `left_out` is passed over: the file that the manifest is written to changes by that.
     pub(crate) fn new(paths: Vec<PathBuf>, left_out: Option<FileId>) -> Self {
         let seen = (paths.len() > 1).then(HashSet::new);
-        Self { paths: paths.into_iter(), below: None, left_out, seen }
+        Self {
+            paths: paths.into_iter(),
+            below: None,
+            above: Vec::new(),
+            given: PathBuf::new(),
+            left_out,
+            seen,
+        }
     }
 
     fn start(&mut self, path: PathBuf) -> Option<Result<Found, Problem>> {
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => self.file(path, &metadata).map(Ok),
             Ok(metadata) if metadata.is_dir() => {
+                self.above = vec![FileId::of(&metadata)];
+                self.given.clone_from(&path);
                 self.below = Some(WalkDir::new(path).min_depth(1).into_iter());
                 None
             }
@@ -67,19 +81,36 @@ impl Walk {
         }
     }
 
-    fn entry(&mut self, entry: walkdir::Result<walkdir::DirEntry>) -> Option<Result<Found, Problem>> {
-        let stated = entry.and_then(|entry| match entry.file_type().is_file() {
-            true => entry.metadata().map(|metadata| Some((entry.into_path(), metadata))),
-            false => Ok(None),
-        });
-        match stated {
-            Ok(file) => file.and_then(|(path, metadata)| self.file(path, &metadata)).map(Ok),
-            Err(error) => {
-                let path = error.path().unwrap_or(Path::new("")).to_owned();
-                let reason = reason(&io::Error::from(error));
-                Some(Err(problem(&path, reason)))
+    fn entry(&mut self, entry: walkdir::Result<DirEntry>) -> Option<Result<Found, Problem>> {
+        let found = entry.and_then(|entry| match entry.file_type() {
+            kind if kind.is_file() => {
+                let metadata = entry.metadata()?;
+                Ok(self.file(entry.into_path(), &metadata).map(Ok))
             }
+            kind if kind.is_dir() => Ok(self.directory(&entry).map(Err)),
+            _ => Ok(None),
+        });
+        found.unwrap_or_else(|error| {
+            // An error amid the entries of a directory does not say of which.
+            let path = error.path().unwrap_or(&self.given).to_owned();
+            let error = error.into_io_error().unwrap_or_else(|| io::Error::other("it cannot be walked"));
+            Some(Err(problem(&path, reason(&error))))
+        })
+    }
+
+    /// Keeps a directory from being walked within itself.
+    fn directory(&mut self, entry: &DirEntry) -> Option<Problem> {
+        self.above.truncate(entry.depth());
+        // If nobody can look at it, nobody can go there, and that is the next error.
+        let id = FileId::of(&entry.metadata().ok()?);
+        if !self.above.contains(&id) {
+            self.above.push(id);
+            return None;
         }
+        if let Some(below) = &mut self.below {
+            below.skip_current_dir();
+        }
+        Some(problem(entry.path(), "a directory that it is in is mounted here".into()))
     }
 
     fn file(&mut self, path: PathBuf, metadata: &Metadata) -> Option<Found> {

@@ -5,6 +5,11 @@
 
 #![cfg(target_os = "linux")]
 
+mod limits;
+mod outputs;
+mod support;
+mod trees;
+
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
