@@ -126,10 +126,13 @@ impl TaskContext {
             .ok_or(NoSession { type_name: std::any::type_name::<S>() })
     }
 
-    /// Schedules another task. It takes effect whatever becomes of this one, never waits for a place in a queue, and
-    /// when this attempt dies and a later one schedules it again as its n-th, it is recognised and not doubled.
+    /// Schedules another task. It takes effect whatever becomes of this one, and when this attempt dies and a later one
+    /// schedules it again as its n-th, it is recognised and not doubled.
     ///
-    /// `Ok` means buffered, as for [`send_message`](Self::send_message).
+    /// `Ok` means buffered, as for [`send_message`](Self::send_message). The call never waits for a place in a queue, for another
+    /// task, or for a reader of messages. In a worker process, it waits for the worker's own socket when more than 1 MiB waits
+    /// there, and blocks its thread, also in an asynchronous task. The manager always reads, so that wait ends. On a worker
+    /// thread the call never waits.
     ///
     /// # Errors
     /// [`ScheduleError`] with the task: its priority is beyond the levels, it is not registered, it cannot be
@@ -143,7 +146,7 @@ impl TaskContext {
     ///
     /// `Ok` means buffered. The buffer leaves within about a millisecond, at the end of the task, on a panic and on
     /// `exit`; a worker that is killed may take with it what has not left: see [`flush`](Self::flush). The call
-    /// waits only when more than 1 MiB waits for the socket.
+    /// waits only when more than 1 MiB waits for the worker's socket, and never for a reader of messages.
     ///
     /// # Errors
     /// [`SendError`]: the message cannot be encoded, exceeds the frame limit, or this attempt has ended.

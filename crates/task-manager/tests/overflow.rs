@@ -18,6 +18,9 @@ const NORMAL: Priority = Priority(1);
 /// What a message of a [`Flood`] carries beside its number.
 const PADDING_BYTES: usize = 1000;
 
+/// What each child of a [`WideParent`] carries.
+const WIDE_BYTES: usize = 64 << 10;
+
 /// A message of a [`Flood`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Numbered(u32, String);
@@ -94,6 +97,38 @@ impl Task for Parent {
     }
 }
 
+/// Carries its bytes and does nothing.
+#[derive(Debug, Serialize, Deserialize)]
+struct Padded(String);
+
+impl TaskSpec for Padded {
+    const NAME: &'static str = "padded";
+    type Output = ();
+}
+
+impl Task for Padded {
+    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
+        Ok(())
+    }
+}
+
+/// Fills the inbox, then schedules so many of these, which are more than its worker's socket takes at once.
+#[derive(Debug, Serialize, Deserialize)]
+struct WideParent(u32);
+
+impl TaskSpec for WideParent {
+    const NAME: &'static str = "wide-parent";
+    type Output = ();
+}
+
+impl Task for WideParent {
+    fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
+        Flood(SENT).run(cx)?;
+        let padding = "x".repeat(WIDE_BYTES);
+        Ok((0..self.0).try_for_each(|_| cx.schedule(Padded(padding.clone()), NORMAL))?)
+    }
+}
+
 /// The same; then it comes to a door, and runs beside others. Its output says also which attempt it was.
 #[derive(Debug, Serialize, Deserialize)]
 struct ParentAtDoor(u32, PathBuf);
@@ -132,6 +167,7 @@ impl AsyncTask for Ignores {
 
 fn registry() -> Registry {
     let registry = Registry::new().task::<Flood>().task::<Leaf>().task::<Parent>();
+    let registry = registry.task::<Padded>().task::<WideParent>();
     registry.async_task::<ParentAtDoor>().async_task::<Ignores>()
 }
 
@@ -143,6 +179,7 @@ on_both!(
     a_pool_whose_inbox_has_dropped_goes_on_when_it_is_read,
     a_flood_grows_where_nothing_else_was_asked_for,
     a_task_schedules_as_many_as_it_may_and_is_told_the_limit,
+    scheduling_waits_neither_for_a_worker_nor_for_a_reader,
     a_chain_is_one_task_for_the_limit_of_children,
     children_of_an_attempt_that_was_interrupted_are_not_doubled,
 );
@@ -239,6 +276,18 @@ fn a_task_schedules_as_many_as_it_may_and_is_told_the_limit(kind: Kind) {
     let manager = start!(kind, registry(), workers(1));
     assert_eq!(manager.submit(Parent(3000)).expect("it is taken").wait().expect("it is done"), (3000, None));
     assert_eq!(close(&manager).tasks.done, 3001);
+}
+
+fn scheduling_waits_neither_for_a_worker_nor_for_a_reader(kind: Kind) {
+    const CHILDREN: u32 = 200;
+    let manager = start!(kind, registry(), workers(1), inbox_limit(LIMIT_BYTES));
+    let parent = manager.submit(WideParent(CHILDREN)).expect("it is taken");
+    parent.wait().expect("it is done, although nobody reads, and 12 MiB of tasks fit into no socket");
+    let stats = manager.stats();
+    assert!(stats.inbox_full, "so no child was begun while it ran");
+    assert_eq!(stats.queued, CHILDREN as usize);
+    assert_eq!(manager.messages::<Numbered>().filter(Result::is_ok).count(), SENT as usize);
+    assert_eq!(close(&manager).tasks.done, 1 + u64::from(CHILDREN));
 }
 
 fn a_chain_is_one_task_for_the_limit_of_children(kind: Kind) {
