@@ -72,10 +72,12 @@
 //!
 //! # A program that was stopped as a whole
 //!
-//! After SIGSTOP and SIGCONT, or a container's freezer, no token is missed by time in which this program did not run. If the
-//! heartbeaters look more than [10 ms](cores::AWAY) after a timeout has passed, the timeout begins again, and so does the time of
-//! a flush. If they are late again and again, they must be twice as late each time, until the token beats: a program that is
-//! always late still finds out who is silent. A stop that ends before the timeout has passed is not noticed, and counts.
+//! After SIGSTOP and SIGCONT, or a container's freezer, a token is not called silent for time in which this program did not run. The
+//! heartbeaters look at a timeout when half of it is over, and when half of the rest is, down to an eighth. If they look more than
+//! [10 ms](cores::AWAY) too late, that part of the timeout begins again. The time of a flush is measured alike. So a token that beats
+//! at least every half of its timeout, less 10 ms, is not missed because of one stop, whenever that was; a stop that begins after one
+//! look and is over before the next is not noticed. If the heartbeaters are late again and again, they must be twice as late each
+//! time, until the token beats: a program that is always late still finds out who is silent.
 //!
 //! # Forks
 //!

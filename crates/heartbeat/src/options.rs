@@ -24,8 +24,8 @@ impl HeartbeaterOptions {
         Self::default()
     }
 
-    /// A silence of this length is [missed](crate::Report::Missed). Without this, none is. If this program was stopped when the
-    /// timeout passed, the timeout begins again.
+    /// A silence of this length is [missed](crate::Report::Missed). Without this, none is. [Time in
+    /// which this program was stopped](crate#a-program-that-was-stopped-as-a-whole) does not count.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }

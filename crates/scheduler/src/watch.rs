@@ -2,14 +2,14 @@
 //!
 //! | state | a beat | time | the driver has caught up |
 //! |---|---|---|---|
-//! | beats | beats on | the timeout has passed since the last: is doubted, the driver is to catch up; if it passed a while ago: beats on | – |
+//! | beats | beats on | the timeout has passed since the last: is doubted, the driver is to catch up | – |
 //! | doubted | beats on | – | has missed |
-//! | missed | nothing | the grace has passed: is overdue, its worker is to go; if it passed a while ago: has the grace again | – |
+//! | missed | nothing | the grace has passed: is overdue, its worker is to go | – |
 //! | overdue | nothing | – | – |
 //!
 //! Invariant: who has missed stays so. The manager may be the one who was late, so nobody has before everything that his
-//! worker sent was looked at; nor if it was away when the timeout passed, say stopped, before the worker had as long again:
-//! the socket may have been full, and what would have followed still on its way.
+//! worker sent was looked at. Time counts as far as the manager saw it pass ([`Patience`]): when it was stopped, the socket may have
+//! been full, and what would have followed still on its way.
 
 use std::time::{Duration, Instant};
 

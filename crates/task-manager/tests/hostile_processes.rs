@@ -350,6 +350,11 @@ fn a_process_that_leaves_its_workers_group_outlives_it() {
 #[test]
 fn a_worker_that_leaves_its_group_is_killed_all_the_same() {
     let _alone = alone();
+    // SAFETY: it takes and returns no pointer.
+    if unsafe { libc::getpgrp() } == 0 {
+        // Its leader is outside this PID namespace: nobody could join this group.
+        setpgid(None, None).expect("this process leads no session");
+    }
     let limit = Duration::from_millis(300);
     let manager =
         support::builder(registry(), 1).crash_limit(1).silence_limit(limit).start().expect("it starts");

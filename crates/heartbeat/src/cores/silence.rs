@@ -9,18 +9,19 @@ use std::time::{Duration, Instant};
 use super::Patience;
 
 /// Watches for a silence longer than a timeout. A beat that ends a silence that was reported is late; with it, the watch
-/// begins again. If [`handle_timeout`](Self::handle_timeout) was called too late, because the program did not run, the
-/// timeout begins again as well.
+/// begins again. Time in which nobody looked, because the program did not run, does not count.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
 /// use workfleet_heartbeat::cores::Silence;
 ///
 /// let (start, s) = (Instant::now(), Duration::from_secs);
-/// let mut silence = Silence::new(start, s(10));
+/// let mut silence = Silence::new(start, s(8));
 /// assert!(!silence.heard(start + s(5)), "in time");
-/// assert!(!silence.handle_timeout(start + s(14)));
-/// assert!(silence.handle_timeout(start + s(15)), "missed");
+/// while let Some(at) = silence.poll_timeout().filter(|&at| at < start + s(13)) {
+///     assert!(!silence.handle_timeout(at));
+/// }
+/// assert!(silence.handle_timeout(start + s(13)), "missed");
 /// assert!(!silence.handle_timeout(start + s(99)), "and reported once");
 /// assert!(silence.heard(start + s(100)), "late");
 /// ```
@@ -61,14 +62,14 @@ impl Silence {
         if self.reported { None } else { self.patience.poll_timeout() }
     }
 
-    /// If the judge was away when the timeout passed, the timeout begins again. True if it does.
-    pub fn excuse(&mut self, now: Instant) -> bool {
-        !self.reported && self.patience.excuse(now)
+    /// Time has passed. True if [`handle_timeout`](Self::handle_timeout) would have the silence reported.
+    pub fn would_miss(&mut self, now: Instant) -> bool {
+        !self.reported && self.patience.handle_timeout(now)
     }
 
     /// Time has passed. True if the silence is to be reported now.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
-        let missed = !self.reported && self.patience.handle_timeout(now);
+        let missed = self.would_miss(now);
         self.reported |= missed;
         missed
     }
@@ -78,37 +79,43 @@ impl Silence {
 mod tests {
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn a_silence_after_a_late_beat_is_another_one() {
-        let (start, s) = (Instant::now(), Duration::from_secs);
-        let mut silence = Silence::new(start, s(1));
-        assert!(silence.handle_timeout(start + s(1)));
-        assert!(silence.heard(start + s(2)));
-        assert!(!silence.heard(start + s(2)), "only the first beat is late");
-        assert_eq!(silence.poll_timeout(), Some(start + s(3)));
-        assert!(silence.handle_timeout(start + s(3)));
+        let start = Instant::now();
+        let mut silence = Silence::new(start, 8 * MS);
+        assert!(silence.handle_timeout(start + 8 * MS));
+        assert!(silence.heard(start + 20 * MS));
+        assert!(!silence.heard(start + 20 * MS), "only the first beat is late");
+        assert_eq!(silence.poll_timeout(), Some(start + 24 * MS));
+        assert!(silence.handle_timeout(start + 28 * MS));
         assert_eq!(silence.poll_timeout(), None);
     }
 
     #[test]
-    fn a_silence_in_which_nobody_looked_begins_again_and_is_reported_once() {
-        let (start, s) = (Instant::now(), Duration::from_secs);
-        let mut silence = Silence::new(start, s(1));
-        assert!(!silence.handle_timeout(start + s(5)), "stopped for as long as that");
-        assert_eq!((silence.heard_at(), silence.poll_timeout()), (start, Some(start + s(6))));
-        assert!(!silence.handle_timeout(start + s(9)), "and stopped again");
-        assert!(silence.handle_timeout(start + s(10)));
-        assert!(!silence.excuse(start + s(99)), "it was reported");
-        assert!(silence.heard(start + s(99)));
+    fn a_silence_in_which_nobody_looked_goes_on_and_is_reported_once() {
+        let start = Instant::now();
+        let mut silence = Silence::new(start, 80 * MS);
+        assert!(!silence.handle_timeout(start + 500 * MS), "stopped for as long as that");
+        assert_eq!((silence.heard_at(), silence.poll_timeout()), (start, Some(start + 540 * MS)));
+        assert!(!silence.handle_timeout(start + 900 * MS), "and stopped again");
+        for look in [940, 960, 970] {
+            assert!(!silence.would_miss(start + look * MS));
+        }
+        assert!(silence.would_miss(start + 980 * MS));
+        assert!(silence.handle_timeout(start + 980 * MS));
+        assert!(!silence.would_miss(start + 990 * MS), "it was reported");
+        assert!(silence.heard(start + 990 * MS));
     }
 
     #[test]
     fn a_beat_that_was_overtaken_moves_nothing_back() {
-        let (start, s) = (Instant::now(), Duration::from_secs);
-        let mut silence = Silence::new(start, s(10));
-        assert!(!silence.heard(start + s(9)));
-        assert!(!silence.heard(start + s(1)));
-        assert_eq!(silence.poll_timeout(), Some(start + s(19)));
+        let start = Instant::now();
+        let mut silence = Silence::new(start, 10 * MS);
+        assert!(!silence.heard(start + 9 * MS));
+        assert!(!silence.heard(start + MS));
+        assert_eq!((silence.heard_at(), silence.poll_timeout()), (start + 9 * MS, Some(start + 14 * MS)));
     }
 
     #[test]

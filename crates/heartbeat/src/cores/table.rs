@@ -499,17 +499,14 @@ impl<C> Table<C> {
         entry.due = Some(beat);
     }
 
-    /// Sets the timer of a silence that was found due: a beat has come since, or nobody has looked for a while. False if the
-    /// silence is really to be missed.
+    /// Sets the timer of a silence that was found due: a beat has come since, or the wait goes on. False if the silence is
+    /// really to be missed.
     fn rearm(&mut self, now: Instant, key: Key) -> bool {
         let Some(entry) = entry(&mut self.slots, key) else { return true };
-        let at = entry.silence.as_mut().and_then(|silence| {
-            silence.excuse(now);
-            silence.poll_timeout()
-        });
-        if at.is_some_and(|at| at <= now) {
+        if entry.silence.as_mut().is_some_and(|silence| silence.would_miss(now)) {
             return false;
         }
+        let at = entry.silence.as_ref().and_then(Silence::poll_timeout);
         release(&mut self.silences, &mut entry.silence_at, key);
         entry.silence_at = at;
         self.silences.extend(at.map(|at| (at, key)));

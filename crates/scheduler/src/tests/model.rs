@@ -31,30 +31,61 @@ enum State {
 /// An attempt that has to beat.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Beats {
-    heard_at: Instant,
     verdict: Verdict,
-    /// How late it may be noticed that it is silent.
+    looks: Looks,
+}
+
+/// The parts of a wait, at whose ends the manager looks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Looks {
+    from: Instant,
+    parts: [Duration; 4],
+    /// How many of the parts are over.
+    over: usize,
+    /// How late it may be noticed that a part is over.
     tolerance: Duration,
+}
+
+impl Looks {
+    fn begin(from: Instant, limit: Duration) -> Self {
+        Self { from, parts: [2, 4, 8, 8].map(|part| limit / part), over: 0, tolerance: AWAY }
+    }
+
+    fn next(&self) -> Instant {
+        self.from + self.parts[self.over]
+    }
+
+    fn are_over(&mut self, now: Instant) -> bool {
+        while self.over < 4 && now >= self.next() {
+            if now > self.next() + self.tolerance {
+                // Nobody looked for a while.
+                (self.from, self.tolerance) = (now, 2 * self.tolerance);
+            } else {
+                self.from = self.next();
+                self.over += 1;
+            }
+        }
+        self.over == 4
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Verdict {
     Beats,
     Doubted,
-    Missed { at: Instant, tolerance: Duration },
+    Missed,
     Overdue,
 }
 
 impl Beats {
     fn has_missed(self) -> bool {
-        matches!(self.verdict, Verdict::Missed { .. } | Verdict::Overdue)
+        matches!(self.verdict, Verdict::Missed | Verdict::Overdue)
     }
 
     /// When something follows from its silence.
     fn deadline(self) -> Option<Instant> {
         match self.verdict {
-            Verdict::Beats => Some(self.heard_at + HEARTBEAT),
-            Verdict::Missed { at, .. } => Some(at + HEARTBEAT_GRACE),
+            Verdict::Beats | Verdict::Missed => Some(self.looks.next()),
             Verdict::Doubted | Verdict::Overdue => None,
         }
     }
@@ -200,7 +231,7 @@ impl Model {
             return;
         }
         if beats.is_some() || timed {
-            *beats = Some(Beats { heard_at: now, verdict: Verdict::Beats, tolerance: AWAY });
+            *beats = Some(Beats { verdict: Verdict::Beats, looks: Looks::begin(now, HEARTBEAT) });
         }
     }
 
@@ -208,7 +239,7 @@ impl Model {
         if let Some(beats) = self.beats(sequence)
             && beats.verdict == Verdict::Doubted
         {
-            beats.verdict = Verdict::Missed { at: now, tolerance: AWAY };
+            *beats = Beats { verdict: Verdict::Missed, looks: Looks::begin(now, HEARTBEAT_GRACE) };
             self.cancelled(sequence);
         }
     }
@@ -216,23 +247,16 @@ impl Model {
     fn time_has_passed(&mut self, now: Instant) {
         for (sequence, seat, lease) in self.leased() {
             let Some(beats) = self.beats(sequence) else { continue };
-            let Some(deadline) = beats.deadline().filter(|&at| now >= at) else { continue };
-            match &mut beats.verdict {
-                // Nobody looked for a while.
-                Verdict::Beats if now > deadline + beats.tolerance => {
-                    (beats.heard_at, beats.tolerance) = (now, 2 * beats.tolerance);
-                }
-                Verdict::Missed { at, tolerance } if now > deadline + *tolerance => {
-                    (*at, *tolerance) = (now, 2 * *tolerance);
-                }
-                Verdict::Beats => {
+            match beats.verdict {
+                Verdict::Beats if beats.looks.are_over(now) => {
                     beats.verdict = Verdict::Doubted;
                     self.due_catch_ups.push((seat, lease));
                 }
-                _ => {
+                Verdict::Missed if beats.looks.are_over(now) => {
                     beats.verdict = Verdict::Overdue;
                     self.due_kills.push(seat);
                 }
+                _ => {}
             }
         }
     }

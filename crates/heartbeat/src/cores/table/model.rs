@@ -54,7 +54,7 @@ enum Command {
 fn command() -> impl Strategy<Value = Command> {
     let token = 0..TOKENS;
     prop_oneof![
-        2 => (token.clone(), prop_oneof![Just(None), (0_u64..60).prop_map(Some)], prop_oneof![Just(0), 0_u64..60])
+        2 => (token.clone(), prop_oneof![Just(None), (0_u64..8).prop_map(|eighths| Some(8 * eighths))], prop_oneof![Just(0), 0_u64..60])
             .prop_map(|(token, timeout, throttle)| Command::Register { token, timeout, throttle }),
         8 => token.clone().prop_map(|token| Command::Beat { token }),
         1 => (0_usize..9).prop_map(|which| Command::StaleBeat { which }),
@@ -113,9 +113,8 @@ struct Naive {
     throttle: u64,
     passed_at: Option<u64>,
     heard_at: u64,
-    /// From when its timeout counts, and how late that may be noticed.
-    counts_from: u64,
-    tolerance: u64,
+    /// What is left of its timeout.
+    looks: Looks,
     missed: bool,
     last: Option<u64>,
     items: Vec<Item>,
@@ -151,6 +150,41 @@ struct Pair {
     books: Books,
     tick: u64,
     trace: Vec<String>,
+}
+
+/// The parts of a timeout, at whose ends the judge looks. A timeout is a multiple of eight.
+#[derive(Debug)]
+struct Looks {
+    from: u64,
+    parts: [u64; 4],
+    /// How many of the parts are over.
+    over: usize,
+    /// How late it may be noticed that a part is over.
+    tolerance: u64,
+}
+
+impl Looks {
+    fn begin(from: u64, timeout: Option<u64>) -> Self {
+        let parts = [2, 4, 8, 8].map(|part| timeout.unwrap_or_default() / part);
+        Self { from, parts, over: 0, tolerance: AWAY_MS }
+    }
+
+    fn next(&self) -> u64 {
+        self.from + self.parts[self.over]
+    }
+
+    fn are_over(&mut self, at: u64) -> bool {
+        while self.over < 4 && at >= self.next() {
+            if at > self.next() + self.tolerance {
+                // Nobody looked.
+                (self.from, self.tolerance) = (at, 2 * self.tolerance);
+            } else {
+                self.from = self.next();
+                self.over += 1;
+            }
+        }
+        self.over == 4
+    }
 }
 
 impl Naive {
@@ -204,17 +238,7 @@ impl Naive {
             self.items.retain(Item::is_missed);
             self.items.push(Item::Passed { beat, late });
         }
-        if let Some(timeout) = self.timeout
-            && !self.missed
-            && at > self.counts_from + timeout + self.tolerance
-        {
-            // Nobody looked.
-            (self.counts_from, self.tolerance) = (at, 2 * self.tolerance);
-        }
-        if let Some(timeout) = self.timeout
-            && !self.missed
-            && at >= self.counts_from + timeout
-        {
+        if self.timeout.is_some() && !self.missed && self.looks.are_over(at) {
             self.missed = true;
             books.missed += 1;
             let carrying = |item: &Item| !matches!(item, Item::Missed { carries: false, .. });
@@ -305,8 +329,7 @@ impl Pair {
                         throttle,
                         passed_at: None,
                         heard_at: self.at,
-                        counts_from: self.at,
-                        tolerance: AWAY_MS,
+                        looks: Looks::begin(self.at, timeout),
                         missed: false,
                         last: None,
                         items: Vec::new(),
@@ -389,7 +412,7 @@ impl Pair {
                 let late = std::mem::take(&mut naive.missed);
                 self.books.late += u64::from(late);
                 (naive.heard_at, naive.last) = (at, Some(beat));
-                (naive.counts_from, naive.tolerance) = (at, AWAY_MS);
+                naive.looks = Looks::begin(at, naive.timeout);
                 naive.add(at, beat, late, &mut self.books);
             }
         }
@@ -522,7 +545,7 @@ impl Pair {
                 Item::Held { until, .. } => Some(*until),
                 _ => None,
             });
-            let silence = naive.timeout.filter(|_| !naive.missed).map(|timeout| naive.counts_from + timeout);
+            let silence = naive.timeout.filter(|_| !naive.missed).map(|_| naive.looks.next());
             held.chain(silence)
         });
         if let Some(next) = next.min() {

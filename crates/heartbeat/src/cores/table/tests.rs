@@ -77,11 +77,21 @@ impl World {
 
     /// Goes on to the time, serving each timer at its own.
     fn go_to(&mut self, at_ms: u64) {
+        self.serve(at_ms, Self::report);
+    }
+
+    /// Nobody has a thread to report with.
+    fn go_to_without_reports(&mut self, at_ms: u64) {
+        self.serve(at_ms, |_| ());
+    }
+
+    fn serve(&mut self, at_ms: u64, then: fn(&mut Self)) {
         while let Some(at) = self.table.poll_timeout().filter(|at| *at <= self.start + ms(at_ms)) {
-            let at_timer = u64::try_from((at - self.start).as_millis()).expect("it is soon");
+            let at_timer = (at - self.start).as_nanos().div_ceil(1_000_000);
+            let at_timer = u64::try_from(at_timer).expect("it is soon");
             self.at_ms = self.at_ms.max(at_timer);
             self.table.handle_timeout(self.now());
-            self.report();
+            then(self);
         }
         self.at_ms = at_ms;
     }
@@ -227,21 +237,19 @@ fn a_missed_silence_carries_what_was_not_reported_and_no_later_beat_takes_its_pl
     world.report();
     world.go_to(10);
     world.beat(key, 2);
-    // Nobody calls.
-    world.at_ms = 110;
-    world.table.handle_timeout(world.now());
-    world.at_ms = 120;
+    world.go_to_without_reports(120);
     for beat in 3..=5 {
         world.beat(key, beat);
     }
+    world.go_to_without_reports(220);
+    world.report();
     world.go_to(510);
     assert_eq!(world.said, [(0, B(1)), (220, M(Some(5), 100))], "two silences, told as the later one");
 
     let mut world = World::new();
     let key = world.register("a", with_timeout(100));
     world.beat(key, 1);
-    world.at_ms = 100;
-    world.table.handle_timeout(world.now());
+    world.go_to_without_reports(100);
     for beat in 2..=4 {
         world.beat(key, beat);
     }
@@ -314,8 +322,7 @@ fn a_token_whose_callback_runs_is_closed_when_it_has_reported_the_rest() {
 fn closing_keeps_a_missed_silence_and_watches_for_no_other() {
     let mut world = World::new();
     let key = world.register("a", with_timeout(100));
-    world.at_ms = 100;
-    world.table.handle_timeout(world.now());
+    world.go_to_without_reports(100);
     world.beat(key, 1);
     world.table.begin_unregister(&"a".into()).expect("it is there");
     world.table.close(key);
@@ -411,19 +418,22 @@ fn beats_move_no_timer_and_many_timers_are_served_bit_by_bit() {
     let mut world = World::new();
     let tokens = 3 * TIMERS_AT_ONCE;
     let keys: Vec<Key> = (0..tokens).map(|n| world.register(&n.to_string(), with_timeout(100))).collect();
-    world.at_ms = 60;
+    world.at_ms = 30;
     for key in &keys[1..] {
         world.beat(*key, 1);
     }
-    assert_eq!(world.table.poll_timeout(), Some(world.start + ms(100)));
-    world.at_ms = 100;
-    assert_eq!(world.table.would_miss(world.now()), Some(true), "the first");
-    world.table.handle_timeout(world.now());
+    assert_eq!(world.table.poll_timeout(), Some(world.start + ms(50)));
+    world.at_ms = 50;
     assert_eq!(world.table.would_miss(world.now()), None, "it has not looked at all");
     while world.table.would_miss(world.now()).is_none() {}
     assert_eq!(world.table.would_miss(world.now()), Some(false));
-    assert_eq!(world.table.poll_timeout(), Some(world.start + ms(160)));
-    world.at_ms = 160;
+    assert_eq!(world.table.poll_timeout(), Some(world.start + ms(75)), "the first");
+    world.go_to_without_reports(99);
+    world.at_ms = 100;
+    assert_eq!(world.table.would_miss(world.now()), Some(true), "the first");
+    world.go_to_without_reports(129);
+    assert_eq!(world.table.stats().missed, 1);
+    world.at_ms = 130;
     let mut turns = 0;
     while world.table.poll_timeout().is_some() {
         world.table.handle_timeout(world.now());
@@ -445,7 +455,7 @@ fn more_superseded_elsewhere_than_can_be_counted_leave_the_books_right() {
 }
 
 #[test]
-fn tokens_have_their_timeout_again_if_nobody_looked_when_it_passed() {
+fn a_part_of_a_timeout_whose_end_nobody_saw_begins_again() {
     let mut world = World::new();
     let key = world.register("a", with_timeout(100));
     world.beat(key, 1);
@@ -455,7 +465,7 @@ fn tokens_have_their_timeout_again_if_nobody_looked_when_it_passed() {
         world.at_ms += 2000;
         assert_eq!(world.table.would_miss(world.now()), Some(false));
         world.table.handle_timeout(world.now());
-        assert_eq!(world.table.poll_timeout(), Some(world.now() + ms(100)));
+        assert_eq!(world.table.poll_timeout(), Some(world.now() + ms(50)));
     }
     world.go_to(6099);
     assert_eq!((world.table.stats().missed, world.said.len()), (0, 1));
