@@ -4,6 +4,8 @@
 #[cfg(feature = "runtime")]
 #[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "an event that stays at home has no copies"))]
 pub(crate) mod event;
+#[cfg(all(test, not(workfleet_loom)))]
+mod naive_wait;
 mod patience;
 mod silence;
 mod table;

@@ -21,8 +21,8 @@ const LEAST_PART: u32 = 8;
 ///
 /// A program can be stopped and continued as a whole, by SIGSTOP, a container's freezer or a debugger. Then time passes in which
 /// neither the one who is waited for nor the one who waits could do anything. A judge notices that by waking too late, and so
-/// it wakes a few times within a wait. Whoever shows a sign of life at least every half of the limit less [`AWAY`], in time in which
-/// the program runs, is not held to be silent because of one stop, whenever it was and however long.
+/// it wakes a few times within a wait. One stop, whenever it was and however long, makes nobody silent who shows a sign of life at
+/// least every half of the limit, less [`AWAY`], of the time in which the program runs.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -169,8 +169,8 @@ mod tests {
     proptest! {
         #![proptest_config(cases())]
 
-        /// Somebody shows signs of life at least every half of the limit, less the tolerance, by the milliseconds in which the program runs. After a
-        /// stop, the judge is the first to go on.
+        /// Somebody shows signs of life at least every half of the limit, less the tolerance, of the milliseconds in which the
+        /// program runs. After a stop, the judge is the first to go on.
         #[test]
         fn who_shows_signs_of_life_is_not_silent_because_of_a_stop(
             eighths in 3_u64..30,

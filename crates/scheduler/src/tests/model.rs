@@ -10,6 +10,10 @@ use proptest::{prelude::*, sample::select};
 
 use super::*;
 use crate::{testing::cases, worker::Worker};
+use naive_wait::NaiveWait;
+
+#[path = "../../../heartbeat/src/cores/naive_wait.rs"]
+mod naive_wait;
 
 const SEATS: usize = 3;
 /// The last of them is concurrent.
@@ -32,41 +36,7 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Beats {
     verdict: Verdict,
-    looks: Looks,
-}
-
-/// The parts of a wait, at whose ends the manager looks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Looks {
-    from: Instant,
-    parts: [Duration; 4],
-    /// How many of the parts are over.
-    over: usize,
-    /// How late it may be noticed that a part is over.
-    tolerance: Duration,
-}
-
-impl Looks {
-    fn begin(from: Instant, limit: Duration) -> Self {
-        Self { from, parts: [2, 4, 8, 8].map(|part| limit / part), over: 0, tolerance: AWAY }
-    }
-
-    fn next(&self) -> Instant {
-        self.from + self.parts[self.over]
-    }
-
-    fn are_over(&mut self, now: Instant) -> bool {
-        while self.over < 4 && now >= self.next() {
-            if now > self.next() + self.tolerance {
-                // Nobody looked for a while.
-                (self.from, self.tolerance) = (now, 2 * self.tolerance);
-            } else {
-                self.from = self.next();
-                self.over += 1;
-            }
-        }
-        self.over == 4
-    }
+    wait: NaiveWait,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,7 +55,7 @@ impl Beats {
     /// When something follows from its silence.
     fn deadline(self) -> Option<Instant> {
         match self.verdict {
-            Verdict::Beats | Verdict::Missed => Some(self.looks.next()),
+            Verdict::Beats | Verdict::Missed => Some(self.wait.next_look()),
             Verdict::Doubted | Verdict::Overdue => None,
         }
     }
@@ -231,7 +201,7 @@ impl Model {
             return;
         }
         if beats.is_some() || timed {
-            *beats = Some(Beats { verdict: Verdict::Beats, looks: Looks::begin(now, HEARTBEAT) });
+            *beats = Some(Beats { verdict: Verdict::Beats, wait: NaiveWait::begin(now, HEARTBEAT, AWAY) });
         }
     }
 
@@ -239,7 +209,7 @@ impl Model {
         if let Some(beats) = self.beats(sequence)
             && beats.verdict == Verdict::Doubted
         {
-            *beats = Beats { verdict: Verdict::Missed, looks: Looks::begin(now, HEARTBEAT_GRACE) };
+            *beats = Beats { verdict: Verdict::Missed, wait: NaiveWait::begin(now, HEARTBEAT_GRACE, AWAY) };
             self.cancelled(sequence);
         }
     }
@@ -248,11 +218,11 @@ impl Model {
         for (sequence, seat, lease) in self.leased() {
             let Some(beats) = self.beats(sequence) else { continue };
             match beats.verdict {
-                Verdict::Beats if beats.looks.are_over(now) => {
+                Verdict::Beats if beats.wait.is_over(now) => {
                     beats.verdict = Verdict::Doubted;
                     self.due_catch_ups.push((seat, lease));
                 }
-                Verdict::Missed if beats.looks.are_over(now) => {
+                Verdict::Missed if beats.wait.is_over(now) => {
                     beats.verdict = Verdict::Overdue;
                     self.due_kills.push(seat);
                 }

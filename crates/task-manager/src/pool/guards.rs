@@ -7,9 +7,7 @@ use std::{
 
 /// Calls a service: its panic is its own, and the manager's thread goes on.
 pub(crate) fn guarded(call: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
-        // Its destructor may panic too.
-        std::mem::forget(payload);
+    if panics(call) {
         tracing::error!("a service panicked");
     }
 }
@@ -21,9 +19,13 @@ pub(crate) fn wake(waker: Waker) {
 
 /// Does what runs wakers.
 pub(crate) fn woken(wake: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(wake)) {
-        // Its destructor may panic too.
-        std::mem::forget(payload);
+    if panics(wake) {
         tracing::error!("a waker panicked");
     }
+}
+
+fn panics(call: impl FnOnce()) -> bool {
+    let panicked = catch_unwind(AssertUnwindSafe(call));
+    // The destructor of what it panicked with may panic or block, and would do so on this thread.
+    panicked.map_err(std::mem::forget).is_err()
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::testing::cases;
+use crate::{cores::naive_wait::NaiveWait, testing::cases};
 
 const TOKENS: usize = 4;
 
 /// See [`AWAY`](crate::cores::AWAY).
-const AWAY_MS: u64 = 10;
+const AWAY: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Debug)]
 enum Command {
@@ -114,7 +114,7 @@ struct Naive {
     passed_at: Option<u64>,
     heard_at: u64,
     /// What is left of its timeout.
-    looks: Looks,
+    wait: Option<NaiveWait>,
     missed: bool,
     last: Option<u64>,
     items: Vec<Item>,
@@ -152,39 +152,9 @@ struct Pair {
     trace: Vec<String>,
 }
 
-/// The parts of a timeout, at whose ends the judge looks. A timeout is a multiple of eight.
-#[derive(Debug)]
-struct Looks {
-    from: u64,
-    parts: [u64; 4],
-    /// How many of the parts are over.
-    over: usize,
-    /// How late it may be noticed that a part is over.
-    tolerance: u64,
-}
-
-impl Looks {
-    fn begin(from: u64, timeout: Option<u64>) -> Self {
-        let parts = [2, 4, 8, 8].map(|part| timeout.unwrap_or_default() / part);
-        Self { from, parts, over: 0, tolerance: AWAY_MS }
-    }
-
-    fn next(&self) -> u64 {
-        self.from + self.parts[self.over]
-    }
-
-    fn are_over(&mut self, at: u64) -> bool {
-        while self.over < 4 && at >= self.next() {
-            if at > self.next() + self.tolerance {
-                // Nobody looked.
-                (self.from, self.tolerance) = (at, 2 * self.tolerance);
-            } else {
-                self.from = self.next();
-                self.over += 1;
-            }
-        }
-        self.over == 4
-    }
+/// A timeout is a multiple of eight.
+fn wait(now: Instant, timeout_ms: u64) -> NaiveWait {
+    NaiveWait::begin(now, Duration::from_millis(timeout_ms), AWAY)
 }
 
 impl Naive {
@@ -223,7 +193,7 @@ impl Naive {
         });
     }
 
-    fn pass_time(&mut self, at: u64, books: &mut Books) {
+    fn pass_time(&mut self, at: u64, now: Instant, books: &mut Books) {
         if self.closing {
             return;
         }
@@ -238,7 +208,7 @@ impl Naive {
             self.items.retain(Item::is_missed);
             self.items.push(Item::Passed { beat, late });
         }
-        if self.timeout.is_some() && !self.missed && self.looks.are_over(at) {
+        if !self.missed && self.wait.as_mut().is_some_and(|wait| wait.is_over(now)) {
             self.missed = true;
             books.missed += 1;
             let carrying = |item: &Item| !matches!(item, Item::Missed { carries: false, .. });
@@ -329,7 +299,7 @@ impl Pair {
                         throttle,
                         passed_at: None,
                         heard_at: self.at,
-                        looks: Looks::begin(self.at, timeout),
+                        wait: timeout.map(|timeout| wait(now, timeout)),
                         missed: false,
                         last: None,
                         items: Vec::new(),
@@ -405,14 +375,14 @@ impl Pair {
         self.books.beats += 1;
         let beat = self.books.beats;
         self.table.beat(self.now(), key, details(beat));
-        let at = self.at;
+        let (at, now) = (self.at, self.now());
         match self.naive.iter_mut().find(|naive| naive.key == key && !naive.closing) {
             None => self.books.ignored += 1,
             Some(naive) => {
                 let late = std::mem::take(&mut naive.missed);
                 self.books.late += u64::from(late);
                 (naive.heard_at, naive.last) = (at, Some(beat));
-                naive.looks = Looks::begin(at, naive.timeout);
+                naive.wait = naive.timeout.map(|timeout| wait(now, timeout));
                 naive.add(at, beat, late, &mut self.books);
             }
         }
@@ -432,7 +402,7 @@ impl Pair {
             self.table.handle_timeout(now);
         }
         for naive in &mut self.naive {
-            naive.pass_time(self.at, &mut self.books);
+            naive.pass_time(self.at, now, &mut self.books);
         }
         // The order in which timers make tokens ready is the table's own; the model takes it over.
         let ready = self.table.ready.clone();
@@ -542,15 +512,15 @@ impl Pair {
         // Who sleeps until the table's next timer misses none of the model's.
         let next = self.naive.iter().filter(|naive| !naive.closing).flat_map(|naive| {
             let held = naive.items.iter().filter_map(|item| match item {
-                Item::Held { until, .. } => Some(*until),
+                Item::Held { until, .. } => Some(self.start + Duration::from_millis(*until)),
                 _ => None,
             });
-            let silence = naive.timeout.filter(|_| !naive.missed).map(|_| naive.looks.next());
+            let silence = naive.wait.filter(|_| !naive.missed).map(|wait| wait.next_look());
             held.chain(silence)
         });
         if let Some(next) = next.min() {
             let at = self.table.poll_timeout().expect("the model has a timer");
-            assert!(at <= self.start + Duration::from_millis(next));
+            assert!(at <= next);
         }
     }
 
