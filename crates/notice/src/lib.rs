@@ -100,8 +100,8 @@ pub fn is_unheard() -> bool {
     tracing::dispatcher::get_default(|dispatch| dispatch.is::<tracing::subscriber::NoSubscriber>())
 }
 
-/// Writes a line to standard error, whoever listens elsewhere: `text`, and behind it the fields by their names. Nothing is
-/// written if [`VARIABLE`] says so.
+/// Writes a line to standard error, also where a subscriber listens: `text`, and behind it the fields by their names. If
+/// [`VARIABLE`] says so, nothing is written.
 pub fn write(text: fmt::Arguments<'_>, fields: &[(&str, fmt::Arguments<'_>)]) {
     if is_off() {
         return;

@@ -1,4 +1,4 @@
-//! Lines on standard error: written whole, by whoever has one to say, without waiting and without a signal.
+//! Lines on standard error. The thread that has one to say writes it whole, without waiting and without a signal.
 //!
 //! Invariants:
 //! - No write here waits for a reader. (One to a file may wait for its disk, as every write there does.)

@@ -95,7 +95,7 @@ impl Deliveries {
         self.failures.push((slot, report));
     }
 
-    /// With no lock held: waking who waits for a task runs the code of wakers. True if the inbox has room again.
+    /// The caller holds no lock: this runs the code of wakers. True if the inbox has room again.
     #[must_use = "dispatching has to go on"]
     pub(super) fn tell(self, inbox: &Inbox) -> bool {
         let mut items = self.items;
@@ -106,8 +106,8 @@ impl Deliveries {
                 None => items.push(Item::Failure(report.into())),
             }
         }
-        // In this order: who finds a task ended finds what it said, and who finds all of them ended finds their
-        // handles resolved.
+        // In this order: once a reader sees that a task has ended, it finds what the task said; once it sees that all have, it
+        // finds their handles resolved.
         let room = !items.is_empty() && inbox.deliver(items, 0);
         for (slot, output) in self.slots {
             slot.fill(Ok(output));

@@ -38,7 +38,8 @@ impl Shared {
             }
             Ok(())
         });
-        // Before anybody is told of the rest: who reads a message or an outcome finds what the task told a service before.
+        // Before anybody is told of the rest: once a reader has a message or an outcome, it finds what the task told a service
+        // before.
         let served = self.services.hand_over(peer, std::mem::take(&mut deliveries.frames));
         let flush = deliveries.flush;
         self.tell(deliveries);

@@ -65,8 +65,8 @@ pub(crate) enum Mode {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The process that started the manager. In a fork of it there is none of the manager's threads, and another may have held
-    /// any of its locks: so this is asked before one is taken.
+    /// The process that started the manager. A fork of it has none of the manager's threads, and one of those may have held a lock
+    /// at the fork: so each call asks this before it takes a lock.
     pub(crate) home: Home,
     pub(crate) id: ManagerId,
     pub(crate) levels: u8,

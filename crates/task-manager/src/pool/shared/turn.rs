@@ -1,4 +1,4 @@
-//! Driving the core: who changes it carries out what it decides, under its lock, and tells others afterwards.
+//! Driving the core: a thread that changes it carries out what it decides, under its lock, and tells others afterwards.
 //!
 //! Invariant: effects are carried out in the order in which the core yields them.
 
