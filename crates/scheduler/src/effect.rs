@@ -48,21 +48,10 @@ pub enum Effect<B> {
         /// Whom to ask.
         seat: usize,
     },
-    /// Kill the worker: nothing was heard of it for the silence limit.
-    Kill {
-        /// Whom to kill.
-        seat: usize,
-    },
-    /// Handle whatever the worker has sent, then have the attempt [judged](crate::Scheduler::judge): it does not beat.
+    /// Something did not come from the worker in time. Handle whatever it has sent, then say so by
+    /// [`caught_up`](crate::Scheduler::caught_up).
     CatchUp {
         /// With whom to catch up.
-        seat: usize,
-        /// Which attempt.
-        lease: Lease,
-    },
-    /// Kill the worker: an attempt has missed a heartbeat, was cancelled for that, and has not ended within the grace.
-    Overdue {
-        /// Whom to kill.
         seat: usize,
     },
     /// Let the worker go: it has had its share of tasks, or the manager halts, and it has none in hand.
@@ -85,9 +74,8 @@ impl<B> Effect<B> {
     /// The worker that it is meant for.
     pub(crate) fn seat(&self) -> Option<usize> {
         match *self {
-            Self::Recall { seat, .. } | Self::Cancel { seat, .. } | Self::CatchUp { seat, .. } => Some(seat),
-            Self::Ping { seat } | Self::Kill { seat } | Self::Overdue { seat } => Some(seat),
-            Self::Retire { seat } => Some(seat),
+            Self::Recall { seat, .. } | Self::Cancel { seat, .. } => Some(seat),
+            Self::Ping { seat } | Self::CatchUp { seat } | Self::Retire { seat } => Some(seat),
             Self::Ended { .. } => None,
         }
     }
@@ -113,6 +101,18 @@ pub struct Ended<B> {
     pub task: Pending<B>,
     /// The attempt that has ended.
     pub attempt: u32,
+}
+
+/// Why a worker has to be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
+    /// Nothing was heard of it for the silence limit.
+    Silent,
+    /// One of its attempts has missed a heartbeat, was cancelled for that, and has not ended within the grace.
+    HeartbeatMissed {
+        /// For how long it did not beat.
+        timeout: Duration,
+    },
 }
 
 /// A worker's end, as far as it tells who is to blame.

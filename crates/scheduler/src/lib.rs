@@ -55,7 +55,7 @@ mod time;
 mod watch;
 mod worker;
 
-pub use effect::{Dispatch, Effect, Ended, Ending, Gone};
+pub use effect::{Dispatch, Effect, Ended, Ending, Gone, Kill};
 pub use lease::{Books, Lease};
 pub use limits::Limits;
 pub use load::{Appetite, Hunger};

@@ -3,8 +3,10 @@
 //! | state | something is heard | time |
 //! |---|---|---|
 //! | heard | heard | half the limit has passed since: asked |
-//! | asked | heard | the other half has passed, in time that the manager saw pass: silent |
+//! | asked | heard | the other half has passed, in time that the manager saw pass: silent, the driver is to catch up |
 //! | silent | heard | – |
+//!
+//! One that is silent is killed if it still is once everything was handled that it had sent until then.
 //!
 //! Time counts only while the worker has tasks in hand: an idle one owes no sign of life.
 
@@ -22,9 +24,10 @@ pub(crate) enum Liveness {
         silent_since: Instant,
         answer: Patience,
     },
-    /// It did not answer, and is to be killed.
+    /// It did not answer, which was noticed at that time.
     Silent {
         since: Instant,
+        noticed: Instant,
     },
 }
 
@@ -32,7 +35,7 @@ pub(crate) enum Liveness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Ping,
-    Kill,
+    CatchUp,
 }
 
 impl Liveness {
@@ -45,12 +48,13 @@ impl Liveness {
     pub(crate) fn silent_since(self) -> Option<Instant> {
         match self {
             Self::Heard { .. } => None,
-            Self::Asked { silent_since: since, .. } | Self::Silent { since } => Some(since),
+            Self::Asked { silent_since: since, .. } | Self::Silent { since, .. } => Some(since),
         }
     }
 
-    pub(crate) fn is_silent(self) -> bool {
-        matches!(self, Self::Silent { .. })
+    /// Whether it has to be killed, once everything was handled that it had sent by then.
+    pub(crate) fn is_silent(self, sent_by: Instant) -> bool {
+        matches!(self, Self::Silent { noticed, .. } if noticed <= sent_by)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -78,7 +82,7 @@ impl Liveness {
                 if !answer.handle_timeout(now) {
                     return None;
                 }
-                (Self::Silent { since: *silent_since }, Due::Kill)
+                (Self::Silent { since: *silent_since, noticed: now }, Due::CatchUp)
             }
             Self::Silent { .. } => return None,
         };

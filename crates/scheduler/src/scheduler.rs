@@ -134,17 +134,6 @@ impl<B> Scheduler<B> {
         self.flights.get(seat, lease).is_some_and(|flight| missed(flight).is_some())
     }
 
-    /// Whether the worker still has an attempt that it has to be killed for; if so, the timeout that was missed.
-    pub fn overdue(&self, seat: usize) -> Option<Duration> {
-        let there = self.flights.iter().filter(|(at, ..)| *at == seat);
-        there.into_iter().find_map(|(.., flight)| flight.watch()?.overdue())
-    }
-
-    /// Whether the worker was to be killed for its silence, and nothing was heard of it since.
-    pub fn is_silent(&self, seat: usize) -> bool {
-        self.worker(seat).is_some_and(|worker| worker.liveness.is_silent())
-    }
-
     /// Takes a new task. Its number is larger than those before. While the manager halts, the task is returned at once.
     ///
     /// # Panics

@@ -7,7 +7,7 @@ use workfleet_heartbeat::cores::AWAY;
 use std::time::{Duration, Instant};
 
 use crate::{
-    Appetite, Books, Class, Dispatch, Effect, Ended, Ending, Gone, Hunger, Lease, Limits, Scheduler,
+    Appetite, Books, Class, Dispatch, Effect, Ended, Ending, Gone, Hunger, Kill, Lease, Limits, Scheduler,
     load::STALL_LIMIT,
 };
 
@@ -227,7 +227,8 @@ fn a_silent_worker_is_pinged_at_half_the_limit_and_killed_at_the_limit() {
     core.handle_timeout(now + SILENCE_LIMIT - Duration::from_nanos(1));
     assert!(effects(&mut core).is_empty());
     core.handle_timeout(now + SILENCE_LIMIT);
-    assert_eq!(effects(&mut core), ["Kill { seat: 0 }"]);
+    assert_eq!(effects(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(kill(&mut core, now + SILENCE_LIMIT), Some(Kill::Silent));
     assert_eq!(core.poll_timeout(), None, "once is enough");
 }
 
@@ -259,7 +260,8 @@ fn a_manager_that_was_held_up_itself_leaves_its_workers_time_to_answer() {
     core.handle_timeout(again + SILENCE_LIMIT / 2 - Duration::from_nanos(1));
     assert!(effects(&mut core).is_empty());
     core.handle_timeout(again + SILENCE_LIMIT / 2);
-    assert_eq!(effects(&mut core), ["Kill { seat: 0 }"]);
+    assert_eq!(effects(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(kill(&mut core, again + SILENCE_LIMIT / 2), Some(Kill::Silent));
 }
 
 #[test]
@@ -510,10 +512,17 @@ fn verdicts(core: &mut Core) -> Vec<String> {
 
 fn missed(core: &mut Core, now: Instant, lease: Lease) {
     core.handle_timeout(now + HEARTBEAT);
-    assert_eq!(verdicts(core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
-    core.judge(now + HEARTBEAT, 0, lease);
+    assert_eq!(verdicts(core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(core.caught_up(now + HEARTBEAT, 0, now + HEARTBEAT), None);
     assert_eq!(verdicts(core), [format!("Cancel {{ seat: 0, lease: {lease:?} }}")]);
 }
+
+/// Whether the worker is to be killed, if everything was handled that it had sent by then.
+fn kill(core: &mut Core, sent_by: Instant) -> Option<Kill> {
+    core.caught_up(sent_by, 0, sent_by)
+}
+
+const KILLED: Option<Kill> = Some(Kill::HeartbeatMissed { timeout: HEARTBEAT });
 
 /// How the only task that has ended did.
 fn ending(core: &mut Core) -> Option<(Ending, u32)> {
@@ -532,6 +541,7 @@ fn an_attempt_that_beats_goes_on_and_one_that_has_not_begun_has_time() {
     schedule(&mut core, now, NORMAL, 0, 1);
     for beat in 1..20 {
         let at = now + beat * (HEARTBEAT - MS);
+        core.heard(at, 0);
         core.heartbeat(at, 0, lease, Some(HEARTBEAT)).expect("it is in time");
         core.handle_timeout(at);
         assert!(effects(&mut core).iter().all(|effect| !effect.starts_with("CatchUp")));
@@ -563,9 +573,9 @@ fn a_manager_that_is_late_itself_finds_the_beats_that_have_come_meanwhile() {
     }
     let late = now + HEARTBEAT + AWAY;
     core.handle_timeout(late);
-    assert_eq!(verdicts(&mut core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
+    assert_eq!(verdicts(&mut core), ["CatchUp { seat: 0 }"]);
     core.heartbeat(late, 0, lease, Some(HEARTBEAT)).expect("it has beaten");
-    core.judge(late, 0, lease);
+    assert_eq!(core.caught_up(late, 0, late), None);
     assert!(verdicts(&mut core).is_empty());
     core.handle_timeout(late + HEARTBEAT - MS);
     assert!(verdicts(&mut core).is_empty());
@@ -587,7 +597,7 @@ fn who_could_say_nothing_while_the_manager_was_away_has_time_again() {
         }
     }
     core.handle_timeout(now + HEARTBEAT);
-    assert_eq!(verdicts(&mut core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
+    assert_eq!(verdicts(&mut core), ["CatchUp { seat: 0 }"]);
 }
 
 #[test]
@@ -597,9 +607,9 @@ fn who_could_not_end_while_the_manager_was_away_has_its_grace_again() {
     let late = now + Duration::from_secs(2);
     core.handle_timeout(late);
     core.handle_timeout(late + HEARTBEAT_GRACE - MS);
-    assert!(verdicts(&mut core).is_empty() && core.overdue(0).is_none());
+    assert!(verdicts(&mut core).is_empty() && kill(&mut core, late + HEARTBEAT_GRACE - MS).is_none());
     core.handle_timeout(late + HEARTBEAT_GRACE);
-    assert_eq!(core.overdue(0), Some(HEARTBEAT));
+    assert_eq!(kill(&mut core, late + HEARTBEAT_GRACE), KILLED);
 }
 
 #[test]
@@ -631,8 +641,8 @@ fn an_attempt_that_was_cancelled_can_still_miss_and_is_not_cancelled_twice() {
     core.cancel(0);
     assert_eq!(verdicts(&mut core).len(), 1);
     core.handle_timeout(now + HEARTBEAT);
-    core.judge(now + HEARTBEAT, 0, lease);
-    assert_eq!(verdicts(&mut core), [format!("CatchUp {{ seat: 0, lease: {lease:?} }}")]);
+    assert_eq!(core.caught_up(now + HEARTBEAT, 0, now + HEARTBEAT), None);
+    assert_eq!(verdicts(&mut core), ["CatchUp { seat: 0 }"]);
     core.failed(now + HEARTBEAT, 0, lease, MS, true);
     assert_eq!(ending(&mut core), Some((MISSED, 1)));
 }
@@ -642,15 +652,43 @@ fn a_worker_is_killed_for_an_attempt_that_does_not_end_within_the_grace() {
     let (mut core, now, lease) = beating();
     missed(&mut core, now, lease);
     let due = now + HEARTBEAT + HEARTBEAT_GRACE;
-    core.handle_timeout(due - Duration::from_nanos(1));
-    assert!(verdicts(&mut core).is_empty() && core.overdue(0).is_none());
+    let before = due - Duration::from_nanos(1);
+    core.handle_timeout(before);
+    assert!(verdicts(&mut core).is_empty() && kill(&mut core, before).is_none());
     core.handle_timeout(due);
-    assert_eq!(verdicts(&mut core), ["Overdue { seat: 0 }"]);
-    assert_eq!(core.overdue(0), Some(HEARTBEAT));
+    assert_eq!(verdicts(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(kill(&mut core, before), None, "what it sent since may be its end");
+    assert_eq!(kill(&mut core, due), KILLED);
     core.handle_timeout(due + HEARTBEAT);
     assert!(verdicts(&mut core).is_empty(), "once is enough");
     core.done(due, 0, lease, MS);
-    assert_eq!(core.overdue(0), None, "it has ended after all");
+    assert_eq!(kill(&mut core, due), None, "it has ended after all");
+}
+
+#[test]
+fn a_doubt_that_came_up_after_the_manager_began_to_catch_up_waits_for_the_next_time() {
+    let (mut core, now, lease) = beating();
+    let doubted = now + HEARTBEAT;
+    core.handle_timeout(doubted);
+    assert_eq!(core.caught_up(doubted, 0, doubted - MS), None);
+    assert!(!core.has_missed(0, lease));
+    assert_eq!(core.caught_up(doubted, 0, doubted), None);
+    assert!(core.has_missed(0, lease));
+}
+
+#[test]
+fn a_worker_is_killed_for_its_silence_unless_something_had_come() {
+    let (mut core, now) = fleet(1);
+    schedule(&mut core, now, NORMAL, 0, 1);
+    core.handle_timeout(now + SILENCE_LIMIT / 2);
+    assert_eq!(effects(&mut core), ["Ping { seat: 0 }"]);
+    let silent = now + SILENCE_LIMIT;
+    core.handle_timeout(silent);
+    assert_eq!(effects(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(kill(&mut core, silent - MS), None, "what it sent since was not handled");
+    assert_eq!(kill(&mut core, silent), Some(Kill::Silent));
+    core.heard(silent, 0);
+    assert_eq!(kill(&mut core, silent), None);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    effect::Effect,
+    effect::{Effect, Kill},
     lease::Lease,
     liveness::{Due, Liveness},
     queue::Pending,
     scheduler::Scheduler,
-    watch::{self, Watch},
+    watch::{Verdict, Watch},
     worker::Worker,
 };
 
@@ -36,7 +36,7 @@ impl<B> Scheduler<B> {
             }
             match silence_limit.and_then(|limit| worker.liveness.handle_timeout(now, limit)) {
                 Some(Due::Ping) => effects.push(Effect::Ping { seat }),
-                Some(Due::Kill) => effects.push(Effect::Kill { seat }),
+                Some(Due::CatchUp) => effects.push(Effect::CatchUp { seat }),
                 None => {}
             }
         }
@@ -67,22 +67,32 @@ impl<B> Scheduler<B> {
         self.leased_mut(seat, lease)
     }
 
-    /// Everything that the worker had sent was handled: if the attempt has not beaten, it has missed, and is cancelled. It
-    /// is told once it has ended; past the grace its worker is to be killed.
-    pub fn judge(&mut self, now: Instant, seat: usize, lease: Lease) {
-        let grace = self.limits.heartbeat_grace;
-        if self.flights.with_watch(seat, lease, |watch| watch.judge(now, grace)) == Some(true) {
-            self.request_cancel(seat, lease);
+    /// Everything was handled that the worker had sent by `sent_by`: what was missing then is missing.
+    ///
+    /// An attempt that had not beaten in time has missed, and is cancelled. Its task ends when it does. If a worker is silent
+    /// all the same, or has such an attempt past the grace, this is why it has to be killed.
+    pub fn caught_up(&mut self, now: Instant, seat: usize, sent_by: Instant) -> Option<Kill> {
+        let mut overdue = None;
+        for lease in self.flights.on(seat) {
+            let grace = self.limits.heartbeat_grace;
+            match self.flights.with_watch(seat, lease, |watch| watch.caught_up(now, sent_by, grace)).flatten()
+            {
+                Some(Verdict::Missed) => self.request_cancel(seat, lease),
+                Some(Verdict::Overdue(timeout)) => {
+                    overdue.get_or_insert(Kill::HeartbeatMissed { timeout });
+                }
+                None => {}
+            }
         }
+        let is_silent = self.worker(seat).is_some_and(|worker| worker.liveness.is_silent(sent_by));
+        if is_silent { Some(Kill::Silent) } else { overdue }
     }
 
     fn look_after_heartbeats(&mut self, now: Instant) {
         while let Some((seat, lease)) = self.flights.next_alarm(now) {
-            match self.flights.with_watch(seat, lease, |watch| watch.handle_timeout(now)).flatten() {
-                Some(watch::Due::CatchUp) => self.effects.push_back(Effect::CatchUp { seat, lease }),
-                Some(watch::Due::Kill) => self.effects.push_back(Effect::Overdue { seat }),
-                // It has beaten since the alarm was set, or has time again.
-                None => {}
+            // It may have beaten since the alarm was set, or have time again.
+            if self.flights.with_watch(seat, lease, |watch| watch.handle_timeout(now)) == Some(true) {
+                self.effects.push_back(Effect::CatchUp { seat });
             }
         }
     }

@@ -4,8 +4,8 @@
 //! |---|---|---|---|
 //! | beats | beats on | the timeout has passed since the last: is doubted, the driver is to catch up | – |
 //! | doubted | beats on | – | has missed |
-//! | missed | nothing | the grace has passed: is overdue, its worker is to go | – |
-//! | overdue | nothing | – | – |
+//! | missed | nothing | the grace has passed: is overdue, the driver is to catch up | – |
+//! | overdue | nothing | – | its worker is to be killed |
 //!
 //! Invariant: who has missed stays so. The manager may be the one who was late, so nobody has before everything that his
 //! worker sent was looked at. Time counts as far as the manager saw it pass ([`Patience`]): when it was stopped, the socket may have
@@ -25,16 +25,17 @@ pub(crate) struct Watch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Beats,
-    Doubted,
+    Doubted { at: Instant },
     Missed { grace: Patience },
-    Overdue,
+    Overdue { at: Instant },
 }
 
-/// What the driver has to do about an attempt.
+/// What shows of an attempt when the driver has caught up with its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
-    CatchUp,
-    Kill,
+pub(crate) enum Verdict {
+    Missed,
+    /// It has not ended within the grace either. With the timeout that it has missed.
+    Overdue(Duration),
 }
 
 impl Watch {
@@ -54,21 +55,19 @@ impl Watch {
 
     /// The timeout, if the attempt has missed it.
     pub(crate) fn missed(&self) -> Option<Duration> {
-        matches!(self.state, State::Missed { .. } | State::Overdue).then(|| self.silence.timeout())
+        matches!(self.state, State::Missed { .. } | State::Overdue { .. }).then(|| self.silence.timeout())
     }
 
-    /// The timeout, if the attempt has missed it and has not ended within the grace.
-    pub(crate) fn overdue(&self) -> Option<Duration> {
-        (self.state == State::Overdue).then(|| self.silence.timeout())
-    }
-
-    /// Everything that came was looked at. True if the attempt has missed by that.
-    pub(crate) fn judge(&mut self, now: Instant, grace: Duration) -> bool {
-        let missed = self.state == State::Doubted;
-        if missed {
-            self.state = State::Missed { grace: Patience::new(now, grace) };
+    /// Everything was looked at that its worker had sent by then.
+    pub(crate) fn caught_up(&mut self, now: Instant, sent_by: Instant, grace: Duration) -> Option<Verdict> {
+        match self.state {
+            State::Doubted { at } if at <= sent_by => {
+                self.state = State::Missed { grace: Patience::new(now, grace) };
+                Some(Verdict::Missed)
+            }
+            State::Overdue { at } if at <= sent_by => Some(Verdict::Overdue(self.silence.timeout())),
+            _ => None,
         }
-        missed
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
@@ -76,20 +75,20 @@ impl Watch {
         match self.state {
             State::Beats => self.silence.poll_timeout(),
             State::Missed { grace } => grace.poll_timeout(),
-            State::Doubted | State::Overdue => None,
+            State::Doubted { .. } | State::Overdue { .. } => None,
         }
     }
 
-    /// Time has passed.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
-        let (is_due, state, due) = match &mut self.state {
-            State::Beats => (self.silence.handle_timeout(now), State::Doubted, Due::CatchUp),
-            State::Missed { grace } => (grace.handle_timeout(now), State::Overdue, Due::Kill),
-            State::Doubted | State::Overdue => return None,
+    /// Time has passed. True if the driver has to catch up with its worker.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
+        let (is_due, state) = match &mut self.state {
+            State::Beats => (self.silence.handle_timeout(now), State::Doubted { at: now }),
+            State::Missed { grace } => (grace.handle_timeout(now), State::Overdue { at: now }),
+            State::Doubted { .. } | State::Overdue { .. } => return false,
         };
-        is_due.then(|| {
+        if is_due {
             self.state = state;
-            due
-        })
+        }
+        is_due
     }
 }

@@ -244,6 +244,7 @@ compile_error!("workfleet needs Unix sockets and process groups");
 
 mod causes;
 mod chain;
+mod connection;
 mod context;
 mod detached;
 mod error;

@@ -95,7 +95,7 @@ impl Peer {
     /// Nobody waits: `done` is called on the manager's thread, or at once on this one if there is nothing to handle; also
     /// if the worker is gone or the manager closes. What a stopped worker has not sent is not waited for.
     pub fn catch_up(&self, done: impl FnOnce() + Send + 'static) {
-        self.line.catch_up(Box::new(done));
+        self.line.when_caught_up(Box::new(done));
     }
 }
 

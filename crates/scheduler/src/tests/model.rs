@@ -42,21 +42,21 @@ struct Beats {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Verdict {
     Beats,
-    Doubted,
+    Doubted { at: Instant },
     Missed,
-    Overdue,
+    Overdue { at: Instant },
 }
 
 impl Beats {
     fn has_missed(self) -> bool {
-        matches!(self.verdict, Verdict::Missed | Verdict::Overdue)
+        matches!(self.verdict, Verdict::Missed | Verdict::Overdue { .. })
     }
 
     /// When something follows from its silence.
     fn deadline(self) -> Option<Instant> {
         match self.verdict {
             Verdict::Beats | Verdict::Missed => Some(self.wait.next_look()),
-            Verdict::Doubted | Verdict::Overdue => None,
+            Verdict::Doubted { .. } | Verdict::Overdue { .. } => None,
         }
     }
 }
@@ -94,8 +94,8 @@ struct Model {
     /// Effects that have to come before the scheduler is idle.
     due_endings: BTreeMap<u64, (Ending, u32)>,
     due_cancels: Vec<(usize, Lease)>,
-    due_catch_ups: Vec<(usize, Lease)>,
-    due_kills: Vec<usize>,
+    /// One for each doubt; there may be more, for workers that are silent.
+    due_catch_ups: Vec<usize>,
 }
 
 impl Known {
@@ -205,26 +205,34 @@ impl Model {
         }
     }
 
-    fn judged(&mut self, now: Instant, sequence: u64) {
-        if let Some(beats) = self.beats(sequence)
-            && beats.verdict == Verdict::Doubted
-        {
-            *beats = Beats { verdict: Verdict::Missed, wait: NaiveWait::begin(now, HEARTBEAT_GRACE, AWAY) };
-            self.cancelled(sequence);
+    /// Everything was handled that the worker had sent by then. True if it has an attempt that it has to be killed for.
+    fn caught_up(&mut self, now: Instant, seat: usize, sent_by: Instant) -> bool {
+        let mut is_overdue = false;
+        for (sequence, ..) in self.hand(seat) {
+            let Some(beats) = self.beats(sequence) else { continue };
+            match beats.verdict {
+                Verdict::Doubted { at } if at <= sent_by => {
+                    *beats = Beats { verdict: Verdict::Missed, wait: NaiveWait::begin(now, HEARTBEAT_GRACE, AWAY) };
+                    self.cancelled(sequence);
+                }
+                Verdict::Overdue { at } => is_overdue |= at <= sent_by,
+                Verdict::Beats | Verdict::Doubted { .. } | Verdict::Missed => {}
+            }
         }
+        is_overdue
     }
 
     fn time_has_passed(&mut self, now: Instant) {
-        for (sequence, seat, lease) in self.leased() {
+        for (sequence, seat, _) in self.leased() {
             let Some(beats) = self.beats(sequence) else { continue };
             match beats.verdict {
                 Verdict::Beats if beats.wait.is_over(now) => {
-                    beats.verdict = Verdict::Doubted;
-                    self.due_catch_ups.push((seat, lease));
+                    beats.verdict = Verdict::Doubted { at: now };
+                    self.due_catch_ups.push(seat);
                 }
                 Verdict::Missed if beats.wait.is_over(now) => {
-                    beats.verdict = Verdict::Overdue;
-                    self.due_kills.push(seat);
+                    beats.verdict = Verdict::Overdue { at: now };
+                    self.due_catch_ups.push(seat);
                 }
                 _ => {}
             }
@@ -268,8 +276,7 @@ impl Model {
         self.open[seat] = false;
         self.recalled.remove(&seat);
         self.due_cancels.retain(|&(to, _)| to != seat);
-        self.due_catch_ups.retain(|&(to, _)| to != seat);
-        self.due_kills.retain(|&to| to != seat);
+        self.due_catch_ups.retain(|&to| to != seat);
         for (sequence, _, lease) in self.hand(seat) {
             if self.end_missed(sequence, seat) {
                 continue;
@@ -344,15 +351,12 @@ impl Model {
                 );
                 unanswered.push_back(from);
             }
-            Effect::CatchUp { seat, lease } => {
-                let due = self.due_catch_ups.iter().position(|&due| due == (seat, lease));
-                self.due_catch_ups.remove(due.expect("it has not beaten for its timeout"));
+            Effect::CatchUp { seat } => {
+                assert!(self.open[seat]);
+                let due = self.due_catch_ups.iter().position(|&due| due == seat);
+                due.map(|due| self.due_catch_ups.remove(due));
             }
-            Effect::Overdue { seat } => {
-                let due = self.due_kills.iter().position(|&due| due == seat);
-                self.due_kills.remove(due.expect("an attempt has missed and had its grace"));
-            }
-            Effect::Ping { seat } | Effect::Kill { seat } => assert!(self.open[seat]),
+            Effect::Ping { seat } => assert!(self.open[seat]),
             Effect::Retire { seat } => {
                 assert!(self.open[seat] && self.hand(seat).is_empty());
                 let has_had_its_share = self.given[seat] == TASKS_PER_WORKER;
@@ -369,7 +373,6 @@ impl Model {
         assert!(self.due_endings.is_empty(), "{:?}", self.due_endings);
         assert!(self.due_cancels.is_empty(), "{:?}", self.due_cancels);
         assert!(self.due_catch_ups.is_empty(), "{:?}", self.due_catch_ups);
-        assert!(self.due_kills.is_empty(), "{:?}", self.due_kills);
         if !self.paused && !self.halting && !self.waiting().is_empty() {
             let has_work = |seat: usize| !self.open[seat] || !self.hand(seat).is_empty();
             assert!((0..SEATS).all(has_work), "a task waits although a worker has nothing to do");
@@ -393,15 +396,6 @@ impl Model {
             let (task, attempt) = core.leased(seat, lease).expect("the lease stands");
             let begun = self.tasks[sequence as usize].begun();
             assert_eq!((task.sequence, attempt), (sequence, begun + 1));
-        }
-        for seat in 0..SEATS {
-            let is_overdue = |&(sequence, ..): &(u64, usize, Lease)| match self.tasks[sequence as usize].state
-            {
-                State::Leased { beats, .. } => beats.is_some_and(|beats| beats.verdict == Verdict::Overdue),
-                State::Waiting | State::Ended => false,
-            };
-            let overdue = self.hand(seat).iter().any(is_overdue);
-            assert_eq!(core.overdue(seat), overdue.then_some(HEARTBEAT));
         }
         for task in &self.tasks {
             if let State::Leased { seat, lease, beats: Some(beats), .. } = task.state {
@@ -452,25 +446,70 @@ impl Model {
 /// A `usize` that stands for one of many things picks it modulo their number.
 #[derive(Clone, Debug)]
 enum Command {
-    Schedule { priority: u8, class: u16, count: usize },
-    Child { parent: usize, priority: u8, class: u16 },
-    Cancel { task: usize },
-    Ready { seat: usize },
-    Gone { seat: usize, running: Running, overdue: bool },
-    Beat { task: usize, timed: bool },
-    Judge { task: usize },
+    Schedule {
+        priority: u8,
+        class: u16,
+        count: usize,
+    },
+    Child {
+        parent: usize,
+        priority: u8,
+        class: u16,
+    },
+    Cancel {
+        task: usize,
+    },
+    Ready {
+        seat: usize,
+    },
+    Gone {
+        seat: usize,
+        running: Running,
+        overdue: bool,
+    },
+    Beat {
+        task: usize,
+        timed: bool,
+    },
+    /// The driver began to catch up so long before it says so.
+    CaughtUp {
+        seat: usize,
+        took: Duration,
+    },
     DispatchOne,
-    Done { task: usize, took: Duration },
-    Failed { task: usize, took: Duration, by_cancellation: bool },
-    ReportStale { lease: usize },
-    ReportFromElsewhere { task: usize },
-    AnswerRecall { seat: usize, give_back: usize },
-    Heard { seat: usize },
-    Pause { paused: bool },
+    Done {
+        task: usize,
+        took: Duration,
+    },
+    Failed {
+        task: usize,
+        took: Duration,
+        by_cancellation: bool,
+    },
+    ReportStale {
+        lease: usize,
+    },
+    ReportFromElsewhere {
+        task: usize,
+    },
+    AnswerRecall {
+        seat: usize,
+        give_back: usize,
+    },
+    Heard {
+        seat: usize,
+    },
+    Pause {
+        paused: bool,
+    },
     FailQueued,
     Halt,
-    Advance { by: Duration },
-    Timeout { late: Duration },
+    Advance {
+        by: Duration,
+    },
+    Timeout {
+        late: Duration,
+    },
 }
 
 /// Which attempt a dead worker seems to have been running.
@@ -505,7 +544,8 @@ fn command() -> impl Strategy<Value = Command> {
         20 => (0..SEATS, running, prop::bool::weighted(0.3))
             .prop_map(|(seat, running, overdue)| Command::Gone { seat, running, overdue }),
         40 => (number(), prop::bool::weighted(0.8)).prop_map(|(task, timed)| Command::Beat { task, timed }),
-        40 => number().prop_map(|task| Command::Judge { task }),
+        40 => (0..SEATS, prop_oneof![Just(Duration::ZERO), time()])
+            .prop_map(|(seat, took)| Command::CaughtUp { seat, took }),
         40 => (number(), took()).prop_map(|(task, took)| Command::Done { task, took }),
         15 => (number(), took(), any::<bool>())
             .prop_map(|(task, took, by_cancellation)| Command::Failed { task, took, by_cancellation }),
@@ -618,17 +658,14 @@ impl Pair {
                 assert_eq!(taken.is_some(), !self.model.has_missed(sequence));
                 self.model.beat(self.now, sequence, timed);
             }
-            Command::Judge { task } => {
-                // Mostly one that it is about.
-                let doubted: Vec<_> = (self.model.leased().into_iter())
-                    .filter(|&(sequence, ..)| {
-                        self.model.beats(sequence).is_some_and(|beats| beats.verdict == Verdict::Doubted)
-                    })
-                    .collect();
-                let from = if doubted.is_empty() { self.model.leased() } else { doubted };
-                let Some((sequence, seat, lease)) = pick(&from, task) else { return };
-                self.core.judge(self.now, seat, lease);
-                self.model.judged(self.now, sequence);
+            Command::CaughtUp { seat, took } => {
+                let sent_by = self.now - took;
+                let is_overdue = self.model.caught_up(self.now, seat, sent_by);
+                match self.core.caught_up(self.now, seat, sent_by) {
+                    Some(Kill::Silent) => assert!(self.core.silent_since(seat).is_some()),
+                    Some(Kill::HeartbeatMissed { timeout }) => assert!(is_overdue && timeout == HEARTBEAT),
+                    None => assert!(!is_overdue),
+                }
             }
             Command::DispatchOne => {
                 self.dispatch_one();
@@ -705,7 +742,6 @@ impl Pair {
         assert!(!core.given_back(seat, lease));
         assert!(core.heartbeat(self.now, seat, lease, Some(HEARTBEAT)).is_none());
         assert!(!core.has_missed(seat, lease));
-        core.judge(self.now, seat, lease);
         assert!(!core.admits_child(seat, lease, u32::MAX));
     }
 

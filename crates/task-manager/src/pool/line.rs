@@ -26,17 +26,15 @@ pub(crate) trait Line: fmt::Debug + Send + Sync {
     fn flushed(&self, request: u64);
     /// Sends what was said. A worker that is gone is noticed elsewhere.
     fn flush(&self);
-    /// Nothing was heard of the worker for too long.
-    fn give_up(&self);
-    /// A task of the worker has missed a heartbeat, was cancelled for that, and has not ended within the grace.
-    fn overdue(&self);
     /// The worker has broken the rules of a service: it is to be killed.
     fn break_off(&self);
     /// The worker has nothing in hand and is to go. It has the grace for that: it ends its sessions.
     fn retire(&self);
-    /// Handles what the worker has sent so far, then calls `done`, with no lock held: on the manager's thread, or at once
-    /// if there is nothing to wait for. It is called whatever becomes of the worker and of the pool.
-    fn catch_up(&self, done: CaughtUp);
+    /// Has what the worker has sent so far handled, and the core told so: see [`Shared::caught_up`](super::Shared::caught_up).
+    fn catch_up(&self);
+    /// The same, and then calls `done`, with no lock held: on the manager's thread, or at once if there is nothing to wait
+    /// for. It is called whatever becomes of the worker and of the pool.
+    fn when_caught_up(&self, done: CaughtUp);
     /// Sends a service's frame; a frame has at most `limit_bytes`.
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError>;
 }

@@ -10,6 +10,7 @@ mod given_up;
 mod guards;
 mod intake;
 mod line;
+pub(crate) mod mailbox;
 mod messages;
 mod own_thread;
 mod report;

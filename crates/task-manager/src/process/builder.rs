@@ -16,6 +16,7 @@ use workfleet_heartbeat::{cores::ThrottleLimits, runtime_thread};
 
 use super::{ProcessManager, arguments, logs::Logs, seat::Plan, spawn::Program};
 use crate::{
+    connection::Terms,
     events::Events,
     guardian,
     pool::{
@@ -244,12 +245,14 @@ impl ProcessManagerBuilder {
             guardian: guardian.guardian(),
             session_values: values_file,
             _session_pins: session_values.into_pins(),
-            registry: settings.registry.clone(),
-            async_tasks: settings.async_tasks,
-            limits: settings.limits,
+            terms: Terms {
+                registry: settings.registry.clone(),
+                async_tasks: settings.async_tasks,
+                throttle,
+                backtraces: settings.backtraces(),
+                limits: settings.limits,
+            },
             silence_limit,
-            throttle,
-            backtraces: settings.backtraces(),
             logs,
             first_tries: report_first_try,
             incarnations: AtomicU64::new(1),

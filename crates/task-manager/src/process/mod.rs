@@ -5,7 +5,6 @@
 
 mod arguments;
 mod builder;
-mod link;
 mod logs;
 pub(crate) mod reap;
 mod seat;

@@ -14,33 +14,25 @@ use std::{
 };
 
 use tokio::{
-    io::Interest,
     sync::{Semaphore, mpsc::Sender, oneshot, watch::Receiver},
     time::timeout,
 };
-use workfleet_heartbeat::{cores::ThrottleLimits, remote::Pins};
-use workfleet_wire::{Decoder, FrameRef, kinds};
+use workfleet_heartbeat::{cores::Patience, remote::Pins};
+use workfleet_scheduler::Kill;
 
 use super::{
-    link::Link,
     logs::{Logs, Taps},
     spawn::{Process, Program, Spawned, spawn},
 };
 use crate::{
     causes::with_sources,
+    connection::{Connection, Event, HandshakeFailed, Mail, Terms},
     failure::{DeathCertificate, ExitStatus, KillReason},
     guardian::Guardian,
-    pool::{Limits, Line, Mode, Seated, Shared, StartFailure, changed, guarded, seat, waits, worker_name},
-    protocol::{self, Hello, StartFailed, Violation, Welcome},
-    registry::Registry,
-    service::{Incarnation, Peer, SERVICE_KINDS},
-    session_values::SessionFailed,
-    sys::{
-        naming::Naming,
-        page::Page,
-        socket,
-        watch::{Watched, watch},
-    },
+    pool::{Mode, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
+    protocol::{self, Violation},
+    service::Incarnation,
+    sys::{naming::Naming, page::Page},
 };
 
 /// How long a killed worker may take to be gone before its tasks go to others all the same.
@@ -61,12 +53,8 @@ pub(super) struct Plan {
     pub(super) session_values: Option<Arc<OwnedFd>>,
     /// What they refer to lives for as long as this.
     pub(super) _session_pins: Pins,
-    pub(super) registry: Registry,
-    pub(super) async_tasks: u32,
-    pub(super) limits: Limits,
+    pub(super) terms: Terms,
     pub(super) silence_limit: Duration,
-    pub(super) throttle: ThrottleLimits,
-    pub(super) backtraces: bool,
     pub(super) logs: Logs,
     /// Each seat reports here that a worker has come up, or that none will.
     pub(super) first_tries: Sender<Result<(), StartFailure>>,
@@ -78,14 +66,11 @@ pub(super) struct Plan {
 /// A worker process that has shaken hands.
 pub(super) struct Worker {
     process: Process,
-    connection: Watched,
-    decoder: Decoder,
+    connection: Connection,
     page: Page,
     taps: Taps,
-    link: Arc<Link>,
-    peer: Peer,
-    /// It was told to exit.
-    is_to_go: bool,
+    /// It was told to exit, and has so long for that.
+    exit: Option<Patience>,
 }
 
 impl seat::Plan for Plan {
@@ -113,20 +98,9 @@ impl seat::Plan for Plan {
 async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Worker, StartFailure> {
     let shared = &plan.shared;
     let name: Arc<str> = worker_name(seat).into();
-    let welcome = Welcome {
-        registry_digest: plan.registry.digest(),
-        worker: name.to_string(),
-        manager: shared.id,
-        priority_levels: shared.levels,
-        frame_limit_bytes: shared.frame_limit_bytes,
-        children_limit: shared.children_limit,
-        async_tasks: plan.async_tasks,
-        throttle: plan.throttle.into(),
-        backtraces: plan.backtraces,
-    };
-    let mut greeting = Vec::new();
-    protocol::push_greeting(kinds::WELCOME, protocol::VERSION, &welcome, &mut greeting)
-        .map_err(|error| StartFailure::spawn(io::Error::new(ErrorKind::InvalidInput, error)))?;
+    let greeting = plan.terms.welcome(shared, &name);
+    let greeting =
+        greeting.map_err(|error| StartFailure::spawn(io::Error::new(ErrorKind::InvalidInput, error)))?;
     let (program, guardian) = (plan.program.clone(), Arc::clone(&plan.guardian));
     let values = plan.session_values.clone();
     let pipe_stdout = plan.logs.takes_stdout();
@@ -138,64 +112,54 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     };
     let log = plan.logs.of(seat);
     let start = move || spawn(&program, &guardian, pipe_stdout, &greeting, values.as_deref());
-    let spawned = off_this_thread(plan.limits.init, start).await;
+    let limits = &plan.terms.limits;
+    let spawned = off_this_thread(limits.init, start).await;
     drop(permit);
     let spawned = spawned.map_err(StartFailure::spawn)?;
     let Spawned { mut process, socket, page, stdout, stderr } = spawned;
     process.watch().map_err(StartFailure::spawn)?;
     let mut taps = plan.logs.tap(&log, stdout, stderr).map_err(StartFailure::spawn)?;
-    let socket = Arc::new(socket);
-    let connection = watch(Arc::clone(&socket), Interest::READABLE).map_err(StartFailure::spawn)?;
-    let mut decoder = Decoder::new(protocol::limit_bytes(shared.frame_limit_bytes));
-
-    let link = Arc::new(Link::new(Arc::clone(&socket)));
-    let peer = Peer {
-        line: link.clone(),
-        worker: Arc::clone(&name),
-        incarnation: Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed)),
-        frame_limit_bytes: shared.frame_limit_bytes,
-    };
+    let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
+    let mut connection = Connection::new(socket, Arc::clone(&name), incarnation, shared.frame_limit_bytes)
+        .map_err(StartFailure::spawn)?;
     let mut greeted = false;
     let ready = tokio::select! {
         biased;
-        () = changed(mode, Mode::Running) => Err(GreetFailed::Closing),
-        ready = greet(&connection, &mut decoder, plan, (&link, &peer), &mut greeted) => ready,
+        () = changed(mode, Mode::Running) => Err(HandshakeFailed::Closing),
+        ready = connection.shake_hands(shared, &plan.terms, &mut greeted) => ready,
     };
-    match ready {
-        Ok(()) => {
-            shared.worker_ready(seat, Seated { line: link.clone(), name, pid: Some(process.id()) });
-            Ok(Worker { process, connection, decoder, page, taps, link, peer, is_to_go: false })
+    let Err(failed) = ready else {
+        let line = Arc::clone(connection.link());
+        shared.worker_ready(seat, Seated { line, name, pid: Some(process.id()) });
+        return Ok(Worker { process, connection, page, taps, exit: None });
+    };
+    let stopped_by = process.stopped_by();
+    let exited = match failed {
+        HandshakeFailed::Ended => timeout(EXIT_BEHIND_END, process.died()).await.is_ok(),
+        HandshakeFailed::Closing if greeted || connection.has_greeted() => {
+            // It makes its sessions, or has.
+            connection.link().finish();
+            leaves(&mut process, limits.exit, mode).await
         }
-        Err(failed) => {
-            let stopped_by = process.stopped_by();
-            let exited = match failed {
-                GreetFailed::Ended => timeout(EXIT_BEHIND_END, process.died()).await.is_ok(),
-                GreetFailed::Closing if greeted || has_greeted(&socket, &mut decoder) => {
-                    // It makes its sessions, or has.
-                    link.finish();
-                    leaves(&mut process, plan.limits.exit, mode).await
-                }
-                // It goes by itself, once it has ended the sessions before that one.
-                GreetFailed::Session(_) => leaves(&mut process, plan.limits.exit, mode).await,
-                _ => false,
-            };
-            link.close();
-            let status = process.bury(BURIAL_LIMIT).await;
-            if greeted {
-                shared.services.worker_gone(peer.incarnation());
-            }
-            link.all_caught_up();
-            let certificate = DeathCertificate {
-                worker: name.to_string(),
-                pid: process.id(),
-                status,
-                killed_because: (!exited).then_some(KillReason::ConnectionEnded),
-                stderr_tail: taps.last_words().await,
-                charged: None,
-            };
-            Err(failed.into_failure(certificate, greeted, stopped_by, &plan.limits))
-        }
+        // It goes by itself, once it has ended the sessions before that one.
+        HandshakeFailed::Session(_) => leaves(&mut process, limits.exit, mode).await,
+        _ => false,
+    };
+    connection.link().close();
+    let status = process.bury(BURIAL_LIMIT).await;
+    if greeted {
+        shared.services.worker_gone(incarnation);
     }
+    drop(connection);
+    let certificate = DeathCertificate {
+        worker: name.to_string(),
+        pid: process.id(),
+        status,
+        killed_because: (!exited).then_some(KillReason::ConnectionEnded),
+        stderr_tail: taps.last_words().await,
+        charged: None,
+    };
+    Err(start_failure(failed, certificate, greeted, stopped_by, &plan.terms))
 }
 
 /// Does what it takes to start a process on a thread of its own: that takes a millisecond, or forever where the program's
@@ -225,129 +189,32 @@ async fn off_this_thread<T: Send + 'static>(
     }
 }
 
-/// Why a worker is not ready.
-enum GreetFailed {
-    /// The connection ended before it was.
-    Ended,
-    /// The manager closes.
-    Closing,
-    NotReached,
-    SessionsNotMade,
-    Version(u16),
-    Session(SessionFailed),
-    /// The worker's digest, and what only we have and only the worker has.
-    Registry(u64, Vec<String>, Vec<String>),
-    Violation(Violation),
-}
-
-impl From<Violation> for GreetFailed {
-    fn from(violation: Violation) -> Self {
-        Self::Violation(violation)
-    }
-}
-
-impl GreetFailed {
-    fn into_failure(
-        self,
-        certificate: DeathCertificate,
-        greeted: bool,
-        stopped_by: Option<i32>,
-        limits: &Limits,
-    ) -> StartFailure {
-        match self {
-            Self::Ended => StartFailure::died(certificate, greeted),
-            Self::Closing => StartFailure::Closing,
-            Self::NotReached => StartFailure::InitNotReached {
-                after: limits.init,
-                stopped_by,
-                stderr_tail: certificate.stderr_tail,
-            },
-            Self::SessionsNotMade => StartFailure::SessionTimeout { after: limits.session, stopped_by },
-            Self::Version(theirs) => StartFailure::Version { ours: protocol::VERSION, theirs },
-            Self::Session(failed) => failed.into(),
-            Self::Registry(theirs, only_ours, only_theirs) => {
-                StartFailure::Registry { theirs, only_ours, only_theirs }
-            }
-            Self::Violation(violation) => StartFailure::Violation { reason: with_sources(&violation) },
+fn start_failure(
+    failed: HandshakeFailed,
+    certificate: DeathCertificate,
+    greeted: bool,
+    stopped_by: Option<i32>,
+    terms: &Terms,
+) -> StartFailure {
+    let limits = &terms.limits;
+    match failed {
+        HandshakeFailed::Ended => StartFailure::died(certificate, greeted),
+        HandshakeFailed::Closing => StartFailure::Closing,
+        HandshakeFailed::NotReached => StartFailure::InitNotReached {
+            after: limits.init,
+            stopped_by,
+            stderr_tail: certificate.stderr_tail,
+        },
+        HandshakeFailed::SessionsNotMade => {
+            StartFailure::SessionTimeout { after: limits.session, stopped_by }
         }
-    }
-}
-
-/// Waits for the worker's greeting, and notes that it has come; then for its sessions, and serves it meanwhile: what makes
-/// them may use events.
-async fn greet(
-    connection: &Watched,
-    decoder: &mut Decoder,
-    plan: &Plan,
-    (link, peer): (&Link, &Peer),
-    greeted: &mut bool,
-) -> Result<(), GreetFailed> {
-    let services = &plan.shared.services;
-    let mut patience = waits::patience(plan.limits.init);
-    loop {
-        while let Some(FrameRef { kind, payload }) = decoder.next_frame().map_err(Violation::from)? {
-            match kind {
-                kinds::HELLO if !*greeted => {
-                    let hello: Hello =
-                        protocol::decode_greeting(kind, payload)?.map_err(GreetFailed::Version)?;
-                    if hello.registry_digest != plan.registry.digest() {
-                        let (only_ours, only_theirs) = hello.names.compare(&plan.registry);
-                        return Err(GreetFailed::Registry(hello.registry_digest, only_ours, only_theirs));
-                    }
-                    *greeted = true;
-                    services.worker_ready(peer);
-                    patience = waits::patience(plan.limits.session);
-                }
-                kinds::IDLE if *greeted => return Ok(()),
-                kinds::START_FAILED if *greeted => {
-                    let StartFailed { reason, of_value } = protocol::decode(kind, payload)?;
-                    let failed = if of_value { SessionFailed::Value } else { SessionFailed::Made };
-                    return Err(GreetFailed::Session(failed(reason)));
-                }
-                _ if *greeted && SERVICE_KINDS.contains(&kind.0) => {
-                    services.hand_over(peer, vec![(kind, payload.into())])?;
-                }
-                _ => return Err(Violation::OutOfTurn { kind }.into()),
-            }
+        HandshakeFailed::Version(theirs) => StartFailure::Version { ours: protocol::VERSION, theirs },
+        HandshakeFailed::Session(failed) => failed.into(),
+        HandshakeFailed::Registry(theirs, only_ours, only_theirs) => {
+            StartFailure::Registry { theirs, only_ours, only_theirs }
         }
-        match waits::within(&mut patience, receive_or_send(connection, decoder, link)).await {
-            Some(true) => {}
-            Some(false) => return Err(GreetFailed::Ended),
-            None if *greeted => return Err(GreetFailed::SessionsNotMade),
-            None => return Err(GreetFailed::NotReached),
-        }
+        HandshakeFailed::Violation(violation) => StartFailure::Violation { reason: with_sources(&violation) },
     }
-}
-
-/// Waits for bytes and takes what is there, and sends meanwhile what waits to be sent. False: the connection has ended, or is
-/// to end.
-///
-/// # Cancel safety
-/// Dropping this future loses nothing.
-async fn receive_or_send(connection: &Watched, decoder: &mut Decoder, link: &Link) -> bool {
-    loop {
-        tokio::select! {
-            biased;
-            received = receive(connection, decoder) => return received,
-            () = link.broken.notified() => return false,
-            () = link.broken_off.notified() => return false,
-            // If it fails, the link is broken.
-            () = link.writable_again() => {
-                link.send();
-            }
-            // Nothing has come that was not handled.
-            () = link.behind.notified() => link.take_catch_ups().into_iter().for_each(guarded),
-        }
-    }
-}
-
-/// Whether the worker's greeting has come, to be read.
-fn has_greeted(socket: &OwnedFd, decoder: &mut Decoder) -> bool {
-    while let Ok(received_bytes @ 1..) = socket::receive_now(socket, decoder.spare()) {
-        decoder.advance(received_bytes);
-    }
-    // What else it may be ends with the process.
-    matches!(decoder.next_frame(), Ok(Some(FrameRef { kind: kinds::HELLO, .. })))
 }
 
 /// Waits for a worker to leave in order, unless the workers are to die. False if it does not within the grace.
@@ -360,52 +227,15 @@ async fn leaves(process: &mut Process, grace: Duration, mode: &mut Receiver<Mode
     }
 }
 
-/// Waits for bytes and takes what is there. False: the connection has ended.
-///
-/// # Cancel safety
-/// Dropping this future loses nothing: it waits only before it takes.
-async fn receive(connection: &Watched, decoder: &mut Decoder) -> bool {
-    loop {
-        // An error means that the runtime is going.
-        let Ok(mut ready) = connection.readable().await else { return false };
-        let space = decoder.spare();
-        let space_bytes = space.len();
-        match socket::receive_now(&**connection.get_ref(), space) {
-            Ok(0) => return false,
-            Ok(received_bytes) => {
-                decoder.advance(received_bytes);
-                if received_bytes < space_bytes {
-                    // The socket is empty. What comes later is a new event, which this does not clear.
-                    ready.clear_ready();
-                }
-                return true;
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => ready.clear_ready(),
-            // Reset: the worker died with frames of ours unread.
-            Err(_) => return false,
-        }
-    }
-}
-
-/// At the end of its burial, when what it had in hand is on its way to others and is not judged for its silence any more;
-/// also where the manager's thread has failed: who waits to catch up must not wait for ever.
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.link.all_caught_up();
-    }
-}
-
 impl Worker {
     /// Serves the worker until it is dead or has to die; why, if it is for us to kill it.
     async fn serve(&mut self, plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Option<KillReason> {
         let shared = &plan.shared;
         // It may have sent more behind its greeting.
-        if let Err(violation) = shared.handle_frames(seat, &mut self.decoder, &self.peer) {
+        if let Err(violation) = self.connection.handle(shared, seat) {
             return Some(self.violated(&violation));
         }
-        let link = Arc::clone(&self.link);
         let mut last_mode = Mode::Running;
-        let mut exit_patience = None;
         loop {
             tokio::select! {
                 biased;
@@ -413,79 +243,67 @@ impl Worker {
                     last_mode = *mode.borrow();
                     match last_mode {
                         Mode::Killing => return Some(KillReason::Closing),
-                        Mode::Finishing => link.retire(),
+                        Mode::Finishing => self.retire(plan),
                         // Those that have nothing in hand are let go one by one.
                         Mode::Running | Mode::Leaving => {}
                     }
                 }
-                received = receive(&self.connection, &mut self.decoder) => {
-                    if !received {
-                        return self.disconnected().await;
+                event = self.connection.next() => match event {
+                    Event::Received => {
+                        if let Err(violation) = self.connection.handle(shared, seat) {
+                            return Some(self.violated(&violation));
+                        }
                     }
-                    if let Err(violation) = shared.handle_frames(seat, &mut self.decoder, &self.peer) {
-                        return Some(self.violated(&violation));
-                    }
-                }
-                () = link.broken.notified() => {
-                    // What it has sent counts; and it may have died of itself.
-                    if let Err(violation) = self.catch_up(shared, seat) {
-                        return Some(self.violated(&violation));
-                    }
-                    let killed_because = self.disconnected().await;
-                    if killed_because.is_none() {
-                        self.drain(shared, seat);
-                    }
-                    return killed_because;
-                }
-                () = link.writable_again() => {
-                    // If it fails, the branch above is told.
-                    link.send();
-                }
+                    Event::Ended => return self.disconnected().await,
+                    Event::Mail(mail) => match mail {
+                        Mail::CatchUp => match self.connection.catch_up(shared, seat) {
+                            Ok(None) => {}
+                            Ok(Some(kill)) => return Some(self.reason(kill, plan)),
+                            Err(violation) => return Some(self.violated(&violation)),
+                        },
+                        Mail::Retire => self.retire(plan),
+                        Mail::BreakOff => return Some(KillReason::ProtocolViolated),
+                        Mail::Broken => {
+                            // What it has sent counts; and it may have died of itself.
+                            if let Err(violation) = self.connection.catch_up(shared, seat) {
+                                return Some(self.violated(&violation));
+                            }
+                            let killed_because = self.disconnected().await;
+                            if killed_because.is_none() {
+                                self.drain(shared, seat);
+                            }
+                            return killed_because;
+                        }
+                        // The connection sees to that.
+                        Mail::Blocked => {}
+                    },
+                },
                 () = self.process.died() => {
                     self.drain(shared, seat);
                     return None;
                 }
-                () = link.behind.notified() => {
-                    // Those who ask from now on ask for what comes from now on.
-                    let waiting = link.take_catch_ups();
-                    let caught_up = self.catch_up(shared, seat);
-                    waiting.into_iter().for_each(guarded);
-                    if let Err(violation) = caught_up {
-                        return Some(self.violated(&violation));
-                    }
-                }
-                () = link.retired.notified() => if exit_patience.is_none() {
-                    link.finish();
-                    self.is_to_go = true;
-                    exit_patience = Some(waits::patience(plan.limits.exit));
-                },
-                () = link.silent.notified() => {
-                    // We may be the one who was late: what it has sent counts.
-                    if let Err(violation) = self.catch_up(shared, seat) {
-                        return Some(self.violated(&violation));
-                    }
-                    if shared.is_silent(seat) {
-                        let silent_for = plan.silence_limit;
-                        return Some(match self.process.stopped_by() {
-                            Some(signal) => KillReason::Stopped { signal, silent_for },
-                            None => KillReason::Silent(silent_for),
-                        });
-                    }
-                }
-                () = link.broken_off.notified() => return Some(KillReason::ProtocolViolated),
-                () = link.overdue.notified() => {
-                    // It may just have ended.
-                    if let Err(violation) = self.catch_up(shared, seat) {
-                        return Some(self.violated(&violation));
-                    }
-                    if let Some(timeout) = shared.overdue(seat) {
-                        return Some(KillReason::HeartbeatMissed(timeout));
-                    }
-                }
-                () = waits::run_out(&mut exit_patience) => {
-                    return Some(KillReason::NotExited(plan.limits.exit));
+                () = waits::run_out(&mut self.exit) => {
+                    return Some(KillReason::NotExited(plan.terms.limits.exit));
                 }
             }
+        }
+    }
+
+    /// Tells the worker to go, and begins to wait for that.
+    fn retire(&mut self, plan: &Plan) {
+        if self.exit.is_none() {
+            self.connection.link().finish();
+            self.exit = Some(waits::patience(plan.terms.limits.exit));
+        }
+    }
+
+    /// What the core has decided, with what only we know.
+    fn reason(&self, kill: Kill, plan: &Plan) -> KillReason {
+        let silent_for = plan.silence_limit;
+        match (kill, self.process.stopped_by()) {
+            (Kill::HeartbeatMissed { timeout }, _) => KillReason::HeartbeatMissed(timeout),
+            (Kill::Silent, Some(signal)) => KillReason::Stopped { signal, silent_for },
+            (Kill::Silent, None) => KillReason::Silent(silent_for),
         }
     }
 
@@ -495,54 +313,29 @@ impl Worker {
         (!dead).then_some(KillReason::ConnectionEnded)
     }
 
-    /// Handles what the worker has sent up to now. What it sends meanwhile can wait: it may never end.
-    fn catch_up(&mut self, shared: &Shared, seat: usize) -> Result<(), Violation> {
-        let mut left_bytes = socket::waiting_bytes(&**self.connection.get_ref());
-        while left_bytes > 0 {
-            match socket::receive_now(&**self.connection.get_ref(), self.decoder.spare()) {
-                // The end will be seen by whoever reads next.
-                Ok(0) | Err(_) => break,
-                Ok(received_bytes) => {
-                    self.decoder.advance(received_bytes);
-                    left_bytes = left_bytes.saturating_sub(received_bytes as u64);
-                }
-            }
-            shared.handle_frames(seat, &mut self.decoder, &self.peer)?;
-        }
-        Ok(())
-    }
-
-    /// Handles what a dead worker left in the socket. It does not wait for the end of the stream: a process that the
-    /// worker started may hold the other end open.
+    /// Handles what a dead worker left.
     fn drain(&mut self, shared: &Shared, seat: usize) {
-        loop {
-            match socket::receive_now(&**self.connection.get_ref(), self.decoder.spare()) {
-                // Its end, or, if another process holds the other end, nothing more.
-                Ok(0) | Err(_) => return,
-                Ok(received_bytes) => self.decoder.advance(received_bytes),
-            }
-            if let Err(violation) = shared.handle_frames(seat, &mut self.decoder, &self.peer) {
-                self.violated(&violation);
-                return;
-            }
+        if let Err(violation) = self.connection.drain(shared, seat) {
+            self.violated(&violation);
         }
     }
 
     fn violated(&self, violation: &Violation) -> KillReason {
-        tracing::error!(worker = self.peer.worker(), error = %with_sources(violation), "protocol violated");
+        let worker = self.connection.peer().worker();
+        tracing::error!(worker, error = %with_sources(violation), "protocol violated");
         KillReason::ProtocolViolated
     }
 
     /// Kills what is left, reaps it, and gives its tasks to others. Returns how long to wait before the next start.
     async fn bury(mut self, shared: &Shared, seat: usize, killed_because: Option<KillReason>) -> Duration {
-        self.link.close();
+        self.connection.link().close();
         let status = self.process.bury(BURIAL_LIMIT).await;
         if killed_because.is_some() {
             // What it sent up to its end counts.
             self.drain(shared, seat);
         }
         let certificate = DeathCertificate {
-            worker: self.peer.worker().to_owned(),
+            worker: self.connection.peer().worker().to_owned(),
             pid: self.process.id(),
             status,
             killed_because,
@@ -550,8 +343,8 @@ impl Worker {
             charged: None,
         };
         let (certificate, delay) = shared.worker_gone(seat, &self.page.read(), certificate);
-        shared.services.worker_gone(self.peer.incarnation());
-        let went = self.is_to_go && certificate.status == ExitStatus::Exited(0);
+        shared.services.worker_gone(self.connection.peer().incarnation());
+        let went = self.exit.is_some() && certificate.status == ExitStatus::Exited(0);
         let ended = *shared.mode.borrow() != Mode::Running
             && matches!(certificate.status, ExitStatus::Exited(0) | ExitStatus::Signaled(libc::SIGKILL));
         let not_exited = matches!(killed_because, Some(KillReason::NotExited(_)));

@@ -5,13 +5,12 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use tokio::sync::Notify;
 use workfleet_wire::Kind;
 
 use super::{exchange::Exchange, worker::ThreadWorker};
 use crate::{
     manager::SendError,
-    pool::{CaughtUp, Line},
+    pool::{CaughtUp, Line, mailbox::Mailbox},
     protocol::{Cancel, Recall, TaskFrame},
     registry::Entry,
     run::queue::{Queued, TaskQueue},
@@ -24,10 +23,16 @@ pub(super) struct ThreadLine {
     pub(super) together: bool,
     pub(super) exchange: Arc<Exchange>,
     pub(super) worker: Weak<ThreadWorker>,
+    pub(super) mailbox: Arc<Mailbox<Mail>>,
+}
+
+/// What the future that serves the thread is told.
+#[derive(Debug, PartialEq)]
+pub(super) enum Mail {
+    /// Something has not come in time: tell the core that what has come was handled.
+    CatchUp,
     /// The worker is to go.
-    pub(super) retired: Arc<Notify>,
-    /// A task has missed a heartbeat and has not ended within the grace.
-    pub(super) overdue: Arc<Notify>,
+    Retire,
 }
 
 impl Line for ThreadLine {
@@ -57,24 +62,20 @@ impl Line for ThreadLine {
 
     fn flush(&self) {}
 
-    fn give_up(&self) {
-        debug_assert!(false, "a thread has no limit on its silence");
-    }
-
-    fn overdue(&self) {
-        self.overdue.notify_one();
-    }
-
     fn break_off(&self) {
         debug_assert!(false, "what is in this process needs no frames of events");
     }
 
     fn retire(&self) {
         self.queue.close();
-        self.retired.notify_one();
+        self.mailbox.put(Mail::Retire);
     }
 
-    fn catch_up(&self, done: CaughtUp) {
+    fn catch_up(&self) {
+        self.mailbox.put(Mail::CatchUp);
+    }
+
+    fn when_caught_up(&self, done: CaughtUp) {
         // What a thread says of its attempts is handled before it goes on.
         done();
     }

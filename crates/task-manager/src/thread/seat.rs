@@ -9,19 +9,26 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{Notify, mpsc::Sender, oneshot, watch::Receiver},
+    sync::{mpsc::Sender, oneshot, watch::Receiver},
     time::timeout,
 };
 use workfleet_scheduler::Gone;
 
-use super::{exchange::Exchange, line::ThreadLine, worker::ThreadWorker};
+use super::{
+    exchange::Exchange,
+    line::{Mail, ThreadLine},
+    worker::ThreadWorker,
+};
 use crate::{
     extension::Extensions,
-    pool::{Limits, Mode, OwnThread, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
+    pool::{
+        Limits, Mode, OwnThread, Seated, Shared, StartFailure, changed, mailbox::Mailbox, seat, waits,
+        worker_name,
+    },
     registry::{Entry, Registry},
     run::{STACK_BYTES, open::OpenAttempts, queue::TaskQueue, sessions::Kept},
     service::{Incarnation, Peer},
@@ -52,8 +59,7 @@ pub(super) struct Started {
     queue: Arc<TaskQueue>,
     worker: Weak<ThreadWorker>,
     incarnation: Incarnation,
-    retired: Arc<Notify>,
-    overdue: Arc<Notify>,
+    mailbox: Arc<Mailbox<Mail>>,
     /// Resolves when the thread has ended.
     ended: oneshot::Receiver<()>,
 }
@@ -85,7 +91,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     let name: Arc<str> = worker_name(seat).into();
     let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
     let queue = Arc::new(TaskQueue::default());
-    let (retired, overdue) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mailbox = Arc::new(Mailbox::default());
     let (mut line, mut peer) = (None, None);
     let worker = Arc::new_cyclic(|weak| {
         let own = line.insert(Arc::new(ThreadLine {
@@ -94,8 +100,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
             together: plan.together,
             exchange: Arc::clone(&plan.exchange),
             worker: Weak::clone(weak),
-            retired: Arc::clone(&retired),
-            overdue: Arc::clone(&overdue),
+            mailbox: Arc::clone(&mailbox),
         }));
         ThreadWorker {
             name: Arc::clone(&name),
@@ -164,7 +169,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     shared.services.worker_ready(&peer);
     drop(peer);
     shared.worker_ready(seat, Seated { line, name, pid: None });
-    Ok(Started { queue, worker: weak, incarnation, retired, overdue, ended })
+    Ok(Started { queue, worker: weak, incarnation, mailbox, ended })
 }
 
 /// What is said of a thread that is given up though no task runs there: a session is being made or dropped.
@@ -191,9 +196,15 @@ impl Started {
             tokio::select! {
                 biased;
                 _ = &mut self.ended => break true,
-                () = self.overdue.notified() => if plan.shared.overdue(seat).is_some() {
-                    gone = Gone::Overdue;
-                    break false;
+                mail = self.mailbox.next() => match mail {
+                    // What a thread says is handled before it goes on.
+                    Mail::CatchUp => if plan.shared.caught_up(seat, Instant::now()).is_some() {
+                        gone = Gone::Overdue;
+                        break false;
+                    },
+                    Mail::Retire => {
+                        patience.get_or_insert_with(|| waits::patience(plan.limits.exit));
+                    }
                 },
                 () = changed(mode, last_mode) => {
                     last_mode = *mode.borrow();
@@ -205,14 +216,11 @@ impl Started {
                         }
                         Mode::Finishing => {
                             self.queue.close();
-                            self.retired.notify_one();
+                            patience.get_or_insert_with(|| waits::patience(plan.limits.exit));
                         }
                         // Those that have nothing in hand are let go one by one.
                         Mode::Running | Mode::Leaving => {}
                     }
-                }
-                () = self.retired.notified() => {
-                    patience.get_or_insert_with(|| waits::patience(plan.limits.exit));
                 }
                 () = waits::run_out(&mut patience) => break false,
             }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use workfleet_heartbeat::Details;
-use workfleet_scheduler::Lease;
+use workfleet_scheduler::{Kill, Lease};
 
 use super::{Shared, deliveries::Deliveries, turn::Core};
 use crate::{
@@ -30,14 +30,10 @@ impl Shared {
         }
     }
 
-    /// Everything that a worker had sent was handled: whether an attempt of its is late shows now.
-    pub(super) fn judge(&self, seat: usize, lease: Lease) {
-        self.turn(|core, _| core.scheduler.judge(Instant::now(), seat, lease));
-    }
-
-    /// Whether the worker still has an attempt that it has to be killed for; if so, the heartbeat timeout of that.
-    pub(crate) fn overdue(&self, seat: usize) -> Option<Duration> {
-        self.lock_core().scheduler.overdue(seat)
+    /// Everything was handled that the worker had sent by then, and so what did not come is missing. If the worker has to be
+    /// killed for that, this is why. There is no other way to ask.
+    pub(crate) fn caught_up(&self, seat: usize, sent_by: Instant) -> Option<Kill> {
+        self.turn(|core, _| core.scheduler.caught_up(Instant::now(), seat, sent_by))
     }
 
     /// An attempt that ran in this process has ended.

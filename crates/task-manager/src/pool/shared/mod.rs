@@ -31,7 +31,7 @@ mod tests;
 mod turn;
 
 use std::{
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -85,8 +85,6 @@ pub(crate) struct Shared {
     pub(super) left: Mutex<Left>,
     /// The core's next deadline came nearer.
     pub(super) timer: Notify,
-    /// For what is done later.
-    own: Weak<Self>,
 }
 
 /// A worker on its seat.
@@ -115,7 +113,7 @@ pub(crate) struct Setup {
 impl Shared {
     pub(crate) fn new(setup: Setup) -> Arc<Self> {
         let Setup { id, index, limits, frame_limit_bytes, .. } = setup;
-        Arc::new_cyclic(|own| Self {
+        Arc::new(Self {
             home: Home::here(),
             id,
             levels: limits.levels,
@@ -131,7 +129,6 @@ impl Shared {
                 touched: Vec::new(),
                 orders: Vec::new(),
                 cancels: Vec::new(),
-                doubts: Vec::new(),
                 armed: None,
             }),
             inbox: Inbox::new(setup.inbox_limit_bytes, setup.inbox_overflow),
@@ -141,7 +138,6 @@ impl Shared {
             _names: remote::open_scope(id.to_bits()),
             left: Mutex::new(Left::new(setup.return_limit)),
             timer: Notify::new(),
-            own: Weak::clone(own),
         })
     }
 }

@@ -20,11 +20,6 @@ impl Shared {
         self.turn(|core, _| core.scheduler.find(sequence)?.body.last_heartbeat().cloned())
     }
 
-    /// Whether still nothing was heard of the worker that has to be killed for that.
-    pub(crate) fn is_silent(&self, seat: usize) -> bool {
-        self.turn(|core, _| core.scheduler.is_silent(seat))
-    }
-
     /// What the books, the queue and the seats say, all at one time.
     pub(crate) fn look<R>(&self, look: impl FnOnce(Books, usize, &[Look]) -> R) -> R {
         self.turn(|core, _| {

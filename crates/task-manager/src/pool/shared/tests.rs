@@ -38,11 +38,10 @@ impl Line for Notes {
     fn flush(&self) {
         self.note("sent");
     }
-    fn give_up(&self) {}
-    fn overdue(&self) {}
     fn break_off(&self) {}
     fn retire(&self) {}
-    fn catch_up(&self, done: CaughtUp) {
+    fn catch_up(&self) {}
+    fn when_caught_up(&self, done: CaughtUp) {
         done();
     }
     fn send_frame(&self, _kind: Kind, _payload: &[u8], _limit_bytes: u64) -> Result<(), crate::SendError> {

@@ -3,11 +3,11 @@
 //! Invariant: effects are carried out in the order in which the core yields them.
 
 use std::{
-    sync::{Arc, MutexGuard, PoisonError, Weak},
+    sync::{Arc, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use workfleet_scheduler::{Effect, Lease, Restarts, Scheduler};
+use workfleet_scheduler::{Effect, Restarts, Scheduler};
 
 use super::{
     Seated, Shared,
@@ -32,8 +32,6 @@ pub(super) struct Core {
     pub(super) orders: Vec<Order>,
     /// What is to be cancelled by whoever holds the lock, once that is free; empty between turns.
     pub(super) cancels: Vec<(Arc<dyn Line>, Cancel)>,
-    /// With whom to catch up then, to judge the attempt under that lease; empty between turns.
-    pub(super) doubts: Vec<(Arc<dyn Line>, usize, Lease)>,
     /// When the timer will next look; none: not before it is told.
     pub(super) armed: Option<Instant>,
 }
@@ -88,18 +86,9 @@ impl Shared {
         core.flush();
         let nearer = core.arm();
         let cancels = std::mem::take(&mut core.cancels);
-        let doubts = std::mem::take(&mut core.doubts);
         drop(core);
         for (line, cancel) in cancels {
             line.cancel(&cancel);
-        }
-        for (line, seat, lease) in doubts {
-            let own = Weak::clone(&self.own);
-            line.catch_up(Box::new(move || {
-                if let Some(shared) = own.upgrade() {
-                    shared.judge(seat, lease);
-                }
-            }));
         }
         if nearer {
             self.timer.notify_one();
@@ -162,13 +151,11 @@ impl Core {
                 }
                 Effect::Cancel { seat, lease } => self.cancel(seat, Cancel::Lease(lease.to_bits())),
                 Effect::Ping { seat } => self.tell(seat, |line| line.ping()),
-                Effect::Kill { seat } => self.tell(seat, |line| line.give_up()),
-                Effect::CatchUp { seat, lease } => {
+                Effect::CatchUp { seat } => {
                     if let Some(seated) = &self.seats[seat] {
-                        self.doubts.push((Arc::clone(&seated.line), seat, lease));
+                        seated.line.catch_up();
                     }
                 }
-                Effect::Overdue { seat } => self.tell(seat, |line| line.overdue()),
                 Effect::Retire { seat } => self.tell(seat, |line| line.retire()),
                 Effect::Ended { task, ending, attempt } => {
                     deliveries.ended(shared, task, ending, attempt, &self.why_none_starts);

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - Writing never waits. What the socket does not take is kept and sent when it does; reading goes on meanwhile.
-//! - When a write fails, the future that serves the worker is told at once ([`Link::broken`]), and reads what the worker has sent before
-//!   burying it. What is written meanwhile is dropped; the tasks among that go elsewhere with the burial.
+//! - When a write fails, the future that serves the worker is told at once ([`Mail::Broken`]), and reads what the worker has sent
+//!   before burying it. What is written meanwhile is dropped; the tasks among that go elsewhere with the burial.
 
 use std::{
     fmt,
@@ -15,40 +15,47 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::Interest, sync::Notify, time::sleep};
+use tokio::{io::Interest, time::sleep};
 use workfleet_wire::{EncodeError, Kind, kinds};
 
 use crate::{
     manager::SendError,
-    pool::{CaughtUp, Line, guarded},
+    pool::{CaughtUp, Line, guarded, mailbox::Mailbox},
     protocol::{self, Cancel, Next, Recall, TaskFrame},
     sys::{outgoing::Outgoing, watch::watch},
 };
 
 /// What a worker's connection needs besides being read.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     socket: Arc<OwnedFd>,
-    out: Mutex<Outgoing>,
+    out: Mutex<Out>,
     /// Set by [`close`](Self::close): the worker is gone or given up.
     closed: AtomicBool,
-    /// The socket was full: flush when it is writable. Changed under the lock of `out`.
-    full: AtomicBool,
-    /// `full` was set.
-    blocked: Notify,
-    /// A write has failed: nothing will reach the worker any more.
-    pub(super) broken: Notify,
-    /// Nothing was heard of the worker for too long.
-    pub(super) silent: Notify,
-    /// The worker is to go.
-    pub(super) retired: Notify,
-    /// A task has missed a heartbeat and has not ended within the grace.
-    pub(super) overdue: Notify,
-    /// The worker has broken the rules of a service.
-    pub(super) broken_off: Notify,
+    mailbox: Mailbox<Mail>,
     catch_ups: Mutex<CatchUps>,
-    /// Somebody asked to catch up.
-    pub(super) behind: Notify,
+}
+
+/// What the future that serves the worker is told.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Mail {
+    /// The socket is full: send on when it is writable.
+    Blocked,
+    /// A write has failed: nothing will reach the worker any more.
+    Broken,
+    /// Something has not come in time, or somebody asks: catch up.
+    CatchUp,
+    /// The worker is to go.
+    Retire,
+    /// The worker has broken the rules of a service: it is to be killed.
+    BreakOff,
+}
+
+#[derive(Debug, Default)]
+struct Out {
+    outgoing: Outgoing,
+    /// The socket took no more. Set with [`Mail::Blocked`].
+    is_full: bool,
 }
 
 /// Who waits until what the worker has sent was handled.
@@ -74,66 +81,70 @@ impl Link {
             socket,
             out: Mutex::default(),
             closed: AtomicBool::new(false),
-            full: AtomicBool::new(false),
-            blocked: Notify::new(),
-            broken: Notify::new(),
-            silent: Notify::new(),
-            retired: Notify::new(),
-            overdue: Notify::new(),
-            broken_off: Notify::new(),
+            mailbox: Mailbox::default(),
             catch_ups: Mutex::default(),
-            behind: Notify::new(),
         }
     }
 
+    /// What this future is told next.
+    ///
+    /// # Cancel safety
+    /// Dropping this future loses nothing.
+    pub(super) async fn mail(&self) -> Mail {
+        self.mailbox.next().await
+    }
+
     /// Nothing comes any more.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.push(|out| protocol::push(kinds::TASK, &Next::Close, out));
         self.send();
     }
 
     fn push(&self, append: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>) {
-        append(self.lock().buffer()).expect("numbers and bytes always encode");
+        append(self.lock().outgoing.buffer()).expect("numbers and bytes always encode");
     }
 
-    /// Sends what the socket takes. False if the worker is gone.
-    pub(super) fn send(&self) -> bool {
+    /// Sends what the socket takes.
+    fn send(&self) -> Sent {
         self.send_out(&mut self.lock())
     }
 
-    /// False if the worker was gone before: one that goes by what was sent has been sent it.
-    fn send_out(&self, out: &mut Outgoing) -> bool {
-        self.full.store(false, Ordering::Release);
+    fn send_out(&self, out: &mut Out) -> Sent {
+        let was_full = std::mem::take(&mut out.is_full);
         if self.closed.load(Ordering::Relaxed) {
-            out.clear();
-            return false;
+            out.outgoing.clear();
+            return Sent::ToNobody;
         }
-        match out.send(&*self.socket) {
-            Ok(true) => {}
+        match out.outgoing.send(&*self.socket) {
+            Ok(true) => Sent::All,
             Ok(false) => {
-                self.full.store(true, Ordering::Release);
-                self.blocked.notify_one();
+                out.is_full = true;
+                if !was_full {
+                    self.mailbox.put(Mail::Blocked);
+                }
+                Sent::Part
             }
             Err(error) => {
                 tracing::debug!(%error, "a worker could not be written to");
                 self.close();
-                out.clear();
-                self.broken.notify_one();
-                return false;
+                out.outgoing.clear();
+                self.mailbox.put(Mail::Broken);
+                Sent::ToNobody
             }
         }
-        true
+    }
+
+    /// Sends on what a full socket did not take. Whether something is left.
+    pub(super) fn send_on(&self) -> bool {
+        self.send() == Sent::Part
     }
 
     /// Resolves when a socket that was full takes bytes again, or has failed.
     ///
     /// # Cancel safety
-    /// Dropping this future loses nothing: that the socket was full is noted until it is flushed.
-    pub(super) async fn writable_again(&self) {
-        while !self.full.load(Ordering::Acquire) {
-            self.blocked.notified().await;
-        }
-        if self.lock().is_starved() {
+    /// Dropping this future loses nothing.
+    pub(super) async fn writable(&self) {
+        if self.lock().outgoing.is_starved() {
             // The socket has room, and the system had no memory to fill it. Nobody tells when it has.
             return sleep(WITHOUT_EVENT).await;
         }
@@ -164,13 +175,23 @@ impl Link {
     }
 
     /// Writes nothing any more.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Outgoing> {
+    fn lock(&self) -> MutexGuard<'_, Out> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What became of what was to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    All,
+    /// The socket was full.
+    Part,
+    /// The worker is gone.
+    ToNobody,
 }
 
 /// While more than this, or than one frame may have, waits for a worker's socket, its services' frames are refused.
@@ -205,23 +226,19 @@ impl Line for Link {
         self.send();
     }
 
-    fn give_up(&self) {
-        self.silent.notify_one();
-    }
-
-    fn overdue(&self) {
-        self.overdue.notify_one();
-    }
-
     fn break_off(&self) {
-        self.broken_off.notify_one();
+        self.mailbox.put(Mail::BreakOff);
     }
 
     fn retire(&self) {
-        self.retired.notify_one();
+        self.mailbox.put(Mail::Retire);
     }
 
-    fn catch_up(&self, done: CaughtUp) {
+    fn catch_up(&self) {
+        self.mailbox.put(Mail::CatchUp);
+    }
+
+    fn when_caught_up(&self, done: CaughtUp) {
         let mut catch_ups = self.lock_catch_ups();
         if catch_ups.over {
             drop(catch_ups);
@@ -229,17 +246,20 @@ impl Line for Link {
         }
         catch_ups.waiting.push(done);
         drop(catch_ups);
-        self.behind.notify_one();
+        self.mailbox.put(Mail::CatchUp);
     }
 
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
         let mut out = self.lock();
-        let waiting_bytes = out.waiting_bytes() as u64;
+        let waiting_bytes = out.outgoing.waiting_bytes() as u64;
         let limit_bytes = limit_bytes.max(WAITING_LIMIT_BYTES);
         if waiting_bytes > limit_bytes {
             return Err(SendError::Full { waiting_bytes, limit_bytes });
         }
-        workfleet_wire::encode_frame(kind, payload, out.buffer());
-        if self.send_out(&mut out) { Ok(()) } else { Err(SendError::WorkerGone) }
+        workfleet_wire::encode_frame(kind, payload, out.outgoing.buffer());
+        match self.send_out(&mut out) {
+            Sent::All | Sent::Part => Ok(()),
+            Sent::ToNobody => Err(SendError::WorkerGone),
+        }
     }
 }
