@@ -46,7 +46,7 @@ impl Service for Events {
             );
             self.on_worker_gone(peer.incarnation());
             // Whoever waits there for an event would wait for ever.
-            peer.line.break_off();
+            peer.break_off();
         }
     }
 
@@ -81,7 +81,7 @@ impl Down for Connection {
             Err(error) => {
                 tracing::error!(worker = self.0.worker(), %error, %kind, "a frame could not be sent");
                 // A thread that waits there for this frame would wait forever.
-                self.0.line.break_off();
+                self.0.break_off();
             }
         }
     }

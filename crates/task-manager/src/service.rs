@@ -11,7 +11,10 @@ use std::{fmt, ops::RangeInclusive, sync::Arc};
 use serde::{Deserialize, Serialize};
 use workfleet_wire::Kind;
 
-use crate::{manager::SendError, pool::Line};
+use crate::{
+    manager::SendError,
+    pool::{Remote, SendFrames},
+};
 
 /// One life of one worker, be it a process or a thread: it fences everything that the worker held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,7 +53,9 @@ pub trait Service: Send + Sync {
 /// The worker at the other end.
 #[derive(Clone)]
 pub struct Peer {
-    pub(crate) line: Arc<dyn Line>,
+    pub(crate) line: Arc<dyn SendFrames>,
+    /// None for a thread.
+    pub(crate) remote: Option<Arc<dyn Remote>>,
     pub(crate) worker: Arc<str>,
     pub(crate) incarnation: Incarnation,
     pub(crate) frame_limit_bytes: u64,
@@ -87,6 +92,14 @@ impl Peer {
     /// The same for a service of ours that bounds by itself what it has under way: its frames are never too many.
     pub(crate) fn send_bounded_elsewhere(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
         self.line.send_frame(kind, payload, u64::MAX)
+    }
+
+    /// Has the worker killed, which has broken the rules of a service.
+    pub(crate) fn break_off(&self) {
+        match &self.remote {
+            Some(remote) => remote.break_off(),
+            None => debug_assert!(false, "what is in this process needs no frames of events"),
+        }
     }
 
     /// Handles everything that this worker has sent so far, then calls `done`: for whoever is about to judge that

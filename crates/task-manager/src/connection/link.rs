@@ -20,7 +20,7 @@ use workfleet_wire::{EncodeError, Kind, kinds};
 
 use crate::{
     manager::SendError,
-    pool::{CaughtUp, Line, guarded, mailbox::Mailbox},
+    pool::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise, guarded, mailbox::Mailbox},
     protocol::{self, Cancel, Next, Recall, TaskFrame},
     sys::{outgoing::Outgoing, watch::watch},
 };
@@ -197,18 +197,34 @@ enum Sent {
 /// While more than this, or than one frame may have, waits for a worker's socket, its services' frames are refused.
 const WAITING_LIMIT_BYTES: u64 = 16 << 20;
 
-impl Line for Link {
+impl GiveTasks for Link {
     fn dispatch(&self, task: &TaskFrame<'_>) {
         self.push(|out| protocol::push(kinds::TASK, &Next::Task(task.clone()), out));
-    }
-
-    fn recall(&self, recall: &Recall) {
-        self.push(|out| protocol::push(kinds::RECALL, recall, out));
     }
 
     fn cancel(&self, cancel: &Cancel) {
         self.push(|out| protocol::push(kinds::CANCEL, cancel, out));
         self.send();
+    }
+
+    fn flush(&self) {
+        self.send();
+    }
+}
+
+impl Supervise for Link {
+    fn catch_up(&self) {
+        self.mailbox.put(Mail::CatchUp);
+    }
+
+    fn retire(&self) {
+        self.mailbox.put(Mail::Retire);
+    }
+}
+
+impl Remote for Link {
+    fn recall(&self, recall: &Recall) {
+        self.push(|out| protocol::push(kinds::RECALL, recall, out));
     }
 
     fn ping(&self) {
@@ -220,35 +236,15 @@ impl Line for Link {
 
     fn flushed(&self, request: u64) {
         self.push(|out| protocol::push(kinds::FLUSHED, &request, out));
-    }
-
-    fn flush(&self) {
         self.send();
     }
 
     fn break_off(&self) {
         self.mailbox.put(Mail::BreakOff);
     }
+}
 
-    fn retire(&self) {
-        self.mailbox.put(Mail::Retire);
-    }
-
-    fn catch_up(&self) {
-        self.mailbox.put(Mail::CatchUp);
-    }
-
-    fn when_caught_up(&self, done: CaughtUp) {
-        let mut catch_ups = self.lock_catch_ups();
-        if catch_ups.over {
-            drop(catch_ups);
-            return done();
-        }
-        catch_ups.waiting.push(done);
-        drop(catch_ups);
-        self.mailbox.put(Mail::CatchUp);
-    }
-
+impl SendFrames for Link {
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
         let mut out = self.lock();
         let waiting_bytes = out.outgoing.waiting_bytes() as u64;
@@ -261,5 +257,16 @@ impl Line for Link {
             Sent::All | Sent::Part => Ok(()),
             Sent::ToNobody => Err(SendError::WorkerGone),
         }
+    }
+
+    fn when_caught_up(&self, done: CaughtUp) {
+        let mut catch_ups = self.lock_catch_ups();
+        if catch_ups.over {
+            drop(catch_ups);
+            return done();
+        }
+        catch_ups.waiting.push(done);
+        drop(catch_ups);
+        self.mailbox.put(Mail::CatchUp);
     }
 }

@@ -65,7 +65,13 @@ impl Connection {
         Ok(Self {
             socket: watch(socket, Interest::READABLE)?,
             decoder: Decoder::new(protocol::limit_bytes(frame_limit_bytes)),
-            peer: Peer { line: link.clone(), worker, incarnation, frame_limit_bytes },
+            peer: Peer {
+                line: link.clone(),
+                remote: Some(link.clone()),
+                worker,
+                incarnation,
+                frame_limit_bytes,
+            },
             link,
             is_blocked: false,
         })

@@ -1,4 +1,7 @@
-//! The manager's end of what connects it with a worker, whatever that is.
+//! The manager's end of what connects it with a worker, by need: giving tasks, supervising, sending frames of services, and
+//! what only a worker elsewhere needs. A kind of worker implements what it has.
+//!
+//! Invariant: nothing here waits for the worker.
 
 use std::fmt;
 
@@ -12,29 +15,41 @@ use crate::{
 /// What is to be done once everything that a worker had sent was handled.
 pub(crate) type CaughtUp = Box<dyn FnOnce() + Send>;
 
-/// What a worker is told. Nothing here waits for the worker.
-pub(crate) trait Line: fmt::Debug + Send + Sync {
-    /// Hands a task over. [`flush`](Self::flush) sends it, and so it is for everything that follows.
+/// Gives a worker its tasks.
+pub(crate) trait GiveTasks: fmt::Debug + Send + Sync {
+    /// Hands a task over. [`flush`](Self::flush) sends it.
     fn dispatch(&self, task: &TaskFrame<'_>);
-    /// Asks for tasks that have not begun.
-    fn recall(&self, recall: &Recall);
     /// Cancels, at once. Called with no lock held: it may run a task's wakers.
     fn cancel(&self, cancel: &Cancel);
-    /// Asks for a sign of life.
-    fn ping(&self);
-    /// Everything that was sent before this request to flush has been handled.
-    fn flushed(&self, request: u64);
-    /// Sends what was said. A worker that is gone is noticed elsewhere.
-    fn flush(&self);
-    /// The worker has broken the rules of a service: it is to be killed.
-    fn break_off(&self);
+    /// Sends what was said. A worker that is gone is noticed elsewhere. Where nothing is sent, there is nothing to do.
+    fn flush(&self) {}
+}
+
+/// Tells the future that serves a worker what the core wants of it.
+pub(crate) trait Supervise: fmt::Debug + Send + Sync {
+    /// Handle what the worker has sent so far, and tell the core: see [`Shared::caught_up`](super::Shared::caught_up).
+    fn catch_up(&self);
     /// The worker has nothing in hand and is to go. It has the grace for that: it ends its sessions.
     fn retire(&self);
-    /// Has what the worker has sent so far handled, and the core told so: see [`Shared::caught_up`](super::Shared::caught_up).
-    fn catch_up(&self);
-    /// The same, and then calls `done`, with no lock held: on the manager's thread, or at once if there is nothing to wait
-    /// for. It is called whatever becomes of the worker and of the pool.
-    fn when_caught_up(&self, done: CaughtUp);
+}
+
+/// Speaks with a worker that is not in this process.
+pub(crate) trait Remote: fmt::Debug + Send + Sync {
+    /// Asks for tasks that have not begun. [`GiveTasks::flush`] sends it.
+    fn recall(&self, recall: &Recall);
+    /// Asks for a sign of life. [`GiveTasks::flush`] sends it.
+    fn ping(&self);
+    /// Tells the worker that everything was handled that it had sent before this request to flush.
+    fn flushed(&self, request: u64);
+    /// The worker has broken the rules of a service: it is to be killed.
+    fn break_off(&self);
+}
+
+/// Sends the frames of services to a worker.
+pub(crate) trait SendFrames: fmt::Debug + Send + Sync {
     /// Sends a service's frame; a frame has at most `limit_bytes`.
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError>;
+    /// Handles what the worker has sent so far, then calls `done`, with no lock held: on the manager's thread, or at once
+    /// if there is nothing to wait for. It is called whatever becomes of the worker and of the pool.
+    fn when_caught_up(&self, done: CaughtUp);
 }

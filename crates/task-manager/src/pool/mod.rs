@@ -35,7 +35,7 @@ use workfleet_heartbeat::{
 };
 
 pub(crate) use guards::{guarded, wake, woken};
-pub(crate) use line::{CaughtUp, Line};
+pub(crate) use line::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise};
 pub use messages::{MessageStream, Messages};
 pub(crate) use own_thread::OwnThread;
 pub use report::{Abandoned, CloseReport};

@@ -29,7 +29,7 @@ use crate::{
     connection::{Connection, Event, HandshakeFailed, Mail, Terms},
     failure::{DeathCertificate, ExitStatus, KillReason},
     guardian::Guardian,
-    pool::{Mode, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
+    pool::{Mode, Remote, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
     protocol::{self, Violation},
     service::Incarnation,
     sys::{naming::Naming, page::Page},
@@ -129,8 +129,10 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
         ready = connection.shake_hands(shared, &plan.terms, &mut greeted) => ready,
     };
     let Err(failed) = ready else {
-        let line = Arc::clone(connection.link());
-        shared.worker_ready(seat, Seated { line, name, pid: Some(process.id()) });
+        let link = connection.link();
+        let (tasks, remote) = (link.clone(), Some(link.clone() as Arc<dyn Remote>));
+        let seated = Seated { tasks, supervisor: link.clone(), remote, name, pid: Some(process.id()) };
+        shared.worker_ready(seat, seated);
         return Ok(Worker { process, connection, page, taps, exit: None });
     };
     let stopped_by = process.stopped_by();

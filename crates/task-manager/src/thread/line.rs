@@ -10,8 +10,8 @@ use workfleet_wire::Kind;
 use super::{exchange::Exchange, worker::ThreadWorker};
 use crate::{
     manager::SendError,
-    pool::{CaughtUp, Line, mailbox::Mailbox},
-    protocol::{Cancel, Recall, TaskFrame},
+    pool::{CaughtUp, GiveTasks, SendFrames, Supervise, mailbox::Mailbox},
+    protocol::{Cancel, TaskFrame},
     registry::Entry,
     run::queue::{Queued, TaskQueue},
 };
@@ -35,13 +35,9 @@ pub(super) enum Mail {
     Retire,
 }
 
-impl Line for ThreadLine {
+impl GiveTasks for ThreadLine {
     fn dispatch(&self, task: &TaskFrame<'_>) {
         self.queue.add(once(Queued::new(task, &self.entries, self.together)));
-    }
-
-    fn recall(&self, _recall: &Recall) {
-        debug_assert!(false, "a thread is given nothing that it cannot begin");
     }
 
     fn cancel(&self, cancel: &Cancel) {
@@ -51,36 +47,26 @@ impl Line for ThreadLine {
         };
         self.queue.revoke(lease);
     }
+}
 
-    fn ping(&self) {
-        debug_assert!(false, "a thread has no limit on its silence");
-    }
-
-    fn flushed(&self, _request: u64) {
-        debug_assert!(false, "what a thread sends has arrived");
-    }
-
-    fn flush(&self) {}
-
-    fn break_off(&self) {
-        debug_assert!(false, "what is in this process needs no frames of events");
+impl Supervise for ThreadLine {
+    fn catch_up(&self) {
+        self.mailbox.put(Mail::CatchUp);
     }
 
     fn retire(&self) {
         self.queue.close();
         self.mailbox.put(Mail::Retire);
     }
+}
 
-    fn catch_up(&self) {
-        self.mailbox.put(Mail::CatchUp);
+impl SendFrames for ThreadLine {
+    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
+        self.exchange.to_extension(Weak::clone(&self.worker), kind, payload, limit_bytes)
     }
 
     fn when_caught_up(&self, done: CaughtUp) {
         // What a thread says of its attempts is handled before it goes on.
         done();
-    }
-
-    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
-        self.exchange.to_extension(Weak::clone(&self.worker), kind, payload, limit_bytes)
     }
 }

@@ -117,6 +117,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
             peer: peer
                 .insert(Peer {
                     line: own.clone(),
+                    remote: None,
                     worker: Arc::clone(&name),
                     incarnation,
                     frame_limit_bytes: shared.frame_limit_bytes,
@@ -168,7 +169,8 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     plan.exchange.worker_ready(incarnation);
     shared.services.worker_ready(&peer);
     drop(peer);
-    shared.worker_ready(seat, Seated { line, name, pid: None });
+    shared
+        .worker_ready(seat, Seated { tasks: line.clone(), supervisor: line, remote: None, name, pid: None });
     Ok(Started { queue, worker: weak, incarnation, mailbox, ended })
 }
 

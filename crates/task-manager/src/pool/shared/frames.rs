@@ -43,10 +43,9 @@ impl Shared {
         let served = self.services.hand_over(peer, std::mem::take(&mut deliveries.frames));
         let flush = deliveries.flush;
         self.tell(deliveries);
-        if let Some(id) = flush {
+        if let (Some(id), Some(remote)) = (flush, &peer.remote) {
             // Only now: everybody has what the worker had sent before.
-            peer.line.flushed(id);
-            peer.line.flush();
+            remote.flushed(id);
         }
         served.and(handled)
     }

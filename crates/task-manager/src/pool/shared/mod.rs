@@ -42,7 +42,12 @@ use workfleet_scheduler::{Limits, Restarts, Scheduler};
 
 use self::{body::Order, turn::Core};
 use super::{
-    close::Closing, given_up::GivenUp, intake::Intake, line::Line, report::Left, services::Services,
+    close::Closing,
+    given_up::GivenUp,
+    intake::Intake,
+    line::{GiveTasks, Remote, Supervise},
+    report::Left,
+    services::Services,
 };
 use crate::{
     inbox::{Inbox, InboxOverflow},
@@ -90,7 +95,10 @@ pub(crate) struct Shared {
 /// A worker on its seat.
 #[derive(Clone, Debug)]
 pub(crate) struct Seated {
-    pub(crate) line: Arc<dyn Line>,
+    pub(crate) tasks: Arc<dyn GiveTasks>,
+    pub(crate) supervisor: Arc<dyn Supervise>,
+    /// None for a thread.
+    pub(crate) remote: Option<Arc<dyn Remote>>,
     pub(crate) name: Arc<str>,
     /// None for a thread.
     pub(crate) pid: Option<u32>,

@@ -9,7 +9,7 @@ use workfleet_wire::{Decoder, Kind, kinds};
 
 use super::{Seated, Shared};
 use crate::{
-    pool::{CaughtUp, Line, settings::Settings},
+    pool::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise, settings::Settings},
     protocol::{self, Cancel, Recall, ScheduleFrame, TaskFrame, Violation},
     registry::Registry,
     service::{Incarnation, Peer, Service},
@@ -27,25 +27,31 @@ impl Notes {
     }
 }
 
-impl Line for Notes {
+impl GiveTasks for Notes {
     fn dispatch(&self, _task: &TaskFrame<'_>) {}
-    fn recall(&self, _recall: &Recall) {}
     fn cancel(&self, _cancel: &Cancel) {}
+}
+
+impl Supervise for Notes {
+    fn catch_up(&self) {}
+    fn retire(&self) {}
+}
+
+impl Remote for Notes {
+    fn recall(&self, _recall: &Recall) {}
     fn ping(&self) {}
     fn flushed(&self, request: u64) {
         self.note(format!("flushed {request}"));
     }
-    fn flush(&self) {
-        self.note("sent");
-    }
     fn break_off(&self) {}
-    fn retire(&self) {}
-    fn catch_up(&self) {}
-    fn when_caught_up(&self, done: CaughtUp) {
-        done();
-    }
+}
+
+impl SendFrames for Notes {
     fn send_frame(&self, _kind: Kind, _payload: &[u8], _limit_bytes: u64) -> Result<(), crate::SendError> {
         Ok(())
+    }
+    fn when_caught_up(&self, done: CaughtUp) {
+        done();
     }
 }
 
@@ -59,16 +65,29 @@ impl Service for Notes {
     fn on_worker_gone(&self, _incarnation: Incarnation) {}
 }
 
+fn seated(notes: &Arc<Notes>) -> Seated {
+    let remote: Option<Arc<dyn Remote>> = Some(notes.clone());
+    Seated { tasks: notes.clone(), supervisor: notes.clone(), remote, name: "worker".into(), pid: None }
+}
+
+fn peer(notes: &Arc<Notes>) -> Peer {
+    Peer {
+        line: notes.clone(),
+        remote: Some(notes.clone()),
+        worker: "worker".into(),
+        incarnation: Incarnation(0),
+        frame_limit_bytes: 1 << 20,
+    }
+}
+
 #[test]
 fn a_flush_is_answered_when_services_have_had_what_came_before_it() {
     let notes = Arc::new(Notes::default());
     let mut settings = Settings::new(Registry::new());
     settings.services.push(notes.clone());
     let shared = Shared::new(settings.setup(1, None, true));
-    let (line, name): (Arc<dyn Line>, Arc<str>) = (notes.clone(), "worker".into());
-    let seated = Seated { line: Arc::clone(&line), name: Arc::clone(&name), pid: None };
-    shared.worker_ready(0, seated);
-    let peer = Peer { line, worker: name, incarnation: Incarnation(0), frame_limit_bytes: 1 << 20 };
+    shared.worker_ready(0, seated(&notes));
+    let peer = peer(&notes);
 
     let mut sent = Vec::new();
     workfleet_wire::encode_frame(KIND, b"x", &mut sent);
@@ -78,7 +97,7 @@ fn a_flush_is_answered_when_services_have_had_what_came_before_it() {
     decoder.spare()[..sent.len()].copy_from_slice(&sent);
     decoder.advance(sent.len());
     shared.handle_frames(0, &mut decoder, &peer).expect("it keeps the rules");
-    assert_eq!(*notes.0.lock().expect("no panic"), ["a service's frame", "flushed 2", "sent"]);
+    assert_eq!(*notes.0.lock().expect("no panic"), ["a service's frame", "flushed 2"]);
 }
 
 #[test]
@@ -87,12 +106,7 @@ fn a_worker_that_schedules_more_children_than_a_task_may_have_violates_the_proto
     let mut settings = Settings::new(Registry::new());
     settings.children_limit = 1;
     let shared = Shared::new(settings.setup(1, None, true));
-    let peer = Peer {
-        line: notes,
-        worker: "worker".into(),
-        incarnation: Incarnation(0),
-        frame_limit_bytes: 1 << 20,
-    };
+    let peer = peer(&notes);
     let schedule = |index| {
         let child = ScheduleFrame { lease: 1, index, task_type: 0, payload: b"" };
         let mut sent = Vec::new();

@@ -15,7 +15,10 @@ use super::{
     deliveries::Deliveries,
 };
 use crate::{
-    pool::{given_up::GivenUp, line::Line},
+    pool::{
+        given_up::GivenUp,
+        line::{GiveTasks, Remote},
+    },
     protocol::{Cancel, Recall, TaskFrame},
 };
 
@@ -31,7 +34,7 @@ pub(super) struct Core {
     /// What was taken from the intake; empty between turns, kept for its memory.
     pub(super) orders: Vec<Order>,
     /// What is to be cancelled by whoever holds the lock, once that is free; empty between turns.
-    pub(super) cancels: Vec<(Arc<dyn Line>, Cancel)>,
+    pub(super) cancels: Vec<(Arc<dyn GiveTasks>, Cancel)>,
     /// When the timer will next look; none: not before it is told.
     pub(super) armed: Option<Instant>,
 }
@@ -87,8 +90,8 @@ impl Shared {
         let nearer = core.arm();
         let cancels = std::mem::take(&mut core.cancels);
         drop(core);
-        for (line, cancel) in cancels {
-            line.cancel(&cancel);
+        for (tasks, cancel) in cancels {
+            tasks.cancel(&cancel);
         }
         if nearer {
             self.timer.notify_one();
@@ -102,10 +105,20 @@ impl Shared {
 }
 
 impl Core {
-    /// Says something to the worker on `seat`, if one is there.
-    fn tell(&mut self, seat: usize, say: impl FnOnce(&dyn Line)) {
+    /// Asks something of the worker on `seat`, which is not in this process, if it is there.
+    fn ask(&mut self, seat: usize, ask: impl FnOnce(&dyn Remote)) {
         let Some(seated) = &self.seats[seat] else { return };
-        say(&*seated.line);
+        match &seated.remote {
+            Some(remote) => ask(&**remote),
+            None => {
+                debug_assert!(false, "a thread has no limit on its silence, and nothing that it cannot begin")
+            }
+        }
+        self.touch(seat);
+    }
+
+    /// What was said to the worker on `seat` is to be sent.
+    fn touch(&mut self, seat: usize) {
         if !self.touched.contains(&seat) {
             self.touched.push(seat);
         }
@@ -114,7 +127,7 @@ impl Core {
     /// Notes that something is to be cancelled, once the core's lock is free.
     pub(super) fn cancel(&mut self, seat: usize, cancel: Cancel) {
         if let Some(seated) = &self.seats[seat] {
-            self.cancels.push((Arc::clone(&seated.line), cancel));
+            self.cancels.push((Arc::clone(&seated.tasks), cancel));
         }
     }
 
@@ -139,24 +152,26 @@ impl Core {
                 last_heartbeat: task.body.last_heartbeat().cloned(),
                 payload: &task.body.task.payload,
             };
-            seated.line.dispatch(&frame);
-            if !self.touched.contains(&seat) {
-                self.touched.push(seat);
-            }
+            seated.tasks.dispatch(&frame);
+            self.touch(seat);
         }
         while let Some(effect) = self.scheduler.poll_effect() {
             match effect {
                 Effect::Recall { seat, at_most, from } => {
-                    self.tell(seat, |line| line.recall(&Recall { at_most, from }));
+                    self.ask(seat, |remote| remote.recall(&Recall { at_most, from }));
                 }
                 Effect::Cancel { seat, lease } => self.cancel(seat, Cancel::Lease(lease.to_bits())),
-                Effect::Ping { seat } => self.tell(seat, |line| line.ping()),
+                Effect::Ping { seat } => self.ask(seat, |remote| remote.ping()),
                 Effect::CatchUp { seat } => {
                     if let Some(seated) = &self.seats[seat] {
-                        seated.line.catch_up();
+                        seated.supervisor.catch_up();
                     }
                 }
-                Effect::Retire { seat } => self.tell(seat, |line| line.retire()),
+                Effect::Retire { seat } => {
+                    if let Some(seated) = &self.seats[seat] {
+                        seated.supervisor.retire();
+                    }
+                }
                 Effect::Ended { task, ending, attempt } => {
                     deliveries.ended(shared, task, ending, attempt, &self.why_none_starts);
                 }
@@ -168,7 +183,7 @@ impl Core {
     fn flush(&mut self) {
         for seat in self.touched.drain(..) {
             if let Some(seated) = &self.seats[seat] {
-                seated.line.flush();
+                seated.tasks.flush();
             }
         }
     }
