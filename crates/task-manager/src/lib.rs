@@ -80,6 +80,21 @@
 //!   services, with their extensions in worker threads; the wakers of futures that await the manager; and the
 //!   subscriber of `tracing`, for the manager's warnings. None of these may block: while one does, the pool stands still.
 //!
+//! # What is said, and where
+//!
+//! What is lost or broken is an event of `tracing`, at level `WARN` or `ERROR`. If no subscriber is set where it happens,
+//! most of these events are also written to standard error, as one line that begins with `workfleet: `. Not written is what
+//! costs time only, for example the death of a worker, or a start that is tried again: of several failed starts in a row on
+//! one seat, the first is. A worker process writes its lines to its own standard error, which its manager
+//! [logs](ProcessManagerBuilder::log_directory).
+//!
+//! A manager that is dropped with work left says what is lost. So does one that has not closed when the program ends by
+//! returning from `main` or by `exit`. A program that is killed, aborts, or calls `_exit` says nothing.
+//!
+//! The environment variable `WORKFLEET_WARNINGS=off` keeps such lines from standard error, in the program and in its
+//! workers; for tests, cargo can set it (`[env]` in `.cargo/config.toml`). A line is lost if standard error does not take
+//! it at once; the next line says how many are missing.
+//!
 //! # Tasks by priority
 //!
 //! 0 is the most urgent of the [priority levels](ProcessManagerBuilder::priority_levels). Within a level, tasks start

@@ -11,7 +11,10 @@
 use std::{
     convert::Infallible,
     future::{pending, poll_fn},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -19,7 +22,10 @@ use std::{
 use tokio::{sync::watch, task::yield_now};
 
 use super::{ClosePolicy, CloseReport, Mode, Shared, waits, woken};
-use crate::inbox::{ReaderId, Reads, Taken};
+use crate::{
+    inbox::{ReaderId, Reads, Taken},
+    stats::TaskCounts,
+};
 
 /// How many items are read before the manager's thread looks after everything else.
 const ITEMS_IN_A_ROW: u32 = 256;
@@ -31,6 +37,8 @@ pub(crate) struct Closing {
     asked: watch::Sender<Option<ClosePolicy>>,
     ended: watch::Sender<bool>,
     outcome: Mutex<Outcome>,
+    /// What is lost was said.
+    said: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +48,14 @@ struct Outcome {
     has_ended: bool,
     /// Nobody will ask for the report.
     left_alone: bool,
+    /// How many tasks were cancelled when closing began.
+    cancelled_before: Option<u64>,
+}
+
+impl Outcome {
+    fn cut_short(&self, cancelled: u64) -> u64 {
+        cancelled - self.cancelled_before.unwrap_or(cancelled)
+    }
 }
 
 impl Closing {
@@ -49,6 +65,7 @@ impl Closing {
             asked: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             outcome: Mutex::new(outcome),
+            said: AtomicBool::new(false),
         }
     }
 
@@ -67,6 +84,21 @@ impl Closing {
         self.lock().left_alone
     }
 
+    /// Whether the caller is the first who says what is lost, and has to.
+    pub(super) fn is_to_be_said(&self) -> bool {
+        !self.said.swap(true, Ordering::Relaxed)
+    }
+
+    /// How many of the tasks that are cancelled by now were not when closing began.
+    pub(super) fn cut_short(&self, cancelled: u64) -> u64 {
+        self.lock().cut_short(cancelled)
+    }
+
+    /// Closing begins, unless it has before, and this many tasks were cancelled by then.
+    fn begin(&self, cancelled: u64) {
+        self.lock().cancelled_before.get_or_insert(cancelled);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,6 +109,7 @@ impl Shared {
     /// the manager's thread see to the rest. Waits for nothing.
     pub(super) fn ask_to_close(&self, policy: ClosePolicy) {
         self.refuse_newcomers();
+        self.closing.begin(self.look(|books, _, _| books.cancelled));
         match policy {
             ClosePolicy::Join => {}
             ClosePolicy::Cancel => self.halt(Mode::Leaving),
@@ -106,22 +139,31 @@ impl Shared {
         outcome.left_alone = true;
         let report = if outcome.has_ended { outcome.report.take() } else { None };
         drop(outcome);
-        report.iter().for_each(CloseReport::log_what_is_lost);
+        report.iter().for_each(|report| self.tell_what_is_lost(report));
+    }
+
+    /// Says what stands in a report that nobody gets, unless it was said before.
+    pub(super) fn tell_what_is_lost(&self, report: &CloseReport) {
+        if !report.is_clean() && self.closing.is_to_be_said() {
+            report.tell_what_is_lost();
+        }
     }
 
     /// The manager's thread has nothing left to do.
     pub(super) fn has_closed(&self) {
         self.refuse_newcomers();
         let items = self.inbox.close();
-        let tasks = self.look(|books, _, _| books.into());
+        let tasks: TaskCounts = self.look(|books, _, _| books.into());
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let (unstarted, abandoned) =
             (std::mem::take(&mut left.unstarted), std::mem::take(&mut left.abandoned));
         drop(left);
         let mut outcome = self.closing.lock();
+        let cut_short = outcome.cut_short(tasks.cancelled);
         if let Some(report) = &mut outcome.report {
             items.into_iter().for_each(|item| report.add(item));
             report.tasks = tasks;
+            report.cut_short = cut_short;
             report.dropped_messages = self.inbox.dropped();
             report.unstarted = unstarted;
             report.abandoned = abandoned;
@@ -129,7 +171,7 @@ impl Shared {
         outcome.has_ended = true;
         let to_log = if outcome.left_alone { outcome.report.take() } else { None };
         drop(outcome);
-        to_log.iter().for_each(CloseReport::log_what_is_lost);
+        to_log.iter().for_each(|report| self.tell_what_is_lost(report));
         // It wakes those who wait.
         woken(|| {
             self.closing.ended.send_replace(true);

@@ -6,6 +6,7 @@
 
 mod close;
 pub(crate) mod driver;
+mod exit;
 mod given_up;
 mod guards;
 mod intake;
@@ -127,7 +128,8 @@ readable!(CloseError { OwnThread, Forked, InsideRuntime });
 /// other executors, is not recognised: it blocks.)
 ///
 /// Dropping a manager closes it by [`ClosePolicy::Cancel`], or by [`ClosePolicy::Kill`] while panicking; what would stand
-/// in the report is counted in a warning. The drop waits until every worker is gone, with one exception: on a thread where
+/// in the report, and how many tasks were cut short, is counted in a [warning](crate#what-is-said-and-where). A manager that is
+/// not even dropped when the program exits says so then. The drop waits until every worker is gone, with one exception: on a thread where
 /// tokio polls a future, it warns and returns at once, and the manager's own thread closes in the background, with the same
 /// grace. If the program ends meanwhile, its workers end with it.
 ///
@@ -166,6 +168,7 @@ pub struct Pool {
 
 impl Pool {
     pub(crate) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
+        exit::watch(&shared);
         Self { shared, thread: Mutex::new(Some(thread)) }
     }
 
@@ -447,7 +450,7 @@ impl Pool {
             && let Err(panic) = thread.join()
         {
             workfleet_panics::discard(panic);
-            tracing::error!("the manager's thread has failed");
+            workfleet_notice::error!("the manager's thread has failed");
         }
         report
     }
@@ -496,16 +499,18 @@ impl Drop for Pool {
             self.shared.leave_alone();
         } else if OwnThread::is_of(&self.shared) {
             // A service or a task dropped the last owner. Its thread cannot wait for itself, and ends by this.
-            tracing::warn!("a manager was dropped on a thread of its own: it ends at once, without a report");
+            workfleet_notice::warn!(
+                "a manager was dropped on a thread of its own: it ends at once, without a report"
+            );
             self.close_in_background(ClosePolicy::Kill);
         } else if runtime_thread::is_polling() {
-            tracing::warn!(
+            workfleet_notice::warn!(
                 ?policy,
                 "a manager was dropped inside an async runtime and closes in the background: await close_async instead"
             );
             self.close_in_background(policy);
         } else {
-            self.close_by(policy).log_what_is_lost();
+            self.shared.tell_what_is_lost(&self.close_by(policy));
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct CloseReport {
     /// Tasks that ran in threads, which cannot be killed, and did not stop when they were told to. They ended as
     /// cancelled, or by a missed [heartbeat](crate::TaskContext::heartbeat); what they still do is lost. Always empty for worker processes.
     pub abandoned: Vec<Abandoned>,
+    /// How many tasks were cancelled since closing began.
+    pub(super) cut_short: u64,
 }
 
 /// A task that was left running in a thread of its own.
@@ -46,8 +48,9 @@ pub struct Abandoned {
 
 impl CloseReport {
     /// Every task was begun and ended, and everything was read.
-    fn is_clean(&self) -> bool {
+    pub(super) fn is_clean(&self) -> bool {
         self.tasks.returned == 0
+            && self.cut_short == 0
             && self.unread_messages == 0
             && self.dropped_messages == 0
             && self.failures.is_empty()
@@ -55,10 +58,11 @@ impl CloseReport {
     }
 
     /// Says what was left, where the report reaches nobody.
-    pub(super) fn log_what_is_lost(&self) {
-        if !self.is_clean() {
-            tracing::warn!(report = %self, "a manager ended without handing over what was left");
-        }
+    pub(super) fn tell_what_is_lost(&self) {
+        workfleet_notice::warn!(
+            report = %self,
+            "a manager was dropped and loses what it had: wait for its tasks, read its messages, or close it by ClosePolicy::Join"
+        );
     }
 
     pub(super) fn add(&mut self, item: Item) {

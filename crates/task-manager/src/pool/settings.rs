@@ -197,7 +197,9 @@ fn scope_ended<R, E>(
         Ok(Ok(value)) => Ok((value, report)),
         Ok(Err(error)) => Err(ScopeError::Scope { error, report: Box::new(report) }),
         Err(panic) => {
-            report.log_what_is_lost();
+            if !report.is_clean() {
+                report.tell_what_is_lost();
+            }
             resume_unwind(panic)
         }
     }
