@@ -39,7 +39,7 @@ impl Service for Events {
         // None if it has broken the rules before.
         let Some(below) = self.lock().get(&peer.incarnation()).cloned() else { return };
         if let Err(violation) = below.on_frame(kind, payload) {
-            tracing::error!(
+            workfleet_notice::error!(
                 worker = peer.worker(),
                 error = with_sources(&violation),
                 "a worker violated the protocol of events and heartbeats"
@@ -79,7 +79,7 @@ impl Down for Connection {
                 tracing::debug!(worker = self.0.worker(), %kind, "a worker that is gone was sent nothing");
             }
             Err(error) => {
-                tracing::error!(worker = self.0.worker(), %error, %kind, "a frame could not be sent");
+                workfleet_notice::error!(worker = self.0.worker(), %error, %kind, "a frame could not be sent");
                 // A thread that waits there for this frame would wait forever.
                 self.0.break_off();
             }

@@ -298,7 +298,7 @@ impl Guardian {
                 }
             }
             if let Err(error) = self.begin_life(&mut state) {
-                tracing::warn!(%error, "the guardian process cannot be started again");
+                workfleet_notice::warn!(%error, "the guardian process cannot be started again");
                 *failures += 1;
             }
         }

@@ -82,7 +82,7 @@ impl Told {
             tracing::debug!("the inbox is full: no task is begun until its readers have made room");
         }
         if let Some(Unread { limit_bytes, waiting }) = unread {
-            tracing::warn!(
+            workfleet_notice::warn!(
                 limit_bytes,
                 waiting = %Waiting(&waiting),
                 "the inbox is full and no reader takes what waits in it, so no task is begun: open a reader for each type \
@@ -156,7 +156,7 @@ impl Inbox {
         let (lost, follows) = self.lock().shut(reader);
         Told(follows).tell();
         if lost > 0 {
-            tracing::warn!(
+            workfleet_notice::warn!(
                 lost,
                 "messages or failures are lost: their manager has closed and left them to a reader, which was dropped \
                  before it had read them"

@@ -59,13 +59,13 @@ impl Overflowed {
     pub(super) fn tell(self) {
         let Self { limit_bytes, len_bytes, overflow } = self;
         match overflow {
-            InboxOverflow::Grow => tracing::warn!(
+            InboxOverflow::Grow => workfleet_notice::warn!(
                 limit_bytes,
                 len_bytes,
                 "the inbox has twice its limit and goes on growing: running tasks send faster than readers read. Read \
                  faster, send less, or bound it by inbox_overflow"
             ),
-            InboxOverflow::DropOldest { beyond } => tracing::warn!(
+            InboxOverflow::DropOldest { beyond } => workfleet_notice::warn!(
                 limit_bytes,
                 beyond_bytes = beyond,
                 "the inbox drops its oldest messages: running tasks send faster than readers read. \

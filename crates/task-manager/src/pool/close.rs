@@ -221,7 +221,7 @@ pub(super) async fn carry_out(shared: &Shared, grace: Duration) -> Infallible {
             biased;
             _kill = at_least(&mut asked, ClosePolicy::Kill) => {}
             ended = waits::within(&mut patience, tasks_end(shared)) => if ended.is_none() {
-                tracing::warn!(?grace, "tasks outlast their cancellation and are ended");
+                workfleet_notice::warn!(?grace, "tasks outlast their cancellation and are ended");
                 shared.raise_mode(Mode::Killing);
             },
         }
@@ -294,7 +294,7 @@ async fn consume_inbox(shared: &Shared, grace: Duration) {
             }
             None if !inbox.is_full() => patience = None,
             None if waits_for_room && inbox.taken() == taken_before => {
-                tracing::warn!(
+                workfleet_notice::warn!(
                     ?grace,
                     "the inbox is full and its readers do not read: closing consumes what was left to them"
                 );

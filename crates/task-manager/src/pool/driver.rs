@@ -70,7 +70,7 @@ pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
         if let Err(panic) = driven {
             // The panic was printed. Whoever waits must not wait for ever.
             std::mem::forget(panic);
-            tracing::error!("the manager's thread has failed: its tasks end as not run");
+            workfleet_notice::error!("the manager's thread has failed: its tasks end as not run");
             shared.abandon();
         }
         at_end();

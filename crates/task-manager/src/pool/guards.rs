@@ -8,7 +8,7 @@ use std::{
 /// Calls a service: its panic is its own, and the manager's thread goes on.
 pub(crate) fn guarded(call: impl FnOnce()) {
     if panics(call) {
-        tracing::error!("a service panicked");
+        workfleet_notice::error!("a service panicked");
     }
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn wake(waker: Waker) {
 /// Does what runs wakers.
 pub(crate) fn woken(wake: impl FnOnce()) {
     if panics(wake) {
-        tracing::error!("a waker panicked");
+        workfleet_notice::error!("a waker panicked");
     }
 }
 

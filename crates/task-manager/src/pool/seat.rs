@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,6 +41,8 @@ pub(crate) trait Plan: Send + Sync + 'static {
     ) -> impl Future<Output = Duration> + Send;
 }
 
+const NOT_STARTED: &str = "a worker did not start";
+
 /// Keeps a worker on `seat` until the manager closes.
 pub(crate) async fn run<P: Plan>(plan: Arc<P>, seat: usize) {
     let shared = Arc::clone(plan.shared());
@@ -51,15 +54,24 @@ pub(crate) async fn run<P: Plan>(plan: Arc<P>, seat: usize) {
             let _ = first_try.try_send(tried);
         }
     };
+    // The last start has failed.
+    let mut failing = false;
     while *mode.borrow() == Mode::Running {
         let delay = match plan.start(seat, &mut mode).await {
             Ok(worker) => {
                 report(Ok(()));
+                failing = false;
                 plan.serve(worker, seat, &mut mode).await
             }
             Err(StartFailure::Closing) => break,
             Err(failure) => {
-                tracing::warn!(worker = seat, error = %with_sources(&failure), "a worker did not start");
+                let error = with_sources(&failure);
+                // What is tried again costs time; nobody has to read each of them.
+                if mem::replace(&mut failing, true) {
+                    tracing::warn!(worker = seat, %error, "{NOT_STARTED}");
+                } else {
+                    workfleet_notice::warn!(worker = seat, %error, "{NOT_STARTED}");
+                }
                 let next = shared.start_failed(seat, &failure);
                 if next.verdict.is_some() {
                     report(Err(failure));

@@ -191,7 +191,10 @@ fn scope_ended<R, E>(
     report: CloseReport,
 ) -> Result<(R, CloseReport), ScopeError<E>> {
     if report.tasks.returned > 0 && ended.is_ok() {
-        tracing::warn!(unstarted = report.tasks.returned, "a scope ended before all its tasks had begun");
+        workfleet_notice::warn!(
+            unstarted = report.tasks.returned,
+            "a scope ended before all its tasks had begun"
+        );
     }
     match ended {
         Ok(Ok(value)) => Ok((value, report)),

@@ -120,7 +120,7 @@ impl Logs {
         let all = files.clone();
         spawn_patiently(deadline, "workfleet-log", move || {
             if let Err(error) = signals::survive_writes() {
-                tracing::warn!(%error, "a write to a broken standard error may end the program");
+                workfleet_notice::warn!(%error, "a write to a broken standard error may end the program");
             }
             let mut standard_error = StandardError::default();
             while let Some(Chunk { target, text, at }) = chunks.blocking_recv() {
@@ -234,10 +234,10 @@ impl Writer {
         match self.ended.recv_timeout(limit) {
             Ok(()) => {}
             Err(RecvTimeoutError::Timeout) => {
-                tracing::warn!("what workers printed could not be written within {limit:?}");
+                workfleet_notice::warn!("what workers printed could not be written within {limit:?}");
             }
             Err(RecvTimeoutError::Disconnected) => {
-                tracing::error!("the thread that writes what workers print has failed");
+                workfleet_notice::error!("the thread that writes what workers print has failed");
             }
         }
     }
@@ -276,7 +276,7 @@ async fn drain(
             let last = reader.line.end();
             reader.send(last).await;
         }
-        Err(_) => tracing::warn!(
+        Err(_) => workfleet_notice::warn!(
             "the output of a process that a dead worker has left is read no more: so many others hold theirs"
         ),
     }

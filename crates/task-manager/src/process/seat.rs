@@ -324,7 +324,7 @@ impl Worker {
 
     fn violated(&self, violation: &Violation) -> KillReason {
         let worker = self.connection.peer().worker();
-        tracing::error!(worker, error = %with_sources(violation), "protocol violated");
+        workfleet_notice::error!(worker, error = %with_sources(violation), "protocol violated");
         KillReason::ProtocolViolated
     }
 

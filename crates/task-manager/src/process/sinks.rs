@@ -49,7 +49,7 @@ impl StandardError {
     /// It can be written again, or nothing is written any more.
     pub(super) fn report_the_lost(&mut self) {
         if let Some(lines) = self.lost.take() {
-            tracing::warn!(lines, "lines of workers are missing in standard error");
+            workfleet_notice::warn!(lines, "lines of workers are missing in standard error");
         }
     }
 }
@@ -138,7 +138,7 @@ impl LogFile {
         let (written, rest) = text.split_at(written_bytes);
         let lines = lines_in(rest);
         if self.lost.is_none() {
-            tracing::warn!(path = %self.path.display(), %error, "a worker's log cannot be written");
+            workfleet_notice::warn!(path = %self.path.display(), %error, "a worker's log cannot be written");
         }
         let lost = self.lost.get_or_insert_default();
         lost.lines = lost.lines.saturating_add(lines);
@@ -150,7 +150,7 @@ impl LogFile {
         if let Some(Lost { lines, .. }) = self.lost.take()
             && lines > 0
         {
-            tracing::warn!(path = %self.path.display(), lines, "lines of a worker are missing in its log");
+            workfleet_notice::warn!(path = %self.path.display(), lines, "lines of a worker are missing in its log");
         }
     }
 

@@ -230,7 +230,7 @@ impl Process {
             // An error means that the thread has ended.
             Ok(_) => drop(told.await),
             Err(error) => {
-                tracing::error!(pid = self.id(), %error, "what a dead worker has left could not be waited for");
+                workfleet_notice::error!(pid = self.id(), %error, "what a dead worker has left could not be waited for");
             }
         }
     }
@@ -276,7 +276,7 @@ impl Drop for Process {
                 child.wait()
             });
             if let Err(error) = waiter {
-                tracing::error!(pid = self.id(), %error, "a dead worker could not be waited for");
+                workfleet_notice::error!(pid = self.id(), %error, "a dead worker could not be waited for");
             }
         }
     }

@@ -53,7 +53,11 @@ impl Drop for Sessions {
     fn drop(&mut self) {
         while let Some(Made { type_name, value, .. }) = self.made.pop() {
             if let Err(message) = workfleet_panics::catch(|| drop(value)) {
-                tracing::error!(session = type_name, message, "the destructor of a session panicked");
+                workfleet_notice::error!(
+                    session = type_name,
+                    message,
+                    "the destructor of a session panicked"
+                );
             }
         }
     }

@@ -177,7 +177,7 @@ impl Exchange {
                 let Some(worker) = worker.upgrade() else { return };
                 guarded(|| {
                     if !worker.extensions().on_frame(*kind, payload) {
-                        tracing::error!(worker = worker.name(), %kind, "a frame came that no extension expects");
+                        workfleet_notice::error!(worker = worker.name(), %kind, "a frame came that no extension expects");
                     }
                 });
                 ThreadWorker::let_go(worker);

@@ -162,7 +162,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
         queue.close();
         let is_to_end = matches!(failure, StartFailure::Closing | StartFailure::Session { .. });
         if is_to_end && !ends(&mut ended, plan.limits.exit, mode).await {
-            tracing::warn!(worker = %name, "{NOT_ENDED}");
+            workfleet_notice::warn!(worker = %name, "{NOT_ENDED}");
         }
         return Err(failure);
     }
@@ -229,7 +229,7 @@ impl Started {
         };
         if !ended && let Some(worker) = self.worker.upgrade() {
             if gone == Gone::Died && self.queue.running().is_empty() {
-                tracing::warn!(worker = &*worker.name, "{NOT_ENDED}");
+                workfleet_notice::warn!(worker = &*worker.name, "{NOT_ENDED}");
             }
             worker.abandon();
             ThreadWorker::let_go(worker);

@@ -103,7 +103,7 @@ impl ThreadWorker {
         let last = ManuallyDrop::new(last);
         let drops = move || drop(ManuallyDrop::into_inner(last));
         if let Err(error) = thread::Builder::new().name("workfleet-drop".into()).spawn(drops) {
-            tracing::error!(%error, "no thread could be started to drop what a worker has left");
+            workfleet_notice::error!(%error, "no thread could be started to drop what a worker has left");
         }
     }
 

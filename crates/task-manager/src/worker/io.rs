@@ -139,7 +139,7 @@ enum Read {
 /// False: the connection has ended, in order or not.
 fn receive_or_tell(worker: &Worker, first: Read) -> bool {
     receive(worker, first).unwrap_or_else(|violation| {
-        tracing::error!(worker = worker.name, error = %violation, "the manager violated the protocol");
+        workfleet_notice::error!(worker = worker.name, error = %violation, "the manager violated the protocol");
         false
     })
 }
@@ -237,7 +237,7 @@ fn push(
 ) {
     if let Err(error) = worker.outbox.push(kind, fill) {
         // Numbers always encode.
-        tracing::error!(%error, %kind, "a frame was lost");
+        workfleet_notice::error!(%error, %kind, "a frame was lost");
     }
 }
 

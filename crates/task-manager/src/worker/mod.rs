@@ -570,7 +570,7 @@ mod exit {
             // SAFETY: `flush` neither unwinds nor runs a task's code, and it stays mapped as long as the process.
             let registered = unsafe { libc::atexit(flush) };
             if registered != 0 {
-                tracing::warn!("what a task has not flushed will be lost if it calls exit");
+                workfleet_notice::warn!("what a task has not flushed will be lost if it calls exit");
             }
         }
     }

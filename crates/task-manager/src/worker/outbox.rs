@@ -403,7 +403,7 @@ fn push_heartbeat(outgoing: &mut Outgoing, lease: u64, details: Option<&Details>
     let frame = HeartbeatFrame { lease, details: details.map(Details::as_bytes) };
     if let Err(error) = protocol::push(kinds::HEARTBEAT, &frame, outgoing.buffer()) {
         // Numbers and bytes always encode.
-        tracing::error!(%error, "a heartbeat was lost");
+        workfleet_notice::error!(%error, "a heartbeat was lost");
     }
 }
 

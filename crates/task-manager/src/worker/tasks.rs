@@ -433,7 +433,7 @@ impl Worker {
         };
         if let Err(error) = pushed {
             // Numbers, texts and bytes always encode.
-            tracing::error!(%error, "the end of a task was lost");
+            workfleet_notice::error!(%error, "the end of a task was lost");
         }
     }
 }
@@ -506,6 +506,6 @@ fn push_greeting(
     fill: impl FnOnce(&mut Vec<u8>) -> Result<(), workfleet_wire::EncodeError>,
 ) {
     if let Err(error) = worker.outbox.push(kind, fill) {
-        tracing::error!(%error, %kind, "a frame was lost");
+        workfleet_notice::error!(%error, %kind, "a frame was lost");
     }
 }
