@@ -10,6 +10,7 @@ pub(crate) mod reap;
 mod seat;
 mod sinks;
 mod spawn;
+mod turns;
 
 use std::{fmt, ops::Deref};
 

@@ -9,12 +9,11 @@ use std::{
     io::{self, ErrorKind},
     os::fd::OwnedFd,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
-    thread,
     time::Duration,
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc::Sender, oneshot, watch::Receiver},
+    sync::{Semaphore, mpsc::Sender, watch::Receiver},
     time::timeout,
 };
 use workfleet_heartbeat::{cores::Patience, remote::Pins};
@@ -23,6 +22,7 @@ use workfleet_scheduler::Kill;
 use super::{
     logs::{Logs, Taps},
     spawn::{Process, Program, Spawned, spawn},
+    turns::in_turn,
 };
 use crate::{
     causes::with_sources,
@@ -32,7 +32,7 @@ use crate::{
     pool::{Mode, Remote, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
     protocol::{self, Violation},
     service::Incarnation,
-    sys::{naming::Naming, page::Page},
+    sys::page::Page,
 };
 
 /// How long a killed worker may take to be gone before its tasks go to others all the same.
@@ -104,18 +104,12 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
     let (program, guardian) = (plan.program.clone(), Arc::clone(&plan.guardian));
     let values = plan.session_values.clone();
     let pipe_stdout = plan.logs.takes_stdout();
-    // Whose turn it is has as long as any other: the time counts from there.
-    let permit = tokio::select! {
-        biased;
-        () = changed(mode, Mode::Running) => return Err(StartFailure::Closing),
-        permit = plan.spawning.acquire() => permit,
-    };
     let log = plan.logs.of(seat);
     let start = move || spawn(&program, &guardian, pipe_stdout, &greeting, values.as_deref());
     let limits = &plan.terms.limits;
-    let spawned = off_this_thread(limits.init, start).await;
-    drop(permit);
-    let spawned = spawned.map_err(StartFailure::spawn)?;
+    let closing = changed(mode, Mode::Running);
+    let spawned = in_turn(&plan.spawning, closing, limits.init, start).await;
+    let spawned = spawned.ok_or(StartFailure::Closing)?.map_err(StartFailure::spawn)?;
     let Spawned { mut process, socket, page, stdout, stderr } = spawned;
     process.watch().map_err(StartFailure::spawn)?;
     let mut taps = plan.logs.tap(&log, stdout, stderr).map_err(StartFailure::spawn)?;
@@ -162,33 +156,6 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
         charged: None,
     };
     Err(start_failure(failed, certificate, greeted, stopped_by, &plan.terms))
-}
-
-/// Does what it takes to start a process on a thread of its own: that takes a millisecond, or forever where the program's
-/// file cannot be read, and the other workers go on. Not on the runtime's threads, which panic where the system allows no
-/// more of them.
-async fn off_this_thread<T: Send + 'static>(
-    limit: Duration,
-    start: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    let (tell, told) = oneshot::channel();
-    let run = move || {
-        if tell.is_closed() {
-            return;
-        }
-        // What nobody waits for any more is killed where it is dropped.
-        drop(tell.send(start()));
-    };
-    thread::Builder::new().name("workfleet-start".into()).spawn(run).naming("starting a thread")?;
-    match waits::within(&mut waits::patience(limit), told).await {
-        Some(told) => {
-            told.unwrap_or_else(|_| Err(io::Error::other("the thread that starts workers panicked")))
-        }
-        None => {
-            let reason = format!("the process has not been started within {limit:?}");
-            Err(io::Error::new(ErrorKind::TimedOut, reason))
-        }
-    }
 }
 
 fn start_failure(
