@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
-use workfleet::wire::{Decoder, encode_frame_with, kinds, message};
+use workfleet::wire::{Decoder, encode_frame_with, message, undr};
 
 use super::socket::Peer;
 use crate::error::Error;
@@ -33,7 +33,7 @@ pub(crate) fn flood(frames: usize) -> Result<(), Error> {
     let mut batch = Vec::with_capacity(2 * BATCH_LEN_BYTES);
     for number in 0..frames as u64 {
         let named = Named { lease: 1 << 32, name: "tick", number };
-        encode_frame_with(kinds::MESSAGE, &mut batch, |out| message::encode_into(&named, out))
+        encode_frame_with(undr::MESSAGE, &mut batch, |out| message::encode_into(&named, out))
             .map_err(Error::contender)?;
         if batch.len() >= BATCH_LEN_BYTES {
             stream.write_all(&batch).map_err(Error::io("send frames"))?;

@@ -263,14 +263,19 @@ fn wire_is_the_wire() {
     // Functions and constants: a frame goes out and comes back.
     let mut encoded = Vec::new();
     let payload = message::encode(&7_u8).expect("it encodes");
-    encode_frame(kinds::MESSAGE, &payload, &mut encoded);
+    encode_frame(undr::MESSAGE, &payload, &mut encoded);
     assert_eq!(encoded.len(), HEADER_LEN_BYTES + 1);
-    assert_eq!(encoded[..HEADER_LEN_BYTES], encode_header(kinds::MESSAGE, 1));
+    assert_eq!(encoded[..HEADER_LEN_BYTES], encode_header(undr::MESSAGE, 1));
     let mut same = Vec::new();
-    encode_frame_with(kinds::MESSAGE, &mut same, |out| message::encode_into(&7_u8, out)).expect("it encodes");
+    encode_frame_with(undr::MESSAGE, &mut same, |out| message::encode_into(&7_u8, out)).expect("it encodes");
     assert_eq!(same, encoded);
-    check_frame_len(kinds::MESSAGE, 1, DEFAULT_FRAME_LIMIT_BYTES).expect("it is within the limit");
+    check_frame_len(undr::MESSAGE, 1, DEFAULT_FRAME_LIMIT_BYTES).expect("it is within the limit");
     undr::check(undr::MESSAGE, kinds::Direction::ToManager, 1).expect("it goes this way");
+
+    // The kinds of each protocol stand with its owner.
+    let pool = workfleet::task::kinds::TABLE.named(workfleet::task::kinds::MESSAGE);
+    let events = workfleet::heartbeat::remote::TABLE.named(Kind(*kinds::EVENT_KINDS.start()));
+    assert_eq!((pool.to_string(), events.to_string()), ("0x6d (MESSAGE)".into(), "0x30 (ATTACH)".into()));
 }
 
 #[cfg(feature = "worker")]

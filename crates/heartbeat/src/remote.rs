@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::{Event, sent};
 pub use crate::{
     pins::Pins,
-    tree::{Down, Downwards, KINDS, NAME_LIMIT_BYTES, NameTooLong, Scope, Up, Upwards, Violation},
+    tree::{Down, Downwards, KINDS, NAME_LIMIT_BYTES, NameTooLong, Scope, TABLE, Up, Upwards, Violation},
 };
 
 /// Gives this process its way up: the way out for everything that has no [other](connect_scope). `None` if it has one.

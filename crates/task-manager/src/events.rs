@@ -76,10 +76,10 @@ impl Down for Connection {
             Ok(()) => {}
             // The worker's slot was told, and tells every service when the worker is buried.
             Err(SendError::WorkerGone) => {
-                tracing::debug!(worker = self.0.worker(), %kind, "a worker that is gone was sent nothing");
+                tracing::debug!(worker = self.0.worker(), kind = %remote::TABLE.named(kind), "a worker that is gone was sent nothing");
             }
             Err(error) => {
-                workfleet_notice::error!(worker = self.0.worker(), %error, %kind, "a frame could not be sent");
+                workfleet_notice::error!(worker = self.0.worker(), %error, kind = %remote::TABLE.named(kind), "a frame could not be sent");
                 // A thread that waits there for this frame would wait forever.
                 self.0.break_off();
             }

@@ -223,7 +223,7 @@
 //! | `WorkerException` | [`TaskFailure`] |
 //! | `Proxy`, and in a task its `manager` | [`Proxy`] |
 //! | `Proxy.setup`, `next_task`, `acknowledge_and_next_task`, `CloseRequest` | [`WorkerLoop::setup`], [`WorkerLoop::next_task`], [`FinishedTask::acknowledge_and_next_task`], [`NextTask::Close`] |
-//! | `send_bytes`, `receive_message`, … | the crate `workfleet-wire` |
+//! | `send_bytes`, `receive_message`, … | the crate `workfleet-wire`; the kinds of its frames are in [`kinds`] |
 //! | a `requests.Session` for each worker | [`Registry::session`], of any type |
 //!
 //! | `multiprocessing.Pool` | here |
@@ -271,6 +271,7 @@ mod guardian;
 mod handle;
 mod heartbeat;
 mod inbox;
+pub mod kinds;
 mod manager;
 mod message;
 mod mismatch;

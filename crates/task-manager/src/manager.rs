@@ -10,6 +10,7 @@ use workfleet_wire::{EncodeError, Kind};
 
 use crate::{
     causes::readable,
+    kinds,
     message::{EncodedMessage, TaskMessage},
     task::{EncodedTask, Priority, TaskSpec},
 };
@@ -270,14 +271,14 @@ pub enum SendError {
         limit_bytes: u64,
     },
     /// This task's manager has no service for the frame.
-    #[error("the frame kind {kind} belongs to no service of this manager")]
+    #[error("the frame kind {} belongs to no service of this manager", kinds::TABLE.named(*.kind))]
     #[non_exhaustive]
     NoService {
         /// The kind.
         kind: Kind,
     },
     /// A service used a frame kind that is not its own.
-    #[error("the frame kind {kind} is outside the service's range")]
+    #[error("the frame kind {} is outside the service's range", kinds::TABLE.named(*.kind))]
     #[non_exhaustive]
     ForeignKind {
         /// The kind.

@@ -1,4 +1,4 @@
-//! What the frames between a manager and its worker processes carry. The kinds are [`workfleet_wire::kinds`].
+//! What the frames between a manager and its worker processes carry. The kinds are in [`kinds`].
 //!
 //! Invariants:
 //! - The first frame each way opens with the protocol's version as two little-endian bytes, in every version: so
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits, remote::KINDS};
-use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds, kinds::Direction, message};
+use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds::Direction, message};
 
-use crate::{failure::Failed, message::NAME_LIMIT_BYTES, mismatch::Names, task::ManagerId};
+use crate::{failure::Failed, kinds, message::NAME_LIMIT_BYTES, mismatch::Names, task::ManagerId};
 
 /// Raised whenever a frame changes its meaning or layout.
 pub(crate) const VERSION: u16 = 7;
@@ -178,24 +178,30 @@ pub(crate) struct ScheduleFrame<'a> {
 /// A frame that its receiver cannot accept.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Violation {
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error("the frame {kind} does not decode")]
+    #[error("{}", kinds::TABLE.describe(.0))]
+    Frame(FrameError),
+    #[error("the frame {} does not decode", kinds::TABLE.named(*.kind))]
     Payload { kind: Kind, source: DecodeError },
-    #[error("the frame {kind} came out of turn")]
+    #[error("the frame {} came out of turn", kinds::TABLE.named(*.kind))]
     OutOfTurn { kind: Kind },
-    #[error("the frame {kind} names task type {index}, of {known} that are registered")]
+    #[error("the frame {} names task type {index}, of {known} that are registered", kinds::TABLE.named(*.kind))]
     TaskType { kind: Kind, index: u32, known: usize },
     #[error("a task was scheduled at priority {priority}, of {levels} levels")]
     Priority { priority: u8, levels: u8 },
     #[error("a task scheduled its child number {index}, of {limit} that it may have")]
     TooManyChildren { index: u32, limit: u32 },
-    #[error("the frame {kind} carries details that nobody could have sent")]
+    #[error("the frame {} carries details that nobody could have sent", kinds::TABLE.named(*.kind))]
     Details { kind: Kind, source: DetailsError },
-    #[error("the frame {kind} belongs to no service of this manager")]
+    #[error("the frame {} belongs to no service of this manager", kinds::TABLE.named(*.kind))]
     NoService { kind: Kind },
     #[error(transparent)]
     Events(#[from] workfleet_heartbeat::remote::Violation),
+}
+
+impl From<FrameError> for Violation {
+    fn from(error: FrameError) -> Self {
+        Self::Frame(error)
+    }
 }
 
 /// What either side accepts in one frame, if tasks, outputs and messages may have `frame_limit_bytes`: what the pool

@@ -31,7 +31,7 @@ impl fmt::Display for Incarnation {
 ///
 /// Everything runs on the manager's thread, and it may be dropped there: it must not block.
 pub trait Service: Send + Sync {
-    /// The frame kinds that are this service's own: within `0x20..=0x67`, see [`workfleet_wire::kinds`].
+    /// The frame kinds that are this service's own: within `0x20..=0x67`, see [`kinds`](crate::kinds).
     fn kinds(&self) -> RangeInclusive<u8>;
 
     /// A worker has come up. A worker process makes its sessions now, and may not get so far that it gets a task. No frame

@@ -33,9 +33,9 @@ use support::{
 };
 use workfleet_task_manager::{
     ExitStatus, FailureCause, Incarnation, KillReason, Peer, ProcessManager, ProcessManagerBuilder, Registry,
-    Service, StartError, StartFailure, Task, TaskContext, TaskError, TaskSpec, init, init_test_worker,
+    Service, StartError, StartFailure, Task, TaskContext, TaskError, TaskSpec, init, init_test_worker, kinds,
 };
-use workfleet_wire::{Kind, blocking, encode_frame, encode_header, kinds};
+use workfleet_wire::{Kind, blocking, encode_frame, encode_header};
 
 /// Yields its process.
 #[derive(Debug, Serialize, Deserialize)]

@@ -28,18 +28,18 @@ use crate::{
 /// [`into_parts`](Self::into_parts) hands them on.
 ///
 /// ```
-/// use workfleet_wire::{asynchronous, kinds};
+/// use workfleet_wire::{Kind, asynchronous};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (mut worker, manager) = tokio::io::duplex(1024); // a socket pair, in earnest
-/// asynchronous::send_message(&mut worker, kinds::MESSAGE, &("progress", 3_u32)).await?;
-/// asynchronous::send_type(&mut worker, kinds::DONE_NEXT).await?;
+/// asynchronous::send_message(&mut worker, Kind(b'm'), &("progress", 3_u32)).await?;
+/// asynchronous::send_type(&mut worker, Kind(b't')).await?;
 ///
 /// let mut from_worker = asynchronous::Reader::new(manager);
 /// let (kind, message) = asynchronous::receive_message::<_, (String, u32)>(&mut from_worker).await?;
-/// assert_eq!((kind, message), (kinds::MESSAGE, ("progress".to_owned(), 3)));
-/// asynchronous::receive_type(&mut from_worker, kinds::DONE_NEXT).await?;
+/// assert_eq!((kind, message), (Kind(b'm'), ("progress".to_owned(), 3)));
+/// asynchronous::receive_type(&mut from_worker, Kind(b't')).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -88,13 +88,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// of this module are made of it.
     ///
     /// ```
-    /// use workfleet_wire::{asynchronous::Reader, encode_frame, kinds};
+    /// use workfleet_wire::{Kind, asynchronous::Reader, encode_frame};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), workfleet_wire::ReceiveError> {
     /// let mut stream = Vec::new();
-    /// encode_frame(kinds::MESSAGE, b"one", &mut stream);
-    /// encode_frame(kinds::MESSAGE, b"three", &mut stream);
+    /// encode_frame(Kind(b'm'), b"one", &mut stream);
+    /// encode_frame(Kind(b'm'), b"three", &mut stream);
     ///
     /// let mut reader = Reader::new(&stream[..]);
     /// let mut len_bytes = 0;
@@ -146,12 +146,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 /// [`send_type`]. No limit is applied: [`check_frame_len`](crate::check_frame_len) says beforehand what the other side will.
 ///
 /// ```
-/// use workfleet_wire::{asynchronous, kinds};
+/// use workfleet_wire::{Kind, asynchronous};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), workfleet_wire::SendError> {
 /// let mut out = Vec::new();
-/// asynchronous::send_bytes(&mut out, kinds::MESSAGE, b"hi").await?;
+/// asynchronous::send_bytes(&mut out, Kind(b'm'), b"hi").await?;
 /// assert_eq!(out, b"m\x02\0\0\0\0\0\0\0hi");
 /// # Ok(())
 /// # }
@@ -184,12 +184,12 @@ pub async fn send_bytes<W: AsyncWrite + Unpin + ?Sized>(
 /// write.
 ///
 /// ```
-/// use workfleet_wire::{asynchronous, kinds};
+/// use workfleet_wire::{Kind, asynchronous};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), workfleet_wire::SendError> {
 /// let mut out = Vec::new();
-/// asynchronous::send_message(&mut out, kinds::MESSAGE, "hi").await?;
+/// asynchronous::send_message(&mut out, Kind(b'm'), "hi").await?;
 /// assert_eq!(out, b"m\x03\0\0\0\0\0\0\0\x02hi");
 /// # Ok(())
 /// # }
@@ -217,12 +217,12 @@ pub async fn send_message<W: AsyncWrite + Unpin + ?Sized, T: Serialize + ?Sized>
 /// `Ok` means that all of it was written, not that it was flushed or received.
 ///
 /// ```
-/// use workfleet_wire::{asynchronous, kinds};
+/// use workfleet_wire::{Kind, asynchronous};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), workfleet_wire::SendError> {
 /// let mut out = Vec::new();
-/// asynchronous::send_type(&mut out, kinds::IDLE).await?;
+/// asynchronous::send_type(&mut out, Kind(b'n')).await?;
 /// assert_eq!(out, b"n\0\0\0\0\0\0\0\0");
 /// # Ok(())
 /// # }
@@ -241,13 +241,13 @@ pub async fn send_type<W: AsyncWrite + Unpin + ?Sized>(writer: &mut W, kind: Kin
 /// Receives one frame, with a payload that can be kept.
 ///
 /// ```
-/// use workfleet_wire::{asynchronous, kinds};
+/// use workfleet_wire::{Kind, asynchronous};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), workfleet_wire::ReceiveError> {
 /// let mut reader = asynchronous::Reader::new(&b"m\x02\0\0\0\0\0\0\0hi"[..]);
 /// let frame = asynchronous::receive_bytes(&mut reader).await?;
-/// assert_eq!((frame.kind, &frame.payload[..]), (kinds::MESSAGE, &b"hi"[..]));
+/// assert_eq!((frame.kind, &frame.payload[..]), (Kind(b'm'), &b"hi"[..]));
 /// # Ok(())
 /// # }
 /// ```
@@ -269,13 +269,13 @@ pub async fn receive_bytes<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> Resu
 /// nothing accepts it.
 ///
 /// ```
-/// use workfleet_wire::{asynchronous, kinds};
+/// use workfleet_wire::{Kind, asynchronous};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), workfleet_wire::ReceiveError> {
 /// let mut reader = asynchronous::Reader::new(&b"m\x03\0\0\0\0\0\0\0\x02hi"[..]);
 /// let (kind, text) = asynchronous::receive_message::<_, String>(&mut reader).await?;
-/// assert_eq!((kind, text.as_str()), (kinds::MESSAGE, "hi"));
+/// assert_eq!((kind, text.as_str()), (Kind(b'm'), "hi"));
 /// # Ok(())
 /// # }
 /// ```
@@ -297,17 +297,17 @@ pub async fn receive_message<R: AsyncRead + Unpin, T: DeserializeOwned>(
 /// Receives the empty frame of the kind that is expected.
 ///
 /// ```
-/// use workfleet_wire::{ReceiveError, asynchronous, kinds};
+/// use workfleet_wire::{Kind, ReceiveError, asynchronous};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), ReceiveError> {
 /// let mut reader = asynchronous::Reader::new(&b"s\0\0\0\0\0\0\0\0t\x04\0\0\0\0\0\0\0task"[..]);
-/// asynchronous::receive_type(&mut reader, kinds::SCHEDULED).await?;
+/// asynchronous::receive_type(&mut reader, Kind(b's')).await?;
 ///
 /// // Something else came: it is not lost.
-/// let error = asynchronous::receive_type(&mut reader, kinds::SCHEDULED).await.unwrap_err();
+/// let error = asynchronous::receive_type(&mut reader, Kind(b's')).await.unwrap_err();
 /// let ReceiveError::Unexpected { frame, .. } = error else { panic!("{error}") };
-/// assert_eq!((frame.kind, &frame.payload[..]), (kinds::TASK, &b"task"[..]));
+/// assert_eq!((frame.kind, &frame.payload[..]), (Kind(b't'), &b"task"[..]));
 /// # Ok(())
 /// # }
 /// ```

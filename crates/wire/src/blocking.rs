@@ -24,16 +24,16 @@ use crate::{
 /// [`into_parts`](Self::into_parts) hands them on.
 ///
 /// ```
-/// use workfleet_wire::{blocking, kinds};
+/// use workfleet_wire::{Kind, blocking};
 ///
 /// let (manager, mut worker) = std::io::pipe()?; // or a socket
-/// blocking::send_message(&mut worker, kinds::MESSAGE, &("progress", 3_u32))?;
-/// blocking::send_type(&mut worker, kinds::DONE_NEXT)?;
+/// blocking::send_message(&mut worker, Kind(b'm'), &("progress", 3_u32))?;
+/// blocking::send_type(&mut worker, Kind(b't'))?;
 ///
 /// let mut from_worker = blocking::Reader::new(manager);
 /// let (kind, message) = blocking::receive_message::<_, (String, u32)>(&mut from_worker)?;
-/// assert_eq!((kind, message), (kinds::MESSAGE, ("progress".to_owned(), 3)));
-/// blocking::receive_type(&mut from_worker, kinds::DONE_NEXT)?;
+/// assert_eq!((kind, message), (Kind(b'm'), ("progress".to_owned(), 3)));
+/// blocking::receive_type(&mut from_worker, Kind(b't'))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -95,11 +95,11 @@ impl<R: Read> Reader<R> {
     /// of this module are made of it.
     ///
     /// ```
-    /// use workfleet_wire::{blocking::Reader, encode_frame, kinds};
+    /// use workfleet_wire::{Kind, blocking::Reader, encode_frame};
     ///
     /// let mut stream = Vec::new();
-    /// encode_frame(kinds::MESSAGE, b"one", &mut stream);
-    /// encode_frame(kinds::MESSAGE, b"three", &mut stream);
+    /// encode_frame(Kind(b'm'), b"one", &mut stream);
+    /// encode_frame(Kind(b'm'), b"three", &mut stream);
     ///
     /// let mut reader = Reader::new(&stream[..]);
     /// let mut len_bytes = 0;
@@ -136,10 +136,10 @@ impl<R: Read> Reader<R> {
 /// [`send_type`]. No limit is applied: [`check_frame_len`](crate::check_frame_len) says beforehand what the other side will.
 ///
 /// ```
-/// use workfleet_wire::{blocking, kinds};
+/// use workfleet_wire::{Kind, blocking};
 ///
 /// let mut out = Vec::new();
-/// blocking::send_bytes(&mut out, kinds::MESSAGE, b"hi")?;
+/// blocking::send_bytes(&mut out, Kind(b'm'), b"hi")?;
 /// assert_eq!(out, b"m\x02\0\0\0\0\0\0\0hi");
 /// # Ok::<(), workfleet_wire::SendError>(())
 /// ```
@@ -172,10 +172,10 @@ pub fn send_bytes<W: Write + ?Sized>(writer: &mut W, kind: Kind, payload: &[u8])
 /// `Ok` means that all of it was written, not that it was flushed or received.
 ///
 /// ```
-/// use workfleet_wire::{blocking, kinds};
+/// use workfleet_wire::{Kind, blocking};
 ///
 /// let mut out = Vec::new();
-/// blocking::send_message(&mut out, kinds::MESSAGE, "hi")?;
+/// blocking::send_message(&mut out, Kind(b'm'), "hi")?;
 /// assert_eq!(out, b"m\x03\0\0\0\0\0\0\0\x02hi");
 /// # Ok::<(), workfleet_wire::SendError>(())
 /// ```
@@ -199,10 +199,10 @@ pub fn send_message<W: Write + ?Sized, T: Serialize + ?Sized>(
 /// `Ok` means that all of it was written, not that it was flushed or received.
 ///
 /// ```
-/// use workfleet_wire::{blocking, kinds};
+/// use workfleet_wire::{Kind, blocking};
 ///
 /// let mut out = Vec::new();
-/// blocking::send_type(&mut out, kinds::IDLE)?;
+/// blocking::send_type(&mut out, Kind(b'n'))?;
 /// assert_eq!(out, b"n\0\0\0\0\0\0\0\0");
 /// # Ok::<(), workfleet_wire::SendError>(())
 /// ```
@@ -217,11 +217,11 @@ pub fn send_type<W: Write + ?Sized>(writer: &mut W, kind: Kind) -> Result<(), Se
 /// Receives one frame, with a payload that can be kept.
 ///
 /// ```
-/// use workfleet_wire::{blocking, kinds};
+/// use workfleet_wire::{Kind, blocking};
 ///
 /// let mut reader = blocking::Reader::new(&b"m\x02\0\0\0\0\0\0\0hi"[..]);
 /// let frame = blocking::receive_bytes(&mut reader)?;
-/// assert_eq!((frame.kind, &frame.payload[..]), (kinds::MESSAGE, &b"hi"[..]));
+/// assert_eq!((frame.kind, &frame.payload[..]), (Kind(b'm'), &b"hi"[..]));
 /// # Ok::<(), workfleet_wire::ReceiveError>(())
 /// ```
 ///
@@ -239,11 +239,11 @@ pub fn receive_bytes<R: Read>(reader: &mut Reader<R>) -> Result<Frame, ReceiveEr
 /// nothing accepts it.
 ///
 /// ```
-/// use workfleet_wire::{blocking, kinds};
+/// use workfleet_wire::{Kind, blocking};
 ///
 /// let mut reader = blocking::Reader::new(&b"m\x03\0\0\0\0\0\0\0\x02hi"[..]);
 /// let (kind, text) = blocking::receive_message::<_, String>(&mut reader)?;
-/// assert_eq!((kind, text.as_str()), (kinds::MESSAGE, "hi"));
+/// assert_eq!((kind, text.as_str()), (Kind(b'm'), "hi"));
 /// # Ok::<(), workfleet_wire::ReceiveError>(())
 /// ```
 ///
@@ -261,15 +261,15 @@ pub fn receive_message<R: Read, T: DeserializeOwned>(
 /// Receives the empty frame of the kind that is expected.
 ///
 /// ```
-/// use workfleet_wire::{ReceiveError, blocking, kinds};
+/// use workfleet_wire::{Kind, ReceiveError, blocking};
 ///
 /// let mut reader = blocking::Reader::new(&b"s\0\0\0\0\0\0\0\0t\x04\0\0\0\0\0\0\0task"[..]);
-/// blocking::receive_type(&mut reader, kinds::SCHEDULED)?;
+/// blocking::receive_type(&mut reader, Kind(b's'))?;
 ///
 /// // Something else came: it is not lost.
-/// let error = blocking::receive_type(&mut reader, kinds::SCHEDULED).unwrap_err();
+/// let error = blocking::receive_type(&mut reader, Kind(b's')).unwrap_err();
 /// let ReceiveError::Unexpected { frame, .. } = error else { panic!("{error}") };
-/// assert_eq!((frame.kind, &frame.payload[..]), (kinds::TASK, &b"task"[..]));
+/// assert_eq!((frame.kind, &frame.payload[..]), (Kind(b't'), &b"task"[..]));
 /// # Ok::<(), ReceiveError>(())
 /// ```
 ///

@@ -22,7 +22,7 @@ use crate::{
 /// ```
 /// use futures_util::{SinkExt, StreamExt};
 /// use tokio_util::codec::Framed;
-/// use workfleet_wire::{Frame, codec::FrameCodec, kinds};
+/// use workfleet_wire::{Frame, Kind, codec::FrameCodec};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,7 +30,7 @@ use crate::{
 /// let mut worker = Framed::new(worker, FrameCodec::default());
 /// let mut manager = Framed::new(manager, FrameCodec::default());
 ///
-/// worker.send(Frame { kind: kinds::MESSAGE, payload: "hello".into() }).await?;
+/// worker.send(Frame { kind: Kind(b'm'), payload: "hello".into() }).await?;
 /// drop(worker);
 /// assert_eq!(manager.next().await.unwrap()?.payload, "hello");
 /// assert!(manager.next().await.is_none());
@@ -51,9 +51,9 @@ impl FrameCodec {
     /// ```
     /// use bytes::BytesMut;
     /// use tokio_util::codec::Encoder;
-    /// use workfleet_wire::{Frame, codec::FrameCodec, kinds};
+    /// use workfleet_wire::{Frame, Kind, codec::FrameCodec};
     ///
-    /// let frame = Frame { kind: kinds::MESSAGE, payload: "hello".into() };
+    /// let frame = Frame { kind: Kind(b'm'), payload: "hello".into() };
     /// let mut out = BytesMut::new();
     /// assert!(FrameCodec::new(4).encode(frame.clone(), &mut out).is_err());
     /// assert!(out.is_empty());

@@ -31,11 +31,11 @@ const RETAIN_BYTES: usize = 2 << 20;
 /// [`FrameError::TooLarge`] at once.
 ///
 /// ```
-/// use workfleet_wire::{Decoder, FrameRef, encode_frame, kinds};
+/// use workfleet_wire::{Decoder, FrameRef, Kind, encode_frame};
 ///
 /// let mut stream = Vec::new();
-/// encode_frame(kinds::MESSAGE, b"hello", &mut stream);
-/// encode_frame(kinds::IDLE, b"", &mut stream);
+/// encode_frame(Kind(b'm'), b"hello", &mut stream);
+/// encode_frame(Kind(b'n'), b"", &mut stream);
 ///
 /// let mut decoder = Decoder::default();
 /// let mut received = Vec::new();
@@ -48,7 +48,7 @@ const RETAIN_BYTES: usize = 2 << 20;
 ///     }
 /// }
 /// decoder.finish()?;
-/// assert_eq!(received, [(kinds::MESSAGE, b"hello".to_vec()), (kinds::IDLE, vec![])]);
+/// assert_eq!(received, [(Kind(b'm'), b"hello".to_vec()), (Kind(b'n'), vec![])]);
 /// # Ok::<(), workfleet_wire::FrameError>(())
 /// ```
 pub struct Decoder {
@@ -72,10 +72,10 @@ impl Decoder {
     /// Takes no memory until the first bytes are to come.
     ///
     /// ```
-    /// use workfleet_wire::{Decoder, FrameError, encode_header, kinds};
+    /// use workfleet_wire::{Decoder, FrameError, Kind, encode_header};
     ///
     /// let mut decoder = Decoder::new(100);
-    /// decoder.extend(&encode_header(kinds::MESSAGE, 101));
+    /// decoder.extend(&encode_header(Kind(b'm'), 101));
     /// assert!(matches!(decoder.next_frame(), Err(FrameError::TooLarge { len_bytes: 101, .. })));
     /// ```
     #[must_use]
@@ -157,14 +157,14 @@ impl Decoder {
     /// The next whole frame, or `None` until more bytes have come.
     ///
     /// The payload is borrowed from the decoder: no copy is made. A kind is not judged here; that is
-    /// [`kinds::check`](crate::kinds::check), which knows the direction.
+    /// [`Table::check`](crate::Table::check), which knows the direction.
     ///
     /// ```
-    /// use workfleet_wire::{Decoder, FrameRef, kinds};
+    /// use workfleet_wire::{Decoder, FrameRef, Kind};
     ///
     /// let mut decoder = Decoder::default();
     /// decoder.extend(b"m\x02\0\0\0\0\0\0\0hi");
-    /// assert_eq!(decoder.next_frame()?, Some(FrameRef { kind: kinds::MESSAGE, payload: b"hi" }));
+    /// assert_eq!(decoder.next_frame()?, Some(FrameRef { kind: Kind(b'm'), payload: b"hi" }));
     /// assert_eq!(decoder.next_frame()?, None);
     /// # Ok::<(), workfleet_wire::FrameError>(())
     /// ```
@@ -321,7 +321,7 @@ impl fmt::Debug for Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{encode_frame, encode_header, kinds};
+    use crate::{Kind, encode_frame, encode_header};
 
     /// Reads all of `bytes` as a socket would, taking every frame; calls `look` after each read.
     fn read_all(decoder: &mut Decoder, mut bytes: &[u8], mut look: impl FnMut(&Decoder)) -> usize {
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn the_offer_doubles_while_reads_fill_it_and_has_a_cap() {
         let mut decoder = Decoder::default();
-        decoder.extend(&encode_header(kinds::RESULT, 60 << 20));
+        decoder.extend(&encode_header(Kind(0x12), 60 << 20));
         let mut offers = Vec::new();
         for _ in 0..7 {
             let offered = decoder.spare().len();
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn a_quiet_stream_of_small_frames_stays_at_the_first_offer() {
         let mut frame = Vec::new();
-        encode_frame(kinds::RESULT, &[7; 64], &mut frame);
+        encode_frame(Kind(0x12), &[7; 64], &mut frame);
         let mut decoder = Decoder::default();
         for _ in 0..10_000 {
             read_all(&mut decoder, &frame, |_| ());
@@ -375,7 +375,7 @@ mod tests {
     fn a_large_frame_takes_memory_as_it_arrives_and_gives_it_back() {
         let large = vec![7; 32 << 20];
         let mut stream = Vec::new();
-        encode_frame(kinds::RESULT, &large, &mut stream);
+        encode_frame(Kind(0x12), &large, &mut stream);
         let mut decoder = Decoder::default();
         let mut peak_bytes = 0;
         let frames = read_all(&mut decoder, &stream, |decoder| {
@@ -400,21 +400,21 @@ mod tests {
     #[test]
     fn memory_is_given_back_also_when_the_next_frame_has_begun() {
         let mut stream = Vec::new();
-        encode_frame(kinds::RESULT, &vec![7; 8 << 20], &mut stream);
-        stream.extend_from_slice(&encode_header(kinds::MESSAGE, 5));
+        encode_frame(Kind(0x12), &vec![7; 8 << 20], &mut stream);
+        stream.extend_from_slice(&encode_header(Kind(b'm'), 5));
         stream.extend_from_slice(b"hel");
         let mut decoder = Decoder::default();
         read_all(&mut decoder, &stream, |_| ());
         decoder.extend(b"l");
         assert!(decoder.capacity_bytes() <= RETAIN_BYTES, "{decoder:?}");
         decoder.extend(b"o");
-        assert_eq!(decoder.next_frame(), Ok(Some(FrameRef { kind: kinds::MESSAGE, payload: b"hello" })));
+        assert_eq!(decoder.next_frame(), Ok(Some(FrameRef { kind: Kind(b'm'), payload: b"hello" })));
     }
 
     #[test]
     fn a_busy_stream_stays_at_the_front_of_its_memory() {
         let mut frame = Vec::new();
-        encode_frame(kinds::RESULT, &[7; 64], &mut frame);
+        encode_frame(Kind(0x12), &[7; 64], &mut frame);
         let stream = frame.repeat(10_000);
         let mut decoder = Decoder::default();
         // Each piece ends inside a frame, so something is always left.
@@ -433,7 +433,7 @@ mod tests {
         let mut stream = Vec::new();
         for len_bytes in [200 << 10, 1 << 20] {
             stream.clear();
-            encode_frame(kinds::RESULT, &vec![7; len_bytes], &mut stream);
+            encode_frame(Kind(0x12), &vec![7; len_bytes], &mut stream);
             let mut decoder = Decoder::default();
             for _ in 0..10 {
                 read_all(&mut decoder, &stream, |_| ());
@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn a_backlog_that_is_not_taken_grows_by_doubling() {
         let mut frame = Vec::new();
-        encode_frame(kinds::RESULT, &[7; 1000], &mut frame);
+        encode_frame(Kind(0x12), &[7; 1000], &mut frame);
         let mut decoder = Decoder::default();
         let mut capacities = std::collections::BTreeSet::new();
         for _ in 0..10_000 {
@@ -464,11 +464,11 @@ mod tests {
     fn frames_before_an_error_are_given_out_and_the_error_stays() {
         let mut decoder = Decoder::new(10);
         let mut stream = Vec::new();
-        encode_frame(kinds::MESSAGE, b"fine", &mut stream);
-        encode_frame(kinds::MESSAGE, b"not so fine", &mut stream);
+        encode_frame(Kind(b'm'), b"fine", &mut stream);
+        encode_frame(Kind(b'm'), b"not so fine", &mut stream);
         decoder.extend(&stream);
         assert!(decoder.next_frame().unwrap().is_some());
-        let error = FrameError::TooLarge { kind: kinds::MESSAGE, len_bytes: 11, limit_bytes: 10 };
+        let error = FrameError::TooLarge { kind: Kind(b'm'), len_bytes: 11, limit_bytes: 10 };
         assert_eq!(decoder.finish(), Err(error), "foreseen");
         assert_eq!(decoder.next_frame(), Err(error));
         assert_eq!(decoder.capacity_bytes(), 0);
@@ -489,7 +489,7 @@ mod tests {
     fn finish_looks_past_whole_frames_that_were_not_taken() {
         let mut decoder = Decoder::default();
         let mut stream = Vec::new();
-        encode_frame(kinds::MESSAGE, b"whole", &mut stream);
+        encode_frame(Kind(b'm'), b"whole", &mut stream);
         decoder.extend(&stream);
         assert_eq!(decoder.finish(), Ok(()));
         decoder.extend(&stream[..12]);
@@ -502,15 +502,15 @@ mod tests {
     #[test]
     fn the_largest_limit_does_not_overflow() {
         let mut decoder = Decoder::new(u64::MAX);
-        decoder.extend(&encode_header(kinds::MESSAGE, u64::MAX));
+        decoder.extend(&encode_header(Kind(b'm'), u64::MAX));
         let limit_bytes = MAX_LIMIT_BYTES;
         assert_eq!(
             decoder.next_frame(),
-            Err(FrameError::TooLarge { kind: kinds::MESSAGE, len_bytes: u64::MAX, limit_bytes })
+            Err(FrameError::TooLarge { kind: Kind(b'm'), len_bytes: u64::MAX, limit_bytes })
         );
         // The longest claim that can be believed costs what has arrived.
         let mut decoder = Decoder::new(u64::MAX);
-        decoder.extend(&encode_header(kinds::MESSAGE, MAX_LIMIT_BYTES));
+        decoder.extend(&encode_header(Kind(b'm'), MAX_LIMIT_BYTES));
         assert_eq!(decoder.next_frame(), Ok(None));
         decoder.spare();
         assert!(decoder.capacity_bytes() <= 2 * MIN_SPARE_BYTES);

@@ -15,11 +15,11 @@ use crate::{DecodeError, EncodeError, Frame, FrameError, Kind};
 /// others nothing was written, and the stream is as it was.
 ///
 /// ```
-/// use workfleet_wire::{blocking, kinds};
+/// use workfleet_wire::{Kind, blocking};
 ///
 /// let (manager, mut worker) = std::io::pipe()?;
 /// drop(manager);
-/// let error = blocking::send_type(&mut worker, kinds::IDLE).unwrap_err();
+/// let error = blocking::send_type(&mut worker, Kind(b'n')).unwrap_err();
 /// assert!(error.is_disconnect());
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -37,10 +37,10 @@ impl FrameRef<'_> {
     /// Copies the payload, so that the frame outlives the buffer.
     ///
     /// ```
-    /// use workfleet_wire::{Decoder, encode_frame, kinds};
+    /// use workfleet_wire::{Decoder, Kind, encode_frame};
     ///
     /// let mut stream = Vec::new();
-    /// encode_frame(kinds::MESSAGE, b"kept", &mut stream);
+    /// encode_frame(Kind(b'm'), b"kept", &mut stream);
     /// let mut decoder = Decoder::default();
     /// decoder.extend(&stream);
     /// let frame = decoder.next_frame()?.map(|frame| frame.to_frame());
@@ -65,10 +65,10 @@ impl fmt::Debug for FrameRef<'_> {
 /// Clones share one payload.
 ///
 /// ```
-/// use workfleet_wire::{Frame, kinds};
+/// use workfleet_wire::{Frame, Kind};
 ///
-/// let frame = Frame { kind: kinds::MESSAGE, payload: "hello".into() };
-/// assert_eq!(format!("{frame:?}"), r#"Frame { kind: Kind(0x6d MESSAGE), len_bytes: 5, payload: b"hello" }"#);
+/// let frame = Frame { kind: Kind(b'm'), payload: "hello".into() };
+/// assert_eq!(format!("{frame:?}"), r#"Frame { kind: Kind(0x6d), len_bytes: 5, payload: b"hello" }"#);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -82,9 +82,9 @@ impl Frame {
     /// The same frame, borrowed.
     ///
     /// ```
-    /// use workfleet_wire::{Frame, kinds};
+    /// use workfleet_wire::{Frame, Kind};
     ///
-    /// let frame = Frame { kind: kinds::MESSAGE, payload: "hello".into() };
+    /// let frame = Frame { kind: Kind(b'm'), payload: "hello".into() };
     /// assert_eq!(frame.as_frame_ref().payload, b"hello");
     /// assert_eq!(frame.as_frame_ref().to_frame(), frame);
     /// ```
@@ -136,11 +136,11 @@ pub const fn encode_header(kind: Kind, len_bytes: u64) -> [u8; HEADER_LEN_BYTES]
 /// here; [`check_frame_len`] applies one.
 ///
 /// ```
-/// use workfleet_wire::{encode_frame, kinds};
+/// use workfleet_wire::{Kind, encode_frame};
 ///
 /// let mut out = Vec::new();
-/// encode_frame(kinds::MESSAGE, b"hi", &mut out);
-/// encode_frame(kinds::IDLE, b"", &mut out);
+/// encode_frame(Kind(b'm'), b"hi", &mut out);
+/// encode_frame(Kind(b'n'), b"", &mut out);
 /// assert_eq!(out, b"m\x02\0\0\0\0\0\0\0hin\0\0\0\0\0\0\0\0");
 /// ```
 #[inline]
@@ -156,10 +156,10 @@ pub fn encode_frame(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
 /// whole frame or nothing: when `fill` fails or panics, `out` is what it was before.
 ///
 /// ```
-/// use workfleet_wire::{encode_frame_with, kinds, message};
+/// use workfleet_wire::{Kind, encode_frame_with, message};
 ///
 /// let mut out = Vec::new();
-/// encode_frame_with(kinds::RESULT, &mut out, |out| {
+/// encode_frame_with(Kind(0x12), &mut out, |out| {
 ///     message::encode_into(&7_u64, out)?; // which attempt
 ///     message::encode_into("done", out)
 /// })?;
@@ -198,10 +198,10 @@ pub fn encode_frame_with<E>(
 /// For senders: a frame that the other side refuses costs the connection, an error here costs one frame.
 ///
 /// ```
-/// use workfleet_wire::{DEFAULT_FRAME_LIMIT_BYTES, check_frame_len, kinds};
+/// use workfleet_wire::{DEFAULT_FRAME_LIMIT_BYTES, Kind, check_frame_len};
 ///
-/// assert!(check_frame_len(kinds::RESULT, 64 << 20, DEFAULT_FRAME_LIMIT_BYTES).is_ok());
-/// assert!(check_frame_len(kinds::RESULT, (64 << 20) + 1, DEFAULT_FRAME_LIMIT_BYTES).is_err());
+/// assert!(check_frame_len(Kind(0x12), 64 << 20, DEFAULT_FRAME_LIMIT_BYTES).is_ok());
+/// assert!(check_frame_len(Kind(0x12), (64 << 20) + 1, DEFAULT_FRAME_LIMIT_BYTES).is_err());
 /// ```
 ///
 /// # Errors
@@ -245,14 +245,14 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
-    use crate::kinds;
+    use crate::Kind;
 
     #[test]
     fn a_payload_written_in_place_gives_the_same_bytes() {
         let mut copied = b"before".to_vec();
         let mut in_place = copied.clone();
-        encode_frame(kinds::RESULT, b"payload", &mut copied);
-        encode_frame_with(kinds::RESULT, &mut in_place, |out| {
+        encode_frame(Kind(0x12), b"payload", &mut copied);
+        encode_frame_with(Kind(0x12), &mut in_place, |out| {
             out.extend_from_slice(b"payload");
             Ok::<(), FrameError>(())
         })
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_payload_that_fails_leaves_nothing() {
         let mut out = b"before".to_vec();
-        let result = encode_frame_with(kinds::RESULT, &mut out, |out| {
+        let result = encode_frame_with(Kind(0x12), &mut out, |out| {
             out.extend_from_slice(b"half of the pay");
             Err("no more")
         });
@@ -275,7 +275,7 @@ mod tests {
     fn a_payload_that_panics_leaves_nothing() {
         let mut out = b"before".to_vec();
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            encode_frame_with(kinds::RESULT, &mut out, |out| -> Result<(), FrameError> {
+            encode_frame_with(Kind(0x12), &mut out, |out| -> Result<(), FrameError> {
                 out.extend_from_slice(b"half of the pay");
                 std::panic::resume_unwind(Box::new("a caller's bug"))
             })
@@ -288,7 +288,7 @@ mod tests {
     #[should_panic(expected = "removed bytes that were not its own")]
     fn a_payload_writer_that_removes_the_header_is_a_bug() {
         let mut out = Vec::new();
-        let _ = encode_frame_with(kinds::RESULT, &mut out, |out| {
+        let _ = encode_frame_with(Kind(0x12), &mut out, |out| {
             out.clear();
             Ok::<(), FrameError>(())
         });
@@ -296,16 +296,13 @@ mod tests {
 
     #[test]
     fn debug_shows_how_a_long_payload_begins() {
-        let frame = Frame { kind: kinds::MESSAGE, payload: vec![b'x'; 100].into() };
+        let frame = Frame { kind: Kind(b'm'), payload: vec![b'x'; 100].into() };
         let text = format!("{frame:?}");
         assert_eq!(
             text,
-            format!(
-                "Frame {{ kind: Kind(0x6d MESSAGE), len_bytes: 100, payload: b\"{}\"… }}",
-                "x".repeat(32)
-            )
+            format!("Frame {{ kind: Kind(0x6d), len_bytes: 100, payload: b\"{}\"… }}", "x".repeat(32))
         );
-        let exactly = FrameRef { kind: kinds::MESSAGE, payload: &[b'x'; 32] };
+        let exactly = FrameRef { kind: Kind(b'm'), payload: &[b'x'; 32] };
         assert!(!format!("{exactly:?}").contains('…'));
     }
 }

@@ -1,6 +1,8 @@
 //! What can be wrong with a frame, or with a stream of frames.
 //!
-//! Each text is lowercase and names the value and the limit.
+//! - Each text is lowercase and names the value and the limit.
+//! - A kind is printed as a byte. The [`Table`](crate::Table) of a protocol prints the same text with the name:
+//!   [`Table::describe`](crate::Table::describe).
 
 use std::fmt;
 
@@ -21,16 +23,13 @@ use crate::direction::Direction;
 /// assert!(matches!(error, FrameError::TooLarge { limit_bytes: 1024, .. }));
 /// assert_eq!(
 ///     error.to_string(),
-///     "frame of kind 0x6d (MESSAGE) has a payload of 18446744073709551615 bytes, above the limit of 1024 bytes"
+///     "frame of kind 0x6d has a payload of 18446744073709551615 bytes, above the limit of 1024 bytes"
 /// );
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
     /// A header announces, or a sender offers, a payload above the limit.
-    #[error(
-        "frame of kind {kind} has a payload of {len_bytes} bytes, above the limit of {limit_bytes} bytes"
-    )]
     TooLarge {
         /// The frame's kind.
         kind: Kind,
@@ -40,7 +39,6 @@ pub enum FrameError {
         limit_bytes: u64,
     },
     /// The stream ended inside a frame.
-    #[error("stream ended inside a frame, after {have_bytes} of {need_bytes} bytes")]
     Truncated {
         /// How many of the frame's bytes have arrived, its header included.
         have_bytes: u64,
@@ -48,13 +46,11 @@ pub enum FrameError {
         need_bytes: u64,
     },
     /// No frame of this kind is known in either direction.
-    #[error("unknown frame kind {kind}")]
     UnknownKind {
         /// The kind that came.
         kind: Kind,
     },
     /// A known kind that goes the wrong way, has a payload where none may be, or none where one must be.
-    #[error("frame kind {kind} with {len_bytes} bytes {direction}: {violation}")]
     Unexpected {
         /// The kind that came.
         kind: Kind,
@@ -66,6 +62,38 @@ pub enum FrameError {
         violation: Violation,
     },
 }
+
+impl FrameError {
+    /// The text, with kinds printed as `named` has them.
+    pub(crate) fn write<N: fmt::Display>(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        named: impl FnOnce(Kind) -> N,
+    ) -> fmt::Result {
+        match *self {
+            Self::TooLarge { kind, len_bytes, limit_bytes } => write!(
+                f,
+                "frame of kind {} has a payload of {len_bytes} bytes, above the limit of {limit_bytes} bytes",
+                named(kind)
+            ),
+            Self::Truncated { have_bytes, need_bytes } => {
+                write!(f, "stream ended inside a frame, after {have_bytes} of {need_bytes} bytes")
+            }
+            Self::UnknownKind { kind } => write!(f, "unknown frame kind {}", named(kind)),
+            Self::Unexpected { kind, direction, len_bytes, violation } => {
+                write!(f, "frame kind {} with {len_bytes} bytes {direction}: {violation}", named(kind))
+            }
+        }
+    }
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |kind| kind)
+    }
+}
+
+impl std::error::Error for FrameError {}
 
 /// The rule of the table of kinds that a frame breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

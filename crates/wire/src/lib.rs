@@ -5,18 +5,22 @@
 //! payload that is a value of a Rust type, by serde and [postcard](https://postcard.jamesmunns.com/wire-format).
 //!
 //! ```
-//! use workfleet_wire::kinds::{self, Direction};
-//! use workfleet_wire::{blocking, message};
+//! use workfleet_wire::kinds::Direction;
+//! use workfleet_wire::{Kind, Row, Rule, Table, blocking, message};
+//!
+//! /// A protocol of one kind, in the range that is an application's.
+//! const DIGESTED: Kind = Kind(0x58);
+//! static PROTOCOL: Table = Table::new(&[Row::one(DIGESTED, "DIGESTED", Rule::Carries, Rule::Never)]);
 //!
 //! let (manager, mut worker) = std::io::pipe()?; // or a socket
-//! blocking::send_message(&mut worker, kinds::MESSAGE, &("digested", 42_u64))?;
+//! blocking::send_message(&mut worker, DIGESTED, &("README.md", 42_u64))?;
 //! drop(worker);
 //!
 //! let mut from_worker = blocking::Reader::new(manager);
 //! while let Some(frame) = from_worker.next_frame()? {
-//!     kinds::check(frame.kind, Direction::ToManager, frame.payload.len() as u64)?;
-//!     let (what, how_many): (&str, u64) = message::decode_borrowed(frame.payload)?;
-//!     assert_eq!((what, how_many), ("digested", 42));
+//!     PROTOCOL.check(frame.kind, Direction::ToManager, frame.payload.len() as u64)?;
+//!     let (file, how_many): (&str, u64) = message::decode_borrowed(frame.payload)?;
+//!     assert_eq!((file, how_many), ("README.md", 42));
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -24,8 +28,7 @@
 //! # What stands where
 //! - [`Decoder`], [`encode_frame`], [`encode_frame_with`]: the core, with no IO. Everything else here is made of it.
 //! - [`message`]: values to payloads and back.
-//! - [`kinds`]: the table below, and [`kinds::check`], which holds a frame against it. A [`Table`] holds another protocol's
-//!   kinds.
+//! - [`Table`]: the kinds of one protocol, to check a frame against. [`kinds`]: the ranges that protocols own.
 //! - [`undr`]: the protocol of Python's `undr.task`, to talk with a program that uses it.
 //! - [`blocking`]: `send_bytes`, `send_message`, `send_type`, `receive_bytes`, `receive_message`, `receive_type` over
 //!   [`std::io`].
@@ -42,46 +45,19 @@
 //!   error where it is encoded. Values nest up to a limit, on both sides.
 //!
 //! # The kinds
-//! What each kind is, and whether it carries a payload, is empty, may be either, or does not go (–), each way:
+//! This crate gives out ranges of kinds. Each protocol has a range, keeps the [`Table`] of its kinds beside its own code, and
+//! checks its frames against that.
 //!
-//! | kind | name | worker → manager | manager → worker | meaning |
-//! |---|---|---|---|---|
-//! | `0x01` | [`WELCOME`](kinds::WELCOME) | – | carries | the manager's half of the handshake |
-//! | `0x02` | [`CANCEL`](kinds::CANCEL) | – | carries | a running attempt should end |
-//! | `0x03` | [`RECALL`](kinds::RECALL) | – | carries | give prefetched tasks back |
-//! | `0x04` | [`PING`](kinds::PING) | – | empty | are you there? |
-//! | `0x05` | [`FLUSHED`](kinds::FLUSHED) | – | carries | the answer to a flush |
-//! | `0x10` | [`HELLO`](kinds::HELLO) | carries | – | the worker's half of the handshake |
-//! | `0x11` | [`START_FAILED`](kinds::START_FAILED) | carries | – | this worker cannot start, and why |
-//! | `0x12` | [`RESULT`](kinds::RESULT) | carries | – | an attempt ended with an output |
-//! | `0x13` | [`FAILURE`](kinds::FAILURE) | carries | – | an attempt ended without an output |
-//! | `0x14` | [`RETURNED`](kinds::RETURNED) | carries | – | prefetched tasks given back |
-//! | `0x15` | [`FLUSH`](kinds::FLUSH) | carries | – | say when everything before this has been handled |
-//! | `0x16` | [`PONG`](kinds::PONG) | empty | – | the answer to a ping |
-//! | `0x17` | [`HEARTBEAT`](kinds::HEARTBEAT) | carries | – | an attempt has begun, or beats |
-//! | `0x20..=0x2f` | [streams](kinds::STREAM_KINDS) | either | either | a service's own |
-//! | `0x30..=0x3f` | [events and heartbeats](kinds::EVENT_KINDS) | either | either | a service's own |
-//! | `0x40..=0x4f` | [locks](kinds::LOCK_KINDS) | either | either | a service's own |
-//! | `0x50..=0x57` | [broker connections](kinds::BROKER_KINDS) | either | either | a service's own |
-//! | `0x58..=0x67` | [application](kinds::APPLICATION_KINDS) | either | either | free for an application's own services |
-//! | `0x6d` `m` | [`MESSAGE`](kinds::MESSAGE) | carries | empty | a message for the inbox; it has been accepted |
-//! | `0x6e` `n` | [`IDLE`](kinds::IDLE) | empty | – | the worker is idle, give it a task |
-//! | `0x73` `s` | [`SCHEDULED`](kinds::SCHEDULED) | – | empty | what was to be scheduled has been accepted |
-//! | `0x74` `t` | [`DONE_NEXT/TASK`](kinds::TASK) | empty | carries | the task is done, next please; a task, none yet, or close |
-//! | `0x80..=0xff` | [`schedule`](kinds::schedule) | carries | – | schedule a task at this priority, 0 to 127 |
-//!
-//! The ranges, and who owns them:
-//!
-//! | range | owner |
-//! |---|---|
-//! | `0x00..=0x1f` | the pool's own connection; what the table does not name is unknown |
-//! | `0x20..=0x2f` | streams |
-//! | `0x30..=0x3f` | events and heartbeats |
-//! | `0x40..=0x4f` | locks |
-//! | `0x50..=0x57` | broker connections |
-//! | `0x58..=0x67` | an application's own services |
-//! | `0x68..=0x7f` | the letters of undr (`m`, `n`, `s`, `t`); all others are unknown |
-//! | `0x80..=0xff` | schedule, one kind for each priority |
+//! | range | owner | its table |
+//! |---|---|---|
+//! | `0x00..=0x1f` | a [pool](kinds::POOL_KINDS)'s own connection | `kinds::TABLE` in `workfleet-task-manager` |
+//! | `0x20..=0x2f` | [streams](kinds::STREAM_KINDS) | not yet used |
+//! | `0x30..=0x3f` | [events and heartbeats](kinds::EVENT_KINDS) | `remote::TABLE` in `workfleet-heartbeat` |
+//! | `0x40..=0x4f` | [locks](kinds::LOCK_KINDS) | not yet used |
+//! | `0x50..=0x57` | [broker connections](kinds::BROKER_KINDS) | not yet used |
+//! | `0x58..=0x67` | an [application](kinds::APPLICATION_KINDS)'s own services | the application's |
+//! | `0x68..=0x7f` | the [letters](kinds::LETTER_KINDS) of undr: `m`, `n`, `s`, `t` | [`undr::TABLE`]; the pool has them too |
+//! | `0x80..=0xff` | [schedule](kinds::SCHEDULE_KINDS), one kind for each priority | [`undr::TABLE`]; the pool has them too |
 
 #[cfg(feature = "tokio")]
 pub mod asynchronous;
@@ -94,7 +70,6 @@ mod error;
 mod frame;
 mod frame_error;
 mod kind;
-mod kind_texts;
 pub mod kinds;
 pub mod message;
 mod receive;

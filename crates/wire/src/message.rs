@@ -113,10 +113,10 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 /// With [`encode_frame_with`](crate::encode_frame_with) a message goes straight into a frame.
 ///
 /// ```
-/// use workfleet_wire::{encode_frame_with, kinds, message};
+/// use workfleet_wire::{Kind, encode_frame_with, message};
 ///
 /// let mut out = Vec::new();
-/// encode_frame_with(kinds::MESSAGE, &mut out, |out| message::encode_into("hello", out))?;
+/// encode_frame_with(Kind(b'm'), &mut out, |out| message::encode_into("hello", out))?;
 /// assert_eq!(out, b"m\x06\0\0\0\0\0\0\0\x05hello");
 /// # Ok::<(), workfleet_wire::EncodeError>(())
 /// ```

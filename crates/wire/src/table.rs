@@ -26,11 +26,11 @@ pub enum Rule {
 /// One row of a table: a kind, or a range of kinds that follow the same rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    pub(crate) first: u8,
-    pub(crate) last: u8,
-    pub(crate) name: &'static str,
-    pub(crate) to_manager: Rule,
-    pub(crate) to_worker: Rule,
+    first: u8,
+    last: u8,
+    name: &'static str,
+    to_manager: Rule,
+    to_worker: Rule,
 }
 
 impl Row {
@@ -49,6 +49,27 @@ impl Row {
         to_worker: Rule,
     ) -> Self {
         Self { first: *kinds.start(), last: *kinds.end(), name, to_manager, to_worker }
+    }
+
+    /// The kinds that the row is about.
+    #[must_use]
+    pub const fn kinds(&self) -> RangeInclusive<u8> {
+        self.first..=self.last
+    }
+
+    /// Their name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What the row says of them in this direction.
+    #[must_use]
+    pub const fn rule(&self, direction: Direction) -> Rule {
+        match direction {
+            Direction::ToManager => self.to_manager,
+            Direction::ToWorker => self.to_worker,
+        }
     }
 }
 
@@ -133,13 +154,72 @@ impl Table {
     /// The table's name for a kind, or `None` for a kind that the table does not have.
     #[must_use]
     pub fn name(&self, kind: Kind) -> Option<&'static str> {
-        self.rows.iter().find(|row| (row.first..=row.last).contains(&kind.0)).map(|row| row.name)
+        self.rows.iter().find(|row| row.kinds().contains(&kind.0)).map(|row| row.name)
+    }
+
+    /// Its rows, in the order in which they were given.
+    #[must_use]
+    pub const fn rows(&self) -> &'static [Row] {
+        self.rows
+    }
+
+    /// A kind to print, with the table's name for it.
+    ///
+    /// ```
+    /// use workfleet_wire::{Kind, undr};
+    ///
+    /// assert_eq!(undr::TABLE.named(undr::MESSAGE).to_string(), "0x6d (MESSAGE)");
+    /// assert_eq!(undr::TABLE.named(Kind(0x12)).to_string(), "0x12");
+    /// ```
+    pub fn named(&self, kind: Kind) -> impl fmt::Display + use<> {
+        Named { kind, name: self.name(kind) }
+    }
+
+    /// An error to print, with the table's name for its kind.
+    ///
+    /// ```
+    /// use workfleet_wire::kinds::Direction;
+    /// use workfleet_wire::undr;
+    ///
+    /// let error = undr::check(undr::TASK_ACCEPTED, Direction::ToWorker, 5).unwrap_err();
+    /// assert_eq!(
+    ///     undr::TABLE.describe(&error).to_string(),
+    ///     "frame kind 0x73 (TASK_ACCEPTED) with 5 bytes to a worker: must be empty"
+    /// );
+    /// ```
+    pub fn describe<'a>(&'a self, error: &'a FrameError) -> impl fmt::Display + 'a {
+        Described { table: self, error }
     }
 }
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Table").field(&self.rows).finish()
+    }
+}
+
+struct Named {
+    kind: Kind,
+    name: Option<&'static str>,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => write!(f, "{} ({name})", self.kind),
+            None => write!(f, "{}", self.kind),
+        }
+    }
+}
+
+struct Described<'a> {
+    table: &'a Table,
+    error: &'a FrameError,
+}
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.write(f, |kind| self.table.named(kind))
     }
 }
 
@@ -155,5 +235,69 @@ mod tests {
             Row::one(Kind(0x1f), "within it", Rule::Empty, Rule::Never),
         ];
         let _ = Table::new(&ROWS);
+    }
+
+    #[test]
+    fn check_answers_as_the_table_says_for_every_kind_direction_and_length() {
+        static EVERY: Table = Table::new(&[
+            Row::range(0x01..=0x0f, "worker's", Rule::Carries, Rule::Never),
+            Row::one(Kind(0x10), "manager's", Rule::Never, Rule::Carries),
+            Row::one(Kind(0x11), "both ways", Rule::Empty, Rule::Carries),
+            Row::one(Kind(0x12), "both ways", Rule::Carries, Rule::Empty),
+            Row::range(0x20..=0x2f, "service's", Rule::Any, Rule::Any),
+            Row::range(0x80..=0xff, "manager's", Rule::Never, Rule::Empty),
+        ]);
+        for byte in 0..=u8::MAX {
+            let kind = Kind(byte);
+            let row = EVERY.rows().iter().find(|row| row.kinds().contains(&byte));
+            for direction in [Direction::ToManager, Direction::ToWorker] {
+                for len_bytes in [0, 1, 64, u64::MAX] {
+                    let unexpected =
+                        |violation| Err(FrameError::Unexpected { kind, direction, len_bytes, violation });
+                    let expected = match row.map(|row| row.rule(direction)) {
+                        None => Err(FrameError::UnknownKind { kind }),
+                        Some(Rule::Never) => unexpected(Violation::WrongDirection),
+                        Some(Rule::Empty) if len_bytes > 0 => unexpected(Violation::MustBeEmpty),
+                        Some(Rule::Carries) if len_bytes == 0 => unexpected(Violation::MustCarry),
+                        Some(_) => Ok(()),
+                    };
+                    assert_eq!(
+                        EVERY.check(kind, direction, len_bytes),
+                        expected,
+                        "{kind} {direction} {len_bytes}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_names_its_kinds_in_the_texts_of_errors() {
+        static ROWS: [Row; 1] = [Row::one(Kind(0x58), "PROGRESS", Rule::Carries, Rule::Never)];
+        let table = Table::new(&ROWS);
+        let (kind, other) = (Kind(0x58), Kind(0x59));
+        let wrong = table.check(kind, Direction::ToWorker, 1).unwrap_err();
+        let unknown = table.check(other, Direction::ToWorker, 1).unwrap_err();
+        for (error, with_name, without) in [
+            (
+                wrong,
+                "frame kind 0x58 (PROGRESS) with 1 bytes to a worker: goes only the other way",
+                "frame kind 0x58 with 1 bytes to a worker: goes only the other way",
+            ),
+            (unknown, "unknown frame kind 0x59", "unknown frame kind 0x59"),
+            (
+                FrameError::TooLarge { kind, len_bytes: 2, limit_bytes: 1 },
+                "frame of kind 0x58 (PROGRESS) has a payload of 2 bytes, above the limit of 1 bytes",
+                "frame of kind 0x58 has a payload of 2 bytes, above the limit of 1 bytes",
+            ),
+            (
+                FrameError::Truncated { have_bytes: 1, need_bytes: 9 },
+                "stream ended inside a frame, after 1 of 9 bytes",
+                "stream ended inside a frame, after 1 of 9 bytes",
+            ),
+        ] {
+            assert_eq!(table.describe(&error).to_string(), with_name);
+            assert_eq!(error.to_string(), without);
+        }
     }
 }

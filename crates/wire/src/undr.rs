@@ -1,8 +1,8 @@
 //! The protocol of Python's [`undr.task`](https://pypi.org/project/undr/), under its names and with its meaning.
 //!
 //! A Rust program plays either side of it with this module: undr's manager, or one of its workers. Frames, functions and
-//! letters are those of undr 1.0.1. The pool of this workspace takes undr's letters where it does the same thing; its own
-//! table is [`kinds`](crate::kinds).
+//! letters are those of undr 1.0.1. The pool of `workfleet-task-manager` takes undr's letters where it does the same thing, and
+//! has a table of its own.
 //!
 //! | kind | worker → manager | manager → worker |
 //! |---|---|---|
@@ -62,7 +62,7 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 
-use crate::kinds::Direction;
+use crate::kinds::{Direction, SCHEDULE_KINDS};
 use crate::{FrameError, Kind, ReceiveError, Row, Rule, SendError, Table};
 
 pub use crate::blocking::{Reader, receive_bytes, receive_type, send_bytes, send_type};
@@ -99,7 +99,10 @@ pub const TASK_ACCEPTED: Kind = Kind(b's');
 #[inline]
 #[must_use]
 pub const fn schedule(priority: u8) -> Option<Kind> {
-    crate::kinds::schedule(priority)
+    match priority.checked_add(*SCHEDULE_KINDS.start()) {
+        Some(byte) => Some(Kind(byte)),
+        None => None,
+    }
 }
 
 /// undr's kinds, both ways.
@@ -114,7 +117,7 @@ pub static TABLE: Table = Table::new(&[
     Row::one(NEXT_TASK, "NEXT_TASK", Rule::Empty, Rule::Never),
     Row::one(TASK_ACCEPTED, "TASK_ACCEPTED", Rule::Never, Rule::Empty),
     Row::one(TASK, "ACKNOWLEDGE_AND_NEXT_TASK/TASK", Rule::Empty, Rule::Carries),
-    Row::range(crate::kinds::SCHEDULE_BASE..=0xff, "schedule", Rule::Carries, Rule::Never),
+    Row::range(SCHEDULE_KINDS, "schedule", Rule::Carries, Rule::Never),
 ]);
 
 /// Checks one frame's kind and payload length against undr's [`TABLE`].

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use workfleet_wire::asynchronous::{
     Reader, receive_bytes, receive_message, receive_type, send_bytes, send_message, send_type,
 };
-use workfleet_wire::{Frame, ReceiveError, SendError, kinds};
+use workfleet_wire::{Frame, Kind, ReceiveError, SendError};
 
 /// Reads and writes a few bytes at a time, and is not ready every other time.
 struct Fitful<T> {
@@ -134,14 +134,14 @@ proptest! {
     fn a_payload_too_large_to_copy_is_sent_whole(len_bytes in 16_000..70_000_usize, pieces in prop::collection::vec(500..9000_usize, 1..8)) {
         let payload: Vec<u8> = (0..len_bytes).map(|at| (at % 251) as u8).collect();
         let mut writer = Fitful::new(Vec::new(), &pieces);
-        poll_until_ready(send_bytes(&mut writer, kinds::RESULT, &payload))?;
-        prop_assert_eq!(writer.inner, encode(&[(kinds::RESULT, payload)]));
+        poll_until_ready(send_bytes(&mut writer, Kind(0x12), &payload))?;
+        prop_assert_eq!(writer.inner, encode(&[(Kind(0x12), payload)]));
     }
 }
 
 #[tokio::test]
 async fn a_blocking_reader_goes_on_where_an_asynchronous_one_stopped() {
-    let stream = encode(&[(kinds::MESSAGE, b"one".to_vec()), (kinds::MESSAGE, b"two".to_vec())]);
+    let stream = encode(&[(Kind(b'm'), b"one".to_vec()), (Kind(b'm'), b"two".to_vec())]);
     let mut reader = Reader::new(&stream[..]);
     assert_eq!(receive_bytes(&mut reader).await.unwrap().payload, "one");
     let (io, decoder) = reader.into_parts();
@@ -154,24 +154,24 @@ async fn a_blocking_reader_goes_on_where_an_asynchronous_one_stopped() {
 async fn both_sides_talk_over_one_stream() {
     let (manager, mut worker) = tokio::io::duplex(100);
     let worker = async move {
-        send_message(&mut worker, kinds::HELLO, &("worker", 1_u32)).await.unwrap();
+        send_message(&mut worker, Kind(0x10), &("worker", 1_u32)).await.unwrap();
         let mut reader = Reader::new(worker);
-        receive_type(&mut reader, kinds::PING).await.unwrap();
+        receive_type(&mut reader, Kind(0x04)).await.unwrap();
         // The same stream, for what goes the other way.
-        send_bytes(reader.get_mut(), kinds::RESULT, &vec![7; 1 << 20]).await.unwrap();
-        send_type(reader.get_mut(), kinds::DONE_NEXT).await.unwrap();
+        send_bytes(reader.get_mut(), Kind(0x12), &vec![7; 1 << 20]).await.unwrap();
+        send_type(reader.get_mut(), Kind(b't')).await.unwrap();
     };
     let manager = async move {
         let mut reader = Reader::new(manager);
         let (kind, hello) = receive_message::<_, (String, u32)>(&mut reader).await.unwrap();
-        assert_eq!((kind, hello), (kinds::HELLO, ("worker".to_owned(), 1)));
-        send_type(reader.get_mut(), kinds::PING).await.unwrap();
+        assert_eq!((kind, hello), (Kind(0x10), ("worker".to_owned(), 1)));
+        send_type(reader.get_mut(), Kind(0x04)).await.unwrap();
         let frame = receive_bytes(&mut reader).await.unwrap();
         assert!(frame.payload == vec![7; 1 << 20]);
         // It is not the acknowledgement that was hoped for, and comes back.
-        match receive_type(&mut reader, kinds::PONG).await {
-            Err(ReceiveError::Unexpected { expected: kinds::PONG, frame }) => {
-                assert_eq!(frame.kind, kinds::DONE_NEXT)
+        match receive_type(&mut reader, Kind(0x16)).await {
+            Err(ReceiveError::Unexpected { expected: Kind(0x16), frame }) => {
+                assert_eq!(frame.kind, Kind(b't'))
             }
             other => panic!("{other:?}"),
         }
@@ -184,9 +184,9 @@ async fn both_sides_talk_over_one_stream() {
 async fn sending_to_a_stream_that_is_gone_is_a_disconnect() {
     let (manager, mut worker) = tokio::io::duplex(100);
     drop(manager);
-    let error = send_type(&mut worker, kinds::IDLE).await.unwrap_err();
+    let error = send_type(&mut worker, Kind(b'n')).await.unwrap_err();
     assert!(error.is_disconnect(), "{error}");
-    let error = send_bytes(&mut &mut io::Cursor::new(&mut [][..]), kinds::RESULT, b"x").await.unwrap_err();
+    let error = send_bytes(&mut &mut io::Cursor::new(&mut [][..]), Kind(0x12), b"x").await.unwrap_err();
     assert!(matches!(error, SendError::Io(error) if error.kind() == io::ErrorKind::WriteZero));
 }
 
@@ -196,8 +196,8 @@ fn futures_can_be_sent_between_threads() {
     let mut reader = Reader::new(&b""[..]);
     is_send(&receive_bytes(&mut reader));
     is_send(&receive_message::<_, String>(&mut reader));
-    is_send(&receive_type(&mut reader, kinds::PING));
+    is_send(&receive_type(&mut reader, Kind(0x04)));
     let mut out = Vec::new();
-    is_send(&send_bytes(&mut out, kinds::RESULT, b""));
-    is_send(&send_message(&mut out, kinds::RESULT, ""));
+    is_send(&send_bytes(&mut out, Kind(0x12), b""));
+    is_send(&send_message(&mut out, Kind(0x12), ""));
 }

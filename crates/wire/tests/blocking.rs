@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use workfleet_wire::blocking::{
     Reader, receive_bytes, receive_message, receive_type, send_bytes, send_message, send_type,
 };
-use workfleet_wire::{FrameError, Kind, ReceiveError, SendError, encode_header, kinds, message};
+use workfleet_wire::{FrameError, Kind, ReceiveError, SendError, encode_header, message};
 
 /// Reads and writes a few bytes at a time, and is interrupted before every one, by turns as a signal and a timeout do it.
 struct Fitful<T> {
@@ -111,8 +111,8 @@ proptest! {
     fn a_payload_too_large_to_copy_is_sent_whole(len_bytes in 16_000..70_000_usize, pieces in prop::collection::vec(500..9000_usize, 1..8)) {
         let payload: Vec<u8> = (0..len_bytes).map(|at| (at % 251) as u8).collect();
         let mut writer = Fitful::new(Vec::new(), &pieces);
-        send_bytes(&mut writer, kinds::RESULT, &payload)?;
-        prop_assert_eq!(writer.inner, encode(&[(kinds::RESULT, payload)]));
+        send_bytes(&mut writer, Kind(0x12), &payload)?;
+        prop_assert_eq!(writer.inner, encode(&[(Kind(0x12), payload)]));
     }
 }
 
@@ -141,18 +141,18 @@ impl Write for Counting {
 fn a_frame_is_one_write() {
     for len_bytes in [0, 1, 64, 16 << 10, (16 << 10) + 1, 1 << 20] {
         let mut writer = Counting::default();
-        send_bytes(&mut writer, kinds::RESULT, &vec![7; len_bytes]).unwrap();
+        send_bytes(&mut writer, Kind(0x12), &vec![7; len_bytes]).unwrap();
         assert_eq!(writer.writes, 1, "{len_bytes}");
     }
     let mut writer = Counting::default();
-    send_message(&mut writer, kinds::RESULT, &vec!["text"; 10_000]).unwrap();
+    send_message(&mut writer, Kind(0x12), &vec!["text"; 10_000]).unwrap();
     assert_eq!(writer.writes, 1);
 }
 
 #[test]
 fn a_writer_that_takes_nothing_is_an_error() {
     for len_bytes in [0, 64, 1 << 20] {
-        let error = send_bytes(&mut &mut [][..], kinds::RESULT, &vec![7; len_bytes]).unwrap_err();
+        let error = send_bytes(&mut &mut [][..], Kind(0x12), &vec![7; len_bytes]).unwrap_err();
         assert!(
             matches!(&error, SendError::Io(error) if error.kind() == io::ErrorKind::WriteZero),
             "{error}"
@@ -172,7 +172,7 @@ fn a_message_that_cannot_be_encoded_sends_nothing() {
         }
     }
     let mut out = Vec::new();
-    let error = send_message(&mut out, kinds::MESSAGE, &Refuses).unwrap_err();
+    let error = send_message(&mut out, Kind(b'm'), &Refuses).unwrap_err();
     assert!(matches!(error, SendError::Encode(_)));
     assert!(out.is_empty());
 }
@@ -180,36 +180,36 @@ fn a_message_that_cannot_be_encoded_sends_nothing() {
 #[test]
 fn a_payload_of_another_type_costs_only_its_frame() {
     let mut stream = Vec::new();
-    send_message(&mut stream, kinds::MESSAGE, "text").unwrap();
-    send_message(&mut stream, kinds::MESSAGE, &7_u8).unwrap();
+    send_message(&mut stream, Kind(b'm'), "text").unwrap();
+    send_message(&mut stream, Kind(b'm'), &7_u8).unwrap();
     let mut reader = Reader::new(&stream[..]);
     let error = receive_message::<_, u8>(&mut reader).unwrap_err();
-    assert!(matches!(error, ReceiveError::Decode { kind: kinds::MESSAGE, .. }), "{error}");
-    assert_eq!(receive_message::<_, u8>(&mut reader).unwrap(), (kinds::MESSAGE, 7));
+    assert!(matches!(error, ReceiveError::Decode { kind: Kind(b'm'), .. }), "{error}");
+    assert_eq!(receive_message::<_, u8>(&mut reader).unwrap(), (Kind(b'm'), 7));
 }
 
 #[test]
 fn what_comes_instead_of_an_acknowledgement_is_handed_back() {
     let mut stream = Vec::new();
-    send_type(&mut stream, kinds::MESSAGE).unwrap();
-    send_bytes(&mut stream, kinds::SCHEDULED, b"not empty").unwrap();
-    send_type(&mut stream, kinds::SCHEDULED).unwrap();
+    send_type(&mut stream, Kind(b'm')).unwrap();
+    send_bytes(&mut stream, Kind(b's'), b"not empty").unwrap();
+    send_type(&mut stream, Kind(b's')).unwrap();
     let mut reader = Reader::new(&stream[..]);
-    for (kind, payload) in [(kinds::MESSAGE, &b""[..]), (kinds::SCHEDULED, b"not empty")] {
-        match receive_type(&mut reader, kinds::SCHEDULED) {
-            Err(ReceiveError::Unexpected { expected: kinds::SCHEDULED, frame }) => {
+    for (kind, payload) in [(Kind(b'm'), &b""[..]), (Kind(b's'), b"not empty")] {
+        match receive_type(&mut reader, Kind(b's')) {
+            Err(ReceiveError::Unexpected { expected: Kind(b's'), frame }) => {
                 assert_eq!((frame.kind, &frame.payload[..]), (kind, payload));
             }
             other => panic!("{other:?}"),
         }
     }
-    receive_type(&mut reader, kinds::SCHEDULED).unwrap();
-    assert!(matches!(receive_type(&mut reader, kinds::SCHEDULED), Err(ReceiveError::Ended)));
+    receive_type(&mut reader, Kind(b's')).unwrap();
+    assert!(matches!(receive_type(&mut reader, Kind(b's')), Err(ReceiveError::Ended)));
 }
 
 #[test]
 fn an_end_between_frames_differs_from_one_inside() {
-    let whole = encode(&[(kinds::MESSAGE, b"hello".to_vec())]);
+    let whole = encode(&[(Kind(b'm'), b"hello".to_vec())]);
     for cut in 0..=whole.len() {
         let mut reader = Reader::new(&whole[..cut]);
         let error = match cut {
@@ -235,7 +235,7 @@ fn an_end_between_frames_differs_from_one_inside() {
 #[test]
 fn after_a_header_above_the_limit_the_error_stays() {
     let mut stream = encode_header(Kind(7), u64::MAX).to_vec();
-    stream.extend(encode(&[(kinds::IDLE, vec![])]));
+    stream.extend(encode(&[(Kind(b'n'), vec![])]));
     let mut reader = Reader::new(&stream[..]);
     for _ in 0..3 {
         let error = receive_bytes(&mut reader).unwrap_err();
@@ -249,18 +249,18 @@ fn frames_cross_a_pipe() {
     let large = vec![7_u8; 3 << 20];
     let sent = large.clone();
     let sender = std::thread::spawn(move || {
-        send_message(&mut theirs, kinds::HELLO, &("worker", 1_u32)).unwrap();
-        send_bytes(&mut theirs, kinds::RESULT, &sent).unwrap();
-        send_type(&mut theirs, kinds::DONE_NEXT).unwrap();
+        send_message(&mut theirs, Kind(0x10), &("worker", 1_u32)).unwrap();
+        send_bytes(&mut theirs, Kind(0x12), &sent).unwrap();
+        send_type(&mut theirs, Kind(b't')).unwrap();
     });
     let mut reader = Reader::new(ours);
     let frame = reader.next_frame().unwrap().unwrap();
-    assert_eq!(frame.kind, kinds::HELLO);
+    assert_eq!(frame.kind, Kind(0x10));
     assert_eq!(message::decode_borrowed::<(&str, u32)>(frame.payload).unwrap(), ("worker", 1));
     let frame = receive_bytes(&mut reader).unwrap();
-    assert_eq!(frame.kind, kinds::RESULT);
+    assert_eq!(frame.kind, Kind(0x12));
     assert!(frame.payload == large);
-    receive_type(&mut reader, kinds::DONE_NEXT).unwrap();
+    receive_type(&mut reader, Kind(b't')).unwrap();
     assert!(matches!(receive_bytes(&mut reader), Err(ReceiveError::Ended)));
     sender.join().unwrap();
 }

@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use proptest::prelude::*;
 use tokio_util::codec::{Decoder, Encoder, Framed, FramedRead};
 use workfleet_wire::codec::FrameCodec;
-use workfleet_wire::{Frame, FrameError, FrameRef, Kind, ReceiveError, SendError, encode_header, kinds};
+use workfleet_wire::{Frame, FrameError, FrameRef, Kind, ReceiveError, SendError, encode_header};
 
 fn decode_in_pieces(stream: &[u8], pieces: &[usize]) -> Decoded {
     let mut codec = FrameCodec::new(LIMIT_BYTES);
@@ -67,7 +67,7 @@ proptest! {
     fn memory_follows_what_arrived(claimed_bytes in 0..=64_u64 << 20, arrived in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut codec = FrameCodec::default();
         let mut source = BytesMut::new();
-        source.extend_from_slice(&encode_header(kinds::RESULT, claimed_bytes));
+        source.extend_from_slice(&encode_header(Kind(0x12), claimed_bytes));
         for byte in &arrived {
             source.extend_from_slice(&[*byte]);
             if codec.decode(&mut source).is_err() {
@@ -82,10 +82,10 @@ proptest! {
 fn a_frame_above_the_limit_is_not_sent_and_the_next_one_is() {
     let mut codec = FrameCodec::new(4);
     let mut out = BytesMut::new();
-    let frame = |payload: &'static str| Frame { kind: kinds::MESSAGE, payload: payload.into() };
+    let frame = |payload: &'static str| Frame { kind: Kind(b'm'), payload: payload.into() };
     match codec.encode(frame("hello"), &mut out) {
         Err(SendError::Frame(error)) => {
-            assert_eq!(error, FrameError::TooLarge { kind: kinds::MESSAGE, len_bytes: 5, limit_bytes: 4 });
+            assert_eq!(error, FrameError::TooLarge { kind: Kind(b'm'), len_bytes: 5, limit_bytes: 4 });
         }
         other => panic!("{other:?}"),
     }
@@ -109,14 +109,14 @@ async fn frames_cross_a_framed_stream_and_its_end_is_seen() {
     let (worker, manager) = tokio::io::duplex(100);
     let mut worker = Framed::new(worker, FrameCodec::default());
     let mut manager = Framed::new(manager, FrameCodec::default());
-    let large = Frame { kind: kinds::RESULT, payload: vec![7; 1 << 20].into() };
+    let large = Frame { kind: Kind(0x12), payload: vec![7; 1 << 20].into() };
     let sent = large.clone();
     let sender = async move {
-        worker.send(FrameRef { kind: kinds::IDLE, payload: b"" }).await.unwrap();
+        worker.send(FrameRef { kind: Kind(b'n'), payload: b"" }).await.unwrap();
         worker.send(sent).await.unwrap();
     };
     let receiver = async move {
-        assert_eq!(manager.next().await.unwrap().unwrap().kind, kinds::IDLE);
+        assert_eq!(manager.next().await.unwrap().unwrap().kind, Kind(b'n'));
         assert!(manager.next().await.unwrap().unwrap() == large);
         assert!(manager.next().await.is_none());
     };
@@ -126,7 +126,7 @@ async fn frames_cross_a_framed_stream_and_its_end_is_seen() {
 #[tokio::test]
 async fn an_end_inside_a_frame_is_an_error() {
     let mut frames = FramedRead::new(&b"n\0\0\0\0\0\0\0\0m\x05\0\0\0\0\0\0\0hel"[..], FrameCodec::default());
-    assert_eq!(frames.next().await.unwrap().unwrap().kind, kinds::IDLE);
+    assert_eq!(frames.next().await.unwrap().unwrap().kind, Kind(b'n'));
     match frames.next().await {
         Some(Err(ReceiveError::Frame(error))) => {
             assert_eq!(error, FrameError::Truncated { have_bytes: 12, need_bytes: 14 });

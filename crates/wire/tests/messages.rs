@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::cases;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use workfleet_wire::{DecodeError, encode_frame_with, kinds, message};
+use workfleet_wire::{DecodeError, Kind, encode_frame_with, message};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Message {
@@ -68,7 +68,7 @@ proptest! {
     #[test]
     fn a_message_in_a_frame_is_its_payload(message in messages()) {
         let mut frame = Vec::new();
-        encode_frame_with(kinds::MESSAGE, &mut frame, |out| message::encode_into(&message, out))?;
+        encode_frame_with(Kind(b'm'), &mut frame, |out| message::encode_into(&message, out))?;
         prop_assert_eq!(&frame[9..], message::encode(&message)?);
     }
 }

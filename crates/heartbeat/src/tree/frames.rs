@@ -6,12 +6,12 @@
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
-use workfleet_wire::{DecodeError, Kind, kinds, message};
+use workfleet_wire::{DecodeError, Kind, Row, Rule, Table, kinds::EVENT_KINDS, message};
 
 use crate::{Details, address::Address, cores::event::News};
 
 /// The kinds of all frames here.
-pub const KINDS: RangeInclusive<u8> = kinds::EVENT_KINDS;
+pub const KINDS: RangeInclusive<u8> = EVENT_KINDS;
 
 /// Upwards: something from further up is used here, under this number.
 pub(super) const ATTACH: Kind = Kind(0x30);
@@ -33,6 +33,35 @@ pub(super) const DONE: Kind = Kind(0x39);
 pub(super) const GONE: Kind = Kind(0x3a);
 /// Downwards: send what beats there are, and say so when everybody below has done it too. Answered by [`FLUSHED`].
 pub(super) const FLUSH: Kind = Kind(0x3b);
+
+const fn upwards(kind: Kind, name: &'static str) -> Row {
+    Row::one(kind, name, Rule::Carries, Rule::Never)
+}
+
+const fn downwards(kind: Kind, name: &'static str) -> Row {
+    Row::one(kind, name, Rule::Never, Rule::Carries)
+}
+
+/// The kinds of events and heartbeats. The manager is the process above, and a worker the one below.
+///
+/// ```
+/// use workfleet_heartbeat::remote;
+/// use workfleet_wire::Kind;
+///
+/// assert_eq!(remote::TABLE.named(Kind(0x34)).to_string(), "0x34 (BEATS)");
+/// ```
+pub static TABLE: Table = Table::new(&[
+    upwards(ATTACH, "ATTACH"),
+    upwards(DETACH, "DETACH"),
+    upwards(OPERATION, "OPERATION"),
+    upwards(TAKEN, "TAKEN"),
+    upwards(BEATS, "BEATS"),
+    upwards(FLUSHED, "FLUSHED"),
+    downwards(STATE, "STATE"),
+    downwards(DONE, "DONE"),
+    downwards(GONE, "GONE"),
+    downwards(FLUSH, "FLUSH"),
+]);
 
 /// The longest name of an event, in bytes.
 pub const NAME_LIMIT_BYTES: usize = 1024;
@@ -76,7 +105,7 @@ pub(super) struct Beat {
 #[non_exhaustive]
 pub enum Violation {
     /// A frame's payload does not decode.
-    #[error("the frame {kind} does not decode")]
+    #[error("the frame {} does not decode", TABLE.named(*.kind))]
     #[non_exhaustive]
     Payload {
         /// The frame's kind.
@@ -85,7 +114,7 @@ pub enum Violation {
         source: DecodeError,
     },
     /// A frame of this kind does not go this way.
-    #[error("the frame {kind} does not go this way")]
+    #[error("the frame {} does not go this way", TABLE.named(*.kind))]
     #[non_exhaustive]
     Direction {
         /// The frame's kind.

@@ -24,5 +24,5 @@ pub(crate) use channels::NoChannel;
 pub use connection::{Down, Up};
 pub use ends::{Downwards, Scope, Upwards};
 pub use events::NameTooLong;
-pub use frames::{KINDS, NAME_LIMIT_BYTES, Violation};
+pub use frames::{KINDS, NAME_LIMIT_BYTES, TABLE, Violation};
 pub(crate) use node::Node;

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use workfleet_wire::{Kind, message};
+use workfleet_wire::{Kind, kinds::Direction, message};
 
 use super::{
     Down, Downwards, Up, Upwards, Violation,
@@ -574,6 +574,26 @@ fn a_process_that_lies_about_superseded_beats_overflows_no_count() {
     lie(&worker, number_of(&worker.lower));
     lie(&worker, u64::MAX);
     drop(token);
+}
+
+#[test]
+fn each_end_takes_the_kinds_that_the_table_sends_there_and_no_others() {
+    let home = node();
+    let worker = Link::below(&home, "worker");
+    let downwards = worker.downwards.as_ref().expect("it is there");
+    for kind in (0..=u8::MAX).map(Kind) {
+        let [above, below] = [
+            (downwards.on_frame(kind, &[]), Direction::ToManager),
+            (worker.upwards.on_frame(kind, &[]), Direction::ToWorker),
+        ]
+        .map(|(taken, direction)| {
+            let goes_there = frames::TABLE.check(kind, direction, 1).is_ok();
+            assert_eq!(matches!(taken, Err(Violation::Direction { .. })), !goes_there, "{kind} {direction}");
+            goes_there
+        });
+        assert!(!(above && below), "{kind}");
+        assert!(frames::KINDS.contains(&kind.0) || !(above || below), "{kind}");
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! Invariant: nothing waits for a worker without a limit, neither for its greeting nor for its sessions.
 
 use workfleet_heartbeat::cores::ThrottleLimits;
-use workfleet_wire::{EncodeError, FrameRef, kinds};
+use workfleet_wire::{EncodeError, FrameRef};
 
 use super::{Connection, Event, Mail};
 use crate::{
+    kinds,
     pool::{Limits, Shared, guarded, waits},
     protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::Registry,

@@ -16,9 +16,10 @@ use std::{
 };
 
 use tokio::{io::Interest, time::sleep};
-use workfleet_wire::{EncodeError, Kind, kinds};
+use workfleet_wire::{EncodeError, Kind};
 
 use crate::{
+    kinds,
     manager::SendError,
     pool::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise, guarded, mailbox::Mailbox},
     protocol::{self, Cancel, Next, Recall, TaskFrame},

@@ -17,12 +17,13 @@ use std::{
 
 use tokio::io::Interest;
 use workfleet_scheduler::Kill;
-use workfleet_wire::{Decoder, FrameRef, kinds};
+use workfleet_wire::{Decoder, FrameRef};
 
 pub(crate) use handshake::{HandshakeFailed, Terms};
 pub(crate) use link::{Link, Mail};
 
 use crate::{
+    kinds,
     pool::{Shared, guarded},
     protocol::{self, Violation},
     service::{Incarnation, Peer},

@@ -21,6 +21,7 @@ use workfleet_wire::Kind;
 
 use super::worker::ThreadWorker;
 use crate::{
+    kinds,
     manager::SendError,
     pool::{Services, guarded},
     run::host::Host,
@@ -177,7 +178,7 @@ impl Exchange {
                 let Some(worker) = worker.upgrade() else { return };
                 guarded(|| {
                     if !worker.extensions().on_frame(*kind, payload) {
-                        workfleet_notice::error!(worker = worker.name(), %kind, "a frame came that no extension expects");
+                        workfleet_notice::error!(worker = worker.name(), kind = %kinds::TABLE.named(*kind), "a frame came that no extension expects");
                     }
                 });
                 ThreadWorker::let_go(worker);

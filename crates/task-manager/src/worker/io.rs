@@ -18,7 +18,7 @@ use rustix::{
     process::{Signal, getpid, kill_process, kill_process_group},
 };
 use workfleet_heartbeat::remote;
-use workfleet_wire::{Decoder, FrameRef, kinds, kinds::Direction};
+use workfleet_wire::{Decoder, FrameRef, kinds::Direction};
 
 use super::{
     GreetError, Worker,
@@ -26,6 +26,7 @@ use super::{
     upwards::Reading,
 };
 use crate::{
+    kinds,
     protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
     run::queue::{IoTurn, Queued},
     sys::{naming::Naming, own::leads_its_group, socket},
@@ -237,7 +238,7 @@ fn push(
 ) {
     if let Err(error) = worker.outbox.push(kind, fill) {
         // Numbers always encode.
-        workfleet_notice::error!(%error, %kind, "a frame was lost");
+        workfleet_notice::error!(%error, kind = %kinds::TABLE.named(kind), "a frame was lost");
     }
 }
 

@@ -43,13 +43,14 @@ use rustix::{
 };
 use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::{Details, cores::ThrottleLimits};
-use workfleet_wire::{Decoder, EncodeError, Kind, kinds};
+use workfleet_wire::{Decoder, EncodeError, Kind};
 
 use crate::{
     causes::with_sources,
     extension::Extensions,
     guardian::become_guardian,
     heartbeat::HeartbeatError,
+    kinds,
     manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
     mismatch::Names,

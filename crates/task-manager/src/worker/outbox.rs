@@ -27,9 +27,10 @@ use std::{
 };
 
 use workfleet_heartbeat::Details;
-use workfleet_wire::{EncodeError, Kind, kinds};
+use workfleet_wire::{EncodeError, Kind};
 
 use crate::{
+    kinds,
     protocol::{self, HeartbeatFrame},
     run::open::OpenAttempts,
     sys::{

@@ -15,13 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use workfleet_wire::{Kind, kinds, message};
+use workfleet_wire::{Kind, message};
 
 use super::{Worker, WorkerError, fork, io};
 use crate::{
     context::TaskContext,
     failure::{Failed, FailureCause},
     guardian::become_guardian,
+    kinds,
     protocol::{FailureFrame, ResultFrame, StartFailed},
     registry::{AsyncRunFn, Registry},
     run::{
@@ -506,6 +507,6 @@ fn push_greeting(
     fill: impl FnOnce(&mut Vec<u8>) -> Result<(), workfleet_wire::EncodeError>,
 ) {
     if let Err(error) = worker.outbox.push(kind, fill) {
-        workfleet_notice::error!(%error, %kind, "a frame was lost");
+        workfleet_notice::error!(%error, kind = %kinds::TABLE.named(kind), "a frame was lost");
     }
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use workfleet_heartbeat::remote::Pins;
 use workfleet_scheduler::Lease;
-use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds, kinds::Direction};
+use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds::Direction};
 
 use super::{Shared, body::Body, deliveries::Deliveries, turn::Core};
 use crate::{
     inbox::Item,
+    kinds,
     message::EncodedMessage,
     protocol::{
         self, FailureFrame, HeartbeatFrame, MessageFrame, ResultFrame, ReturnedFrame, ScheduleFrame,

@@ -5,10 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use workfleet_wire::{Decoder, Kind, kinds};
+use workfleet_wire::{Decoder, Kind};
 
 use super::{Seated, Shared};
 use crate::{
+    kinds,
     pool::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise, settings::Settings},
     protocol::{self, Cancel, Recall, ScheduleFrame, TaskFrame, Violation},
     registry::Registry,
