@@ -212,7 +212,10 @@ impl Model {
             let Some(beats) = self.beats(sequence) else { continue };
             match beats.verdict {
                 Verdict::Doubted { at } if at <= sent_by => {
-                    *beats = Beats { verdict: Verdict::Missed, wait: NaiveWait::begin(now, HEARTBEAT_GRACE, AWAY) };
+                    *beats = Beats {
+                        verdict: Verdict::Missed,
+                        wait: NaiveWait::begin(now, HEARTBEAT_GRACE, AWAY),
+                    };
                     self.cancelled(sequence);
                 }
                 Verdict::Overdue { at } => is_overdue |= at <= sent_by,
