@@ -157,7 +157,11 @@ impl Error for WorkerFailure {
 impl fmt::Debug for WorkerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
-            return f.debug_struct("WorkerFailure").field("hook", &self.hook).field("cause", &self.cause).finish();
+            return f
+                .debug_struct("WorkerFailure")
+                .field("hook", &self.hook)
+                .field("cause", &self.cause)
+                .finish();
         }
         write_with_sources(self, f)
     }
@@ -198,7 +202,9 @@ pub enum StartError {
     },
     /// The tokio runtime here has no timer, which stops, restarts and deadlines need. (tokio tells that by a panic alone, which
     /// the panic hook reports.)
-    #[error("the worker `{name}` needs a tokio runtime with a timer: call `enable_time` or `enable_all` on the runtime's builder")]
+    #[error(
+        "the worker `{name}` needs a tokio runtime with a timer: call `enable_time` or `enable_all` on the runtime's builder"
+    )]
     NoTimer {
         /// Its name.
         name: String,
@@ -215,7 +221,9 @@ pub enum StartError {
         failure: WorkerFailure,
     },
     /// This process is a fork of the one that the worker was made in.
-    #[error("the worker `{name}` belongs to the process that this one is a fork of: start another after the fork")]
+    #[error(
+        "the worker `{name}` belongs to the process that this one is a fork of: start another after the fork"
+    )]
     Forked {
         /// Its name.
         name: String,

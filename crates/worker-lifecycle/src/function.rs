@@ -96,6 +96,9 @@ where
 
 impl<F> fmt::Debug for WorkerFunction<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerFunction").field("name", &self.name).field("heartbeat", &self.heartbeat).finish_non_exhaustive()
+        f.debug_struct("WorkerFunction")
+            .field("name", &self.name)
+            .field("heartbeat", &self.heartbeat)
+            .finish_non_exhaustive()
     }
 }

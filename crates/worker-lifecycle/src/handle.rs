@@ -58,7 +58,11 @@ pub async fn start<Kind>(worker: impl IntoWorker<Kind>) -> Result<WorkerHandle, 
     let worker = worker.into_worker();
     let shared = Shared::new(&worker);
     let runtime = shared.begin()?;
-    let handle = WorkerHandle { worker: WorkerRef::new(Arc::clone(&shared)), pending: Mutex::new(None), is_owned: true };
+    let handle = WorkerHandle {
+        worker: WorkerRef::new(Arc::clone(&shared)),
+        pending: Mutex::new(None),
+        is_owned: true,
+    };
     runtime.spawn(Runner::new(worker, shared).live());
     handle.wait_for_startup().await?;
     Ok(handle)
@@ -329,7 +333,8 @@ impl WorkerRef {
             return Outcome::forked();
         }
         let mut board = self.shared.board.subscribe();
-        let ended = board.wait_for(|board| board.outcome.is_some() || board.lifecycle.step() == Step::Init).await;
+        let ended =
+            board.wait_for(|board| board.outcome.is_some() || board.lifecycle.step() == Step::Init).await;
         // The board lives as long as `self`.
         ended.ok().and_then(|board| board.outcome.clone()).unwrap_or_else(Outcome::never_started)
     }

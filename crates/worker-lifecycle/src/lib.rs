@@ -107,51 +107,76 @@ mod testing;
 pub use lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState};
 pub use restart::{Backoff, Budget, Charge, Charges, Streak};
 
-/// Declares the modules that need a runtime.
-macro_rules! runtime {
-    ($($item:item)*) => { $(#[cfg(feature = "runtime")] $item)* };
-}
+#[cfg(feature = "runtime")]
+mod clock;
+#[cfg(feature = "runtime")]
+mod context;
+#[cfg(feature = "runtime")]
+mod dispatch;
+#[cfg(feature = "runtime")]
+mod error;
+#[cfg(feature = "runtime")]
+mod function;
+#[cfg(feature = "runtime")]
+mod grace;
+#[cfg(feature = "runtime")]
+mod group;
+#[cfg(feature = "runtime")]
+mod handle;
+#[cfg(feature = "runtime")]
+mod name;
+#[cfg(feature = "runtime")]
+mod outcome;
+#[cfg(feature = "runtime")]
+mod panic;
+#[cfg(feature = "runtime")]
+mod process;
+#[cfg(feature = "runtime")]
+mod queue;
+#[cfg(feature = "runtime")]
+mod runner;
+#[cfg(feature = "runtime")]
+mod shared;
+#[cfg(feature = "runtime")]
+mod status;
+#[cfg(feature = "runtime")]
+mod sync;
+#[cfg(feature = "runtime")]
+mod worker;
 
-runtime! {
-    mod clock;
-    mod context;
-    mod dispatch;
-    mod error;
-    mod function;
-    mod grace;
-    mod group;
-    mod handle;
-    mod name;
-    mod outcome;
-    mod panic;
-    mod process;
-    mod queue;
-    mod runner;
-    mod shared;
-    mod status;
-    mod sync;
-    mod worker;
-
-    pub use context::WorkerContext;
-    pub use dispatch::{
-        AsyncConsumer, AsyncDispatcher, AsyncHandler, DispatchEvent, Dispatched, Dispatcher, EventError, EventMessage,
-        Handler, HandlerFailure,
-    };
-    pub use error::{FailureCause, Hook, StartError, Stuck, WorkerError, WorkerFailed, WorkerFailure};
-    pub use function::WorkerFunction;
-    pub use grace::{GRACE_PERIOD_VARIABLE, GracePeriodError};
-    pub use group::{
-        AddError, BySpec, Child, ChildId, ChildReport, ChildSpec, GroupError, HeldUp, IntoChild, RemoveError, Restart,
-        RestartStrategy, StopOrder, StopReport, Workers, WorkersControl,
-    };
-    pub use handle::{StateWatch, WorkerHandle, WorkerRef, start};
-    pub use outcome::{Ending, Outcome};
-    pub use queue::{Leftovers, OnStop, QueueConsumer, QueueConsumerWorker, QueueSender, SendError, SendErrorKind};
-    pub use status::{Status, StatusSource};
-    #[doc(hidden)]
-    pub use worker::Role;
-    pub use worker::{ByFunction, ByTrait, FnWorker, HookOutput, IntoWorker, Worker, worker_fn};
-}
+#[cfg(feature = "runtime")]
+pub use context::WorkerContext;
+#[cfg(feature = "runtime")]
+pub use dispatch::{
+    AsyncConsumer, AsyncDispatcher, AsyncHandler, DispatchEvent, Dispatched, Dispatcher, EventError,
+    EventMessage, Handler, HandlerFailure,
+};
+#[cfg(feature = "runtime")]
+pub use error::{FailureCause, Hook, StartError, Stuck, WorkerError, WorkerFailed, WorkerFailure};
+#[cfg(feature = "runtime")]
+pub use function::WorkerFunction;
+#[cfg(feature = "runtime")]
+pub use grace::{GRACE_PERIOD_VARIABLE, GracePeriodError};
+#[cfg(feature = "runtime")]
+pub use group::{
+    AddError, BySpec, Child, ChildId, ChildReport, ChildSpec, GroupError, HeldUp, IntoChild, RemoveError,
+    Restart, RestartStrategy, StopOrder, StopReport, Workers, WorkersControl,
+};
+#[cfg(feature = "runtime")]
+pub use handle::{StateWatch, WorkerHandle, WorkerRef, start};
+#[cfg(feature = "runtime")]
+pub use outcome::{Ending, Outcome};
+#[cfg(feature = "runtime")]
+pub use queue::{
+    Leftovers, OnStop, QueueConsumer, QueueConsumerWorker, QueueSender, SendError, SendErrorKind,
+};
+#[cfg(feature = "runtime")]
+pub use status::{Status, StatusSource};
+#[cfg(feature = "runtime")]
+#[doc(hidden)]
+pub use worker::Role;
+#[cfg(feature = "runtime")]
+pub use worker::{ByFunction, ByTrait, FnWorker, HookOutput, IntoWorker, Worker, worker_fn};
 
 #[cfg(feature = "probe")]
 pub use process::probe::Probe;

@@ -125,7 +125,9 @@ impl fmt::Display for Outcome {
             Ending::Requested => f.write_str("normal shutdown"),
             Ending::Forced => f.write_str("forced shutdown"),
             Ending::RuntimeGone => f.write_str("forced shutdown: its runtime was shut down"),
-            Ending::Forked => f.write_str("out of reach: it belongs to the process that this one is a fork of"),
+            Ending::Forked => {
+                f.write_str("out of reach: it belongs to the process that this one is a fork of")
+            }
             Ending::Failed => WorkerFailed::new(self.clone()).fmt(f),
         }
     }

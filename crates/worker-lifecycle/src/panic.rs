@@ -69,7 +69,10 @@ mod tests {
     #[test]
     fn a_panic_is_an_output() {
         assert_eq!(poll_once(async { 1 }), Poll::Ready(Ok(1)));
-        assert_eq!(poll_once(async { panic!("it {}", "broke") }), Poll::Ready::<Result<(), _>>(Err("it broke".into())));
+        assert_eq!(
+            poll_once(async { panic!("it {}", "broke") }),
+            Poll::Ready::<Result<(), _>>(Err("it broke".into()))
+        );
     }
 
     #[test]

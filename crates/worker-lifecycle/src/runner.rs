@@ -42,7 +42,13 @@ pub(crate) struct Runner<W: Worker> {
 impl<W: Worker> Runner<W> {
     pub(crate) fn new(worker: W, shared: Arc<Shared>) -> Self {
         let board = shared.board.subscribe();
-        Self { worker: Some(worker), cx: WorkerContext::new(shared), board, failures: Vec::new(), has_cleaned_up: false }
+        Self {
+            worker: Some(worker),
+            cx: WorkerContext::new(shared),
+            board,
+            failures: Vec::new(),
+            has_cleaned_up: false,
+        }
     }
 
     /// The whole life.
@@ -53,9 +59,13 @@ impl<W: Worker> Runner<W> {
             let Self { worker: Some(worker), cx, board, .. } = &mut self else { return };
             let watched = Watched { board, is_group: cx.shared().is_group() };
             let (hook, end) = match step {
-                Step::OnStartup => (Hook::OnStartup, attend(async { worker.on_startup(cx).await }, watched).await),
+                Step::OnStartup => {
+                    (Hook::OnStartup, attend(async { worker.on_startup(cx).await }, watched).await)
+                }
                 Step::Run => (Hook::Run, attend(async { worker.run(cx).await }, watched).await),
-                Step::OnShutdown => (Hook::OnShutdown, attend(async { worker.on_shutdown(cx).await }, watched).await),
+                Step::OnShutdown => {
+                    (Hook::OnShutdown, attend(async { worker.on_shutdown(cx).await }, watched).await)
+                }
                 Step::Init | Step::AfterShutdown | Step::Ended => break,
             };
             let event = self.note(hook, end);
@@ -72,7 +82,9 @@ impl<W: Worker> Runner<W> {
     /// What the end of a hook is to the lifecycle.
     fn note(&mut self, hook: Hook, end: End) -> Event {
         match end {
-            End::Completed if self.cx.shared().roster().is_some_and(|roster| roster.has_held_up()) => Event::Aborted,
+            End::Completed if self.cx.shared().roster().is_some_and(|roster| roster.has_held_up()) => {
+                Event::Aborted
+            }
             End::Completed => Event::Completed,
             End::Aborted => Event::Aborted,
             End::Failed(cause) => {

@@ -2,13 +2,7 @@
 
 use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
-use crate::{
-    context::WorkerContext,
-    error::WorkerError,
-    group::Roster,
-    name,
-    status::StatusSource,
-};
+use crate::{context::WorkerContext, error::WorkerError, group::Roster, name, status::StatusSource};
 
 /// Something that runs until it is asked to stop, and cleans up after itself.
 ///

@@ -75,7 +75,10 @@ impl<M: EventMessage + Send + Sync + 'static> AsyncDispatcher<M> {
     ///
     /// # Errors
     /// The event is malformed.
-    pub fn unregister_handler<E: TryInto<DispatchEvent>>(&self, event: E) -> Result<Option<AsyncHandler<M>>, E::Error> {
+    pub fn unregister_handler<E: TryInto<DispatchEvent>>(
+        &self,
+        event: E,
+    ) -> Result<Option<AsyncHandler<M>>, E::Error> {
         Ok(self.registry.unregister(&event.try_into()?))
     }
 

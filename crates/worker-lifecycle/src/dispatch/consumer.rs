@@ -122,7 +122,12 @@ impl<M: EventMessage + Send + Sync + 'static> Worker for AsyncConsumer<M> {
     async fn run(&mut self, cx: &WorkerContext) -> Result<(), WorkerError> {
         while let Some(message) = self.queue.next_while_running(cx).await {
             for failure in self.dispatcher.dispatch(message).await.failures {
-                self.failures.note(&failure.event.to_string(), &failure.cause, &failure, self.queue.failures());
+                self.failures.note(
+                    &failure.event.to_string(),
+                    &failure.cause,
+                    &failure,
+                    self.queue.failures(),
+                );
             }
         }
         Ok(())
@@ -131,6 +136,9 @@ impl<M: EventMessage + Send + Sync + 'static> Worker for AsyncConsumer<M> {
 
 impl<M> fmt::Debug for AsyncConsumer<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncConsumer").field("name", &self.name).field("queue", &self.queue).finish_non_exhaustive()
+        f.debug_struct("AsyncConsumer")
+            .field("name", &self.name)
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }

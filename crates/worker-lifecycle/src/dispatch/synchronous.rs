@@ -2,12 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{
-    DispatchEvent, Dispatched, EventMessage, HandlerFailure, registry::Registry,
-};
+use super::{DispatchEvent, Dispatched, EventMessage, HandlerFailure, registry::Registry};
 use workfleet_panics::catch;
 
-use crate::{error::{FailureCause, WorkerError}, worker::HookOutput};
+use crate::{
+    error::{FailureCause, WorkerError},
+    worker::HookOutput,
+};
 
 /// A handler of a [`Dispatcher`].
 pub type Handler<M> = Arc<dyn Fn(&M) -> Result<(), WorkerError> + Send + Sync>;
@@ -65,7 +66,10 @@ impl<M: EventMessage> Dispatcher<M> {
     ///
     /// # Errors
     /// The event is malformed.
-    pub fn unregister_handler<E: TryInto<DispatchEvent>>(&self, event: E) -> Result<Option<Handler<M>>, E::Error> {
+    pub fn unregister_handler<E: TryInto<DispatchEvent>>(
+        &self,
+        event: E,
+    ) -> Result<Option<Handler<M>>, E::Error> {
         Ok(self.registry.unregister(&event.try_into()?))
     }
 
@@ -81,7 +85,9 @@ impl<M: EventMessage> Dispatcher<M> {
                 Ok(Err(error)) => FailureCause::Error(error),
                 Err(panic) => FailureCause::Panic(panic),
             };
-            dispatched.failures.push(HandlerFailure { event: DispatchEvent::from_parts(event_type, tag), cause });
+            dispatched
+                .failures
+                .push(HandlerFailure { event: DispatchEvent::from_parts(event_type, tag), cause });
         }
         dispatched
     }

@@ -80,7 +80,9 @@ impl WorkersControl {
             return Err(AddError::Forked(child.into_child()));
         }
         let (answer, answered) = oneshot::channel();
-        if let Err(mpsc::error::SendError(command)) = self.commands.send(Command::Add(child.into_child(), answer)) {
+        if let Err(mpsc::error::SendError(command)) =
+            self.commands.send(Command::Add(child.into_child(), answer))
+        {
             return Err(match command {
                 Command::Add(child, _) => AddError::Stopped(Some(child)),
                 Command::Remove(..) => AddError::Stopped(None),

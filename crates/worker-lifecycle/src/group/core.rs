@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use terms::{Restart, RestartStrategy, StopOrder};
 pub(super) use terms::{Config, Effect, LifeTraits, Mode, Traits, Verdict};
+pub use terms::{Restart, RestartStrategy, StopOrder};
 
 use super::{ChildId, Life};
 use crate::{
@@ -256,7 +256,9 @@ impl Supervisor {
 
     /// A life has ended.
     pub(super) fn handle_ended(&mut self, now: Instant, id: ChildId, life: Life, failed: bool, jitter: u8) {
-        let Some(child) = self.children.get(&id).filter(|child| child.life == life && child.lives()) else { return };
+        let Some(child) = self.children.get(&id).filter(|child| child.life == life && child.lives()) else {
+            return;
+        };
         match child.state {
             State::Stopping { then, .. } => self.has_stopped(now, id, then),
             _ => self.ended_unasked(now, id, failed, jitter),
@@ -326,7 +328,9 @@ impl Supervisor {
         let later: Vec<ChildId> = self
             .children
             .iter()
-            .filter(|(_, child)| matches!(child.state, State::Stopping { deadline: own, .. } if own > deadline))
+            .filter(
+                |(_, child)| matches!(child.state, State::Stopping { deadline: own, .. } if own > deadline),
+            )
             .map(|(id, _)| *id)
             .collect();
         for id in later {
@@ -419,7 +423,9 @@ impl Supervisor {
         let mut asked: Vec<Key> = self
             .children
             .iter()
-            .filter(|(_, child)| child.traits.phase >= from && matches!(child.state, State::Starting | State::Up))
+            .filter(|(_, child)| {
+                child.traits.phase >= from && matches!(child.state, State::Starting | State::Up)
+            })
             .map(|(id, child)| (child.traits.phase, *id))
             .collect();
         // The last phase first, also where all are asked at once.
@@ -439,7 +445,11 @@ impl Supervisor {
             Restart::OnFailure => failed,
             Restart::Always => true,
         };
-        if child.up_since.take().is_some_and(|since| now.saturating_duration_since(since) >= self.config.backoff.longest()) {
+        if child
+            .up_since
+            .take()
+            .is_some_and(|since| now.saturating_duration_since(since) >= self.config.backoff.longest())
+        {
             child.streak.progress();
         }
         let is_initial = child.is_initial;
@@ -480,7 +490,8 @@ impl Supervisor {
                 RestartStrategy::OneForAll => true,
                 RestartStrategy::RestForOne => (child.traits.phase, *other) > key,
             };
-            let is_there = !matches!(child.state, State::Down | State::Stopping { then: Then::Down | Then::Remove, .. });
+            let is_there =
+                !matches!(child.state, State::Down | State::Stopping { then: Then::Down | Then::Remove, .. });
             *other == id || (is_alike && is_there && child.traits.is_renewable && !child.is_initial)
         };
         let affected: BTreeSet<Key> = self

@@ -18,10 +18,11 @@ use tokio::{
 use workfleet_panics::discard;
 
 use super::{
-    AddError, Child, ChildEvent, ChildId, ChildReport, ChildSpec, Life, Occurrence, RemoveError, Roster, StopReport,
+    AddError, Child, ChildEvent, ChildId, ChildReport, ChildSpec, Life, Occurrence, RemoveError, Roster,
+    StopReport,
     control::{Command, Commands},
-    report::EndedBy,
     core::{Config, Effect, LifeTraits, Mode, Supervisor, Verdict},
+    report::EndedBy,
     roster::Entry,
 };
 use crate::{
@@ -107,7 +108,9 @@ pub enum GroupError {
         reason: String,
     },
     /// A child ended that should be restarted, and the budget is spent.
-    #[error("the child `{child}` ended, and the budget of {limit} restarts within {window:?} is spent: {reason}")]
+    #[error(
+        "the child `{child}` ended, and the budget of {limit} restarts within {window:?} is spent: {reason}"
+    )]
     Exhausted {
         /// Its name.
         child: String,
@@ -200,7 +203,10 @@ impl Driver {
 
     /// Watches over the children until the group is to stop.
     pub(super) async fn run(&mut self) -> Result<(), WorkerError> {
-        self.drive(|core, cx| core.mode() == Mode::Stopping || core.mode() == Mode::Ended || cx.is_stopping()).await;
+        self.drive(|core, cx| {
+            core.mode() == Mode::Stopping || core.mode() == Mode::Ended || cx.is_stopping()
+        })
+        .await;
         let Some(verdict) = self.core.verdict() else { return Ok(()) };
         self.cx.stop();
         self.error(verdict).map_or(Ok(()), |error| Err(error.into()))
@@ -295,8 +301,12 @@ impl Driver {
         if self.core.mode() != Mode::Stopping || slot.is_stuck {
             return;
         }
-        let report =
-            ChildReport { id: child, name: slot.name.clone(), took: asked.elapsed(), outcome: Ok(outcome.clone()) };
+        let report = ChildReport {
+            id: child,
+            name: slot.name.clone(),
+            took: asked.elapsed(),
+            outcome: Ok(outcome.clone()),
+        };
         self.stopped.push(report);
         if outcome.state() == WorkerState::Failed && !is_removed {
             let reason = outcome.to_string();
@@ -366,7 +376,12 @@ impl Driver {
                     if let Some(slot) = self.slots.get(&id) {
                         self.roster.update(slot.spec.traits().phase, id, |entry| entry.is_waiting = true);
                         let delay = due.saturating_duration_since(now());
-                        tracing::warn!(child = slot.name, ?delay, "restarting a child that ended: {}", slot.failure());
+                        tracing::warn!(
+                            child = slot.name,
+                            ?delay,
+                            "restarting a child that ended: {}",
+                            slot.failure()
+                        );
                     }
                 }
                 Effect::GaveUp(id) => self.note_stuck(id),

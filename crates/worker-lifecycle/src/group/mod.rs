@@ -9,7 +9,7 @@ mod spec;
 mod workers;
 
 pub use control::{AddError, Child, RemoveError, WorkersControl};
-pub use core::{Restart, StopOrder, RestartStrategy};
+pub use core::{Restart, RestartStrategy, StopOrder};
 pub use driver::GroupError;
 pub use report::{ChildReport, HeldUp, StopReport};
 pub(crate) use roster::Roster;

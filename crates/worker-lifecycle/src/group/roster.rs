@@ -74,7 +74,12 @@ impl Roster {
     }
 
     /// Changes a child's entry. Entries stand in the order of phases, then ids. What is to be dropped is returned.
-    pub(crate) fn update<R>(&self, phase: u32, id: ChildId, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+    pub(crate) fn update<R>(
+        &self,
+        phase: u32,
+        id: ChildId,
+        change: impl FnOnce(&mut Entry) -> R,
+    ) -> Option<R> {
         let mut state = self.lock();
         let place = state.entries.binary_search_by_key(&(phase, id), |entry| (entry.phase, entry.id)).ok()?;
         state.entries.get_mut(place).map(change)

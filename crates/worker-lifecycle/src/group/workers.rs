@@ -5,11 +5,8 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use super::{
-    ChildId, ChildSpec, IntoChild, Roster, StopOrder, RestartStrategy, WorkersControl,
-    control::Commands,
-    core::Config,
-    driver::Driver,
-    roster::Entry,
+    ChildId, ChildSpec, IntoChild, RestartStrategy, Roster, StopOrder, WorkersControl, control::Commands,
+    core::Config, driver::Driver, roster::Entry,
 };
 use crate::{
     context::WorkerContext,

@@ -5,13 +5,7 @@
 //!   place of the oldest, so that whoever holds connections open keeps nobody out.
 //! - At most [`HEAD_LIMIT_BYTES`] of a request are kept, and a body is never.
 
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    io,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{borrow::Cow, collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,13 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    context::WorkerContext,
-    error::WorkerError,
-    handle::WorkerRef,
-    panic::Caught,
-    worker::Worker,
-};
+use crate::{context::WorkerContext, error::WorkerError, handle::WorkerRef, panic::Caught, worker::Worker};
 
 const MOST_CONNECTIONS: usize = 32;
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
@@ -154,7 +142,9 @@ async fn serve(mut stream: TcpStream, watched: &WorkerRef) -> io::Result<()> {
     let mut head = Vec::new();
     let response = match read_head(&mut stream, &mut head).await? {
         Head::Whole => respond(&head, watched),
-        Head::TooLong => Response { status: "431 Request Header Fields Too Large", body: String::new(), has_body: true },
+        Head::TooLong => {
+            Response { status: "431 Request Header Fields Too Large", body: String::new(), has_body: true }
+        }
         Head::Cut => return Ok(()),
     };
     stream.write_all(response.encode().as_bytes()).await?;
@@ -226,7 +216,8 @@ fn respond(head: &[u8], watched: &WorkerRef) -> Response {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Ok(line) = str::from_utf8(line) else { return bad() };
     let mut words = line.trim_end_matches('\r').split(' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
     else {
         return bad();
     };
@@ -235,7 +226,11 @@ fn respond(head: &[u8], watched: &WorkerRef) -> Response {
     }
     let path = target.split('?').next().unwrap_or_default();
     let check = |holds: bool| {
-        if holds { ("200 OK", "ok\n".to_owned()) } else { ("503 Service Unavailable", format!("{}\n", watched.status())) }
+        if holds {
+            ("200 OK", "ok\n".to_owned())
+        } else {
+            ("503 Service Unavailable", format!("{}\n", watched.status()))
+        }
     };
     let (status, body) = match (method, path) {
         ("GET" | "HEAD", "/livez") => check(!watched.state().is_stopped()),

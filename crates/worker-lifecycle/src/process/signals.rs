@@ -187,7 +187,14 @@ impl Watch {
         };
         let spawned = thread::Builder::new().name("signals".into()).spawn(move || listener.listen(signals));
         let thread = spawned.inspect_err(|_| is_on_the_spot.store(true, Ordering::SeqCst))?;
-        Ok(Self { first, second, is_on_the_spot, signals: handle, running: Some(running), thread: Some(thread) })
+        Ok(Self {
+            first,
+            second,
+            is_on_the_spot,
+            signals: handle,
+            running: Some(running),
+            thread: Some(thread),
+        })
     }
 
     /// The worker has ended. Returns the second signal, if there was one.

@@ -8,11 +8,7 @@ use std::{
 
 use workfleet_panics::catch;
 
-use crate::{
-    error::FailureCause,
-    panic::Caught,
-    worker::HookOutput,
-};
+use crate::{error::FailureCause, panic::Caught, worker::HookOutput};
 
 /// Where failures of handlers go: into the log and, if wanted, to somebody's function.
 pub(crate) struct Failures<F> {
@@ -53,7 +49,9 @@ impl<F> fmt::Debug for Failures<F> {
 }
 
 /// Calls a handler and awaits what it returns; its error or its panic is the output.
-pub(crate) async fn survive<Fut: Future<Output: HookOutput>>(call: impl FnOnce() -> Fut) -> Result<(), FailureCause> {
+pub(crate) async fn survive<Fut: Future<Output: HookOutput>>(
+    call: impl FnOnce() -> Fut,
+) -> Result<(), FailureCause> {
     let called = Caught::new(async { call().await.into_result() });
     match called.await {
         Ok(Ok(())) => Ok(()),

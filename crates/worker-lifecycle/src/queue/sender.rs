@@ -9,7 +9,11 @@ use std::{
 use tokio::sync::Semaphore;
 use workfleet_fork::Home;
 
-use crate::{queue::channel::Channel, status::{Status, StatusSource}, sync};
+use crate::{
+    queue::channel::Channel,
+    status::{Status, StatusSource},
+    sync,
+};
 
 /// What the two ends of a queue share.
 pub(super) struct Link<T> {
@@ -38,7 +42,9 @@ impl<T: Send> StatusSource for Link<T> {
         };
         // It orders nothing: it is a number to look at.
         let failures = self.failures.load(Ordering::Relaxed);
-        for (key, count) in [("leftovers", left as u64), ("discarded", discarded as u64), ("failures", failures)] {
+        for (key, count) in
+            [("leftovers", left as u64), ("discarded", discarded as u64), ("failures", failures)]
+        {
             if count > 0 {
                 status.details.insert(key.into(), count.to_string());
             }

@@ -134,6 +134,9 @@ where
 
 impl<T, F> fmt::Debug for QueueConsumerWorker<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueueConsumerWorker").field("name", &self.name).field("queue", &self.queue).finish_non_exhaustive()
+        f.debug_struct("QueueConsumerWorker")
+            .field("name", &self.name)
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }

@@ -26,13 +26,10 @@ enum Step {
 }
 
 fn traits() -> impl Strategy<Value = Traits> {
-    let restart = prop_oneof![1 => Just(Restart::Never), 3 => Just(Restart::OnFailure), 3 => Just(Restart::Always)];
-    (0_u32..3, restart, any::<bool>(), prop::bool::weighted(0.8)).prop_map(|(phase, restart, may_end, is_renewable)| Traits {
-        phase,
-        restart,
-        may_end,
-        is_renewable,
-    })
+    let restart =
+        prop_oneof![1 => Just(Restart::Never), 3 => Just(Restart::OnFailure), 3 => Just(Restart::Always)];
+    (0_u32..3, restart, any::<bool>(), prop::bool::weighted(0.8))
+        .prop_map(|(phase, restart, may_end, is_renewable)| Traits { phase, restart, may_end, is_renewable })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -48,7 +45,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let strategy = prop_oneof![Just(RestartStrategy::OneForOne), Just(RestartStrategy::OneForAll), Just(RestartStrategy::RestForOne)];
+    let strategy = prop_oneof![
+        Just(RestartStrategy::OneForOne),
+        Just(RestartStrategy::OneForAll),
+        Just(RestartStrategy::RestForOne)
+    ];
     let stop_order = prop_oneof![Just(StopOrder::Concurrent), Just(StopOrder::ReversePhases)];
     (strategy, stop_order, 0_u32..6).prop_map(|(strategy, stop_order, limit)| Config {
         strategy,
@@ -229,7 +230,10 @@ impl World {
                 Effect::GaveUp(id) => {
                     let seen = self.children.get_mut(&id).expect("it is there");
                     let since = seen.asked.max(seen.asked_at).expect("it was asked");
-                    assert!(!seen.is_group && self.now >= since + STUCK_AFTER, "it had no time to be aborted");
+                    assert!(
+                        !seen.is_group && self.now >= since + STUCK_AFTER,
+                        "it had no time to be aborted"
+                    );
                     assert!(seen.lives.is_some());
                     seen.is_stuck = true;
                 }
@@ -291,7 +295,14 @@ impl World {
     }
 
     /// What an end that nobody asked for leads to.
-    fn check_policy(&mut self, id: ChildId, failed: bool, was_up: bool, was_stopping: bool, has_restarted: bool) {
+    fn check_policy(
+        &mut self,
+        id: ChildId,
+        failed: bool,
+        was_up: bool,
+        was_stopping: bool,
+        has_restarted: bool,
+    ) {
         let seen = &self.children[&id];
         if was_stopping {
             assert!(!has_restarted);
@@ -380,7 +391,10 @@ impl World {
                 break;
             }
             assert!(round < 100, "it does not end: {:?}", self.core);
-            let asked = self.children.iter().find(|(_, seen)| seen.lives.is_some() && seen.asked.is_some() && !seen.is_stuck);
+            let asked = self
+                .children
+                .iter()
+                .find(|(_, seen)| seen.lives.is_some() && seen.asked.is_some() && !seen.is_stuck);
             let (id, is_group) = asked.map(|(id, seen)| (*id, seen.is_group)).expect("somebody is asked");
             // Groups are never given up, so they have to obey.
             if is_group || round % 2 == 0 {
