@@ -28,6 +28,11 @@ const PAUSED_BEYOND: Duration = Duration::from_millis(100);
 const PARTS: u32 = 16;
 const LEAST_PART: Duration = Duration::from_millis(50);
 
+/// How long after its deadline a worker that was told to end and does not is called stuck.
+pub(crate) const STUCK_AFTER: Duration = Duration::from_millis(100);
+/// No clock reaches it.
+pub(crate) const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 static ACCOUNT: PerProcess<Mutex<Account>> = PerProcess::new();
 
 /// What this program has missed.
@@ -94,6 +99,11 @@ fn is_paused(now: Instant, real: time::Instant) -> bool {
 pub(crate) fn now() -> Instant {
     let now = Instant::now();
     now.checked_sub(missed(now)).unwrap_or(now)
+}
+
+/// This long from now, by this clock; a time that no clock reaches counts as thirty years.
+pub(crate) fn after(period: Duration) -> Instant {
+    now() + period.min(FAR)
 }
 
 /// When tokio's clock will reach a time of this one, if the program runs on.

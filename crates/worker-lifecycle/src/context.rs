@@ -5,7 +5,7 @@ use std::{fmt, future::Future, sync::Arc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock, handle::WorkerRef, lifecycle::WorkerState, shared::Shared};
+use crate::{clock, lifecycle::WorkerState, reference::WorkerRef, shared::Shared};
 
 /// A running worker's view of itself. Clone it for what the worker spawns.
 ///

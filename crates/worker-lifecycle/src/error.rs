@@ -11,7 +11,7 @@ use std::{
 
 use workfleet_panics::catch;
 
-use crate::{grace::GracePeriodError, lifecycle::WorkerState, outcome::Outcome};
+use crate::{grace::GracePeriodError, lifecycle::WorkerState};
 
 /// The error of a worker's hook: made by `?` from any error, or from a text.
 ///
@@ -171,7 +171,7 @@ impl fmt::Debug for WorkerFailure {
 const SOURCES_LIMIT: usize = 64;
 
 /// Writes an error and its sources, in one line.
-fn write_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn write_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{error}")?;
     let mut source = error.source();
     for _ in 0..SOURCES_LIMIT {
@@ -248,49 +248,6 @@ pub struct Stuck {
     pub name: String,
     /// How long after its deadline it was given up.
     pub overdue: Duration,
-}
-
-/// Why a worker that ended did not end well: its first failure, and the rest in its outcome.
-#[derive(Clone)]
-pub struct WorkerFailed {
-    outcome: Outcome,
-}
-
-impl WorkerFailed {
-    /// `outcome` has at least one failure.
-    pub(crate) fn new(outcome: Outcome) -> Self {
-        Self { outcome }
-    }
-
-    /// The whole outcome.
-    pub fn outcome(&self) -> &Outcome {
-        &self.outcome
-    }
-}
-
-impl fmt::Display for WorkerFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, failure) in self.outcome.failures().iter().enumerate() {
-            write!(f, "{}{failure}", if number == 0 { "" } else { "; then " })?;
-        }
-        Ok(())
-    }
-}
-
-/// As `Display`, with the sources of the first failure; the outcome with `{:#?}`.
-impl fmt::Debug for WorkerFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() {
-            return f.debug_struct("WorkerFailed").field("outcome", &self.outcome).finish();
-        }
-        write_with_sources(self, f)
-    }
-}
-
-impl Error for WorkerFailed {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.outcome.failures().first().and_then(Error::source)
-    }
 }
 
 #[cfg(all(test, not(workfleet_loom)))]

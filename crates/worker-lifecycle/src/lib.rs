@@ -134,6 +134,8 @@ mod process;
 #[cfg(feature = "runtime")]
 mod queue;
 #[cfg(feature = "runtime")]
+mod reference;
+#[cfg(feature = "runtime")]
 mod runner;
 #[cfg(feature = "runtime")]
 mod shared;
@@ -152,29 +154,31 @@ pub use dispatch::{
     EventMessage, Handler, HandlerFailure,
 };
 #[cfg(feature = "runtime")]
-pub use error::{FailureCause, Hook, StartError, Stuck, WorkerError, WorkerFailed, WorkerFailure};
+pub use error::{FailureCause, Hook, StartError, Stuck, WorkerError, WorkerFailure};
 #[cfg(feature = "runtime")]
 pub use function::WorkerFunction;
 #[cfg(feature = "runtime")]
 pub use grace::{GRACE_PERIOD_VARIABLE, GracePeriodError};
+#[cfg(feature = "runtime")]
+#[doc(hidden)]
+pub use group::Role;
 #[cfg(feature = "runtime")]
 pub use group::{
     AddError, BySpec, Child, ChildId, ChildReport, ChildSpec, GroupError, HeldUp, IntoChild, RemoveError,
     Restart, RestartStrategy, StopOrder, StopReport, Workers, WorkersControl,
 };
 #[cfg(feature = "runtime")]
-pub use handle::{StateWatch, WorkerHandle, WorkerRef, start};
+pub use handle::{WorkerHandle, start};
 #[cfg(feature = "runtime")]
-pub use outcome::{Ending, Outcome};
+pub use outcome::{Ending, Outcome, WorkerFailed};
 #[cfg(feature = "runtime")]
 pub use queue::{
     Leftovers, OnStop, QueueConsumer, QueueConsumerWorker, QueueSender, SendError, SendErrorKind,
 };
 #[cfg(feature = "runtime")]
-pub use status::{Status, StatusSource};
+pub use reference::{StateWatch, WorkerRef};
 #[cfg(feature = "runtime")]
-#[doc(hidden)]
-pub use worker::Role;
+pub use status::{Status, StatusSource};
 #[cfg(feature = "runtime")]
 pub use worker::{ByFunction, ByTrait, FnWorker, HookOutput, IntoWorker, Worker, worker_fn};
 

@@ -1,9 +1,9 @@
 //! How a worker ended. It is kept, and can be cloned, so that everyone who asks gets it.
 
-use std::{fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use crate::{
-    error::{WorkerFailed, WorkerFailure},
+    error::{WorkerFailure, write_with_sources},
     group::StopReport,
     lifecycle::WorkerState,
 };
@@ -138,5 +138,48 @@ impl fmt::Debug for Outcome {
         let mut shown = f.debug_struct("Outcome");
         shown.field("state", &self.state).field("ending", &self.ending);
         shown.field("failures", &self.failures()).field("report", &self.report()).finish()
+    }
+}
+
+/// Why a worker that ended did not end well: its first failure, and the rest in its outcome.
+#[derive(Clone)]
+pub struct WorkerFailed {
+    outcome: Outcome,
+}
+
+impl WorkerFailed {
+    /// `outcome` has at least one failure.
+    pub(crate) fn new(outcome: Outcome) -> Self {
+        Self { outcome }
+    }
+
+    /// The whole outcome.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+}
+
+impl fmt::Display for WorkerFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, failure) in self.outcome.failures().iter().enumerate() {
+            write!(f, "{}{failure}", if number == 0 { "" } else { "; then " })?;
+        }
+        Ok(())
+    }
+}
+
+/// As `Display`, with the sources of the first failure; the outcome with `{:#?}`.
+impl fmt::Debug for WorkerFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.debug_struct("WorkerFailed").field("outcome", &self.outcome).finish();
+        }
+        write_with_sources(self, f)
+    }
+}
+
+impl Error for WorkerFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.outcome.failures().first().and_then(Error::source)
     }
 }

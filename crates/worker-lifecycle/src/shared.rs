@@ -24,14 +24,13 @@ use tokio_util::sync::CancellationToken;
 use workfleet_fork::Home;
 
 use crate::{
-    clock,
+    clock::after,
     error::StartError,
     grace::{self, GracePeriodError},
-    group::{ChildEvent, ChildId, Life, Occurrence, Roster},
+    group::{ChildEvent, ChildId, Life, Occurrence, Role, Roster},
     lifecycle::{Event, Lifecycle, Step, WorkerState},
     outcome::Outcome,
     status::{Status, StatusSource},
-    worker::{Role, Worker},
 };
 
 /// What everybody may read, and what tells the worker's task what to do.
@@ -42,7 +41,7 @@ pub(crate) struct Board {
     pub(crate) is_abandoned: bool,
     /// Its `on_startup` has succeeded, and it began to run.
     pub(crate) came_up: bool,
-    /// When it is aborted, by the [clock] of stops.
+    /// When it is aborted, by the [clock](crate::clock) of stops.
     pub(crate) deadline: Option<Instant>,
     pub(crate) outcome: Option<Outcome>,
 }
@@ -56,22 +55,11 @@ pub(crate) struct Parent {
 }
 
 /// What a worker says about itself.
-struct Made {
-    name: Cow<'static, str>,
-    grace: Result<Duration, GracePeriodError>,
-    role: Role,
-    source: Option<Arc<dyn StatusSource>>,
-}
-
-impl Made {
-    fn of<W: Worker>(worker: &W) -> Self {
-        Self {
-            name: worker.name(),
-            grace: worker.grace().map_or_else(grace::default_period, Ok),
-            role: worker.role(),
-            source: worker.status(),
-        }
-    }
+pub(crate) struct Made {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) grace: Result<Duration, GracePeriodError>,
+    pub(crate) role: Role,
+    pub(crate) source: Option<Arc<dyn StatusSource>>,
 }
 
 pub(crate) struct Shared {
@@ -94,9 +82,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new<W: Worker>(worker: &W) -> Arc<Self> {
+    pub(crate) fn new(made: Made) -> Arc<Self> {
         let shared = Self::of_unmade("".into());
-        shared.make(worker);
+        shared.make(|| made);
         shared
     }
 
@@ -115,8 +103,8 @@ impl Shared {
     }
 
     /// The worker is there. What it says about itself is asked once.
-    pub(crate) fn make<W: Worker>(&self, worker: &W) {
-        self.made.get_or_init(|| Made::of(worker));
+    pub(crate) fn make(&self, made: impl FnOnce() -> Made) {
+        self.made.get_or_init(made);
     }
 
     pub(crate) fn set_parent(&self, parent: Parent) {
@@ -301,14 +289,6 @@ impl Shared {
 fn has_timer(runtime: &Handle) -> bool {
     let _runtime = runtime.enter();
     workfleet_panics::catch(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
-}
-
-/// No clock reaches it.
-pub(crate) const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-
-/// This long from now, by the [clock] of stops; a time that no clock reaches counts as thirty years.
-pub(crate) fn after(period: Duration) -> Instant {
-    clock::now() + period.min(FAR)
 }
 
 /// The right to start a worker. When it is dropped unused, those who wait for the start-up are told that there will be none.

@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
-use crate::{context::WorkerContext, error::WorkerError, group::Roster, name, status::StatusSource};
+use crate::{
+    context::WorkerContext, error::WorkerError, grace, group::Role, name, shared::Made, status::StatusSource,
+};
 
 /// Something that runs until it is asked to stop, and cleans up after itself.
 ///
@@ -119,10 +121,16 @@ pub trait Worker: Send + 'static {
     }
 }
 
-/// Whether a worker is a group.
-#[derive(Clone, Debug)]
-#[doc(hidden)]
-pub struct Role(pub(crate) Option<Arc<Roster>>);
+impl Made {
+    pub(crate) fn of<W: Worker>(worker: &W) -> Self {
+        Self {
+            name: worker.name(),
+            grace: worker.grace().map_or_else(grace::default_period, Ok),
+            role: worker.role(),
+            source: worker.status(),
+        }
+    }
+}
 
 /// What can be started: every [`Worker`], and every function from a [`WorkerContext`] to a future.
 ///

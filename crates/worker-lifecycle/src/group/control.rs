@@ -10,8 +10,8 @@ use workfleet_panics::discard;
 use crate::{
     error::{StartError, Stuck},
     group::{ChildId, ChildSpec, IntoChild},
-    handle::WorkerRef,
     outcome::Outcome,
+    reference::WorkerRef,
 };
 
 /// What the group's task is asked. Each asker waits for the answer, so there are at most as many as askers.

@@ -22,11 +22,10 @@ use std::{
 pub(super) use terms::{Config, Effect, LifeTraits, Mode, Traits, Verdict};
 pub use terms::{Restart, RestartStrategy, StopOrder};
 
-use super::{ChildId, Life};
+use super::ids::{ChildId, Life};
 use crate::{
-    handle::STUCK_AFTER,
+    clock::{FAR, STUCK_AFTER},
     restart::{Charge, Charges, Streak},
-    shared::FAR,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

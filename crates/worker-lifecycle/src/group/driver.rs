@@ -26,12 +26,12 @@ use super::{
     roster::Entry,
 };
 use crate::{
-    clock,
+    clock::{self, STUCK_AFTER},
     context::WorkerContext,
     error::{StartError, Stuck, WorkerError},
-    handle::{STUCK_AFTER, WorkerRef},
     lifecycle::WorkerState,
     outcome::Outcome,
+    reference::WorkerRef,
     shared::{Board, Parent, Shared},
 };
 
@@ -351,7 +351,7 @@ impl Driver {
     }
 
     fn take_in(&mut self, id: ChildId, slot: Slot) {
-        self.roster.insert(Entry::new(id, &slot.spec));
+        self.roster.insert(Entry::new(id, slot.spec.traits(), slot.spec.first()));
         self.slots.insert(id, slot);
     }
 

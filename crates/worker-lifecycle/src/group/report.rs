@@ -2,7 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{error::Stuck, group::ChildId, lifecycle::WorkerState, outcome::Outcome};
+use super::ids::ChildId;
+use crate::{error::Stuck, lifecycle::WorkerState, outcome::Outcome};
 
 /// How a group's children stopped: in its [`Outcome::report`].
 #[derive(Clone, Debug)]

@@ -2,16 +2,17 @@
 //!
 //! Invariant: nobody else's code runs under its lock.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use workfleet_panics::discard;
 
-use crate::{
-    group::{ChildId, ChildSpec, StopReport},
-    handle::WorkerRef,
-    lifecycle::WorkerState,
-    status::Status,
-};
+use super::{core::Traits, ids::ChildId, report::StopReport};
+use crate::{lifecycle::WorkerState, reference::WorkerRef, status::Status};
+
+/// Whether a worker is a group.
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct Role(pub(crate) Option<Arc<Roster>>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
@@ -41,16 +42,8 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Of a child that was not started.
-    pub(crate) fn new(id: ChildId, spec: &ChildSpec) -> Self {
-        let traits = spec.traits();
-        Self {
-            id,
-            phase: traits.phase,
-            worker: spec.first(),
-            restarts: 0,
-            may_end: traits.may_end,
-            is_waiting: false,
-        }
+    pub(super) fn new(id: ChildId, traits: Traits, worker: WorkerRef) -> Self {
+        Self { id, phase: traits.phase, worker, restarts: 0, may_end: traits.may_end, is_waiting: false }
     }
 }
 

@@ -8,10 +8,10 @@ use workfleet_panics::catch;
 use crate::{
     error::{FailureCause, Hook, StartError, WorkerFailure},
     group::core::{Restart, Traits},
-    handle::WorkerRef,
     name,
+    reference::WorkerRef,
     runner::Runner,
-    shared::{Parent, Shared, Unstarted},
+    shared::{Made, Parent, Shared, Unstarted},
     worker::{IntoWorker, Worker},
 };
 
@@ -24,8 +24,9 @@ trait Launch: Send {
 fn spawn<W: Worker>(worker: W, first: Option<Unstarted>, parent: Parent) -> Result<Arc<Shared>, StartError> {
     // What was made before a fork is out of reach behind it.
     let first = first.filter(|first| first.shared().is_here());
-    let shared = first.as_ref().map_or_else(|| Shared::new(&worker), |first| Arc::clone(first.shared()));
-    shared.make(&worker);
+    let shared =
+        first.as_ref().map_or_else(|| Shared::new(Made::of(&worker)), |first| Arc::clone(first.shared()));
+    shared.make(|| Made::of(&worker));
     shared.set_parent(parent);
     let runtime: Handle = shared.begin()?;
     runtime.spawn(Runner::new(worker, Arc::clone(&shared)).live());
@@ -85,7 +86,7 @@ impl ChildSpec {
         let worker = worker.into_worker();
         let first = Shared::of_unmade(name::of_type::<W::Worker>().into());
         // A worker that panics here does so again when it is launched, and that is told.
-        let _ = catch(|| first.make(&worker));
+        let _ = catch(|| first.make(|| Made::of(&worker)));
         let launch = Box::new(Once(Some(worker)));
         let traits = Traits { phase: 0, restart: Restart::Never, may_end: false, is_renewable: false };
         Self::of(launch, traits, &first)

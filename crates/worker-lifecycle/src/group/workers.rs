@@ -5,14 +5,14 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 use super::{
-    ChildId, ChildSpec, IntoChild, RestartStrategy, Roster, StopOrder, WorkersControl, control::Commands,
-    core::Config, driver::Driver, roster::Entry,
+    ChildId, ChildSpec, IntoChild, RestartStrategy, Role, Roster, StopOrder, WorkersControl,
+    control::Commands, core::Config, driver::Driver, roster::Entry,
 };
 use crate::{
     context::WorkerContext,
     error::WorkerError,
     restart::{Backoff, Budget},
-    worker::{Role, Worker},
+    worker::Worker,
 };
 
 /// A group of workers that are started in order, watched, restarted if need be, and stopped together. Groups nest.
@@ -88,7 +88,8 @@ impl Workers {
     #[doc(alias = "add_workers")]
     pub fn with_child<Kind>(mut self, child: impl IntoChild<Kind>) -> Self {
         let child = child.into_child();
-        self.roster.insert(Entry::new(ChildId(self.children.len() as u64), &child));
+        let id = ChildId(self.children.len() as u64);
+        self.roster.insert(Entry::new(id, child.traits(), child.first()));
         self.children.push(child);
         self
     }

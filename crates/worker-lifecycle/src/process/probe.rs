@@ -15,7 +15,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{context::WorkerContext, error::WorkerError, handle::WorkerRef, panic::Caught, worker::Worker};
+use crate::{
+    context::WorkerContext, error::WorkerError, panic::Caught, reference::WorkerRef, worker::Worker,
+};
 
 const MOST_CONNECTIONS: usize = 32;
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);

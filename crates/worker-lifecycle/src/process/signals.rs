@@ -26,9 +26,10 @@ use workfleet_panics::discard;
 
 use crate::{
     error::{StartError, Stuck},
-    handle::{WorkerHandle, WorkerRef},
+    handle::WorkerHandle,
     lifecycle::WorkerState,
     outcome::Outcome,
+    reference::WorkerRef,
     worker::IntoWorker,
 };
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, future::pending, time::Duration};
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{context::WorkerContext, error::WorkerError, handle::WorkerRef, worker::Worker};
+use crate::{context::WorkerContext, error::WorkerError, reference::WorkerRef, worker::Worker};
 
 /// A worker that tells systemd (or whoever else is behind `$NOTIFY_SOCKET`) when the tree that it is in has come up and
 /// when it stops, for a service with `Type=notify`; and, if the service has `WatchdogSec=`, that it is alive, twice within

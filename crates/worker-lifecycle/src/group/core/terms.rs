@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    group::{ChildId, Life},
+    group::ids::{ChildId, Life},
     restart::{Backoff, Budget},
 };
 

@@ -1,0 +1,17 @@
+//! Which child of a group, and which of its lives.
+
+use std::fmt;
+
+/// A child of a group: unique in it, also among children of the same name. It stays the same when the child is restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildId(pub(super) u64);
+
+impl fmt::Display for ChildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which of a child's lives: 1 is the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Life(pub(super) u32);
