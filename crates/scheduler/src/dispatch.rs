@@ -31,7 +31,7 @@ impl<B> Scheduler<B> {
             self.reserved = None;
         }
         let cost_ns = self.estimates.of(task.class);
-        if let Some(worker) = &mut self.workers[seat] {
+        if let Some(worker) = self.worker_mut(seat) {
             worker.give(now, &task, cost_ns);
         }
         let (lease, task) = self.flights.lease(task, seat, cost_ns);
@@ -94,7 +94,7 @@ impl<B> Scheduler<B> {
             self.filling = None;
             return None;
         };
-        let turn = (self.queue.len() / (2 * self.workers.len())).max(1);
+        let turn = (self.queue.len() / (2 * self.workers().count())).max(1);
         self.filling = Some((seat, turn - 1));
         Some(seat)
     }

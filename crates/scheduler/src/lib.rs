@@ -16,7 +16,6 @@
 //! use workfleet_scheduler::{Appetite, Class, Limits, Scheduler};
 //!
 //! let mut scheduler = Scheduler::new(Limits {
-//!     seats: 1,
 //!     levels: 2,
 //!     crash_limit: 3,
 //!     silence_limit: None,

@@ -7,8 +7,6 @@ use crate::load::Appetite;
 /// Limits of a [`Scheduler`](crate::Scheduler).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many workers there are at most.
-    pub seats: usize,
     /// How many priorities there are.
     pub levels: u8,
     /// A task whose worker died this often while running it is not tried again.

@@ -74,7 +74,7 @@ pub struct Next {
 #[derive(Debug)]
 pub struct Restarts {
     patience: Duration,
-    seats: Box<[Seat]>,
+    seats: Vec<Seat>,
     /// How many of them are [`Place::Up`].
     up: usize,
     /// A worker has come up at some time.
@@ -102,17 +102,15 @@ enum Place {
 }
 
 impl Restarts {
-    /// Nobody is up yet.
-    pub fn new(now: Instant, seats: usize, patience: Duration) -> Self {
-        let seat = Seat { place: Place::Trying, failures: 0 };
-        Self {
-            patience,
-            seats: vec![seat; seats].into(),
-            up: 0,
-            has_come_up: false,
-            since: Some(now),
-            excused_until: now,
-        }
+    /// Those of a pool without seats.
+    pub fn new(now: Instant, patience: Duration) -> Self {
+        Self { patience, seats: Vec::new(), up: 0, has_come_up: false, since: Some(now), excused_until: now }
+    }
+
+    /// One more seat, on which the first worker is about to be tried. Returns its number.
+    pub fn add_seat(&mut self) -> usize {
+        self.seats.push(Seat { place: Place::Trying, failures: 0 });
+        self.seats.len() - 1
     }
 
     /// Whether a worker has come up at some time: this program can be a worker.

@@ -1,7 +1,7 @@
 //! Which task goes to which worker, and what becomes of it.
 //!
-//! Workers sit on *seats*, numbered from 0; a seat is empty while its worker is dead or starting. The driver reports
-//! what happened (a worker is ready, an attempt ended, a worker died), then carries out [`Scheduler::next_dispatch`]
+//! Workers sit on *seats*, numbered from 0; a seat is empty while its worker is dead or starting, and there are as many as
+//! the driver uses. It reports what happened (a worker is ready, an attempt ended, a worker died), then carries out [`Scheduler::next_dispatch`]
 //! and [`Scheduler::poll_effect`] until both yield nothing, and calls [`Scheduler::handle_timeout`] when
 //! [`Scheduler::poll_timeout`] is due.
 //!
@@ -44,8 +44,8 @@ enum Phase {
 pub struct Scheduler<B> {
     pub(crate) queue: Queue<B>,
     pub(crate) flights: Flights<B>,
-    /// By seat; none while its worker is dead or starting.
-    pub(crate) workers: Box<[Option<Worker>]>,
+    /// By seat, as far as seats had workers; none while its worker is dead or starting.
+    workers: Vec<Option<Worker>>,
     pub(crate) estimates: Estimates,
     books: Books,
     pub(crate) limits: Limits,
@@ -65,7 +65,7 @@ impl<B> Scheduler<B> {
         Self {
             queue: Queue::new(limits.levels),
             flights: Flights::new(),
-            workers: (0..limits.seats).map(|_| None).collect(),
+            workers: Vec::new(),
             estimates: Estimates::default(),
             books: Books::default(),
             limits,
@@ -197,6 +197,9 @@ impl<B> Scheduler<B> {
     /// If the worker before it has tasks in hand: its end was not reported.
     pub fn worker_ready(&mut self, now: Instant, seat: usize) {
         assert!(self.in_flight(seat) == 0, "a seat is cleared before it is taken again");
+        if self.workers.len() <= seat {
+            self.workers.resize_with(seat + 1, || None);
+        }
         self.workers[seat] = Some(Worker::new(now, &self.limits));
         if self.phase == Phase::Halting {
             self.dismiss(seat);
@@ -215,7 +218,9 @@ impl<B> Scheduler<B> {
         gone: Gone,
         mut mark: impl FnMut(&mut Pending<B>),
     ) -> usize {
-        self.workers[seat] = None;
+        if let Some(worker) = self.workers.get_mut(seat) {
+            *worker = None;
+        }
         self.reserved = self.reserved.filter(|&reserved| reserved != seat);
         self.filling = None;
         // What was meant for this worker must not reach its successor.
@@ -299,7 +304,7 @@ impl<B> Scheduler<B> {
     fn end_attempt(&mut self, now: Instant, seat: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
         let flight = self.take_flight(seat, lease)?;
         self.estimates.learn(flight.task.class, took);
-        if let Some(worker) = &mut self.workers[seat] {
+        if let Some(worker) = self.worker_mut(seat) {
             worker.load.progressed(now);
         }
         if let Some(timeout) = missed(&flight) {
@@ -316,7 +321,7 @@ impl<B> Scheduler<B> {
             return false;
         }
         if self.phase == Phase::Open
-            && let Some(worker) = &mut self.workers[seat]
+            && let Some(worker) = self.worker_mut(seat)
         {
             worker.took_back();
         }
@@ -331,7 +336,7 @@ impl<B> Scheduler<B> {
 
     /// The worker has answered a recall, whatever it gave back.
     pub fn recall_answered(&mut self, seat: usize) {
-        if let Some(worker) = &mut self.workers[seat] {
+        if let Some(worker) = self.worker_mut(seat) {
             worker.recalls.answered();
         }
     }
@@ -349,7 +354,7 @@ impl<B> Scheduler<B> {
 
     /// Gives the worker nothing more.
     fn dismiss(&mut self, seat: usize) {
-        if let Some(worker) = &mut self.workers[seat]
+        if let Some(worker) = self.worker_mut(seat)
             && worker.dismiss()
         {
             self.effects.push_back(Effect::Retire { seat });
@@ -380,7 +385,11 @@ impl<B> Scheduler<B> {
     }
 
     pub(crate) fn worker(&self, seat: usize) -> Option<&Worker> {
-        self.workers[seat].as_ref()
+        self.workers.get(seat)?.as_ref()
+    }
+
+    pub(crate) fn worker_mut(&mut self, seat: usize) -> Option<&mut Worker> {
+        self.workers.get_mut(seat)?.as_mut()
     }
 
     /// Every worker, with its seat.
@@ -419,7 +428,7 @@ impl<B> Scheduler<B> {
     /// Takes a flight out of its worker's hand.
     fn take_flight(&mut self, seat: usize, lease: Lease) -> Option<Flight<B>> {
         let flight = self.flights.take(seat, lease)?;
-        if let Some(worker) = &mut self.workers[seat] {
+        if let Some(worker) = self.worker_mut(seat) {
             worker.load.remove(&flight.task, flight.cost_ns);
             if worker.is_to_retire() {
                 self.effects.push_back(Effect::Retire { seat });

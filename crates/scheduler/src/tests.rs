@@ -24,13 +24,12 @@ const NORMAL: u8 = 1;
 /// The body of a task counts how often it was marked with a worker's death.
 type Core = Scheduler<u32>;
 
-fn core(seats: usize) -> Core {
-    core_with(seats, Appetite { prefetch: true, concurrent: 1 }, u64::MAX)
+fn core() -> Core {
+    core_with(Appetite { prefetch: true, concurrent: 1 }, u64::MAX)
 }
 
-fn core_with(seats: usize, appetite: Appetite, tasks_per_worker: u64) -> Core {
+fn core_with(appetite: Appetite, tasks_per_worker: u64) -> Core {
     let limits = Limits {
-        seats,
         levels: LEVELS,
         crash_limit: CRASH_LIMIT,
         silence_limit: Some(SILENCE_LIMIT),
@@ -51,7 +50,7 @@ fn concurrent(number: u16) -> Class {
 
 /// A scheduler with a worker on each of its seats.
 fn fleet(seats: usize) -> (Core, Instant) {
-    let (mut core, now) = (core(seats), Instant::now());
+    let (mut core, now) = (core(), Instant::now());
     (0..seats).for_each(|seat| core.worker_ready(now, seat));
     (core, now)
 }
@@ -125,7 +124,7 @@ fn a_stalled_worker_gives_everything_back_and_gets_no_successor_until_it_makes_p
 
 #[test]
 fn an_idle_worker_gets_half_of_what_the_busiest_one_has_in_hand() {
-    let (mut core, now) = (core(4), Instant::now());
+    let (mut core, now) = (core(), Instant::now());
     (0..2).for_each(|seat| core.worker_ready(now, seat));
     teach(&mut core, now, 0, MS);
     teach(&mut core, now, 1, 3 * MS);
@@ -148,7 +147,7 @@ fn an_idle_worker_gets_half_of_what_the_busiest_one_has_in_hand() {
 
 #[test]
 fn a_worker_that_answered_a_recall_may_be_recalled_again() {
-    let (mut core, now) = (core(2), Instant::now());
+    let (mut core, now) = (core(), Instant::now());
     core.worker_ready(now, 0);
     let sent = schedule(&mut core, now, NORMAL, 0, 3);
     core.handle_timeout(now + STALL_LIMIT);
@@ -163,7 +162,7 @@ fn a_worker_that_answered_a_recall_may_be_recalled_again() {
 
 #[test]
 fn a_worker_that_dies_with_a_recall_unanswered_does_not_keep_others_from_being_recalled() {
-    let (mut core, now) = (core(3), Instant::now());
+    let (mut core, now) = (core(), Instant::now());
     core.worker_ready(now, 0);
     assert_eq!(schedule(&mut core, now, NORMAL, 0, 2).len(), 2);
     core.worker_ready(now, 1);
@@ -377,7 +376,7 @@ fn a_recall_that_is_unanswered_does_not_hold_back_one_for_something_more_urgent(
 #[test]
 fn without_prefetch_a_worker_has_one_task_in_hand() {
     let now = Instant::now();
-    let mut core = core_with(2, Appetite { prefetch: false, concurrent: 1 }, u64::MAX);
+    let mut core = core_with(Appetite { prefetch: false, concurrent: 1 }, u64::MAX);
     (0..2).for_each(|seat| core.worker_ready(now, seat));
     let sent = schedule(&mut core, now, NORMAL, 0, 5);
     assert_eq!(seats(&sent), [0, 1]);
@@ -392,7 +391,7 @@ fn without_prefetch_a_worker_has_one_task_in_hand() {
 #[test]
 fn a_worker_without_prefetch_is_not_asked_to_give_back_what_it_has_begun() {
     let now = Instant::now();
-    let mut core = core_with(1, Appetite { prefetch: false, concurrent: 2 }, u64::MAX);
+    let mut core = core_with(Appetite { prefetch: false, concurrent: 2 }, u64::MAX);
     core.worker_ready(now, 0);
     assert_eq!(schedule_concurrent(&mut core, now, 1).len(), 1);
     let blocking = schedule(&mut core, now, NORMAL, 0, 1);
@@ -406,8 +405,7 @@ fn a_worker_without_prefetch_is_not_asked_to_give_back_what_it_has_begun() {
 
 /// A fleet whose workers run three tasks of a concurrent class at once.
 fn wide_fleet(seats: usize) -> (Core, Instant) {
-    let (mut core, now) =
-        (core_with(seats, Appetite { prefetch: true, concurrent: 3 }, u64::MAX), Instant::now());
+    let (mut core, now) = (core_with(Appetite { prefetch: true, concurrent: 3 }, u64::MAX), Instant::now());
     (0..seats).for_each(|seat| core.worker_ready(now, seat));
     (core, now)
 }
@@ -475,7 +473,7 @@ fn a_suspect_that_is_cancelled_leaves_no_seat_reserved() {
 #[test]
 fn a_worker_that_has_had_its_share_is_let_go_once_nothing_is_in_its_hand() {
     let now = Instant::now();
-    let mut core = core_with(1, Appetite { prefetch: true, concurrent: 1 }, 3);
+    let mut core = core_with(Appetite { prefetch: true, concurrent: 1 }, 3);
     core.worker_ready(now, 0);
     teach(&mut core, now, 0, MS / 4);
     let sent = schedule(&mut core, now, NORMAL, 0, 4);
@@ -694,7 +692,7 @@ fn a_worker_is_killed_for_its_silence_unless_something_had_come() {
 #[test]
 fn nobody_else_is_charged_or_suspected_when_a_worker_is_killed_for_a_missed_heartbeat() {
     let now = Instant::now();
-    let mut core = core_with(1, Appetite { prefetch: true, concurrent: 3 }, u64::MAX);
+    let mut core = core_with(Appetite { prefetch: true, concurrent: 3 }, u64::MAX);
     core.worker_ready(now, 0);
     for _ in 0..3 {
         push(&mut core, NORMAL, concurrent(0));
@@ -721,7 +719,7 @@ fn nobody_else_is_charged_or_suspected_when_a_worker_is_killed_for_a_missed_hear
 #[test]
 fn what_was_interrupted_for_another_is_cancelled_and_not_returned_as_if_it_had_not_been_begun() {
     let now = Instant::now();
-    let mut core = core_with(1, Appetite { prefetch: true, concurrent: 2 }, u64::MAX);
+    let mut core = core_with(Appetite { prefetch: true, concurrent: 2 }, u64::MAX);
     core.worker_ready(now, 0);
     for _ in 0..2 {
         push(&mut core, NORMAL, concurrent(0));

@@ -45,7 +45,7 @@ impl<B> Scheduler<B> {
 
     /// Anything at all came from the worker.
     pub fn heard(&mut self, now: Instant, seat: usize) {
-        if let Some(worker) = &mut self.workers[seat] {
+        if let Some(worker) = self.worker_mut(seat) {
             worker.liveness = Liveness::heard(now);
         }
     }

@@ -9,9 +9,15 @@ use crate::testing::cases;
 const PATIENCE: Duration = Duration::from_secs(60);
 const MS: Duration = Duration::from_millis(1);
 
+fn new(now: Instant, seats: usize) -> Restarts {
+    let mut restarts = Restarts::new(now, PATIENCE);
+    (0..seats).for_each(|seat| assert_eq!(restarts.add_seat(), seat));
+    restarts
+}
+
 /// Restarts of a pool in which some worker has come up on seat 0 and run something.
 fn used(now: Instant, seats: usize) -> Restarts {
-    let mut restarts = Restarts::new(now, seats, PATIENCE);
+    let mut restarts = new(now, seats);
     restarts.ready(now, 0);
     restarts.progress();
     restarts
@@ -52,13 +58,24 @@ fn what_may_pass_is_waited_for_as_long_as_the_patience_says() {
 }
 
 #[test]
+fn a_seat_that_is_added_is_tried_before_anything_is_given_up() {
+    let now = Instant::now();
+    let mut restarts = new(now, 1);
+    assert_eq!(restarts.start_failed(now, 0, Prospect::Certain, 0).verdict, Some(Verdict::Certain));
+    assert_eq!(restarts.add_seat(), 1);
+    assert_eq!(restarts.start_failed(now, 0, Prospect::Certain, 0).verdict, None);
+    assert_eq!(restarts.start_failed(now, 1, Prospect::Certain, 0).verdict, Some(Verdict::Certain));
+}
+
+#[test]
 fn before_the_first_worker_the_patience_is_shorter() {
     let now = Instant::now();
-    let mut restarts = Restarts::new(now, 1, PATIENCE);
+    let mut restarts = new(now, 1);
     assert_eq!(restarts.start_failed(now + FIRST_PATIENCE - MS, 0, Prospect::MayPass, 0).verdict, None);
     let verdict = restarts.start_failed(now + FIRST_PATIENCE, 0, Prospect::MayPass, 0).verdict;
     assert_eq!(verdict, Some(Verdict::Waited(FIRST_PATIENCE)));
-    let mut restarts = Restarts::new(now, 1, MS);
+    let mut restarts = Restarts::new(now, MS);
+    restarts.add_seat();
     let verdict = restarts.start_failed(now + MS, 0, Prospect::MayPass, 0).verdict;
     assert_eq!(verdict, Some(Verdict::Waited(MS)));
 }
@@ -66,7 +83,7 @@ fn before_the_first_worker_the_patience_is_shorter() {
 #[test]
 fn what_cannot_pass_fails_at_once_when_every_seat_says_so() {
     let now = Instant::now();
-    let mut restarts = Restarts::new(now, 3, PATIENCE);
+    let mut restarts = new(now, 3);
     assert_eq!(restarts.start_failed(now, 0, Prospect::Certain, 0).verdict, None);
     assert_eq!(restarts.start_failed(now, 1, Prospect::MayPass, 0).verdict, None);
     assert_eq!(restarts.start_failed(now, 2, Prospect::Certain, 0).verdict, None);
@@ -142,7 +159,7 @@ fn time_in_which_the_program_did_not_run_is_no_part_of_an_outage() {
 #[test]
 fn a_seat_whose_start_is_under_way_keeps_what_waits() {
     let now = Instant::now();
-    let mut restarts = Restarts::new(now, 2, PATIENCE);
+    let mut restarts = new(now, 2);
     for number in 0..10 {
         assert_eq!(restarts.start_failed(now + number * PATIENCE, 0, Prospect::Certain, 0).verdict, None);
     }
@@ -234,7 +251,7 @@ proptest! {
         inputs in prop::collection::vec((0_u64..8_000, 0_usize..4, input()), 0..60),
     ) {
         let begin = Instant::now();
-        let mut restarts = Restarts::new(begin, seats, PATIENCE);
+        let mut restarts = new(begin, seats);
         let (mut history, mut now) = (History::default(), begin);
         for (after_ms, seat, input) in inputs {
             now += Duration::from_millis(after_ms);

@@ -586,7 +586,7 @@ struct Pair {
 impl Pair {
     fn run(commands: &[(Command, bool)]) -> Vec<String> {
         let start = Instant::now();
-        let core = core_with(SEATS, Appetite { prefetch: true, concurrent: CONCURRENT }, TASKS_PER_WORKER);
+        let core = core_with(Appetite { prefetch: true, concurrent: CONCURRENT }, TASKS_PER_WORKER);
         let mut pair = Self { core, model: Model::default(), start, now: start, trace: Vec::new() };
         for (command, settle) in commands {
             pair.carry_out(command);

@@ -49,21 +49,22 @@ impl Drop for ManagerRuntime {
     }
 }
 
-/// Starts the thread, patiently until `deadline`. It ends when every one of the `lives` has, carries out how the manager is to
-/// close and serves what stands `aside` until then, and calls `at_end` at its end.
+/// Starts the thread, patiently until `deadline`. Each seat has a `life`: workers are kept on it until the
+/// manager closes. The thread ends when all of them have, carries out how the manager is to close and serves what stands `aside`
+/// until then, and calls `at_end` at its end.
 pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
     deadline: Instant,
     runtime: ManagerRuntime,
     shared: Arc<Shared>,
     grace: Duration,
-    lives: impl FnOnce() -> Vec<L> + Send + 'static,
+    life: impl Fn(usize) -> L + Send + 'static,
     aside: impl Future<Output = Infallible> + Send + 'static,
     at_end: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     spawn_patiently(deadline, "workfleet", move || {
         let _closed = Closed(Arc::clone(&shared));
         let _own = OwnThread::of(&shared);
-        let drive = async { drive(&shared, grace, lives(), aside).await };
+        let drive = async { drive(&shared, grace, life, aside).await };
         let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(drive)));
         // What a blocked writer keeps must not keep us: the rest ends with the process.
         drop(runtime);
@@ -89,16 +90,24 @@ impl Drop for Closed {
 async fn drive<L: Future<Output = ()> + Send + 'static>(
     shared: &Shared,
     grace: Duration,
-    lives: Vec<L>,
+    life: impl Fn(usize) -> L,
     aside: impl Future<Output = Infallible>,
 ) {
-    let mut lives: JoinSet<()> = lives.into_iter().collect();
+    let mut lives = JoinSet::new();
+    let (mut seats, mut lived) = (shared.seats.subscribe(), 0);
     let mut aside = pin!(aside);
     let mut closing = pin!(close::carry_out(shared, grace));
     let mut deadline: Option<Instant> = None;
     loop {
+        let now = *seats.borrow_and_update();
+        (lived..now).for_each(|seat| {
+            lives.spawn(life(seat));
+        });
+        lived = now;
         tokio::select! {
             biased;
+            // There is no error while `shared` is there.
+            _ = seats.changed() => {}
             ended = lives.join_next() => match ended {
                 None => return,
                 Some(Ok(())) => {}

@@ -81,6 +81,11 @@ impl<C: Command> Intake<C> {
         self.lock().closed
     }
 
+    /// How many such commands nobody has taken yet.
+    pub(super) fn count(&self, which: impl Fn(&C) -> bool) -> usize {
+        self.lock().commands.iter().filter(|command| which(command)).count()
+    }
+
     /// For the core: moves everything into `commands`, which is empty.
     pub(super) fn take(&self, commands: &mut Vec<C>) {
         Self::take_locked(&mut self.lock(), commands);

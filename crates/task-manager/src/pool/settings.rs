@@ -132,8 +132,8 @@ impl Settings {
         Setup {
             id: new_id(),
             index: Index::new(&self.registry, self.async_tasks > 1),
+            workers: self.workers,
             limits: Limits {
-                seats: self.workers,
                 levels: self.priority_levels,
                 crash_limit,
                 silence_limit,

@@ -234,8 +234,7 @@ impl ProcessManagerBuilder {
             return Err(StartError::LogDirectory(error));
         }
         let guardian = patiently(deadline, || guardian::hold(&program)).map_err(StartError::Runtime)?;
-        let (logs, log_writer) =
-            Logs::start(deadline, log_directory, settings.workers).map_err(StartError::Runtime)?;
+        let (logs, log_writer) = Logs::start(deadline, log_directory).map_err(StartError::Runtime)?;
         let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
         let reopener = logs.reopener();
         let (report_first_try, first_tries) = mpsc::channel(settings.workers);
@@ -258,14 +257,13 @@ impl ProcessManagerBuilder {
             incarnations: AtomicU64::new(1),
             spawning: Semaphore::new(SPAWNS_AT_A_TIME),
         });
-        let workers = settings.workers;
-        let lives = move || (0..workers).map(|number| seat::run(Arc::clone(&plan), number)).collect();
+        let life = move |number| seat::run(Arc::clone(&plan), number);
         let at_end = move || {
             log_writer.finish(LOG_LIMIT);
             drop(guardian);
         };
         let grace = settings.limits.exit;
-        let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, lives, pending(), at_end)
+        let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, life, pending(), at_end)
             .map_err(StartError::Runtime)?;
         let manager = ProcessManager { pool: Pool::new(shared, thread), logs: reopener };
         Ok(Starting { manager: Some(manager), first_tries })

@@ -50,11 +50,8 @@ const LAST_WORDS_LIMIT: Duration = Duration::from_millis(200);
 /// Where chunks of output go.
 #[derive(Clone)]
 pub(super) struct Logs {
-    /// One for each seat, or none at all.
-    files: Option<Arc<[Arc<Mutex<LogFile>>]>>,
+    files: Option<Arc<Files>>,
     queue: mpsc::Sender<Chunk>,
-    /// How often the files were to be opened again.
-    reopenings: Arc<AtomicU64>,
     /// For each pipe that may still be left to another process.
     left_pipes: Arc<Semaphore>,
 }
@@ -62,9 +59,36 @@ pub(super) struct Logs {
 /// Has the logs of a manager opened again. It does not keep the thread that writes.
 #[derive(Clone)]
 pub(super) struct Reopener {
-    files: Option<Arc<[Arc<Mutex<LogFile>>]>>,
+    files: Option<Arc<Files>>,
     queue: mpsc::WeakSender<Chunk>,
+}
+
+/// The logs of a manager's workers.
+struct Files {
+    directory: PathBuf,
+    by_seat: Mutex<Vec<Arc<Mutex<LogFile>>>>,
+    /// How often they were to be opened again.
     reopenings: Arc<AtomicU64>,
+}
+
+impl Files {
+    fn new(directory: PathBuf) -> Self {
+        Self { directory, by_seat: Mutex::default(), reopenings: Arc::default() }
+    }
+
+    fn of(&self, seat: usize) -> Arc<Mutex<LogFile>> {
+        let mut files = self.by_seat.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in files.len()..=seat {
+            let name = format!("{}.log", worker_name(number));
+            let file = LogFile::new(self.directory.clone(), &name, Arc::clone(&self.reopenings));
+            files.push(Arc::new(Mutex::new(file)));
+        }
+        Arc::clone(&files[seat])
+    }
+
+    fn all(&self) -> Vec<Arc<Mutex<LogFile>>> {
+        self.by_seat.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 struct Chunk {
@@ -102,21 +126,10 @@ pub(super) struct Writer {
 
 impl Logs {
     /// Starts the thread, patiently until `deadline`.
-    pub(super) fn start(
-        deadline: Instant,
-        directory: Option<PathBuf>,
-        seats: usize,
-    ) -> io::Result<(Self, Writer)> {
+    pub(super) fn start(deadline: Instant, directory: Option<PathBuf>) -> io::Result<(Self, Writer)> {
         let (queue, mut chunks) = mpsc::channel::<Chunk>(QUEUE_CHUNKS);
         let (end, ended) = std::sync::mpsc::channel();
-        let reopenings = Arc::new(AtomicU64::new(0));
-        let files: Option<Arc<[_]>> = directory.map(|directory| {
-            let file = |seat| {
-                let name = format!("{}.log", worker_name(seat));
-                Arc::new(Mutex::new(LogFile::new(directory.clone(), &name, Arc::clone(&reopenings))))
-            };
-            (0..seats).map(file).collect()
-        });
+        let files = directory.map(|directory| Arc::new(Files::new(directory)));
         let all = files.clone();
         spawn_patiently(deadline, "workfleet-log", move || {
             if let Err(error) = signals::survive_writes() {
@@ -130,14 +143,14 @@ impl Logs {
                 }
             }
             standard_error.report_the_lost();
-            for file in all.iter().flat_map(|files| files.iter()) {
-                lock(file).report_the_lost();
+            for file in all.iter().flat_map(|files| files.all()) {
+                lock(&file).report_the_lost();
             }
             // An error means that nobody waited for so long.
             let _ = end.send(());
         })?;
         let left_pipes = Arc::new(Semaphore::new(LEFT_PIPES));
-        Ok((Self { files, queue, reopenings, left_pipes }, Writer { ended }))
+        Ok((Self { files, queue, left_pipes }, Writer { ended }))
     }
 
     /// Whether a worker's standard output is to be piped too.
@@ -148,14 +161,13 @@ impl Logs {
     /// Where the next worker on `seat` prints. Its log is opened without anybody waiting for that.
     pub(super) fn of(&self, seat: usize) -> Target {
         let Some(files) = &self.files else { return Target::StandardError };
-        let target = Target::File(Arc::clone(&files[seat]));
+        let target = Target::File(files.of(seat));
         open(&self.queue, target.clone());
         target
     }
 
     pub(super) fn reopener(&self) -> Reopener {
-        let Self { files, queue, reopenings, .. } = self;
-        Reopener { files: files.clone(), queue: queue.downgrade(), reopenings: Arc::clone(reopenings) }
+        Reopener { files: self.files.clone(), queue: self.queue.downgrade() }
     }
 
     /// Starts to read a worker's pipes.
@@ -189,10 +201,11 @@ impl Logs {
 impl Reopener {
     /// Has every log opened again before the next line is written. Waits for nothing.
     pub(super) fn reopen(&self) {
-        self.reopenings.fetch_add(1, Ordering::Relaxed);
+        let Some(files) = &self.files else { return };
+        files.reopenings.fetch_add(1, Ordering::Relaxed);
         let Some(queue) = self.queue.upgrade() else { return };
-        for file in self.files.iter().flat_map(|files| files.iter()) {
-            open(&queue, Target::File(Arc::clone(file)));
+        for file in files.all() {
+            open(&queue, Target::File(file));
         }
     }
 }

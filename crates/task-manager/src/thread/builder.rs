@@ -93,12 +93,11 @@ impl ThreadManagerBuilder {
             first_tries: report_first_try,
             incarnations: AtomicU64::new(1),
         });
-        let workers = settings.workers;
-        let lives = move || (0..workers).map(|number| seat::run(Arc::clone(&plan), number)).collect();
+        let life = move |number| seat::run(Arc::clone(&plan), number);
         let aside = Arc::clone(&exchange).serve();
         let at_end = move || exchange.close();
         let grace = settings.limits.exit;
-        let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, lives, aside, at_end)
+        let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, life, aside, at_end)
             .map_err(StartError::Runtime)?;
         let pool = Pool::new(shared, thread);
         let manager = ThreadManager { pool, _registry: registry };

@@ -16,6 +16,16 @@ use crate::{
 };
 
 impl Shared {
+    /// Adds seats, on each of which the manager's thread keeps a worker from now on.
+    pub(super) fn hire(&self, workers: usize) {
+        let mut core = self.lock_core();
+        for _ in 0..workers {
+            core.restarts.add_seat();
+            core.seats.push(None);
+        }
+        self.seats.send_replace(core.seats.len());
+    }
+
     /// A worker sits down.
     pub(crate) fn worker_ready(&self, seat: usize, seated: Seated) {
         self.turn(|core, _| {

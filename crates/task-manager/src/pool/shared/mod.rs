@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     /// Events are found by name among those of this pool.
     _names: Scope,
     pub(super) left: Mutex<Left>,
+    /// How many seats there are to keep workers on. They are numbered from 0.
+    pub(super) seats: watch::Sender<usize>,
     /// The core's next deadline came nearer.
     pub(super) timer: Notify,
 }
@@ -108,6 +110,7 @@ pub(crate) struct Seated {
 pub(crate) struct Setup {
     pub(crate) id: ManagerId,
     pub(crate) index: Index,
+    pub(crate) workers: usize,
     pub(crate) limits: Limits,
     pub(crate) frame_limit_bytes: u64,
     pub(crate) inbox_limit_bytes: usize,
@@ -120,8 +123,8 @@ pub(crate) struct Setup {
 
 impl Shared {
     pub(crate) fn new(setup: Setup) -> Arc<Self> {
-        let Setup { id, index, limits, frame_limit_bytes, .. } = setup;
-        Arc::new(Self {
+        let Setup { id, index, limits, workers, frame_limit_bytes, .. } = setup;
+        let shared = Self {
             home: Home::here(),
             id,
             levels: limits.levels,
@@ -131,9 +134,9 @@ impl Shared {
             intake: Intake::new(),
             core: Mutex::new(Core {
                 scheduler: Scheduler::new(limits),
-                restarts: Restarts::new(Instant::now(), limits.seats, setup.outage_patience),
+                restarts: Restarts::new(Instant::now(), setup.outage_patience),
                 why_none_starts: GivenUp::default(),
-                seats: (0..limits.seats).map(|_| None).collect(),
+                seats: Vec::new(),
                 touched: Vec::new(),
                 orders: Vec::new(),
                 cancels: Vec::new(),
@@ -145,8 +148,11 @@ impl Shared {
             services: Services(setup.services),
             _names: remote::open_scope(id.to_bits()),
             left: Mutex::new(Left::new(setup.return_limit)),
+            seats: watch::Sender::new(0),
             timer: Notify::new(),
-        })
+        };
+        shared.hire(workers);
+        Arc::new(shared)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Questions, which change nothing.
+//! Questions, which read under the core's lock and change nothing.
 
 use std::time::{Duration, Instant};
 
 use workfleet_heartbeat::Details;
 use workfleet_scheduler::Books;
 
-use super::{Seated, Shared};
+use super::{Seated, Shared, body::Order};
 
 /// A seat, as whoever looks sees it.
 pub(crate) struct Look {
@@ -17,20 +17,23 @@ pub(crate) struct Look {
 impl Shared {
     /// What the task of this number said last; none if it has ended.
     pub(crate) fn last_heartbeat(&self, sequence: u64) -> Option<Details> {
-        self.turn(|core, _| core.scheduler.find(sequence)?.body.last_heartbeat().cloned())
+        self.lock_core().scheduler.find(sequence)?.body.last_heartbeat().cloned()
     }
 
     /// What the books, the queue and the seats say, all at one time.
     pub(crate) fn look<R>(&self, look: impl FnOnce(Books, usize, &[Look]) -> R) -> R {
-        self.turn(|core, _| {
-            let now = Instant::now();
-            let look_at = |seat: usize| Look {
-                seated: core.seats[seat].clone(),
-                in_flight: core.scheduler.in_flight(seat),
-                silent_for: core.scheduler.silent_since(seat).map(|at| now.saturating_duration_since(at)),
-            };
-            let seats: Vec<_> = (0..core.seats.len()).map(look_at).collect();
-            look(core.scheduler.books(), core.scheduler.queued(), &seats)
-        })
+        let core = self.lock_core();
+        let now = Instant::now();
+        let look_at = |(seat, seated): (usize, &Option<Seated>)| Look {
+            seated: seated.clone(),
+            in_flight: core.scheduler.in_flight(seat),
+            silent_for: core.scheduler.silent_since(seat).map(|at| now.saturating_duration_since(at)),
+        };
+        let seats: Vec<_> = core.seats.iter().enumerate().map(look_at).collect();
+        // No turn has seen to these yet: they wait all the same.
+        let new = self.intake.count(|order| matches!(order, Order::Schedule { .. }));
+        let mut books = core.scheduler.books();
+        books.scheduled += new as u64;
+        look(books, core.scheduler.queued() + new, &seats)
     }
 }

@@ -28,7 +28,8 @@ pub(super) struct Core {
     pub(super) restarts: Restarts,
     /// Why what waits was given up last.
     pub(super) why_none_starts: GivenUp,
-    pub(super) seats: Box<[Option<Seated>]>,
+    /// By seat; none while its worker is dead or starting.
+    pub(super) seats: Vec<Option<Seated>>,
     /// Seats whose links hold frames to be sent.
     pub(super) touched: Vec<usize>,
     /// What was taken from the intake; empty between turns, kept for its memory.
