@@ -26,7 +26,9 @@ use workfleet_heartbeat::{
     DETAILS_LIMIT_BYTES, DetailsError, HeartbeatError, HeartbeatSender, HeartbeaterOptions, Heartbeaters,
     Report, UnregisterError, remote::beats_ignored,
 };
-use workfleet_task_manager::{ClosePolicy, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec};
+use workfleet_task_manager::{
+    ClosePolicy, Priority, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec,
+};
 
 fn registry() -> Registry {
     Registry::new().task::<Do>().task::<Nest>()
@@ -319,14 +321,19 @@ fn a_killed_worker_is_no_reason_to_wait() {
     let waiting = gate.wait();
     signal_child(waiting.pid, Signal::STOP);
     await_stop(waiting.pid);
+    // The next worker runs this task first. So the other task comes again when the test lets it: after its token is gone.
+    let before = manager.submit_at(Do(other.clone(), vec![Step::Meet(gate.path())]), Priority(0));
     let flushed = heartbeaters.unregister_timeout("import", Duration::from_secs(60));
     signal(waiting.pid, Signal::KILL);
     block_on(flushed).expect("the dead have said what they had to say");
+    let before_the_end = heartbeaters.stats().beats;
     drop(numbers(&reports));
-    // The task comes again, with a sender whose token is gone.
+    gate.wait().go_on();
+    before.expect("it is taken").wait().expect("it ends");
     gate.wait().go_on();
     handle.expect("it is taken").wait().expect("beats of a token that is gone are no errors");
     until(|| beats_ignored() == ignored + 10);
+    assert_eq!(heartbeaters.stats().beats, before_the_end, "each beat is counted once");
     heartbeaters.blocking_unregister("other").expect("nobody else holds it");
     drop(other);
 }
