@@ -1,0 +1,70 @@
+//! What the core costs for one task: it is scheduled, dispatched, and done. There is no clock in it, so what time it is and how
+//! long a task took are given.
+
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use workfleet_scheduler::{Appetite, Class, Lease, Limits, Scheduler};
+
+const TOOK: Duration = Duration::from_micros(50);
+
+fn scheduler(now: Instant, seats: usize, prefetch: bool) -> Scheduler<u64> {
+    let mut scheduler = Scheduler::new(Limits {
+        levels: 2,
+        crash_limit: 3,
+        silence_limit: Some(Duration::from_secs(10)),
+        heartbeat_grace: Duration::from_secs(10),
+        appetite: Appetite { prefetch, concurrent: 1 },
+        tasks_per_worker: u64::MAX,
+    });
+    (0..seats).for_each(|seat| scheduler.worker_ready(now, seat));
+    scheduler
+}
+
+/// Tasks that come one by one, as from a caller that waits for each.
+fn alone(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("a task alone");
+    for seats in [1, 8, 64] {
+        group.bench_function(format!("{seats} workers"), |bencher| {
+            let now = Instant::now();
+            let (mut scheduler, mut sequence) = (scheduler(now, seats, true), 0);
+            bencher.iter(|| {
+                sequence += 1;
+                scheduler.schedule(sequence, 1, Class::default(), sequence);
+                let dispatch = scheduler.next_dispatch(now).expect("a worker is free");
+                let (seat, lease) = (dispatch.seat, dispatch.lease);
+                scheduler.done(now, seat, lease, TOOK).expect("the lease stands")
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Tasks that wait while a thousand others do; each worker gets its next when it is done with one.
+fn flood(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("a task of a thousand that wait");
+    for (name, prefetch) in [("with prefetching", true), ("without", false)] {
+        group.bench_function(format!("8 workers, {name}"), |bencher| {
+            let now = Instant::now();
+            let (mut scheduler, mut sequence) = (scheduler(now, 8, prefetch), 0);
+            let mut in_hand = std::collections::VecDeque::<(usize, Lease)>::new();
+            let mut schedule = |scheduler: &mut Scheduler<u64>| {
+                sequence += 1;
+                scheduler.schedule(sequence, u8::from(sequence % 8 != 0), Class::default(), sequence);
+            };
+            (0..1000).for_each(|_| schedule(&mut scheduler));
+            bencher.iter(|| {
+                schedule(&mut scheduler);
+                while let Some(dispatch) = scheduler.next_dispatch(now) {
+                    in_hand.push_back((dispatch.seat, dispatch.lease));
+                }
+                let (seat, lease) = in_hand.pop_front().expect("somebody has a task");
+                scheduler.done(now, seat, lease, TOOK).expect("the lease stands")
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, alone, flood);
+criterion_main!(benches);
