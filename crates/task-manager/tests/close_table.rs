@@ -35,7 +35,7 @@ use support::{
 use tracing::{Event, Level, Metadata, Subscriber, field, span};
 use workfleet_task_manager::{
     ClosePolicy, CloseReport, FailureCause, Pool, Priority, ProcessManager, Registry, ScopeError,
-    TaskFailure, TaskHandle, TaskId, ThreadManager,
+    TaskFailure, TaskHandle, TaskId, TaskSpec as _, ThreadManager,
 };
 
 fn registry() -> Registry {
@@ -525,12 +525,16 @@ fn of_report(report: &CloseReport, beside: &[TaskId]) -> String {
         said.push(format!("{unstarted} unstarted"));
     }
     let mut failures = BTreeMap::<_, u32>::new();
-    report.failures.iter().for_each(|failure| *failures.entry(cause(failure)).or_default() += 1);
+    // What only looks whether the manager refuses newcomers may run when it begins to close.
+    let of_question = |name: &str| name != Nothing::NAME;
+    let failed = report.failures.iter().filter(|failure| of_question(&failure.name));
+    failed.for_each(|failure| *failures.entry(cause(failure)).or_default() += 1);
     said.extend(failures.into_iter().map(|(cause, count)| format!("{count} failure ({cause})")));
     if report.unread_messages > 0 {
         said.push(format!("{} unread", report.unread_messages));
     }
-    let abandoned = report.abandoned.iter().filter(|left| !beside.contains(&left.task)).count();
+    let abandoned = report.abandoned.iter().filter(|left| of_question(&left.name));
+    let abandoned = abandoned.filter(|left| !beside.contains(&left.task)).count();
     if abandoned > 0 {
         said.push(format!("{abandoned} abandoned"));
     }
