@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::frame::SMALL_PAYLOAD_BYTES;
+use crate::receive::parts_of_every_reader;
 use crate::{
     Decoder, Frame, FrameRef, Kind, ReceiveError, SendError, encode_frame, encode_frame_with, encode_header,
     message,
@@ -50,35 +51,7 @@ pub struct Reader<R> {
 }
 
 impl<R> Reader<R> {
-    /// Receives frames with payloads up to 64 MiB ([`DEFAULT_FRAME_LIMIT_BYTES`](crate::DEFAULT_FRAME_LIMIT_BYTES)).
-    pub fn new(io: R) -> Self {
-        Self::from_parts(io, Decoder::default())
-    }
-
-    /// Receives frames with payloads up to `limit_bytes`.
-    pub fn with_limit(io: R, limit_bytes: u64) -> Self {
-        Self::from_parts(io, Decoder::new(limit_bytes))
-    }
-
-    /// Goes on where another reader stopped: `decoder` holds what was read ahead from `io`.
-    pub fn from_parts(io: R, decoder: Decoder) -> Self {
-        Self { io, decoder }
-    }
-
-    /// The reader and what was read ahead from it, so that another, or a blocking one, can go on.
-    pub fn into_parts(self) -> (R, Decoder) {
-        (self.io, self.decoder)
-    }
-
-    /// The reader that frames are read from.
-    pub fn get_ref(&self) -> &R {
-        &self.io
-    }
-
-    /// The reader that frames are read from, to write to a socket. Bytes read from it here are missing in the frames.
-    pub fn get_mut(&mut self) -> &mut R {
-        &mut self.io
-    }
+    parts_of_every_reader!();
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -115,26 +88,22 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// - [`ReceiveError::Frame`]: a header above the limit, or an end inside a frame.
     pub async fn next_frame(&mut self) -> Result<Option<FrameRef<'_>>, ReceiveError> {
         while !self.decoder.is_ready() {
-            if self.fill().await? == 0 {
-                self.decoder.finish()?;
+            // Taken in by the very poll that read it, so that no drop can come between.
+            let read = self.read().await;
+            if !self.decoder.take_in(read)? {
                 return Ok(None);
             }
         }
         Ok(self.decoder.next_frame()?)
     }
 
-    /// One read. Bytes are taken in by the very poll that reads them, so that no drop can come between.
-    async fn fill(&mut self) -> io::Result<usize> {
+    /// One read into the decoder's spare space.
+    #[inline]
+    async fn read(&mut self) -> io::Result<usize> {
         poll_fn(|cx| {
             let mut space = ReadBuf::new(self.decoder.spare());
-            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut space)) {
-                Ok(()) => {
-                    let n_bytes = space.filled().len();
-                    self.decoder.advance(n_bytes);
-                    Poll::Ready(Ok(n_bytes))
-                }
-                Err(error) => Poll::Ready(Err(error)),
-            }
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut space));
+            Poll::Ready(read.map(|()| space.filled().len()))
         })
         .await
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::frame::SMALL_PAYLOAD_BYTES;
+use crate::receive::parts_of_every_reader;
 use crate::{
     Decoder, Frame, FrameRef, Kind, ReceiveError, SendError, encode_frame, encode_frame_with, encode_header,
     message,
@@ -36,6 +37,21 @@ use crate::{
 /// blocking::receive_type(&mut from_worker, Kind(b't'))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Another reader goes on where this one stopped:
+///
+/// ```
+/// use workfleet_wire::blocking::{Reader, receive_bytes};
+///
+/// let stream = b"m\x03\0\0\0\0\0\0\0onem\x03\0\0\0\0\0\0\0two";
+/// let mut reader = Reader::new(&stream[..]);
+/// assert_eq!(receive_bytes(&mut reader)?.payload, "one");
+/// let (io, decoder) = reader.into_parts();
+/// assert!(io.is_empty()); // "two" has been read, too
+/// let mut reader = Reader::from_parts(io, decoder);
+/// assert_eq!(receive_bytes(&mut reader)?.payload, "two");
+/// # Ok::<(), workfleet_wire::ReceiveError>(())
+/// ```
 #[derive(Debug)]
 pub struct Reader<R> {
     io: R,
@@ -43,49 +59,7 @@ pub struct Reader<R> {
 }
 
 impl<R> Reader<R> {
-    /// Receives frames with payloads up to 64 MiB ([`DEFAULT_FRAME_LIMIT_BYTES`](crate::DEFAULT_FRAME_LIMIT_BYTES)).
-    pub fn new(io: R) -> Self {
-        Self::from_parts(io, Decoder::default())
-    }
-
-    /// Receives frames with payloads up to `limit_bytes`.
-    pub fn with_limit(io: R, limit_bytes: u64) -> Self {
-        Self::from_parts(io, Decoder::new(limit_bytes))
-    }
-
-    /// Goes on where another reader stopped: `decoder` holds what was read ahead from `io`.
-    ///
-    /// ```
-    /// use workfleet_wire::blocking::{Reader, receive_bytes};
-    ///
-    /// let stream = b"m\x03\0\0\0\0\0\0\0onem\x03\0\0\0\0\0\0\0two";
-    /// let mut reader = Reader::new(&stream[..]);
-    /// assert_eq!(receive_bytes(&mut reader)?.payload, "one");
-    /// let (io, decoder) = reader.into_parts();
-    /// assert!(io.is_empty()); // "two" has been read, too
-    /// let mut reader = Reader::from_parts(io, decoder);
-    /// assert_eq!(receive_bytes(&mut reader)?.payload, "two");
-    /// # Ok::<(), workfleet_wire::ReceiveError>(())
-    /// ```
-    pub fn from_parts(io: R, decoder: Decoder) -> Self {
-        Self { io, decoder }
-    }
-
-    /// The reader and what was read ahead from it, so that another, or an asynchronous one, can go on.
-    pub fn into_parts(self) -> (R, Decoder) {
-        (self.io, self.decoder)
-    }
-
-    /// The reader that frames are read from.
-    pub fn get_ref(&self) -> &R {
-        &self.io
-    }
-
-    /// The reader that frames are read from, to write to a socket or to change its timeout. Bytes read from it here are
-    /// missing in the frames.
-    pub fn get_mut(&mut self) -> &mut R {
-        &mut self.io
-    }
+    parts_of_every_reader!();
 }
 
 impl<R: Read> Reader<R> {
@@ -116,14 +90,9 @@ impl<R: Read> Reader<R> {
     /// - [`ReceiveError::Frame`]: a header above the limit, or an end inside a frame.
     pub fn next_frame(&mut self) -> Result<Option<FrameRef<'_>>, ReceiveError> {
         while !self.decoder.is_ready() {
-            match self.io.read(self.decoder.spare()) {
-                Ok(0) => {
-                    self.decoder.finish()?;
-                    return Ok(None);
-                }
-                Ok(n_bytes) => self.decoder.advance(n_bytes),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+            let read = self.io.read(self.decoder.spare());
+            if !self.decoder.take_in(read)? {
+                return Ok(None);
             }
         }
         Ok(self.decoder.next_frame()?)
