@@ -438,85 +438,54 @@ impl<P: Probe> ser::SerializeTuple for &mut Encoder<'_, P> {
     }
 }
 
-impl<P: Probe> ser::SerializeTupleStruct for Fields<'_, '_, P> {
-    type Ok = ();
-    type Error = Fault;
+/// serde has one trait for the fields of a struct and one for those of a variant; nothing differs between the two.
+macro_rules! fields {
+    (numbered: $($part:ident),+) => {$(
+        impl<P: Probe> ser::$part for Fields<'_, '_, P> {
+            type Ok = ();
+            type Error = Fault;
 
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.numbered(value)
-    }
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+                self.numbered(value)
+            }
 
-    #[inline]
-    fn end(self) -> Result<(), Fault> {
-        self.end();
-        Ok(())
-    }
+            #[inline]
+            fn end(self) -> Result<(), Fault> {
+                self.end();
+                Ok(())
+            }
+        }
+    )+};
+    (named: $($part:ident),+) => {$(
+        impl<P: Probe> ser::$part for Fields<'_, '_, P> {
+            type Ok = ();
+            type Error = Fault;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                field: &'static str,
+                value: &T,
+            ) -> Result<(), Fault> {
+                self.named(field, value)
+            }
+
+            fn skip_field(&mut self, field: &'static str) -> Result<(), Fault> {
+                Err(skipped(self.name, field))
+            }
+
+            #[inline]
+            fn end(self) -> Result<(), Fault> {
+                self.end();
+                Ok(())
+            }
+        }
+    )+};
 }
 
-impl<P: Probe> ser::SerializeTupleVariant for Fields<'_, '_, P> {
-    type Ok = ();
-    type Error = Fault;
-
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.numbered(value)
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Fault> {
-        self.end();
-        Ok(())
-    }
-}
-
-impl<P: Probe> ser::SerializeStruct for Fields<'_, '_, P> {
-    type Ok = ();
-    type Error = Fault;
-
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        field: &'static str,
-        value: &T,
-    ) -> Result<(), Fault> {
-        self.named(field, value)
-    }
-
-    fn skip_field(&mut self, field: &'static str) -> Result<(), Fault> {
-        Err(skipped(self.name, field))
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Fault> {
-        self.end();
-        Ok(())
-    }
-}
-
-impl<P: Probe> ser::SerializeStructVariant for Fields<'_, '_, P> {
-    type Ok = ();
-    type Error = Fault;
-
-    #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        field: &'static str,
-        value: &T,
-    ) -> Result<(), Fault> {
-        self.named(field, value)
-    }
-
-    fn skip_field(&mut self, field: &'static str) -> Result<(), Fault> {
-        Err(skipped(self.name, field))
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Fault> {
-        self.end();
-        Ok(())
-    }
-}
+fields!(numbered: SerializeTupleStruct, SerializeTupleVariant);
+fields!(named: SerializeStruct, SerializeStructVariant);
 
 /// Bytes as one piece, to postcard.
 struct Bytes<'b>(&'b [u8]);
