@@ -18,7 +18,10 @@ use workfleet_task_manager::{
     TaskSpec, ThreadManager, init,
 };
 
-/// Says that this process is the program: what its manager is, how it ends, and who listens, with blanks between.
+#[path = "support/harness.rs"]
+mod harness;
+
+/// Is set for a process that is the program: what its manager is, how the program ends, and who listens, with blanks between.
 const PART: &str = "WORKFLEET_TEST_PART";
 
 /// Keeps the lines from standard error.
@@ -27,7 +30,7 @@ const VARIABLE: &str = "WORKFLEET_WARNINGS";
 fn main() {
     match env::var(PART) {
         Ok(part) => program(&part),
-        Err(_) => tests(),
+        Err(_) => harness::run(TESTS),
     }
 }
 
@@ -226,20 +229,6 @@ const TESTS: &[(&str, fn())] = &[
     ("a_standard_error_that_takes_nothing_changes_nothing", takes_nothing),
     ("a_task_that_forgets_a_manager_of_its_own_is_told_in_the_log_of_its_worker", in_a_worker),
 ];
-
-fn tests() {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let listing = arguments.iter().any(|argument| argument == "--list");
-    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    for (name, test) in TESTS {
-        if listing {
-            println!("{name}: test");
-        } else if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
-            test();
-            println!("test {name} ... ok");
-        }
-    }
-}
 
 const KINDS: [&str; 2] = ["processes", "threads"];
 /// In these ways, nothing of the manager's own runs before the program ends.

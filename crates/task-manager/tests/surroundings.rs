@@ -28,6 +28,8 @@ use workfleet_task_manager::{
     TaskContext, TaskError, TaskSpec, init,
 };
 
+#[path = "support/harness.rs"]
+mod harness;
 #[path = "support/namespace.rs"]
 mod namespace;
 
@@ -37,7 +39,7 @@ const PART: &str = "WORKFLEET_TEST_PART";
 fn main() {
     match env::var(PART) {
         Ok(part) => program(&part),
-        Err(_) => tests(),
+        Err(_) => harness::run(TESTS),
     }
 }
 
@@ -353,20 +355,6 @@ const TESTS: &[(&str, fn())] = &[
         a_worker_runs_what_its_program_runs,
     ),
 ];
-
-fn tests() {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let listing = arguments.iter().any(|argument| argument == "--list");
-    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    for (name, test) in TESTS {
-        if listing {
-            println!("{name}: test");
-        } else if filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())) {
-            test();
-            println!("test {name} ... ok");
-        }
-    }
-}
 
 /// Runs the program in a part, which has to end well.
 fn run(part: &str, set_up: impl FnOnce(&mut Command)) -> Output {

@@ -128,7 +128,7 @@ impl WorkerRef {
     ///
     /// # Errors
     /// [`Stuck`]: the worker blocks its thread, so that nothing can abort it. To notice that, a thread of the runtime has
-    /// to be free: on a current-thread runtime, whoever blocks it blocks this too. A group never is stuck; its
+    /// to be free: a worker that blocks a current-thread runtime blocks this call too. A group is never stuck; its
     /// [report](Outcome::report) says which of its children are.
     ///
     /// # Cancel safety

@@ -127,7 +127,7 @@ impl Connection {
         let mut left_bytes = socket::waiting_bytes(&**self.socket.get_ref());
         while left_bytes > 0 {
             match socket::receive_now(&**self.socket.get_ref(), self.decoder.spare()) {
-                // The end will be seen by whoever reads next.
+                // The next read sees the end.
                 Ok(0) | Err(_) => break,
                 Ok(received_bytes) => {
                     self.decoder.advance(received_bytes);
@@ -164,8 +164,9 @@ impl Connection {
     }
 }
 
-/// At the end of a worker's burial, when what it had in hand is on its way to others and is not judged for its silence any
-/// more; also where the manager's thread has failed: who waits to catch up must not wait forever.
+/// A connection is dropped at the end of a worker's burial, when what the worker had in hand is on its way to others and nobody
+/// judges it for its silence any more. If the manager's thread fails, it is dropped too: those who wait to catch up must not
+/// wait forever.
 impl Drop for Connection {
     fn drop(&mut self) {
         self.link.all_caught_up();

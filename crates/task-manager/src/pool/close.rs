@@ -109,7 +109,7 @@ impl Shared {
     /// the manager's thread see to the rest. Waits for nothing.
     pub(super) fn ask_to_close(&self, policy: ClosePolicy) {
         self.refuse_newcomers();
-        self.closing.begin(self.look(|books, _, _| books.cancelled));
+        self.closing.begin(self.books().cancelled);
         match policy {
             ClosePolicy::Join => {}
             ClosePolicy::Cancel => self.halt(Mode::Leaving),
@@ -127,10 +127,7 @@ impl Shared {
     /// The report, once closing has ended: the first call gets it, and every other only the books.
     pub(super) fn take_report(&self) -> CloseReport {
         let report = self.closing.lock().report.take();
-        report.unwrap_or_else(|| CloseReport {
-            tasks: self.look(|books, _, _| books.into()),
-            ..CloseReport::default()
-        })
+        report.unwrap_or_else(|| CloseReport { tasks: self.books().into(), ..CloseReport::default() })
     }
 
     /// Nobody will ask for the report: what it says of what is lost goes to the log.
@@ -153,7 +150,7 @@ impl Shared {
     pub(super) fn has_closed(&self) {
         self.refuse_newcomers();
         let items = self.inbox.close();
-        let tasks: TaskCounts = self.look(|books, _, _| books.into());
+        let tasks = TaskCounts::from(self.books());
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let (unstarted, abandoned) =
             (std::mem::take(&mut left.unstarted), std::mem::take(&mut left.abandoned));

@@ -5,7 +5,7 @@
 //! `_exit`.
 //!
 //! Invariants:
-//! - A manager's loss is said once: by this, or by whoever closes it.
+//! - What a manager loses is said once: by this hook, or by the code that closes the manager.
 //! - A fork of the program says nothing of the managers of its original.
 //! - The end of the program waits for this no longer than [`LIMIT`], and for no lock that somebody may hold forever.
 
@@ -97,9 +97,8 @@ impl Shared {
             self.leave_alone();
             return;
         }
-        let (pending, returned, cancelled) =
-            self.look(|books, _, _| (books.pending(), books.returned, books.cancelled));
-        let tasks = pending + returned + self.closing.cut_short(cancelled);
+        let books = self.books();
+        let tasks = books.pending() + books.returned + self.closing.cut_short(books.cancelled);
         let unread = self.inbox.len();
         if (tasks > 0 || unread > 0) && self.closing.is_to_be_said() {
             workfleet_notice::warn!(tasks, unread, "the program ends, and {NOT_CLOSED}");

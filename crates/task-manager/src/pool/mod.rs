@@ -365,8 +365,8 @@ impl Pool {
             workers: (seats.iter().enumerate())
                 .map(|(seat, look)| WorkerStats {
                     name: worker_name(seat),
-                    pid: look.seated.as_ref().and_then(|seated| seated.pid),
-                    ready: look.seated.is_some(),
+                    pid: look.pid,
+                    ready: look.is_ready,
                     in_flight: look.in_flight,
                     silent_for: look.silent_for,
                 })

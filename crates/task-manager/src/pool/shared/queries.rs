@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use workfleet_heartbeat::Details;
 use workfleet_scheduler::Books;
 
-use super::{Seated, Shared, body::Order};
+use super::{Seated, Shared, body::Order, turn::Core};
 
 /// A seat, as whoever looks sees it.
 pub(crate) struct Look {
-    pub(crate) seated: Option<Seated>,
+    pub(crate) is_ready: bool,
+    /// None where there is no worker, or none with a process of its own.
+    pub(crate) pid: Option<u32>,
     pub(crate) in_flight: usize,
     pub(crate) silent_for: Option<Duration>,
 }
@@ -25,15 +27,27 @@ impl Shared {
         let core = self.lock_core();
         let now = Instant::now();
         let look_at = |(seat, seated): (usize, &Option<Seated>)| Look {
-            seated: seated.clone(),
+            is_ready: seated.is_some(),
+            pid: seated.as_ref().and_then(|seated| seated.pid),
             in_flight: core.scheduler.in_flight(seat),
             silent_for: core.scheduler.silent_since(seat).map(|at| now.saturating_duration_since(at)),
         };
         let seats: Vec<_> = core.seats.iter().enumerate().map(look_at).collect();
+        let (books, queued) = self.count(&core);
+        look(books, queued, &seats)
+    }
+
+    /// What has become of the tasks so far.
+    pub(crate) fn books(&self) -> Books {
+        self.count(&self.lock_core()).0
+    }
+
+    /// The books, and how many tasks wait.
+    fn count(&self, core: &Core) -> (Books, usize) {
         // No turn has seen to these yet: they wait all the same.
         let new = self.intake.count(|order| matches!(order, Order::Schedule { .. }));
         let mut books = core.scheduler.books();
         books.scheduled += new as u64;
-        look(books, core.scheduler.queued() + new, &seats)
+        (books, core.scheduler.queued() + new)
     }
 }
