@@ -50,12 +50,16 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for WorkerError {
 /// In the words of the error that it was made from. One that panics for them harms nobody who shows it.
 impl fmt::Display for WorkerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        let is_long = f.alternate();
-        match catch(|| if is_long { write!(text, "{:#}", self.0) } else { write!(text, "{}", self.0) }) {
-            Ok(Ok(())) => f.pad(&text),
-            Ok(Err(fmt::Error)) | Err(_) => f.write_str("(an error that cannot be shown)"),
-        }
+        f.pad(&shown(&self.0, f.alternate()))
+    }
+}
+
+/// In words; also of an error that panics for them, or has none.
+fn shown(error: impl fmt::Display, is_long: bool) -> String {
+    let mut text = String::new();
+    match catch(|| if is_long { write!(text, "{error:#}") } else { write!(text, "{error}") }) {
+        Ok(Ok(())) => text,
+        Ok(Err(fmt::Error)) | Err(_) => "(an error that cannot be shown)".to_owned(),
     }
 }
 
@@ -104,6 +108,22 @@ pub enum FailureCause {
     Error(WorkerError),
     /// It panicked with this message.
     Panic(String),
+}
+
+impl FailureCause {
+    /// In words, with the sources.
+    pub(crate) fn in_full(&self) -> String {
+        struct InFull<'a>(&'a FailureCause);
+        impl fmt::Display for InFull<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.0 {
+                    FailureCause::Error(error) => write_with_sources(error.as_dyn(), f),
+                    FailureCause::Panic(message) => f.write_str(message),
+                }
+            }
+        }
+        InFull(self).to_string()
+    }
 }
 
 /// A hook that failed, and how.
@@ -172,14 +192,19 @@ const SOURCES_LIMIT: usize = 64;
 
 /// Writes an error and its sources, in one line.
 pub(crate) fn write_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{error}")?;
-    let mut source = error.source();
+    f.write_str(&shown(error, false))?;
+    let mut source = source_of(error);
     for _ in 0..SOURCES_LIMIT {
         let Some(error) = source else { return Ok(()) };
-        write!(f, ": {error}")?;
-        source = error.source();
+        write!(f, ": {}", shown(error, false))?;
+        source = source_of(error);
     }
     if source.is_some() { f.write_str(": …") } else { Ok(()) }
+}
+
+/// The source, if asking for it does not panic.
+fn source_of(error: &dyn Error) -> Option<&(dyn Error + 'static)> {
+    catch(|| error.source()).ok().flatten()
 }
 
 /// Why a worker was not started, or did not come up.

@@ -98,6 +98,15 @@ impl Outcome {
         self.detail.as_deref()?.report.as_ref()
     }
 
+    /// In words, with the sources of what failed: for a text that nobody can ask for them.
+    pub(crate) fn in_full(&self) -> String {
+        if self.failures().is_empty() {
+            return self.to_string();
+        }
+        let failures: Vec<_> = self.failures().iter().map(|failure| format!("{failure:?}")).collect();
+        failures.join("; then ")
+    }
+
     /// An error if a hook failed, for `?`. A worker that was forced to stop is no error here: see
     /// [`state`](Self::state).
     ///

@@ -122,11 +122,21 @@ impl<W: Worker> Runner<W> {
         let dropped = catch(|| drop(worker));
         failures.extend(dropped.err().map(|panic| failure(Hook::Drop, panic)));
 
+        // Before they are woken.
+        let is_awaited = self.is_awaited();
         let event = if failures.len() > so_far.failures().len() { Event::Failed } else { Event::Completed };
         shared.end(event, |lifecycle| {
             if event == Event::Completed { so_far } else { conclude(lifecycle, aborted, failures, &shared) }
         });
-        log(&shared);
+        log(&shared, is_awaited);
+    }
+
+    /// Whether somebody waits for what becomes of this worker, or is told: then it is for them to say so.
+    fn is_awaited(&self) -> bool {
+        // This task's own receiver. That of a group's driver went with the worker.
+        const OWN: usize = 1;
+        let shared = self.cx.shared();
+        shared.is_child() || shared.board.receiver_count() > OWN
     }
 }
 
@@ -149,14 +159,23 @@ fn conclude(lifecycle: Lifecycle, aborted: Ending, failures: Vec<WorkerFailure>,
     Outcome::new(state, ending, lifecycle.is_aborted(), failures, report)
 }
 
-fn log(shared: &Shared) {
+fn log(shared: &Shared, is_awaited: bool) {
     // Errors write their own text, which may ask the worker: not under the board's lock.
     let outcome = shared.board.borrow().outcome.clone();
     let (name, Some(outcome)) = (shared.name(), outcome) else { return };
+    let how = outcome.in_full();
+    // Those who wait in a runtime that is shut down will not hear of it.
+    let is_unsaid = !is_awaited || (outcome.ending() == Ending::RuntimeGone && !shared.is_child());
     match outcome.state() {
-        WorkerState::Failed => tracing::error!(worker = name, "worker failed: {outcome}"),
-        WorkerState::ForceStopped => tracing::warn!(worker = name, "worker stopped: {outcome}"),
-        _ => tracing::debug!(worker = name, "worker stopped: {outcome}"),
+        WorkerState::Failed if is_unsaid => workfleet_notice::error!(worker = name, "a worker failed: {how}"),
+        WorkerState::Failed => tracing::error!(worker = name, "a worker failed: {how}"),
+        WorkerState::ForceStopped if is_unsaid => {
+            workfleet_notice::warn!(worker = name, "a worker was ended before it had stopped: {how}");
+        }
+        WorkerState::ForceStopped => {
+            tracing::warn!(worker = name, "a worker was ended before it had stopped: {how}");
+        }
+        _ => tracing::debug!(worker = name, "worker stopped: {how}"),
     }
 }
 

@@ -130,6 +130,11 @@ impl Shared {
         self.parent.get()?.group.upgrade()
     }
 
+    /// Whether a group started it, and is told of its end.
+    pub(crate) fn is_child(&self) -> bool {
+        self.parent.get().is_some()
+    }
+
     /// Whether this process made the worker. In a fork of it the worker's task does not run, and another thread may have held
     /// the board's lock.
     pub(crate) fn is_here(&self) -> bool {

@@ -64,7 +64,7 @@ pub(super) fn start(runtime: OwnRuntime, shared: Arc<Shared>) -> io::Result<()> 
         if let Err(panic) = driven {
             // The panic was printed. Whoever waits must not wait for ever.
             std::mem::forget(panic);
-            tracing::error!("the heartbeaters' thread has failed: they stop");
+            workfleet_notice::error!("the heartbeaters' thread has failed: they stop");
         }
         // Nobody waits for a callback that hangs; who waits for an unregistering is told.
         drop(runtime);

@@ -71,9 +71,11 @@ mod others {
         let mut patience = Patience::new(Instant::now().into_std(), CATCH_UP_LIMIT);
         match within(&mut patience, done).await {
             Some(Ok(())) => {}
-            Some(Err(_)) => tracing::error!("a connection has dropped the request to read what was sent"),
+            Some(Err(_)) => {
+                workfleet_notice::error!("a connection has dropped the request to read what was sent")
+            }
             None => {
-                tracing::warn!(limit = ?CATCH_UP_LIMIT, "what workers have sent could not be read in time");
+                workfleet_notice::warn!(limit = ?CATCH_UP_LIMIT, "what workers have sent could not be read in time");
             }
         }
     }

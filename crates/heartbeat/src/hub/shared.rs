@@ -38,7 +38,7 @@ impl Drop for Callback {
     fn drop(&mut self) {
         let callback = self.0.take();
         if let Err(message) = workfleet_panics::catch(|| drop(callback)) {
-            tracing::error!(message, "the destructor of a heartbeater's callback panicked");
+            workfleet_notice::error!(panic = %message, "the destructor of a heartbeater's callback panicked");
         }
     }
 }
@@ -171,7 +171,7 @@ impl Shared {
         let discard = || self.runtime.spawn_blocking(|| drop(callback));
         workfleet_panics::catch(discard)
             .inspect_err(|message| {
-                tracing::error!(message, "no thread could be started to drop a callback");
+                workfleet_notice::error!(panic = %message, "no thread could be started to drop a callback");
             })
             .ok()
     }
@@ -203,7 +203,7 @@ impl Shared {
                 if let Err(message) =
                     workfleet_panics::catch(|| executor.execute(Box::new(move || job.run())))
                 {
-                    tracing::error!(message, "the executor of callbacks panicked");
+                    workfleet_notice::error!(panic = %message, "the executor of callbacks panicked");
                     self.start_instead_of(runner);
                 }
             }
@@ -215,7 +215,7 @@ impl Shared {
         let job = Job { shared: Arc::clone(self), runner: Some(runner), ours: true };
         // It panics if the system has no thread left.
         if let Err(message) = workfleet_panics::catch(|| self.runtime.spawn_blocking(move || job.run())) {
-            tracing::error!(message, "no thread could be started for callbacks");
+            workfleet_notice::error!(panic = %message, "no thread could be started for callbacks");
             let needs = self.crew.postpone(runner);
             self.meet(needs);
         }
@@ -252,7 +252,7 @@ impl Shared {
             let panicked = callback.call(work.report);
             INSIDE.set(before);
             if let Some(message) = &panicked {
-                tracing::error!(message, "the callback of a heartbeater panicked");
+                workfleet_notice::error!(panic = %message, "the callback of a heartbeater panicked");
             }
             returned = Some(Returned { key, callback, panicked });
         }

@@ -74,11 +74,11 @@ impl Slot {
         self.worker.as_ref().and_then(WorkerRef::outcome).unwrap_or_else(Outcome::never_started)
     }
 
-    /// Why it did not come up, or how it failed, in words.
+    /// Why it did not come up, or how it failed, in words, with the sources: nobody can ask a text for them.
     fn failure(&self) -> String {
         match &self.refused {
             Some(refused) => refused.to_string(),
-            None => self.outcome().to_string(),
+            None => self.outcome().in_full(),
         }
     }
 
@@ -376,12 +376,7 @@ impl Driver {
                     if let Some(slot) = self.slots.get(&id) {
                         self.roster.update(slot.spec.traits().phase, id, |entry| entry.is_waiting = true);
                         let delay = due.saturating_duration_since(now());
-                        tracing::warn!(
-                            child = slot.name,
-                            ?delay,
-                            "restarting a child that ended: {}",
-                            slot.failure()
-                        );
+                        say_restart(slot, delay);
                     }
                 }
                 Effect::GaveUp(id) => self.note_stuck(id),
@@ -422,7 +417,10 @@ impl Driver {
     fn note_stuck(&mut self, id: ChildId) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         slot.is_stuck = true;
-        tracing::error!(child = slot.name, "a child is stuck: it blocks its thread and cannot be aborted");
+        workfleet_notice::error!(
+            child = &*slot.name,
+            "a child is stuck: it blocks its thread and cannot be aborted"
+        );
         let took = slot.asked.map_or(Duration::ZERO, |asked| asked.elapsed());
         let stuck = slot.stuck();
         slot.removed.drain(..).for_each(|removed| drop(removed.send(Err(RemoveError::Stuck(stuck.clone())))));
@@ -485,6 +483,20 @@ impl Drop for Driver {
         for worker in self.slots.values().filter_map(|slot| slot.worker.as_ref()) {
             worker.abort();
         }
+    }
+}
+
+/// The next life of a child takes the place of the last: if that has failed, nobody else learns how.
+fn say_restart(slot: &Slot, delay: Duration) {
+    let (child, ended) = (&*slot.name, slot.worker.as_ref().and_then(WorkerRef::outcome));
+    let failed =
+        matches!(ended.as_ref().map(Outcome::state), Some(WorkerState::Failed | WorkerState::ForceStopped));
+    if slot.refused.is_some() || failed {
+        workfleet_notice::warn!(child, ?delay, "a child is restarted, because it failed: {}", slot.failure());
+    } else if let Some(outcome) = ended {
+        tracing::warn!(child, ?delay, "a child is restarted, because it ended: {outcome}");
+    } else {
+        tracing::debug!(child, ?delay, "a child is restarted with another");
     }
 }
 

@@ -105,7 +105,7 @@ impl Worker for Probe {
             match accepted {
                 Ok((stream, _)) => connections.admit(stream, watched.clone()),
                 Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
+                    workfleet_notice::warn!("cannot accept a connection: {error}");
                     // The loop looks why it has ended.
                     let _ = cx.until_stopping(tokio::time::sleep(ACCEPT_PAUSE)).await;
                 }

@@ -245,7 +245,7 @@ impl Listener {
         self.is_on_the_spot.store(true, Ordering::SeqCst);
         self.worker.abort();
         if self.ended.recv_timeout(ABORT_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            tracing::error!("a worker is stuck: ending the process without it");
+            workfleet_notice::error!("a worker is stuck: ending the process without it");
             process::exit(SIGNAL_CODE + signal);
         }
     }

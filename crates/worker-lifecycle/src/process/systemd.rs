@@ -48,7 +48,7 @@ impl SystemdNotifier {
 /// What cannot be told is logged: it is no reason to stop a service that works.
 fn tell(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!("cannot notify the service manager: {error}");
+        workfleet_notice::warn!("cannot notify the service manager: {error}");
     }
 }
 

@@ -31,13 +31,17 @@ impl<F> Failures<F> {
     pub(crate) fn note(&mut self, handler: &str, cause: &FailureCause, failure: &F, count: &AtomicU64) {
         // It orders nothing: it is a number to look at.
         count.fetch_add(1, Ordering::Relaxed);
-        match cause {
-            FailureCause::Error(error) => tracing::error!(handler, "a handler failed: {error}"),
-            FailureCause::Panic(panic) => tracing::error!(handler, "a handler panicked: {panic}"),
-        }
-        let Some(report) = &mut self.report else { return };
+        let how = match cause {
+            FailureCause::Error(_) => "a handler failed",
+            FailureCause::Panic(_) => "a handler panicked",
+        };
+        let Some(report) = &mut self.report else {
+            // Nobody else learns what failed.
+            return workfleet_notice::error!(handler, "{how}: {}", cause.in_full());
+        };
+        tracing::error!(handler, "{how}: {}", cause.in_full());
         if let Err(panic) = catch(|| report(failure)) {
-            tracing::error!(handler, "the report of a failure panicked: {panic}");
+            workfleet_notice::error!(handler, "the report of a failure panicked: {panic}");
         }
     }
 }

@@ -223,7 +223,10 @@ impl<T> QueueConsumer<T> {
             }
         }
         drop(left);
-        tracing::warn!(messages = count, "a queue consumer stopped and discarded what was in its queue");
+        workfleet_notice::warn!(
+            messages = count,
+            "a queue consumer stopped and discarded what was in its queue"
+        );
         // Their destructors may run anything: not under the lock, and one by one, because a second panic in the destructor
         // of all of them would end the program.
         left_over.into_iter().for_each(workfleet_panics::discard);
