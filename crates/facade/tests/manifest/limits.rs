@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs};
 
-use super::support::{Place, REFERENCE, ended, lines};
+use super::{
+    of_the_example,
+    support::{Place, REFERENCE, ended, lines},
+};
 
 /// As many files as make a manifest of 64 KiB and more.
 const FILES: u32 = 900;
@@ -96,9 +99,4 @@ fn a_reason_is_said_once() {
     let (_, said, code) = ended(&place.shell("ulimit -n 9; exec \"$M\" tree"));
     assert_eq!(of_the_example(&said).matches("Too many open files").count(), 1, "{said}");
     assert_eq!(code, Some(2));
-}
-
-/// What the example itself says; the library says on lines of its own which workers did not start.
-fn of_the_example(said: &str) -> String {
-    said.split_inclusive('\n').filter(|line| !line.starts_with("workfleet: ")).collect()
 }
