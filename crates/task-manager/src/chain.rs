@@ -11,11 +11,12 @@ use workfleet_heartbeat::remote::Pins;
 use workfleet_wire::{DecodeError, EncodeError, message};
 
 use crate::{
+    code::Task,
     context::TaskContext,
     error::TaskError,
     failure::{Failed, FailedLink, FailureCause},
     run::caught,
-    task::{Task, TaskSpec},
+    task::TaskSpec,
 };
 
 /// Tasks of any types that are run one after the other, on one worker, as one task: of one priority, and tried again

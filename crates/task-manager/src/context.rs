@@ -17,16 +17,16 @@ use workfleet_heartbeat::{
 };
 
 use crate::{
-    causes::with_sources,
-    detached::Detached,
-    error::TaskError,
     extension::Extension,
     heartbeat::HeartbeatError,
-    manager::{Manager, ManagerExt, ScheduleError, SendError},
+    ids::TaskId,
+    manager::{Manager, ManagerExt},
     message::{EncodedMessage, TaskMessage},
-    registry::{Entry, Registry},
+    priority::Priority,
+    refusal::{ScheduleError, SendError},
+    registry::Entry,
     run::{Attempt, host::Host, sessions::Sessions},
-    task::{EncodedTask, Priority, TaskId, TaskSpec},
+    task::{EncodedTask, TaskSpec},
 };
 
 /// The surroundings of a running task: its manager, its worker's sessions, and whether it should stop.
@@ -41,50 +41,6 @@ pub struct TaskContext {
 impl TaskContext {
     pub(crate) fn new(host: Arc<dyn Host>, attempt: Attempt, last_heartbeat: Option<Details>) -> Self {
         Self { proxy: Proxy { host, attempt }, last_heartbeat, sessions: OnceLock::new() }
-    }
-
-    /// A context without a worker, to run one task in place: in a test, or where a pool would be too much.
-    ///
-    /// What the task schedules and sends goes to `manager`; [`NullManager`](crate::NullManager) is one that takes no
-    /// tasks and drops messages. `session` is what the task finds under its type; `()` if it needs none.
-    ///
-    /// ```
-    /// # use serde::{Deserialize, Serialize};
-    /// # use workfleet_task_manager::{NullManager, Task, TaskContext, TaskError, TaskSpec};
-    /// # #[derive(Debug, Serialize, Deserialize)]
-    /// # struct Double(u64);
-    /// # impl TaskSpec for Double { const NAME: &'static str = "double"; type Output = u64; }
-    /// # impl Task for Double {
-    /// #     fn run(self, cx: &TaskContext) -> Result<u64, TaskError> { Ok(self.0 * cx.session::<u64>()?) }
-    /// # }
-    /// let doubled = Double(21).run(&TaskContext::detached(NullManager, 2_u64));
-    /// assert_eq!(doubled.unwrap(), 42);
-    /// ```
-    ///
-    /// It cannot be [cancelled](Self::is_cancelled) but through its own
-    /// [`cancellation_token`](Self::cancellation_token), and services have no other half here. Nobody hears its
-    /// [heartbeats](Self::heartbeat), and there is no timeout.
-    pub fn detached<S: Any + Send + Sync>(manager: impl Manager + 'static, session: S) -> Self {
-        let mut sessions = Sessions::default();
-        sessions.set(session);
-        Self::new(Arc::new(Detached::new(manager, Registry::new(), sessions)), Detached::ATTEMPT, None)
-    }
-
-    /// The same with every session that `registry` makes, and with the tasks in it as links of a
-    /// [`Chain`](crate::Chain).
-    ///
-    /// # Errors
-    /// What the making of a session failed with.
-    pub fn detached_with(manager: impl Manager + 'static, registry: &Registry) -> Result<Self, TaskError> {
-        let values = registry.session_values();
-        let values = values.map_err(|(session, error)| {
-            TaskError::message(format!("the value for the session {session}: {}", with_sources(&error)))
-        })?;
-        let mut sessions = Sessions::default();
-        let made = registry.make_sessions(&values, &mut sessions);
-        made.map_err(|failed| TaskError::message(failed.into_reason()))?;
-        let host = Detached::new(manager, registry.clone(), sessions);
-        Ok(Self::new(Arc::new(host), Detached::ATTEMPT, None))
     }
 
     /// The code of a type of task.

@@ -1,6 +1,6 @@
 //! A context without a worker: one task, run in place.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::{
@@ -10,14 +10,19 @@ use workfleet_heartbeat::{
 use workfleet_wire::Kind;
 
 use crate::{
+    causes::with_sources,
+    context::TaskContext,
+    error::TaskError,
     extension::Extensions,
     heartbeat::HeartbeatError,
-    manager::{Manager, ScheduleErrorKind, SendError},
+    ids::ManagerId,
+    manager::Manager,
     message::EncodedMessage,
-    pool::settings,
+    priority::Priority,
+    refusal::{ScheduleErrorKind, SendError},
     registry::{Entry, Registry},
     run::{Attempt, host::Host, sessions::Sessions},
-    task::{EncodedTask, ManagerId, Priority},
+    task::EncodedTask,
 };
 
 pub(crate) struct Detached {
@@ -36,7 +41,7 @@ impl Detached {
     pub(crate) const ATTEMPT: Attempt = Attempt { lease: 1, sequence: 0, number: 1 };
 
     pub(crate) fn new(manager: impl Manager + 'static, registry: Registry, sessions: Sessions) -> Self {
-        let id = settings::new_id();
+        let id = ManagerId::unlike_others();
         Self {
             manager: Box::new(manager),
             registry,
@@ -46,6 +51,52 @@ impl Detached {
             id,
             _names: remote::open_scope(id.to_bits()),
         }
+    }
+}
+
+impl TaskContext {
+    /// A context without a worker, to run one task in place: in a test, or where a pool would be too much.
+    ///
+    /// What the task schedules and sends goes to `manager`; [`NullManager`](crate::NullManager) is one that takes no
+    /// tasks and drops messages. `session` is what the task finds under its type; `()` if it needs none.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use workfleet_task_manager::{NullManager, Task, TaskContext, TaskError, TaskSpec};
+    /// # #[derive(Debug, Serialize, Deserialize)]
+    /// # struct Double(u64);
+    /// # impl TaskSpec for Double { const NAME: &'static str = "double"; type Output = u64; }
+    /// # impl Task for Double {
+    /// #     fn run(self, cx: &TaskContext) -> Result<u64, TaskError> { Ok(self.0 * cx.session::<u64>()?) }
+    /// # }
+    /// let doubled = Double(21).run(&TaskContext::detached(NullManager, 2_u64));
+    /// assert_eq!(doubled.unwrap(), 42);
+    /// ```
+    ///
+    /// It cannot be [cancelled](Self::is_cancelled) but through its own
+    /// [`cancellation_token`](Self::cancellation_token), and services have no other half here. Nobody hears its
+    /// [heartbeats](Self::heartbeat), and there is no timeout.
+    pub fn detached<S: Any + Send + Sync>(manager: impl Manager + 'static, session: S) -> Self {
+        let mut sessions = Sessions::default();
+        sessions.set(session);
+        Self::new(Arc::new(Detached::new(manager, Registry::new(), sessions)), Detached::ATTEMPT, None)
+    }
+
+    /// The same with every session that `registry` makes, and with the tasks in it as links of a
+    /// [`Chain`](crate::Chain).
+    ///
+    /// # Errors
+    /// What the making of a session failed with.
+    pub fn detached_with(manager: impl Manager + 'static, registry: &Registry) -> Result<Self, TaskError> {
+        let values = registry.session_values();
+        let values = values.map_err(|(session, error)| {
+            TaskError::message(format!("the value for the session {session}: {}", with_sources(&error)))
+        })?;
+        let mut sessions = Sessions::default();
+        let made = registry.make_sessions(&values, &mut sessions);
+        made.map_err(|failed| TaskError::message(failed.into_reason()))?;
+        let host = Detached::new(manager, registry.clone(), sessions);
+        Ok(Self::new(Arc::new(host), Detached::ATTEMPT, None))
     }
 }
 

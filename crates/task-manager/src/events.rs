@@ -14,8 +14,8 @@ use workfleet_wire::Kind;
 
 use crate::{
     causes::with_sources,
-    manager::SendError,
     pool::CaughtUp,
+    refusal::SendError,
     service::{Incarnation, Peer, Service},
 };
 

@@ -17,7 +17,7 @@ use std::{
 
 use workfleet_wire::Kind;
 
-use crate::{manager::SendError, run::host::Host, service::SERVICE_KINDS};
+use crate::{kinds::SERVICE_KINDS, refusal::SendError, run::host::Host};
 
 /// A service's half in a worker process; made when a task first asks for it by
 /// [`TaskContext::extension`](crate::TaskContext::extension).

@@ -8,7 +8,7 @@ use std::{fmt, ops::Deref, time::Duration};
 use serde::{Deserialize, Serialize};
 use workfleet_heartbeat::Details;
 
-use crate::task::TaskId;
+use crate::{cut::floor_char_boundary, ids::TaskId};
 
 /// A task that ended without its output: a [`FailureReport`], whose fields are read through it.
 ///
@@ -210,11 +210,6 @@ pub enum FailureCause {
 
 /// No more than this comes beside a text.
 const TEXT_HEAD_BYTES: usize = 8;
-
-/// Where to cut a text so that at most `limit_bytes` are left, and no character is cut.
-pub(crate) fn floor_char_boundary(text: &str, limit_bytes: usize) -> usize {
-    (0..=limit_bytes.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0)
-}
 
 impl FailureReport {
     /// About how much memory it takes.

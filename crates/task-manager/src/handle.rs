@@ -2,15 +2,14 @@
 //!
 //! Invariants:
 //! - It resolves exactly once, whatever happens to the task, the worker or the manager.
-//! - Wakers are woken outside the slot's lock.
 
 use std::{
     fmt,
     future::Future,
     marker::PhantomData,
     pin::Pin,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, Waker},
+    sync::{Arc, PoisonError, Weak},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -22,65 +21,11 @@ use workfleet_wire::message;
 use crate::{
     causes::with_sources,
     failure::{FailureCause, FailureReport, TaskFailure},
-    pool::{Shared, wake},
-    task::{SpecInfo, TaskId, described},
+    ids::TaskId,
+    pool::Shared,
+    slot::{Outcome, Slot},
+    task::{SpecInfo, described},
 };
-
-/// A task's encoded output, or its failure.
-pub(crate) type Outcome = Result<Box<[u8]>, TaskFailure>;
-
-/// Where an outcome is put and waited for.
-#[derive(Debug, Default)]
-pub(crate) struct Slot {
-    state: Mutex<State>,
-    ready: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    outcome: Option<Outcome>,
-    taken: bool,
-    waker: Option<Waker>,
-    /// A thread waits for `ready`.
-    thread_waits: bool,
-}
-
-impl Slot {
-    pub(crate) fn fill(&self, outcome: Outcome) {
-        let mut state = self.lock();
-        debug_assert!(state.outcome.is_none() && !state.taken, "a task ends once");
-        state.outcome = Some(outcome);
-        let waker = state.waker.take();
-        let thread_waits = state.thread_waits;
-        drop(state);
-        if thread_waits {
-            self.ready.notify_all();
-        }
-        if let Some(waker) = waker {
-            wake(waker);
-        }
-    }
-
-    /// Of a task that has ended, what it said last if it has failed.
-    fn last_heartbeat(&self) -> Option<Option<Details>> {
-        let state = self.lock();
-        match &state.outcome {
-            Some(Ok(_)) => Some(None),
-            Some(Err(failure)) => Some(failure.last_heartbeat.clone()),
-            None => state.taken.then_some(None),
-        }
-    }
-
-    fn take(state: &mut State) -> Option<Outcome> {
-        let outcome = state.outcome.take()?;
-        state.taken = true;
-        Some(outcome)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A submitted task. Await it, or [`wait`](Self::wait) for it; its output or its failure comes here and nowhere else.
 ///

@@ -90,6 +90,9 @@ pub const PONG: Kind = Kind(0x16);
 /// Worker → manager, carries: an attempt has begun, or beats, with what it says by that.
 pub const HEARTBEAT: Kind = Kind(0x17);
 
+/// The frame kinds that services may own.
+pub(crate) const SERVICE_KINDS: RangeInclusive<u8> = 0x20..=0x67;
+
 const fn one(kind: Kind, name: &'static str, to_manager: Rule, to_worker: Rule) -> Row {
     Row::one(kind, name, to_manager, to_worker)
 }

@@ -257,10 +257,13 @@
 #[cfg(not(unix))]
 compile_error!("workfleet needs Unix sockets and process groups");
 
+mod bytes;
 mod causes;
 mod chain;
+mod code;
 mod connection;
 mod context;
+mod cut;
 mod detached;
 mod error;
 mod events;
@@ -268,8 +271,10 @@ mod extension;
 mod failure;
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "guardian/unguarded.rs")]
 mod guardian;
+mod guards;
 mod handle;
 mod heartbeat;
+mod ids;
 mod inbox;
 pub mod kinds;
 mod manager;
@@ -277,12 +282,15 @@ mod message;
 mod mismatch;
 mod park;
 mod pool;
+mod priority;
 mod process;
 mod protocol;
+mod refusal;
 mod registry;
 mod run;
 mod service;
 mod session_values;
+mod slot;
 mod stats;
 mod sync;
 mod sys;
@@ -291,6 +299,7 @@ mod thread;
 mod worker;
 
 pub use chain::{CHAIN_NESTING_LIMIT, Chain, ChainOutputs, NoOutput};
+pub use code::{AsyncTask, Task};
 pub use context::{Cancelled, NoSession, Proxy, TaskContext};
 pub use error::TaskError;
 pub use extension::{Extension, ServiceLine};
@@ -299,8 +308,9 @@ pub use failure::{
 };
 pub use handle::TaskHandle;
 pub use heartbeat::HeartbeatError;
+pub use ids::TaskId;
 pub use inbox::InboxOverflow;
-pub use manager::{Manager, ManagerExt, NullManager, ScheduleError, ScheduleErrorKind, SendError};
+pub use manager::{Manager, ManagerExt, NullManager};
 pub use message::{
     EncodedMessage, Message, MessageError, NAME_LIMIT_BYTES, NoMessage, ReadMessage, TaskMessage,
 };
@@ -308,11 +318,13 @@ pub use pool::{
     Abandoned, CloseError, ClosePolicy, CloseReport, MessageStream, Messages, Pool, ScopeError, StartError,
     StartFailure,
 };
+pub use priority::Priority;
 pub use process::{ProcessManager, ProcessManagerBuilder};
+pub use refusal::{ScheduleError, ScheduleErrorKind, SendError};
 pub use registry::{Registry, RegistryError};
 pub use service::{Incarnation, Peer, Service};
 pub use stats::{Stats, TaskCounts, WorkerStats};
-pub use task::{AsyncTask, EncodedTask, Priority, SpecInfo, Task, TaskId, TaskSpec};
+pub use task::{EncodedTask, SpecInfo, TaskSpec};
 pub use thread::{ThreadManager, ThreadManagerBuilder};
 pub use worker::{
     CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerError, WorkerLoop, init, init_test_worker,

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Serialize, de::DeserializeOwned};
 use workfleet_wire::DecodeError;
 
-use crate::{causes::readable, failure::TaskFailure, inbox::Kinds, manager::SendError, task::TaskId};
+use crate::{causes::readable, failure::TaskFailure, ids::TaskId, refusal::SendError};
 
 /// The longest [name](TaskMessage::NAME) of a type of message: 1 KiB.
 pub const NAME_LIMIT_BYTES: usize = 1024;
@@ -70,6 +70,15 @@ impl ReadMessage for EncodedMessage {
     fn read(message: Message<Self>) -> Result<Message<Self>, MessageError> {
         Ok(message)
     }
+}
+
+/// Which messages a reader was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    /// Those of one type.
+    One(&'static str),
+    /// Those of every type that no reader claims.
+    Any,
 }
 
 /// What a reader of `M` is opened for.

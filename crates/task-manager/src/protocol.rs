@@ -8,14 +8,19 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits, remote::KINDS};
 use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds::Direction, message};
 
-use crate::{failure::Failed, kinds, message::NAME_LIMIT_BYTES, mismatch::Names, task::ManagerId};
+use crate::{
+    bytes::at_once, failure::Failed, ids::ManagerId, kinds, message::NAME_LIMIT_BYTES, mismatch::Names,
+};
 
 /// Raised whenever a frame changes its meaning or layout.
 pub(crate) const VERSION: u16 = 7;
+
+/// What a worker exits with that could not start.
+pub(crate) const EXIT_CODE: i32 = 70;
 
 /// Manager → worker, first: who the worker is. With the frame's first byte comes the page that it publishes its running
 /// attempt in, and then a file with the values for its sessions, if there are any.
@@ -93,11 +98,6 @@ pub(crate) struct TaskFrame<'a> {
     pub(crate) last_heartbeat: Option<Details>,
     #[serde(serialize_with = "at_once")]
     pub(crate) payload: &'a [u8],
-}
-
-/// Writes bytes in one piece: the same message as one by one, which is how serde writes a slice.
-pub(crate) fn at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
 }
 
 /// No more than this comes in a frame beside the payload that is the user's (a task, an output, a message) and the details of

@@ -22,6 +22,7 @@ use workfleet_wire::{EncodeError, message};
 use crate::{
     causes::with_sources,
     chain::Chain,
+    code::{AsyncTask, Task},
     context::TaskContext,
     error::TaskError,
     failure::{Failed, FailureCause},
@@ -30,7 +31,7 @@ use crate::{
         sessions::{AnySession, Sessions},
     },
     session_values::{GivenValue, OwnValue, SessionFailed, SessionValues},
-    task::{AsyncTask, EncodedTask, SpecInfo, Task, TaskSpec},
+    task::{EncodedTask, SpecInfo, TaskSpec},
 };
 
 /// The tasks that a program can run, by name, and the sessions that each worker makes for them.

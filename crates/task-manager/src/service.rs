@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use workfleet_wire::Kind;
 
 use crate::{
-    manager::SendError,
+    kinds::SERVICE_KINDS,
     pool::{Remote, SendFrames},
+    refusal::SendError,
 };
 
 /// One life of one worker, be it a process or a thread: it fences everything that the worker held.
@@ -117,6 +118,3 @@ impl fmt::Debug for Peer {
         f.debug_struct("Peer").field("worker", &self.worker).field("incarnation", &self.incarnation).finish()
     }
 }
-
-/// The frame kinds that services may own.
-pub(crate) const SERVICE_KINDS: RangeInclusive<u8> = 0x20..=0x67;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use workfleet_heartbeat::remote::Pins;
 use workfleet_wire::{EncodeError, message};
 
-use crate::{causes::with_sources, error::TaskError, pool::StartFailure, protocol};
+use crate::{bytes::at_once, causes::with_sources, error::TaskError};
 
 /// The value of a session, in the program that registers it.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ pub(crate) struct GivenValue<'a> {
     pub(crate) session: &'a str,
     /// The type of the value.
     type_name: &'a str,
-    #[serde(serialize_with = "protocol::at_once")]
+    #[serde(serialize_with = "at_once")]
     encoded: &'a [u8],
 }
 
@@ -64,15 +64,6 @@ impl SessionFailed {
     pub(crate) fn into_reason(self) -> String {
         match self {
             Self::Value(reason) | Self::Made(reason) => reason,
-        }
-    }
-}
-
-impl From<SessionFailed> for StartFailure {
-    fn from(failed: SessionFailed) -> Self {
-        match failed {
-            SessionFailed::Value(reason) => Self::SessionValue { reason },
-            SessionFailed::Made(reason) => Self::Session { reason },
         }
     }
 }

@@ -1,8 +1,6 @@
 //! What a task is: a registered name, data that travels, and code that stays where it was compiled.
 //!
-//! Invariants:
-//! - Only a task's [`NAME`](TaskSpec::NAME) and its encoded fields ever leave the process, never code.
-//! - [`TaskId`]s are unique across managers and machines and sort by their manager's start, then by arrival.
+//! Invariant: only a task's [`NAME`](TaskSpec::NAME) and its encoded fields ever leave the process, never code.
 
 use std::{
     cell::Cell,
@@ -10,15 +8,15 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use workfleet_heartbeat::remote::Pins;
 use workfleet_wire::message;
 
-use crate::{context::TaskContext, error::TaskError, failure::floor_char_boundary};
+use crate::cut::floor_char_boundary;
 
 /// What travels of a task: its name, its fields, and the type of its output.
 ///
-/// Scheduling needs only this; the process that runs the task needs [`Task`] as well.
+/// Scheduling needs only this; the process that runs the task needs [`Task`](crate::Task) as well.
 ///
 /// A task and its output travel as [messages](workfleet_wire::message#what-travels-and-what-does-not), field after field and
 /// without names: a type must read what it writes. What serde can say and a message cannot carry (`skip_serializing_if`,
@@ -53,148 +51,6 @@ pub trait TaskSpec: Serialize + DeserializeOwned + fmt::Debug + Send + 'static {
     /// worker's thread: one that blocks it keeps the others from beating, and their time runs all the same. So it does while a
     /// [`FinishedTask`](crate::FinishedTask) is not acknowledged.
     const HEARTBEAT_TIMEOUT: Option<Duration> = None;
-}
-
-/// A task with its code.
-///
-/// ```
-/// use serde::{Deserialize, Serialize};
-/// use workfleet_task_manager::{Task, TaskContext, TaskError, TaskSpec};
-///
-/// #[derive(Debug, Serialize, Deserialize)]
-/// struct Square(u64);
-/// impl TaskSpec for Square {
-///     const NAME: &'static str = "square";
-///     type Output = u64;
-/// }
-/// impl Task for Square {
-///     fn run(self, _cx: &TaskContext) -> Result<u64, TaskError> {
-///         Ok(self.0.checked_mul(self.0).ok_or("the square does not fit 64 bits")?)
-///     }
-/// }
-/// ```
-pub trait Task: TaskSpec {
-    /// Does the work. It runs on the worker's task thread and may block.
-    ///
-    /// A panic is caught: it fails this task alone and the worker lives on. Work is delivered *at least* once: a
-    /// task whose worker dies is run again, so what it does outside the fleet should bear being done twice.
-    ///
-    /// # Errors
-    /// Whatever the task fails with. [`TaskError`] is made from any error by `?`, and reaches the manager with its
-    /// chain of sources.
-    fn run(self, cx: &TaskContext) -> Result<Self::Output, TaskError>;
-}
-
-/// A task whose code is asynchronous.
-///
-/// It runs on its worker's thread, in a single-threaded tokio runtime, alone by default. Where the manager allows
-/// [several at once](crate::ProcessManagerBuilder::async_tasks), a worker runs that many of them beside one another.
-///
-/// What it spawns (`tokio::spawn`) goes on after it has ended, in the background of its worker: while the worker waits for
-/// tasks, while it runs asynchronous ones, and now and then between others. It stands still while a task runs that is not
-/// asynchronous, and, in a [`WorkerLoop`](crate::WorkerLoop), while its program does other things. When its worker leaves, it
-/// is dropped, before the [sessions](crate::Registry::session). A worker that has something in the background takes some
-/// microseconds longer to begin a task that comes alone.
-///
-/// ```
-/// use serde::{Deserialize, Serialize};
-/// use workfleet_task_manager::{AsyncTask, Registry, TaskContext, TaskError, TaskSpec};
-///
-/// #[derive(Debug, Serialize, Deserialize)]
-/// struct Resolve(String);
-/// impl TaskSpec for Resolve {
-///     const NAME: &'static str = "resolve";
-///     type Output = Vec<std::net::SocketAddr>;
-/// }
-/// impl AsyncTask for Resolve {
-///     async fn run(self, _cx: &TaskContext) -> Result<Self::Output, TaskError> {
-///         Ok(tokio::net::lookup_host(self.0).await?.collect())
-///     }
-/// }
-/// let registry = Registry::new().async_task::<Resolve>();
-/// ```
-pub trait AsyncTask: TaskSpec {
-    /// Does the work. It should not block: whatever else its worker runs would have to wait.
-    ///
-    /// When the task is cancelled, the future is not dropped: it is told, by
-    /// [`TaskContext::cancellation_token`](crate::TaskContext::cancellation_token), and ends by itself. Everything
-    /// else is as for [`Task::run`].
-    ///
-    /// # Errors
-    /// As for [`Task::run`].
-    fn run(self, cx: &TaskContext) -> impl Future<Output = Result<Self::Output, TaskError>> + Send;
-}
-
-/// How urgent a task is: 0 is the most urgent. The default is 1.
-///
-/// Tasks of one priority are started in the order they were scheduled in. A running task is never preempted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Priority(pub u8);
-
-impl Default for Priority {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
-impl fmt::Display for Priority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// Names one task in every log, message and failure: 128 bits, unique across machines, sortable by time.
-///
-/// The upper 44 bits are the milliseconds since 1970 at which its manager started, the next 36 are random, and the
-/// lower 48 count the manager's tasks. So ids sort by their manager's start and, within it, by arrival.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TaskId(pub(crate) u128);
-
-/// How many bits of a [`TaskId`] count the tasks of one manager.
-const SEQUENCE_BITS: u32 = 48;
-
-impl TaskId {
-    pub(crate) fn new(manager: ManagerId, sequence: u64) -> Self {
-        Self(manager.0 | u128::from(sequence & ((1 << SEQUENCE_BITS) - 1)))
-    }
-
-    /// The id's 128 bits, for a store or a log of one's own.
-    pub fn to_bits(self) -> u128 {
-        self.0
-    }
-
-    /// Where the task stands in its manager's order of arrival, from 0.
-    pub fn sequence(self) -> u64 {
-        (self.0 & ((1 << SEQUENCE_BITS) - 1)) as u64
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:020x}-{}", self.0 >> SEQUENCE_BITS, self.sequence())
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// The upper 80 bits of every [`TaskId`] of one manager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ManagerId(u128);
-
-impl ManagerId {
-    pub(crate) fn to_bits(self) -> u128 {
-        self.0
-    }
-
-    /// `start_ms` is the manager's start in milliseconds since 1970; of `random`, 36 bits are used.
-    pub(crate) fn new(start_ms: u64, random: u64) -> Self {
-        let upper = (u128::from(start_ms & ((1 << 44) - 1)) << 36) | u128::from(random & ((1 << 36) - 1));
-        Self(upper << SEQUENCE_BITS)
-    }
 }
 
 /// What the manager knows of a type of task without having its code.

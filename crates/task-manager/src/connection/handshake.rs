@@ -7,11 +7,11 @@ use workfleet_wire::{EncodeError, FrameRef};
 
 use super::{Connection, Event, Mail};
 use crate::{
-    kinds,
-    pool::{Limits, Shared, guarded, waits},
+    guards::guarded,
+    kinds::{self, SERVICE_KINDS},
+    pool::{Limits, Shared, waits},
     protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::Registry,
-    service::SERVICE_KINDS,
     session_values::SessionFailed,
 };
 

@@ -19,10 +19,11 @@ use tokio::{io::Interest, time::sleep};
 use workfleet_wire::{EncodeError, Kind};
 
 use crate::{
+    guards::guarded,
     kinds,
-    manager::SendError,
-    pool::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise, guarded, mailbox::Mailbox},
+    pool::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise, mailbox::Mailbox},
     protocol::{self, Cancel, Next, Recall, TaskFrame},
+    refusal::SendError,
     sys::{outgoing::Outgoing, watch::watch},
 };
 

@@ -23,8 +23,9 @@ pub(crate) use handshake::{HandshakeFailed, Terms};
 pub(crate) use link::{Link, Mail};
 
 use crate::{
+    guards::guarded,
     kinds,
-    pool::{Shared, guarded},
+    pool::Shared,
     protocol::{self, Violation},
     service::{Incarnation, Peer},
     sys::{

@@ -19,24 +19,15 @@
 use std::collections::VecDeque;
 
 use super::{
-    Item,
+    item::Item,
     overflow::{Gap, InboxOverflow, Overflowed},
 };
-use crate::message::{NoMessage, TaskMessage};
+use crate::message::{Kinds, NoMessage, TaskMessage};
 
 /// At most this many types of messages are named where a full inbox is reported.
 const NAMED_TYPES: usize = 8;
 /// At most this many messages of unclaimed types are looked at for that.
 const LOOKED_AT: usize = 1000;
-
-/// Which messages a reader was opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kinds {
-    /// Those of one type.
-    One(&'static str),
-    /// Those of every type that no reader claims.
-    Any,
-}
 
 /// Who reads, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 //!   inbox empty has seen everything.
 
 mod core;
+mod item;
 mod overflow;
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests;
@@ -23,38 +24,10 @@ use std::{
 };
 
 use self::core::{Core, Follows, Unread};
-pub(crate) use self::core::{Kinds, ReaderId, Reads, Taken};
+pub(crate) use self::core::{ReaderId, Reads, Taken};
+pub(crate) use self::item::Item;
 pub use self::overflow::InboxOverflow;
-use crate::{
-    failure::TaskFailure,
-    message::{EncodedMessage, Message, MessageError, ReadMessage},
-    pool::wake,
-    task::TaskId,
-};
-
-/// What lies in the inbox.
-#[derive(Debug)]
-pub(crate) enum Item {
-    Message { task: Option<TaskId>, attempt: u32, message: EncodedMessage },
-    Failure(TaskFailure),
-}
-
-impl Item {
-    fn len_bytes(&self) -> usize {
-        match self {
-            Self::Message { message, .. } => size_of::<Self>() + message.name.len() + message.payload.len(),
-            Self::Failure(failure) => size_of::<Self>() + failure.len_bytes(),
-        }
-    }
-
-    /// The item as a reader of `M` gets it.
-    pub(crate) fn decode<M: ReadMessage>(self) -> Result<Message<M>, MessageError> {
-        match self {
-            Self::Failure(failure) => Err(MessageError::Failed(failure)),
-            Self::Message { task, attempt, message: content } => M::read(Message { content, task, attempt }),
-        }
-    }
-}
+use crate::guards::wake;
 
 #[derive(Debug)]
 pub(crate) struct Inbox {

@@ -14,8 +14,8 @@ use tracing::{Event, Level, Metadata, Subscriber, field, span};
 use super::*;
 use crate::{
     failure::{FailureCause, FailureReport},
-    message::{NoMessage, TaskMessage as _},
-    task::{ManagerId, TaskId},
+    ids::{ManagerId, TaskId},
+    message::{EncodedMessage, Kinds, NoMessage, TaskMessage as _},
 };
 
 /// Types of messages. Readers are opened for all but the last.

@@ -21,8 +21,9 @@ use std::{
 
 use tokio::{sync::watch, task::yield_now};
 
-use super::{ClosePolicy, CloseReport, Mode, Shared, waits, woken};
+use super::{ClosePolicy, CloseReport, Mode, Shared, waits};
 use crate::{
+    guards::woken,
     inbox::{ReaderId, Reads, Taken},
     stats::TaskCounts,
 };

@@ -8,8 +8,8 @@ use std::fmt;
 use workfleet_wire::Kind;
 
 use crate::{
-    manager::SendError,
     protocol::{Cancel, Recall, TaskFrame},
+    refusal::SendError,
 };
 
 /// What is to be done once everything that a worker had sent was handled.

@@ -5,12 +5,7 @@
 
 use std::fmt;
 
-use crate::{
-    failure::TaskFailure,
-    inbox::Item,
-    stats::TaskCounts,
-    task::{EncodedTask, TaskId},
-};
+use crate::{failure::TaskFailure, ids::TaskId, inbox::Item, stats::TaskCounts, task::EncodedTask};
 
 /// What was left when a manager closed.
 #[derive(Clone, Debug, Default)]

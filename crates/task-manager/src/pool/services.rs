@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use workfleet_wire::Kind;
 
-use super::guards::guarded;
 use crate::{
+    guards::guarded,
     protocol::Violation,
     service::{Incarnation, Peer, Service},
 };

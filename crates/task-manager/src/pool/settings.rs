@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
     task::Poll,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -19,14 +19,15 @@ use workfleet_scheduler::{Appetite, Limits, OUTAGE_PATIENCE, first_patience};
 
 use super::{ClosePolicy, CloseReport, Pool, Setup, StartError, StartFailure};
 use crate::{
+    ids::ManagerId,
     inbox::InboxOverflow,
+    kinds::SERVICE_KINDS,
     park,
     registry::{Index, Registry},
     run::traces,
-    service::{SERVICE_KINDS, Service},
+    service::Service,
     session_values::SessionValues,
     sys::page,
-    task::ManagerId,
 };
 
 /// As good as for ever, and still a time that a clock can tell: longer limits mean this one.
@@ -130,7 +131,7 @@ impl Settings {
     /// What the pool's core is made from.
     pub(crate) fn setup(&self, crash_limit: u16, silence_limit: Option<Duration>, prefetch: bool) -> Setup {
         Setup {
-            id: new_id(),
+            id: ManagerId::unlike_others(),
             index: Index::new(&self.registry, self.async_tasks > 1),
             workers: self.workers,
             limits: Limits {
@@ -271,14 +272,6 @@ impl<E: fmt::Debug> fmt::Debug for ScopeError<E> {
             Self::Scope { error, .. } => error.fmt(f),
         }
     }
-}
-
-/// A manager's id, unlike every other's.
-pub(crate) fn new_id() -> ManagerId {
-    use std::hash::{BuildHasher, RandomState};
-    // A clock before 1970 sorts first, and the random part still tells managers apart.
-    let start_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    ManagerId::new(start_ms, RandomState::new().hash_one(std::process::id()))
 }
 
 /// The methods that the builder of every pool has, with a field `settings`.

@@ -21,12 +21,11 @@ use crate::{
     causes::readable,
     failure::{DeathCertificate, ExitStatus, Signal},
     mismatch::named,
+    protocol::EXIT_CODE,
     registry::RegistryError,
+    session_values::SessionFailed,
     sys::naming::{Naming, errno_of},
-    worker::{
-        EXIT_CODE,
-        entry::{self, Entry},
-    },
+    worker::entry::{self, Entry},
 };
 
 /// How long a worker may take for what.
@@ -221,6 +220,15 @@ readable!(StartFailure {
     Violation { reason },
     Closing,
 });
+
+impl From<SessionFailed> for StartFailure {
+    fn from(failed: SessionFailed) -> Self {
+        match failed {
+            SessionFailed::Value(reason) => Self::SessionValue { reason },
+            SessionFailed::Made(reason) => Self::Session { reason },
+        }
+    }
+}
 
 impl StartFailure {
     /// What it says about the next start.

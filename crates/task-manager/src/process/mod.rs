@@ -19,11 +19,13 @@ use logs::Reopener;
 pub(crate) use spawn::Program;
 
 use crate::{
-    manager::{Manager, ScheduleError, SendError},
+    manager::Manager,
     message::EncodedMessage,
     pool::Pool,
+    priority::Priority,
+    refusal::{ScheduleError, SendError},
     registry::Registry,
-    task::{EncodedTask, Priority},
+    task::EncodedTask,
 };
 
 /// A [`Pool`] of worker processes.

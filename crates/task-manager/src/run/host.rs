@@ -11,10 +11,12 @@ use super::{Attempt, sessions::Sessions};
 use crate::{
     extension::Extensions,
     heartbeat::HeartbeatError,
-    manager::{ScheduleErrorKind, SendError},
+    ids::ManagerId,
     message::EncodedMessage,
+    priority::Priority,
+    refusal::{ScheduleErrorKind, SendError},
     registry::Entry,
-    task::{EncodedTask, ManagerId, Priority},
+    task::EncodedTask,
 };
 
 pub(crate) trait Host: Send + Sync {

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::pool::woken;
+use crate::guards::woken;
 
 /// What runs: at most one task that has the thread to itself, and any number of those that share it.
 #[derive(Debug, Default)]

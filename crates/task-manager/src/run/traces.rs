@@ -22,7 +22,7 @@ use std::{
 
 use workfleet_fork::Home;
 
-use crate::{failure::floor_char_boundary, sys::frames::return_addresses};
+use crate::{cut::floor_char_boundary, sys::frames::return_addresses};
 
 /// A longer backtrace is cut.
 const TRACE_LIMIT_BYTES: usize = 8 << 10;

@@ -21,9 +21,10 @@ use workfleet_wire::Kind;
 
 use super::worker::ThreadWorker;
 use crate::{
+    guards::guarded,
     kinds,
-    manager::SendError,
-    pool::{Services, guarded},
+    pool::Services,
+    refusal::SendError,
     run::host::Host,
     service::{Incarnation, Peer},
 };

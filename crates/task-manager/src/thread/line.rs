@@ -9,9 +9,9 @@ use workfleet_wire::Kind;
 
 use super::{exchange::Exchange, worker::ThreadWorker};
 use crate::{
-    manager::SendError,
     pool::{CaughtUp, GiveTasks, SendFrames, Supervise, mailbox::Mailbox},
     protocol::{Cancel, TaskFrame},
+    refusal::SendError,
     registry::Entry,
     run::queue::{Queued, TaskQueue},
 };

@@ -14,11 +14,13 @@ use std::{fmt, ops::Deref};
 pub use builder::ThreadManagerBuilder;
 
 use crate::{
-    manager::{Manager, ScheduleError, SendError},
+    manager::Manager,
     message::EncodedMessage,
     pool::Pool,
+    priority::Priority,
+    refusal::{ScheduleError, SendError},
     registry::Registry,
-    task::{EncodedTask, Priority},
+    task::EncodedTask,
 };
 
 /// A [`Pool`] of threads: the same tasks, unchanged, in this process.

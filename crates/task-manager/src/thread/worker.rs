@@ -28,9 +28,11 @@ use crate::{
     extension::Extensions,
     failure::{Failed, FailureCause},
     heartbeat::HeartbeatError,
-    manager::{ScheduleErrorKind, SendError},
+    ids::ManagerId,
     message::EncodedMessage,
     pool::Shared,
+    priority::Priority,
+    refusal::{ScheduleErrorKind, SendError},
     registry::{AsyncRunFn, Entry, Registry},
     run::{
         self, Attempt, caught,
@@ -43,7 +45,7 @@ use crate::{
         together::{self, Desk},
     },
     service::Peer,
-    task::{EncodedTask, ManagerId, Priority},
+    task::EncodedTask,
     worker::end_copy_of,
 };
 

@@ -50,11 +50,13 @@ use crate::{
     extension::Extensions,
     guardian::become_guardian,
     heartbeat::HeartbeatError,
+    ids::ManagerId,
     kinds,
-    manager::{ScheduleErrorKind, SendError},
     message::EncodedMessage,
     mismatch::Names,
-    protocol::{self, MessageFrame, ScheduleFrame},
+    priority::Priority,
+    protocol::{self, EXIT_CODE, MessageFrame, ScheduleFrame},
+    refusal::{ScheduleErrorKind, SendError},
     registry::{Entry, Index, Registry},
     run::{
         Attempt, STACK_BYTES,
@@ -64,7 +66,7 @@ use crate::{
     },
     session_values::SessionValues,
     sys::{memory_file, naming::Naming},
-    task::{EncodedTask, ManagerId, Priority},
+    task::EncodedTask,
 };
 use outbox::{Outbox, PushError};
 use tasks::Places;
@@ -127,9 +129,6 @@ fn become_worker(registry: &Registry) {
     let _ = writeln!(std_io::stderr(), "workfleet worker: {error}");
     process::exit(EXIT_CODE);
 }
-
-/// What a worker exits with that could not start.
-pub(crate) const EXIT_CODE: i32 = 70;
 
 /// Takes the connection away from standard input, where anything that reads that would eat the frames, and leaves `/dev/null`
 /// there.

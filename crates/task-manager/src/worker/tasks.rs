@@ -22,6 +22,7 @@ use crate::{
     context::TaskContext,
     failure::{Failed, FailureCause},
     guardian::become_guardian,
+    ids::TaskId,
     kinds,
     protocol::{FailureFrame, ResultFrame, StartFailed},
     registry::{AsyncRunFn, Registry},
@@ -32,7 +33,6 @@ use crate::{
         together::{self, Desk},
     },
     session_values::SessionFailed,
-    task::TaskId,
 };
 
 /// A task that took less has not closed the worker's socket.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use workfleet_heartbeat::Details;
 use workfleet_scheduler::{Class, Hunger, Pending, Scheduler};
 
-use crate::{failure::DeathCertificate, handle::Slot, pool::intake, task::EncodedTask};
+use crate::{failure::DeathCertificate, pool::intake, slot::Slot, task::EncodedTask};
 
 /// A task as the manager keeps it.
 #[derive(Debug)]

@@ -10,13 +10,15 @@ use super::{
     turn::Core,
 };
 use crate::{
-    handle::Slot,
+    ids::TaskId,
     inbox::{Item, Told},
-    manager::ScheduleErrorKind,
     message::EncodedMessage,
+    priority::Priority,
     protocol::Cancel,
+    refusal::ScheduleErrorKind,
     run::Attempt,
-    task::{EncodedTask, Priority, TaskId},
+    slot::Slot,
+    task::EncodedTask,
 };
 
 impl Shared {

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     failure::{Failed, FailureCause, FailureReport},
-    handle::Slot,
+    ids::TaskId,
     inbox::{Inbox, Item},
     pool::{given_up::GivenUp, worker_name},
-    task::TaskId,
+    slot::Slot,
 };
 
 /// What must be told to others once the core's lock is free.

@@ -12,6 +12,7 @@ use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds::Direction};
 
 use super::{Shared, body::Body, deliveries::Deliveries, turn::Core};
 use crate::{
+    ids::TaskId,
     inbox::Item,
     kinds,
     message::EncodedMessage,
@@ -20,7 +21,7 @@ use crate::{
         Violation,
     },
     service::Peer,
-    task::{EncodedTask, TaskId},
+    task::EncodedTask,
 };
 
 impl Shared {
@@ -113,7 +114,7 @@ impl Core {
             }
             _ => match kind.schedule_priority() {
                 Some(priority) => self.schedule_child(shared, seat, kind, priority, payload)?,
-                None if crate::service::SERVICE_KINDS.contains(&kind.0) => {
+                None if kinds::SERVICE_KINDS.contains(&kind.0) => {
                     deliveries.frames.push((kind, payload.into()));
                 }
                 None => return Err(Violation::OutOfTurn { kind }),

@@ -11,8 +11,8 @@ use super::{Seated, Shared, jitter, turn::Core};
 use crate::{
     causes::with_sources,
     failure::{DeathCertificate, KillReason},
+    ids::TaskId,
     pool::{given_up::GivenUp, report::Abandoned, start::StartFailure, worker_name},
-    task::TaskId,
 };
 
 impl Shared {

@@ -50,10 +50,10 @@ use super::{
     services::Services,
 };
 use crate::{
+    ids::ManagerId,
     inbox::{Inbox, InboxOverflow},
     registry::Index,
     service::Service,
-    task::ManagerId,
 };
 
 /// What the manager's workers are to do.

@@ -1,0 +1,70 @@
+//! Where the outcome of a submitted task is put, and waited for by its handle.
+//!
+//! Invariants:
+//! - It is filled once.
+//! - Wakers are woken outside the slot's lock.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+
+use workfleet_heartbeat::Details;
+
+use crate::{failure::TaskFailure, guards::wake};
+
+/// A task's encoded output, or its failure.
+pub(crate) type Outcome = Result<Box<[u8]>, TaskFailure>;
+
+/// Where an outcome is put and waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    state: Mutex<State>,
+    pub(crate) ready: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) taken: bool,
+    pub(crate) waker: Option<Waker>,
+    /// A thread waits for `ready`.
+    pub(crate) thread_waits: bool,
+}
+
+impl Slot {
+    pub(crate) fn fill(&self, outcome: Outcome) {
+        let mut state = self.lock();
+        debug_assert!(state.outcome.is_none() && !state.taken, "a task ends once");
+        state.outcome = Some(outcome);
+        let waker = state.waker.take();
+        let thread_waits = state.thread_waits;
+        drop(state);
+        if thread_waits {
+            self.ready.notify_all();
+        }
+        if let Some(waker) = waker {
+            wake(waker);
+        }
+    }
+
+    /// Of a task that has ended, what it said last if it has failed.
+    pub(crate) fn last_heartbeat(&self) -> Option<Option<Details>> {
+        let state = self.lock();
+        match &state.outcome {
+            Some(Ok(_)) => Some(None),
+            Some(Err(failure)) => Some(failure.last_heartbeat.clone()),
+            None => state.taken.then_some(None),
+        }
+    }
+
+    pub(crate) fn take(state: &mut State) -> Option<Outcome> {
+        let outcome = state.outcome.take()?;
+        state.taken = true;
+        Some(outcome)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
