@@ -1,5 +1,6 @@
 //! What one lock costs, on one thread: free, shared, and handed over in a queue. Beside each stands what a lock without keys
-//! costs: tokio's, which also waits in the order of arrival, and parking_lot's as a limit.
+//! costs: tokio's, which also waits in the order of arrival, and parking_lot's as a limit; and what dashmap costs, a table without
+//! locks to wait for.
 //!
 //! Comparisons with rivals, on several threads, are L1 to L3 of the workspace's own benchmarks.
 
@@ -13,6 +14,7 @@ use std::{
 };
 
 use criterion::{Bencher, BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
+use dashmap::DashMap;
 use tokio::sync::RwLock;
 use workfleet_shared_lock::{
     LocalState, Mode, SharedState,
@@ -52,6 +54,17 @@ fn free(criterion: &mut Criterion) {
             bencher.iter(|| drop(ready(owner.lock(black_box(KEY), mode)).expect("it is free")));
         });
         group.bench_function("LockTable", |bencher| table(bencher, mode));
+        // Neither modes nor a queue: the entry alone that says who holds the key. It needs a key of its own before it looks.
+        let held = DashMap::<Box<str>, u64>::new();
+        group.bench_function("dashmap, an entry made and removed", |bencher| {
+            bencher.iter(|| {
+                let dashmap::Entry::Vacant(free) = held.entry(black_box(KEY).into()) else {
+                    unreachable!("it is free");
+                };
+                drop(free.insert(7));
+                held.remove(black_box(KEY)).expect("it was held")
+            });
+        });
         let lock = RwLock::new(());
         group.bench_function("tokio, no keys", |bencher| match mode {
             Mode::Exclusive => bencher.iter(|| drop(ready(lock.write()))),
