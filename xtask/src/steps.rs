@@ -3,8 +3,10 @@
 //! A new step is a file in `steps/` with a function `run`, and a line in [`STEPS`]: its place there is its place in
 //! `cargo xtask ci`. Cheap steps come first.
 
+mod api;
 mod bench;
 mod clippy;
+mod deny;
 mod doc;
 mod features;
 mod fmt;
@@ -29,7 +31,7 @@ pub(crate) struct Step {
 }
 
 /// Every step, in the order of `cargo xtask ci`.
-pub(crate) const STEPS: [Step; 8] = [
+pub(crate) const STEPS: [Step; 10] = [
     Step {
         name: "tidy",
         arguments: "",
@@ -78,6 +80,20 @@ pub(crate) const STEPS: [Step; 8] = [
         in_ci: true,
         about: "the models of the hand-made synchronisation, in every order of events",
         run: |ws, _| loom::run(ws),
+    },
+    Step {
+        name: "api",
+        arguments: "[--update]",
+        in_ci: false,
+        about: "what each crate makes public is what was reviewed (crates/NAME/api.txt); --update writes it",
+        run: api::run,
+    },
+    Step {
+        name: "deny",
+        arguments: "[--offline]",
+        in_ci: false,
+        about: "licences, sources and doubles of dependencies, and advisories unless --offline (needs cargo-deny)",
+        run: deny::run,
     },
     Step {
         name: "bench",

@@ -12,6 +12,7 @@ mod links;
 mod loom;
 mod manifests;
 mod problem;
+mod readmes;
 mod sizes;
 mod texts;
 
@@ -48,6 +49,7 @@ pub(crate) fn run<'a>(ws: &Workspace, steps: impl Iterator<Item = &'a str>) -> R
     let mut problems = headers::check(&texts);
     problems.extend(layers::check(&root, members.iter().copied().chain([&benches])));
     problems.extend(manifests::check(members.iter().copied()));
+    problems.extend(readmes::check(&root, &crates, &texts));
     problems.extend(code_map::check(architecture, &crate_names));
     problems.extend(sizes::check(&file_sizes));
     problems.extend(texts::check(&texts));

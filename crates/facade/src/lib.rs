@@ -139,6 +139,8 @@
 //! [`ClosePolicy`]: task::ClosePolicy
 //! [`Priority`]: task::Priority
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[doc(inline)]
 pub use workfleet_heartbeat as heartbeat;
 #[cfg(feature = "lock")]
@@ -178,3 +180,8 @@ pub mod prelude {
         WorkerState, Workers,
     };
 }
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

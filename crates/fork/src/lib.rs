@@ -8,6 +8,8 @@
 //! [`std::process::Command`]) has nothing of its parent's memory. A child of `vfork` or `clone` that does not call the handlers
 //! of `pthread_atfork` is taken for its parent.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod atfork;
 mod per_process;
 
@@ -40,3 +42,8 @@ impl Home {
         self.forks == atfork::forks()
     }
 }
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -102,6 +102,8 @@
 //!   that runs the callback.
 //! - Nothing wakes up while nothing happens: with a timeout, a token that beats wakes the thread once per timeout.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod cores;
 mod details;
 mod options;
@@ -155,3 +157,8 @@ pub use {
     hub::{DEFAULT_UNREGISTER_TIMEOUT, Heartbeaters, HeartbeatersBuilder, Unregister},
     sender::HeartbeatSender,
 };
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

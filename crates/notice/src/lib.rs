@@ -13,6 +13,8 @@
 //! - Nothing here takes a lock, allocates memory, or ends the program by a signal. So it works on any thread, in a fork, and
 //!   while the program exits.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod line;
 mod stderr;
 
@@ -134,3 +136,8 @@ fn is_off() -> bool {
         state => state == OFF,
     }
 }
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -4,6 +4,8 @@
 //! that catches a panic and drops its value outside a catch has caught nothing. So the crates of this workspace catch with [`catch`],
 //! or give what they caught to [`discard`] or [`message`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -43,6 +45,11 @@ pub fn discard<T>(value: T) {
         std::mem::forget(second);
     }
 }
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
 
 #[cfg(test)]
 mod tests {

@@ -34,6 +34,8 @@
 //! assert!(scheduler.done(now, 0, lease, Duration::ZERO).is_none(), "a task ends once");
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod dispatch;
 mod effect;
 mod flights;
@@ -63,3 +65,8 @@ pub use restart::{
     AWAY, BACKOFF, FIRST_PATIENCE, Life, Next, OUTAGE_PATIENCE, Prospect, Restarts, Verdict, first_patience,
 };
 pub use scheduler::Scheduler;
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

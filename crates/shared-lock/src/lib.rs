@@ -145,6 +145,8 @@
 //! [`snapshot`]: SharedState::snapshot
 //! [`close`]: SharedState::close
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod blocking;
 pub mod cores;
 mod dynamic;
@@ -168,3 +170,8 @@ pub use local::{DEFAULT_KEY_LIMIT_BYTES, LocalGuard, LocalState, LocalStateBuild
 pub use mode::Mode;
 pub use snapshot::{Counters, KeySnapshot, Party, Snapshot};
 pub use state::SharedState;
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -253,6 +253,7 @@
 //! | `max_heartbeat_throttle_interval`, `default_heartbeat_throttle_interval` | [`max_heartbeat_throttle`](ProcessManagerBuilder::max_heartbeat_throttle), [`default_heartbeat_throttle`](ProcessManagerBuilder::default_heartbeat_throttle) |
 #![doc = include_str!("../docs/worker-process.md")]
 #![doc = include_str!("../docs/hostile.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(unix))]
 compile_error!("workfleet needs Unix sockets and process groups");
@@ -329,3 +330,8 @@ pub use thread::{ThreadManager, ThreadManagerBuilder};
 pub use worker::{
     CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerError, WorkerLoop, init, init_test_worker,
 };
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -59,6 +59,8 @@
 //! | `0x68..=0x7f` | the [letters](kinds::LETTER_KINDS) of undr: `m`, `n`, `s`, `t` | [`undr::TABLE`]; the pool has them too |
 //! | `0x80..=0xff` | [schedule](kinds::SCHEDULE_KINDS), one kind for each priority | [`undr::TABLE`]; the pool has them too |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "tokio")]
 pub mod asynchronous;
 pub mod blocking;
@@ -87,3 +89,8 @@ pub use frame_error::{FrameError, Violation};
 pub use kind::Kind;
 pub use message::{DecodeError, EncodeError};
 pub use table::{Row, Rule, Table};
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

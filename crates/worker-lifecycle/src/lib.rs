@@ -98,6 +98,8 @@
 //! has failed; children do not outlive their group; sending is thread-safe; a stop wakes who waits instead of being found
 //! out by polling.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod lifecycle;
 mod restart;
 #[cfg(test)]
@@ -188,3 +190,8 @@ pub use process::probe::Probe;
 pub use process::signals::{RunEnded, RunError, run_until_signal};
 #[cfg(feature = "systemd")]
 pub use process::systemd::SystemdNotifier;
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

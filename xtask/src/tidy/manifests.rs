@@ -32,6 +32,10 @@ fn check_one(member: &Member) -> Vec<String> {
     for name in INHERITED.into_iter().filter(|name| !field(name).is_some_and(is_inherited)) {
         problems.push(format!("package.{name} is not inherited: write `{name}.workspace = true`"));
     }
+    // What is published says on crates.io and docs.rs what it is.
+    if field("publish").and_then(Value::as_bool) != Some(false) {
+        problems.extend(unfindable(package));
+    }
     if !member.manifest.get("lints").is_some_and(is_inherited) {
         problems.push("the lints are not inherited: write `[lints]` and `workspace = true`".to_owned());
     }
@@ -40,6 +44,31 @@ fn check_one(member: &Member) -> Vec<String> {
             "`{}` in [{}] is not inherited: name its version in the workspace's manifest and write `workspace = true`",
             dependency.key, dependency.table
         ));
+    }
+    problems
+}
+
+/// What whoever looks for a crate does not find.
+fn unfindable(package: Option<&Value>) -> Vec<String> {
+    let field = |name: &str| package.and_then(|package| package.get(name));
+    let count = |name: &str| field(name).and_then(Value::as_array).map_or(0, Vec::len);
+    let mut problems = Vec::new();
+    // The limit is that of crates.io.
+    for name in ["keywords", "categories"].into_iter().filter(|name| !(1..=5).contains(&count(name))) {
+        problems.push(format!("package.{name} has {} entries, of 1 to 5", count(name)));
+    }
+    if field("readme").and_then(Value::as_str).is_none() {
+        problems.push("package.readme is missing".to_owned());
+    }
+    let docs = field("metadata").and_then(|metadata| metadata.get("docs")?.get("rs"));
+    let all_features = docs.and_then(|docs| docs.get("all-features")).and_then(Value::as_bool);
+    let arguments = docs.and_then(|docs| docs.get("rustdoc-args")).and_then(Value::as_array);
+    let shows_features =
+        arguments.is_some_and(|words| words.iter().any(|word| word.as_str() == Some("docsrs")));
+    if all_features != Some(true) || !shows_features {
+        problems.push(
+            "[package.metadata.docs.rs] lacks `all-features = true` or `rustdoc-args = [\"--cfg\", \"docsrs\"]`".to_owned(),
+        );
     }
     problems
 }
@@ -62,6 +91,12 @@ mod tests {
         rust-version.workspace = true
         license.workspace = true
         repository.workspace = true
+        readme = 'README.md'
+        keywords = ['frame']
+        categories = ['encoding']
+        [package.metadata.docs.rs]
+        all-features = true
+        rustdoc-args = ['--cfg', 'docsrs']
         [dependencies]
         bytes.workspace = true
         [dev-dependencies]
@@ -95,6 +130,11 @@ mod tests {
             ("rust-version.workspace = true", "", "package.rust-version is not inherited"),
             ("license.workspace = true", "license = 'MIT'", "package.license is not inherited"),
             ("repository.workspace = true", "", "package.repository is not inherited"),
+            ("readme = 'README.md'", "", "package.readme is missing"),
+            ("keywords = ['frame']", "keywords = []", "package.keywords has 0 entries, of 1 to 5"),
+            ("categories = ['encoding']", "", "package.categories has 0 entries, of 1 to 5"),
+            ("all-features = true", "", "[package.metadata.docs.rs] lacks"),
+            ("'docsrs'", "'other'", "[package.metadata.docs.rs] lacks"),
             ("[lints]\n        workspace = true", "", "the lints are not inherited"),
             ("[lints]\n        workspace = true", "[lints.rust]", "the lints are not inherited"),
             ("bytes.workspace = true", "bytes = '1'", "`bytes` in [dependencies] is not inherited"),
@@ -118,6 +158,6 @@ mod tests {
 
     #[test]
     fn an_empty_manifest_lacks_everything() {
-        assert_eq!(problems("wire", "").len(), 2 + INHERITED.len() + 1);
+        assert_eq!(problems("wire", "").len(), 2 + INHERITED.len() + 1 + 4);
     }
 }
