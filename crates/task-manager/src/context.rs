@@ -24,7 +24,7 @@ use crate::{
     message::{EncodedMessage, TaskMessage},
     priority::Priority,
     refusal::{ScheduleError, SendError},
-    registry::Entry,
+    registry::entry::Entry,
     run::{Attempt, host::Host, sessions::Sessions},
     task::{EncodedTask, TaskSpec},
 };

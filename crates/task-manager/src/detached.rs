@@ -20,7 +20,7 @@ use crate::{
     message::EncodedMessage,
     priority::Priority,
     refusal::{ScheduleErrorKind, SendError},
-    registry::{Entry, Registry},
+    registry::{Registry, entry::Entry},
     run::{Attempt, host::Host, sessions::Sessions},
     task::EncodedTask,
 };

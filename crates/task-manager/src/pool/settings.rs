@@ -23,7 +23,7 @@ use crate::{
     inbox::InboxOverflow,
     kinds::SERVICE_KINDS,
     park,
-    registry::{Index, Registry},
+    registry::{Registry, index::Index},
     run::traces,
     service::Service,
     session_values::SessionValues,
@@ -132,7 +132,7 @@ impl Settings {
     pub(crate) fn setup(&self, crash_limit: u16, silence_limit: Option<Duration>, prefetch: bool) -> Setup {
         Setup {
             id: ManagerId::unlike_others(),
-            index: Index::new(&self.registry, self.async_tasks > 1),
+            index: Index::new(&self.registry.entries(), self.async_tasks > 1),
             workers: self.workers,
             limits: Limits {
                 levels: self.priority_levels,

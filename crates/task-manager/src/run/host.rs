@@ -15,7 +15,7 @@ use crate::{
     message::EncodedMessage,
     priority::Priority,
     refusal::{ScheduleErrorKind, SendError},
-    registry::Entry,
+    registry::entry::Entry,
     task::EncodedTask,
 };
 

@@ -31,7 +31,7 @@ use crate::{
     context::TaskContext,
     failure::FailureCause,
     protocol::TaskFrame,
-    registry::Entry,
+    registry::entry::Entry,
     sync::{Condvar, Mutex, MutexGuard},
 };
 

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{panicked, panics, queue::Queued};
-use crate::{context::TaskContext, failure::Failed, registry::AsyncRunFn};
+use crate::{context::TaskContext, failure::Failed, registry::entry::AsyncRunFn};
 
 /// A worker's thread, as far as running many tasks at once goes.
 pub(crate) trait Desk: Send + Sync + 'static {

@@ -35,8 +35,8 @@ const PLACES: usize = 64;
 
 /// What is below the first of these in a backtrace is the same for every task.
 const RUNNERS: [&str; 3] = [
-    "workfleet_task_manager::registry::run_encoded",
-    "workfleet_task_manager::registry::block_on_encoded",
+    "workfleet_task_manager::registry::entry::run_encoded",
+    "workfleet_task_manager::registry::entry::block_on_encoded",
     "workfleet_task_manager::run::caught",
 ];
 

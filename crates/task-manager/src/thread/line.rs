@@ -12,7 +12,7 @@ use crate::{
     pool::{CaughtUp, GiveTasks, SendFrames, Supervise, mailbox::Mailbox},
     protocol::{Cancel, TaskFrame},
     refusal::SendError,
-    registry::Entry,
+    registry::entry::Entry,
     run::queue::{Queued, TaskQueue},
 };
 

@@ -29,7 +29,7 @@ use crate::{
         Limits, Mode, OwnThread, Seated, Shared, StartFailure, changed, mailbox::Mailbox, seat, waits,
         worker_name,
     },
-    registry::{Entry, Registry},
+    registry::{Registry, entry::Entry},
     run::{STACK_BYTES, open::OpenAttempts, queue::TaskQueue, sessions::Kept},
     service::{Incarnation, Peer},
     session_values::SessionValues,

@@ -33,7 +33,10 @@ use crate::{
     pool::Shared,
     priority::Priority,
     refusal::{ScheduleErrorKind, SendError},
-    registry::{AsyncRunFn, Entry, Registry},
+    registry::{
+        Registry,
+        entry::{AsyncRunFn, Entry},
+    },
     run::{
         self, Attempt, caught,
         host::Host,

@@ -57,7 +57,7 @@ use crate::{
     priority::Priority,
     protocol::{self, EXIT_CODE, MessageFrame, ScheduleFrame},
     refusal::{ScheduleErrorKind, SendError},
-    registry::{Entry, Index, Registry},
+    registry::{Registry, entry::Entry, index::Index},
     run::{
         Attempt, STACK_BYTES,
         host::Host,
@@ -340,6 +340,7 @@ impl Worker {
         let session_values = descriptors.next().map(memory_file::content).transpose();
         let session_values = session_values.map_err(GreetError::Memory)?.unwrap_or_default();
         crate::sys::name::set(&format!("wf:{}", welcome.worker));
+        let entries = registry.entries();
         let worker = Arc::new(Self {
             name: welcome.worker,
             manager: welcome.manager,
@@ -347,8 +348,8 @@ impl Worker {
             frame_limit_bytes: welcome.frame_limit_bytes,
             throttle: welcome.throttle.into(),
             backtraces: welcome.backtraces,
-            index: Index::new(registry, false),
-            entries: registry.entries(),
+            index: Index::new(&entries, false),
+            entries,
             together: together && welcome.async_tasks > 1,
             registry: registry.clone(),
             session_values: Mutex::new(SessionValues::from_bytes(session_values)),

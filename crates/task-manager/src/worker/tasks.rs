@@ -25,7 +25,7 @@ use crate::{
     ids::TaskId,
     kinds,
     protocol::{FailureFrame, ResultFrame, StartFailed},
-    registry::{AsyncRunFn, Registry},
+    registry::{Registry, entry::AsyncRunFn},
     run::{
         self, caught, panics,
         queue::{Queued, Turn},

@@ -8,7 +8,7 @@ use workfleet_scheduler::{Kill, Lease};
 use super::{Shared, deliveries::Deliveries, turn::Core};
 use crate::{
     failure::{Failed, FailureCause},
-    registry::Index,
+    registry::index::Index,
 };
 
 impl Shared {

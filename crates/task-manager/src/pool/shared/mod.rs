@@ -52,7 +52,7 @@ use super::{
 use crate::{
     ids::ManagerId,
     inbox::{Inbox, InboxOverflow},
-    registry::Index,
+    registry::index::Index,
     service::Service,
 };
 

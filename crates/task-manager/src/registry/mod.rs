@@ -1,37 +1,38 @@
-//! Which tasks a program knows, and what each of its workers sets up once.
+//! Which tasks a program knows, and which sessions each of its workers has.
+//!
+//! How a task is run stands in `entry`, its number on the wire in `index`, the making of sessions in `sessions`.
 //!
 //! Invariants:
 //! - A name stands for one type, and no heartbeat timeout is zero. What is registered otherwise is kept as an error, which
 //!   `start` and `init` report.
 //! - The same registrations in any order make the same digest and the same indices.
 
+pub(crate) mod entry;
+pub(crate) mod index;
+mod sessions;
+
 use std::{
-    any::{Any, TypeId, type_name},
+    any::{Any, type_name},
     collections::BTreeMap,
     fmt,
-    future::Future,
-    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use workfleet_scheduler::Class;
-use workfleet_wire::{EncodeError, message};
+use workfleet_wire::EncodeError;
 
+use self::{
+    entry::Entry,
+    sessions::{SessionMaker, SessionMakers},
+};
 use crate::{
-    causes::with_sources,
     chain::Chain,
     code::{AsyncTask, Task},
-    context::TaskContext,
     error::TaskError,
-    failure::{Failed, FailureCause},
-    run::{
-        runtime::on_own_runtime,
-        sessions::{AnySession, Sessions},
-    },
-    session_values::{GivenValue, OwnValue, SessionFailed, SessionValues},
-    task::{EncodedTask, SpecInfo, TaskSpec},
+    run::sessions::Sessions,
+    session_values::{SessionFailed, SessionValues},
+    task::TaskSpec,
 };
 
 /// The tasks that a program can run, by name, and the sessions that each worker makes for them.
@@ -68,52 +69,9 @@ pub struct Registry {
 struct Inner {
     /// Sorted by name: a task's index on the wire is its place here.
     tasks: BTreeMap<&'static str, Entry>,
-    sessions: Vec<SessionMaker>,
+    sessions: SessionMakers,
     refused: Option<RegistryError>,
 }
-
-/// Decodes a task, runs it, and appends its encoded output if that is wanted.
-type RunFn = fn(&[u8], &TaskContext, Option<&mut Vec<u8>>) -> Result<(), Box<Failed>>;
-
-/// The same for a task that runs beside others; the flag says whether the output is wanted.
-pub(crate) type AsyncRunFn = for<'a> fn(&'a [u8], &'a TaskContext, bool) -> AsyncRun<'a>;
-
-type AsyncRun<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Box<Failed>>> + 'a>>;
-
-/// A type of task and its code.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry {
-    type_id: fn() -> TypeId,
-    pub(crate) spec: fn() -> &'static SpecInfo,
-    /// Runs it on this thread, to its end.
-    pub(crate) run: RunFn,
-    /// Of an asynchronous task.
-    pub(crate) run_async: Option<AsyncRunFn>,
-}
-
-impl Entry {
-    pub(crate) fn is_async(&self) -> bool {
-        self.run_async.is_some()
-    }
-}
-
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Entry").field(&(self.spec)().name).finish()
-    }
-}
-
-#[derive(Clone)]
-struct SessionMaker {
-    type_id: TypeId,
-    type_name: &'static str,
-    /// What [`Registry::session_with`] was given.
-    own_value: Option<OwnValue>,
-    make: Arc<MakeSession>,
-}
-
-/// Makes a session, of the value that the manager gives it, if any.
-type MakeSession = dyn Fn(Option<&GivenValue<'_>>) -> Result<AnySession, SessionFailed> + Send + Sync;
 
 /// A registration that cannot stand, or two that cannot both.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -156,23 +114,22 @@ impl Registry {
     /// `start` and `init` fail with [`RegistryError::DuplicateName`].
     #[must_use]
     pub fn task<T: Task>(self) -> Self {
-        self.add::<T>(run_encoded::<T>, None)
+        self.add::<T>(Entry::of::<T>())
     }
 
     /// Adds a type of asynchronous task, as [`task`](Self::task) does.
     #[must_use]
     pub fn async_task<T: AsyncTask>(self) -> Self {
-        self.add::<T>(block_on_encoded::<T>, Some(run_encoded_async::<T>))
+        self.add::<T>(Entry::of_async::<T>())
     }
 
-    fn add<T: TaskSpec>(mut self, run: RunFn, run_async: Option<AsyncRunFn>) -> Self {
+    fn add<T: TaskSpec>(mut self, entry: Entry) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
-        let entry = Entry { type_id: TypeId::of::<T>, spec: spec_of::<T>, run, run_async };
         if T::HEARTBEAT_TIMEOUT == Some(Duration::ZERO) {
             inner.refused.get_or_insert(RegistryError::ZeroHeartbeatTimeout { name: T::NAME });
         }
         match inner.tasks.get(T::NAME) {
-            Some(first) if (first.type_id)() != TypeId::of::<T>() => {
+            Some(first) if !first.is_same_type(&entry) => {
                 inner.refused.get_or_insert(RegistryError::DuplicateName {
                     name: T::NAME,
                     first: ((first.spec)().type_name)(),
@@ -215,7 +172,7 @@ impl Registry {
         S: Any + Send + Sync,
         F: Fn() -> Result<S, TaskError> + Send + Sync + 'static,
     {
-        self.add_session::<S>(None, move |_given| make_session(&make))
+        self.add_session(SessionMaker::new(make))
     }
 
     /// Adds a [session](Self::session) that each worker makes of a value that the manager gives it.
@@ -259,23 +216,13 @@ impl Registry {
         S: Any + Send + Sync,
         F: Fn(V) -> Result<S, TaskError> + Send + Sync + 'static,
     {
-        self.add_session::<S>(Some(OwnValue::new(value)), move |given| {
-            let value = GivenValue::take::<V>(given, type_name::<S>())?;
-            make_session(|| make(value))
-        })
+        self.add_session(SessionMaker::of_value(value, make))
     }
 
-    fn add_session<S: Any + Send + Sync>(
-        mut self,
-        own_value: Option<OwnValue>,
-        make: impl Fn(Option<&GivenValue<'_>>) -> Result<AnySession, SessionFailed> + Send + Sync + 'static,
-    ) -> Self {
+    fn add_session(mut self, session: SessionMaker) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
-        let (type_id, type_name) = (TypeId::of::<S>(), type_name::<S>());
-        if inner.sessions.iter().any(|session| session.type_id == type_id) {
+        if let Err(type_name) = inner.sessions.add(session) {
             inner.refused.get_or_insert(RegistryError::DuplicateSession { type_name });
-        } else {
-            inner.sessions.push(SessionMaker { type_id, type_name, own_value, make: Arc::new(make) });
         }
         self
     }
@@ -305,13 +252,9 @@ impl Registry {
         }
     }
 
-    /// What two processes compare to know that an index means the same task in both: FNV-1a over the sorted names.
+    /// What two processes compare to know that an index means the same task in both.
     pub(crate) fn digest(&self) -> u64 {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for byte in self.inner.tasks.keys().flat_map(|name| name.bytes().chain([0xff])) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        hash
+        index::digest(self.inner.tasks.keys().copied())
     }
 
     /// The entries in the order of their indices on the wire.
@@ -321,32 +264,16 @@ impl Registry {
 
     /// The values that sessions are to be given, or which session's cannot be sent.
     pub(crate) fn session_values(&self) -> Result<SessionValues, (&'static str, EncodeError)> {
-        let with_values = self.inner.sessions.iter();
-        SessionValues::encode(
-            with_values.filter_map(|session| Some((session.type_name, session.own_value.as_ref()?))),
-        )
+        self.inner.sessions.values()
     }
 
-    /// Makes every session, in the order of registration, of the values that the manager gives, up to one that cannot be made.
+    /// Makes every session of the values that the manager gives, up to one that cannot be made.
     pub(crate) fn make_sessions(
         &self,
         values: &SessionValues,
         made: &mut Sessions,
     ) -> Result<(), SessionFailed> {
-        let sessions = &self.inner.sessions;
-        let given = values.given()?;
-        let takes = |value: &GivenValue<'_>, session: &SessionMaker| {
-            session.own_value.is_some() && session.type_name == value.session
-        };
-        if let Some(value) = given.iter().find(|value| !sessions.iter().any(|session| takes(value, session)))
-        {
-            return Err(value.taken_by_none());
-        }
-        for session in sessions {
-            let value = (session.make)(given.iter().find(|value| takes(value, session)))?;
-            made.add(session.type_id, session.type_name, value);
-        }
-        Ok(())
+        self.inner.sessions.make(values, made)
     }
 }
 
@@ -358,125 +285,17 @@ impl Default for Registry {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sessions: Vec<_> = self.inner.sessions.iter().map(|session| session.type_name).collect();
         f.debug_struct("Registry")
             .field("tasks", &self.names().collect::<Vec<_>>())
-            .field("sessions", &sessions)
+            .field("sessions", &self.inner.sessions)
             .finish()
     }
 }
 
-/// Finds the index of a task's type on the wire.
-#[derive(Debug)]
-pub(crate) struct Index {
-    specs: Vec<&'static SpecInfo>,
-    classes: Vec<Class>,
-}
-
-impl Index {
-    /// `concurrent` says whether a worker runs several asynchronous tasks at once.
-    pub(crate) fn new(registry: &Registry, concurrent: bool) -> Self {
-        let entries = registry.entries();
-        let class = |(number, entry): (usize, &Entry)| Class {
-            number: u16::try_from(number).unwrap_or(u16::MAX),
-            concurrent: concurrent && entry.is_async(),
-        };
-        Self {
-            specs: entries.iter().map(|entry| (entry.spec)()).collect(),
-            classes: entries.iter().enumerate().map(class).collect(),
-        }
-    }
-
-    /// The class of a type that is registered.
-    pub(crate) fn class(&self, index: u32) -> Class {
-        self.classes[index as usize]
-    }
-
-    /// How long a task of a type that is registered may be silent.
-    pub(crate) fn heartbeat_timeout(&self, index: u32) -> Option<Duration> {
-        self.specs[index as usize].heartbeat_timeout
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.specs.len()
-    }
-
-    pub(crate) fn spec(&self, index: u32) -> Option<&'static SpecInfo> {
-        self.specs.get(index as usize).copied()
-    }
-
-    pub(crate) fn of(&self, task: &EncodedTask) -> Option<u32> {
-        // One type's information usually stands at one address, and few types are registered: look there first.
-        let position = self
-            .specs
-            .iter()
-            .position(|spec| std::ptr::eq(*spec, task.spec))
-            .or_else(|| self.specs.binary_search_by_key(&task.spec.name, |spec| spec.name).ok());
-        position.map(|position| position as u32)
-    }
-}
-
-fn make_session<S: Any + Send + Sync>(
-    make: impl FnOnce() -> Result<S, TaskError>,
-) -> Result<AnySession, SessionFailed> {
-    match make() {
-        Ok(session) => Ok(Box::new(session)),
-        Err(error) => Err(SessionFailed::making(type_name::<S>(), &error)),
-    }
-}
-
-fn spec_of<T: TaskSpec>() -> &'static SpecInfo {
-    SpecInfo::of::<T>()
-}
-
-fn run_encoded<T: Task>(
-    payload: &[u8],
-    cx: &TaskContext,
-    output: Option<&mut Vec<u8>>,
-) -> Result<(), Box<Failed>> {
-    let value = decode::<T>(payload)?.run(cx).map_err(TaskError::into_failed)?;
-    output.map_or(Ok(()), |output| encode_output::<T>(&value, output))
-}
-
-fn run_encoded_async<'a, T: AsyncTask>(
-    payload: &'a [u8],
-    cx: &'a TaskContext,
-    wants_output: bool,
-) -> AsyncRun<'a> {
-    Box::pin(async move {
-        let value = decode::<T>(payload)?.run(cx).await.map_err(TaskError::into_failed)?;
-        let mut output = Vec::new();
-        if wants_output {
-            encode_output::<T>(&value, &mut output)?;
-        }
-        Ok(output)
-    })
-}
-
-fn block_on_encoded<T: AsyncTask>(
-    payload: &[u8],
-    cx: &TaskContext,
-    output: Option<&mut Vec<u8>>,
-) -> Result<(), Box<Failed>> {
-    let task = decode::<T>(payload)?;
-    let ended = on_own_runtime(|runtime| runtime.block_on(task.run(cx)));
-    let ended = ended.map_err(|error| TaskError::from(error).into_failed())?;
-    let value = ended.map_err(TaskError::into_failed)?;
-    output.map_or(Ok(()), |output| encode_output::<T>(&value, output))
-}
-
-fn decode<T: TaskSpec>(payload: &[u8]) -> Result<T, Box<Failed>> {
-    message::decode(payload).map_err(|error| FailureCause::Rejected { reason: with_sources(&error) }.into())
-}
-
-fn encode_output<T: TaskSpec>(value: &T::Output, output: &mut Vec<u8>) -> Result<(), Box<Failed>> {
-    message::encode_checked_into(value, output)
-        .map_err(|error: EncodeError| FailureCause::Output { reason: with_sources(&error) }.into())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{index::Index, *};
+    use crate::{context::TaskContext, task::EncodedTask};
 
     macro_rules! task {
         ($type:ident, $name:literal) => {
@@ -508,10 +327,10 @@ mod tests {
         let ba = Registry::new().task::<B>().task::<A>().task::<B>();
         assert_eq!(ab.digest(), ba.digest());
         assert_ne!(ab.digest(), Registry::new().task::<A>().digest());
-        let index = Index::new(&ba, false);
+        let index = Index::new(&ba.entries(), false);
         let task = EncodedTask::new(&B).expect("it encodes");
         assert_eq!(index.of(&task), Some(1));
-        assert_eq!(Index::new(&Registry::new().task::<A>(), false).of(&task), None);
+        assert_eq!(Index::new(&Registry::new().task::<A>().entries(), false).of(&task), None);
         assert!(ba.check().is_ok());
     }
 
