@@ -6,9 +6,11 @@ pub(crate) mod host;
 pub(crate) mod open;
 pub(crate) mod panics;
 pub(crate) mod queue;
+pub(crate) mod queued;
 mod running;
 pub(crate) mod runtime;
 pub(crate) mod sessions;
+pub(crate) mod socket_watch;
 pub(crate) mod together;
 pub(crate) mod traces;
 

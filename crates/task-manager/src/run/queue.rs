@@ -1,95 +1,31 @@
-//! The tasks that a worker has in hand, and, in a worker process, which of its two threads watches the socket for more.
+//! The tasks that a worker has in hand, in the order in which they begin, and those that run.
 //!
-//! An idle task thread watches by itself: a task that comes to an idle worker then starts without passing from one
-//! thread to another. While a task runs, nobody watches at first; the I/O thread looks after a [`TICK`], and takes
-//! the watch if it finds the same task running still, or at once if somebody waits for an answer. An idle task thread
-//! asks for the watch back. (A worker that is a thread has no socket: there the watch stays with an I/O thread that is
-//! not there, and the task thread waits to be told.)
+//! In a worker process, the thread that waits for the next task may have to watch the socket meanwhile: `socket_watch` decides.
 //!
 //! Invariants:
-//! - Whoever watches adds, takes back and cancels; the task thread takes the next. What was taken back was not begun.
+//! - Tasks begin in the order of priority, then of arrival.
+//! - The thread that reads from the manager adds, takes back and cancels; the task thread takes the next. What was taken back
+//!   was not begun.
 //! - Which lease runs changes under the lock, so a cancellation reaches the attempt it was meant for, or none.
-//! - While a task runs, the I/O thread watches or will look within a tick.
-//!
-//! [`TICK`]: crate::worker::outbox::TICK
 
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, PoisonError,
+        PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio_util::sync::CancellationToken;
-use workfleet_heartbeat::Details;
 
-use super::{Attempt, host::Host, running::Running};
-use crate::{
-    context::TaskContext,
-    failure::FailureCause,
-    protocol::TaskFrame,
-    registry::entry::Entry,
-    sync::{Condvar, Mutex, MutexGuard},
+use super::{
+    queued::Queued,
+    running::Running,
+    socket_watch::{IoTurn, SocketWatch},
 };
-
-/// A task in a worker's hand.
-#[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) attempt: Attempt,
-    pub(crate) task_type: u32,
-    pub(crate) priority: u8,
-    pub(crate) wants_output: bool,
-    /// It shares the thread with others.
-    pub(crate) concurrent: bool,
-    /// It was asked back before it began: for a worker that is a thread, which finds it here.
-    pub(crate) revoked: bool,
-    /// How long it may be silent.
-    pub(crate) heartbeat_timeout: Option<Duration>,
-    /// What the attempts before it said last.
-    pub(crate) last_heartbeat: Option<Details>,
-    pub(crate) payload: Box<[u8]>,
-}
-
-impl Queued {
-    /// `entries` are the types that are registered, and `together` says that asynchronous tasks share the thread.
-    pub(crate) fn new(frame: &TaskFrame<'_>, entries: &[Entry], together: bool) -> Self {
-        let entry = entries.get(frame.task_type as usize);
-        Self {
-            attempt: Attempt { lease: frame.lease, sequence: frame.sequence, number: frame.attempt },
-            task_type: frame.task_type,
-            priority: frame.priority,
-            wants_output: frame.wants_output,
-            concurrent: together && entry.is_some_and(Entry::is_async),
-            revoked: false,
-            heartbeat_timeout: entry.and_then(|entry| (entry.spec)().heartbeat_timeout),
-            last_heartbeat: frame.last_heartbeat.clone(),
-            payload: frame.payload.into(),
-        }
-    }
-
-    /// The surroundings of its attempt.
-    pub(crate) fn context(&self, host: Arc<dyn Host>) -> TaskContext {
-        TaskContext::new(host, self.attempt, self.last_heartbeat.clone())
-    }
-
-    pub(crate) fn lease(&self) -> u64 {
-        self.attempt.lease
-    }
-
-    /// The task's `Debug` form: runs its code. Empty if its type is not among these.
-    pub(crate) fn debug_form(&self, entries: &[Entry]) -> String {
-        let entry = entries.get(self.task_type as usize);
-        entry.map(|entry| (entry.spec)().debug_form(&self.payload)).unwrap_or_default()
-    }
-
-    /// The failure of a task whose type is not registered here.
-    pub(crate) fn unknown(&self) -> FailureCause {
-        FailureCause::Rejected { reason: format!("task type {} is not registered", self.task_type) }
-    }
-}
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
 pub(crate) struct TaskQueue {
@@ -110,26 +46,7 @@ struct State {
     /// The task thread runs several tasks at once, and is to be woken by this.
     waker: Option<Waker>,
     closing: bool,
-    watcher: Watcher,
-    /// The task thread is idle and wants to watch.
-    watch_wanted: bool,
-    /// Somebody waits for an answer while a task runs.
-    answer_wanted: bool,
-    /// The I/O thread will look again without being woken.
-    armed: bool,
-    /// What ran when the I/O thread last looked.
-    seen_lease: u64,
-}
-
-/// Which thread watches the socket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Watcher {
-    /// From the start, while the sessions are made, and while a long task runs.
-    #[default]
-    Io,
-    Task,
-    /// A task has begun not long ago.
-    Nobody,
+    watch: SocketWatch,
 }
 
 /// What the task thread is to do.
@@ -143,15 +60,6 @@ pub(crate) enum Turn {
     Nothing,
     /// Nothing comes any more.
     End,
-}
-
-/// What the I/O thread is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IoTurn {
-    /// Watch the socket.
-    pub(crate) watch: bool,
-    /// Look again after a tick.
-    pub(crate) tick: bool,
 }
 
 impl TaskQueue {
@@ -208,38 +116,28 @@ impl TaskQueue {
     /// called, without the lock, to ask it for the watch.
     pub(crate) fn next(&self, deadline: Option<Instant>, wake_io: impl Fn()) -> Turn {
         let mut state = self.lock();
-        if state.watcher == Watcher::Task {
-            state.watcher = Watcher::Nobody;
-        }
+        state.watch.come_back();
         loop {
             if let Some(task) = self.begin(&mut state) {
-                let wake = state.watcher == Watcher::Nobody && !state.armed;
-                state.armed |= wake;
-                state.watch_wanted = false;
-                return Turn::Run(task, wake);
+                return Turn::Run(task, state.watch.begin_task());
             }
             if state.closing {
-                state.watch_wanted = false;
-                if state.watcher == Watcher::Nobody {
-                    // This thread does not come back: the other has to see the end of the connection.
-                    state.watcher = Watcher::Io;
-                    drop(state);
+                let wake = state.watch.end();
+                drop(state);
+                if wake {
                     wake_io();
                 }
                 return Turn::End;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                // Whoever has the watch keeps it.
-                state.watch_wanted = false;
+                state.watch.stop_asking();
                 return Turn::Nothing;
             }
-            if state.watcher == Watcher::Nobody {
-                state.watcher = Watcher::Task;
+            if state.watch.take() {
                 return Turn::Watch;
             }
-            if !state.watch_wanted {
-                state.watch_wanted = true;
+            if state.watch.ask() {
                 drop(state);
                 wake_io();
                 state = self.lock();
@@ -259,28 +157,9 @@ impl TaskQueue {
     /// What comes next for the I/O thread.
     pub(crate) fn io_turn(&self) -> IoTurn {
         let mut state = self.lock();
-        let turn = match state.watcher {
-            Watcher::Task => IoTurn { watch: false, tick: false },
-            Watcher::Io if state.watch_wanted => {
-                state.watch_wanted = false;
-                state.watcher = Watcher::Nobody;
-                // Until the task thread has taken it.
-                IoTurn { watch: false, tick: true }
-            }
-            Watcher::Io => IoTurn { watch: true, tick: false },
-            Watcher::Nobody => {
-                let long = state.running.single() != 0 && state.running.single() == state.seen_lease;
-                let watch = long || state.answer_wanted || state.running.has_concurrent();
-                if watch {
-                    state.watcher = Watcher::Io;
-                }
-                IoTurn { watch, tick: !watch }
-            }
-        };
-        state.seen_lease = state.running.single();
-        state.answer_wanted = false;
-        state.armed = turn.tick;
-        if state.watcher == Watcher::Nobody {
+        let State { watch, running, .. } = &mut *state;
+        let turn = watch.io_turn(running);
+        if watch.is_free() {
             self.announce(state);
         }
         turn
@@ -288,21 +167,15 @@ impl TaskQueue {
 
     /// Somebody is about to wait for an answer. True if the I/O thread has to be woken up to watch for it.
     pub(crate) fn want_answer(&self) -> bool {
-        let mut state = self.lock();
-        let wake = state.watcher == Watcher::Nobody;
-        state.answer_wanted |= wake;
-        wake
+        self.lock().watch.want_answer()
     }
 
     /// The task thread waits for tasks by [`poll_next`](Self::poll_next), and does not watch meanwhile. True if the I/O thread
     /// has to be woken up to.
     pub(crate) fn leave_watch(&self) -> bool {
         let mut state = self.lock();
-        if state.watcher == Watcher::Task {
-            state.watcher = Watcher::Nobody;
-        }
-        drop(state);
-        self.want_answer()
+        state.watch.come_back();
+        state.watch.want_answer()
     }
 
     fn begin(&self, state: &mut State) -> Option<Queued> {
@@ -398,24 +271,12 @@ impl TaskQueue {
 mod tests {
     use super::*;
 
-    fn task(lease: u64, priority: u8) -> Queued {
-        Queued {
-            attempt: Attempt { lease, sequence: lease, number: 1 },
-            task_type: 0,
-            priority,
-            wants_output: false,
-            concurrent: false,
-            revoked: false,
-            heartbeat_timeout: None,
-            last_heartbeat: None,
-            payload: Box::default(),
-        }
-    }
-
     #[test]
     fn the_most_urgent_begins_first_and_the_latest_is_taken_back_first() {
         let queue = TaskQueue::default();
-        queue.add([task(1, 1), task(2, 1), task(3, 0), task(4, 1)].into_iter());
+        queue.add(
+            [Queued::under(1, 1), Queued::under(2, 1), Queued::under(3, 0), Queued::under(4, 1)].into_iter(),
+        );
         assert_eq!(queue.try_next().map(|task| task.lease()), Some(3));
         assert_eq!(queue.take_back(1, 0), [4]);
         assert_eq!(queue.take_back(9, 2), [], "none that is more urgent than it may be");
@@ -426,7 +287,7 @@ mod tests {
     #[test]
     fn a_cancellation_reaches_only_the_attempt_it_is_meant_for() {
         let queue = TaskQueue::default();
-        queue.add([task(1, 1), task(2, 1)].into_iter());
+        queue.add([Queued::under(1, 1), Queued::under(2, 1)].into_iter());
         assert!(queue.cancel(2), "not begun: taken back");
         assert!(queue.try_next().is_some());
         let token = queue.token(1);
@@ -440,7 +301,7 @@ mod tests {
     fn what_was_asked_back_before_it_began_does_not_run() {
         let queue = TaskQueue::default();
         for concurrent in [false, true] {
-            queue.add([Queued { concurrent, ..task(1, 1) }].into_iter());
+            queue.add([Queued { concurrent, ..Queued::under(1, 1) }].into_iter());
             queue.revoke(None);
             assert!(queue.try_next().is_some_and(|task| task.revoked));
             assert_eq!(queue.running(), []);
@@ -450,7 +311,7 @@ mod tests {
     #[test]
     fn a_closed_queue_is_emptied_before_it_ends() {
         let queue = TaskQueue::default();
-        queue.add([task(1, 1)].into_iter());
+        queue.add([Queued::under(1, 1)].into_iter());
         queue.close();
         assert!(matches!(queue.next(None, || ()), Turn::Run(..)));
         assert!(matches!(queue.next(None, || ()), Turn::End));
@@ -496,7 +357,7 @@ mod tests {
     #[test]
     fn a_long_task_is_watched_by_the_io_thread_and_a_short_one_by_nobody() {
         let queue = watched_by_the_task_thread();
-        queue.add([task(1, 1), task(2, 1)].into_iter());
+        queue.add([Queued::under(1, 1), Queued::under(2, 1)].into_iter());
         assert!(
             matches!(queue.next(None, || ()), Turn::Run(_, true)),
             "the I/O thread sleeps and has to look"
@@ -511,7 +372,7 @@ mod tests {
     fn whoever_waits_for_an_answer_is_not_kept_waiting_for_a_tick() {
         let queue = watched_by_the_task_thread();
         assert!(!queue.want_answer(), "the task thread watches");
-        queue.add([task(1, 1)].into_iter());
+        queue.add([Queued::under(1, 1)].into_iter());
         assert!(matches!(queue.next(None, || ()), Turn::Run(..)));
         assert!(queue.want_answer());
         assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
@@ -529,7 +390,7 @@ mod models {
         thread,
     };
 
-    use super::{Attempt, Queued, TaskQueue, Turn};
+    use super::{Queued, TaskQueue, Turn};
 
     /// The socket and the I/O thread's waker.
     #[derive(Default)]
@@ -571,7 +432,7 @@ mod models {
             drop(state);
             for frame in frames {
                 match frame {
-                    Frame::Task => queue.add([task()].into_iter()),
+                    Frame::Task => queue.add([Queued::under(1, 0)].into_iter()),
                     Frame::End => {
                         queue.close();
                         self.change(|state| state.end_read = true);
@@ -579,20 +440,6 @@ mod models {
                 }
             }
             !ended
-        }
-    }
-
-    fn task() -> Queued {
-        Queued {
-            attempt: Attempt { lease: 1, sequence: 1, number: 1 },
-            task_type: 0,
-            priority: 0,
-            wants_output: false,
-            concurrent: false,
-            revoked: false,
-            heartbeat_timeout: None,
-            last_heartbeat: None,
-            payload: Box::default(),
         }
     }
 

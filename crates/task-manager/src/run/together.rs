@@ -18,7 +18,7 @@ use tokio::{
     task::{JoinSet, LocalSet},
 };
 
-use super::{panicked, panics, queue::Queued};
+use super::{panicked, panics, queued::Queued};
 use crate::{context::TaskContext, failure::Failed, registry::entry::AsyncRunFn};
 
 /// A worker's thread, as far as running many tasks at once goes.

@@ -13,7 +13,7 @@ use crate::{
     protocol::{Cancel, TaskFrame},
     refusal::SendError,
     registry::entry::Entry,
-    run::queue::{Queued, TaskQueue},
+    run::{queue::TaskQueue, queued::Queued},
 };
 
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     kinds,
     protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
-    run::queue::{IoTurn, Queued},
+    run::{queued::Queued, socket_watch::IoTurn},
     sys::{naming::Naming, own::leads_its_group, socket},
 };
 

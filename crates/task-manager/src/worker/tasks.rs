@@ -28,7 +28,8 @@ use crate::{
     registry::{Registry, entry::AsyncRunFn},
     run::{
         self, caught, panics,
-        queue::{Queued, Turn},
+        queue::Turn,
+        queued::Queued,
         runtime::{self, TURN, on_own_runtime},
         together::{self, Desk},
     },
