@@ -36,7 +36,7 @@ pub(crate) const STEPS: [Step; 10] = [
         name: "tidy",
         arguments: "",
         in_ci: true,
-        about: "what no lint can check: layers between crates, arrows between files, manifests, budgets, links, texts",
+        about: "what no lint can check: layers between crates, arrows between files, manifests, budgets, links, texts, origins",
         run: |ws, _| crate::tidy::run(ws, STEPS.iter().map(|step| step.name)),
     },
     Step {

@@ -11,11 +11,13 @@ mod layers;
 mod links;
 mod loom;
 mod manifests;
+mod origins;
 mod problem;
 mod readmes;
 mod sizes;
 mod texts;
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use crate::error::{Error, Result};
@@ -44,6 +46,10 @@ pub(crate) fn run<'a>(ws: &Workspace, steps: impl Iterator<Item = &'a str>) -> R
     let benches = ws.member("benches", "benches")?;
     let root = ws.manifest("Cargo.toml")?;
     let crate_names: Vec<&str> = crates.iter().map(|member| member.name.as_str()).collect();
+    let mut packages = BTreeMap::new();
+    for member in &crates {
+        packages.insert(member.package_name()?, member.name.as_str());
+    }
     let architecture = texts.iter().find(|text| text.path == code_map::FILE);
 
     let mut problems = headers::check(&texts);
@@ -56,6 +62,7 @@ pub(crate) fn run<'a>(ws: &Workspace, steps: impl Iterator<Item = &'a str>) -> R
     problems.extend(links::check(&texts, &files));
     problems.extend(arrows::check(&texts));
     problems.extend(loom::check(&texts, steps));
+    problems.extend(origins::check(&texts, &packages));
     problems.extend(budgets::check(ws, &crates)?);
 
     let found = match problems.len() {
