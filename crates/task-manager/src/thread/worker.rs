@@ -130,7 +130,7 @@ impl ThreadWorker {
 
     /// From now on, the attempt may say something; one that has to beat has begun.
     fn open(&self, task: &Queued) {
-        self.lock_open().open(task.lease(), Duration::ZERO);
+        self.lock_open().open(task.lease(), ());
         if task.heartbeat_timeout.is_some() {
             self.shared.heartbeat(self.seat, task.lease(), None);
         }

@@ -12,6 +12,7 @@
 //!   program started by a task inherits names a socket that the program does not have, so it is nothing there.
 //! - The I/O thread never runs a task's code, and nothing but a task's code keeps the task thread from its watch.
 
+mod beats;
 pub(crate) mod entry;
 mod fork;
 mod io;

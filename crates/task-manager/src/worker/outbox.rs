@@ -9,8 +9,8 @@
 //! - While a frame waits, either a thread is about to flush, or the I/O thread is armed or waits for the socket.
 //! - What waits is bounded: whoever pushes beyond [`HIGH_WATER_BYTES`] waits for the socket, and for nothing else.
 //! - A frame of an attempt is accepted only between its begin and its end.
-//! - A heartbeat waits for nothing: what it says takes the place of what it said before, until that may go and there is
-//!   room. While something is held back, the I/O thread will look when it may go.
+//! - A heartbeat waits for nothing: `beats` keeps what may not go yet. While something is held back, the I/O thread will look
+//!   when it may go.
 
 use std::{
     io::{self, ErrorKind},
@@ -29,9 +29,8 @@ use std::{
 use workfleet_heartbeat::Details;
 use workfleet_wire::{EncodeError, Kind};
 
+use super::beats::{self, HeldBeats};
 use crate::{
-    kinds,
-    protocol::{self, HeartbeatFrame},
     run::open::OpenAttempts,
     sys::{
         descriptor::{Identity, may_poll},
@@ -65,15 +64,26 @@ pub(super) struct Outbox {
     broken: AtomicBool,
 }
 
-#[derive(Debug)]
-pub(super) struct State {
+#[derive(Debug, Default)]
+struct State {
     outgoing: Outgoing,
     /// The I/O thread will look again without being woken.
     armed: bool,
     /// The attempts whose frames are accepted.
-    open: OpenAttempts,
+    open: OpenAttempts<Open>,
+    /// What they said by heartbeats that have not gone out.
+    beats: HeldBeats,
     /// When the I/O thread will see to the heartbeats that are held back, or has been woken up to.
     beats_due: Option<Instant>,
+}
+
+/// An attempt whose frames are accepted.
+#[derive(Debug)]
+struct Open {
+    /// The index of the next child that it schedules.
+    next_child: u32,
+    /// What is to pass between two of its heartbeats.
+    beat_interval: Duration,
 }
 
 /// What the I/O thread waits for, beside what comes.
@@ -99,13 +109,7 @@ impl Outbox {
     pub(super) fn new(socket: OwnedFd, children_limit: u32) -> io::Result<Self> {
         let (waker, wakened) = UnixStream::pair().naming("socketpair")?;
         let identities = [Identity::of(&socket)?, Identity::of(&waker)?, Identity::of(&wakened)?];
-        let state = State {
-            outgoing: Outgoing::default(),
-            armed: false,
-            open: OpenAttempts::default(),
-            beats_due: None,
-        };
-        let (state, broken) = (Mutex::new(state), AtomicBool::new(false));
+        let (state, broken) = (Mutex::default(), AtomicBool::new(false));
         Ok(Self { socket, waker, wakened, identities, children_limit, state, broken })
     }
 
@@ -127,9 +131,9 @@ impl Outbox {
     /// that `has_to_beat` has its begin told, at once.
     pub(super) fn open(&self, lease: u64, interval: Duration, has_to_beat: bool) {
         let mut state = self.lock();
-        state.open.open(lease, interval);
+        state.open.open(lease, Open { next_child: 0, beat_interval: interval });
         if has_to_beat {
-            push_heartbeat(&mut state.outgoing, lease, None);
+            beats::push(&mut state.outgoing, lease, None);
             self.settle(state, true);
         }
     }
@@ -138,8 +142,9 @@ impl Outbox {
     /// nothing: then the latest of what was said until then. Waits for nothing. False if the attempt has ended.
     pub(super) fn beat(&self, now: Instant, lease: u64, details: Details) -> bool {
         let mut state = self.lock();
-        let Some(beats) = state.open.beats(lease) else { return false };
-        match beats.offer(now, details) {
+        let Some(open) = state.open.get(lease) else { return false };
+        let interval = open.beat_interval;
+        match state.beats.offer(now, lease, interval, details) {
             None => {
                 self.send_beats(&mut state);
                 self.wake_if_left(state);
@@ -161,7 +166,7 @@ impl Outbox {
     /// Sends what was held back of heartbeats: of the attempt under `lease`, or of all.
     pub(super) fn flush_beats(&self, lease: Option<u64>) {
         let mut state = self.lock();
-        state.flush_beats(lease);
+        state.beats.flush(lease);
         self.send_beats(&mut state);
         self.wake_if_left(state);
     }
@@ -193,8 +198,7 @@ impl Outbox {
         fill: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         let mut state = self.lock();
-        state.flush_beats(Some(lease));
-        state.push_beats(usize::MAX);
+        state.push_all_beats(Some(lease));
         workfleet_wire::encode_frame_with(kind, state.outgoing.buffer(), fill)?;
         self.flush_locked(&mut state);
         self.wake_if_left(state);
@@ -218,14 +222,14 @@ impl Outbox {
     ) -> Result<(), PushError> {
         let mut state = self.lock();
         let State { outgoing, open, .. } = &mut *state;
-        let next_child = open.next_child(lease).ok_or(PushError::LeaseEnded)?;
-        let (index, schedules) = (*next_child, kind.schedule_priority().is_some());
+        let attempt = open.get(lease).ok_or(PushError::LeaseEnded)?;
+        let (index, schedules) = (attempt.next_child, kind.schedule_priority().is_some());
         if schedules && index >= self.children_limit {
             return Err(PushError::TooManyChildren);
         }
         workfleet_wire::encode_frame_with(kind, outgoing.buffer(), |out| fill(out, index))
             .map_err(PushError::Encode)?;
-        *next_child += u32::from(schedules);
+        attempt.next_child += u32::from(schedules);
         self.settle(state, false);
         Ok(())
     }
@@ -240,8 +244,9 @@ impl Outbox {
         fill: impl FnOnce(&mut Vec<u8>, Option<Details>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         let mut state = self.lock();
-        debug_assert!(state.open.is_open(lease));
-        let held = state.open.close(lease);
+        let was_open = state.open.close(lease).is_some();
+        debug_assert!(was_open);
+        let held = state.beats.end(lease);
         workfleet_wire::encode_frame_with(kind, state.outgoing.buffer(), |out| fill(out, held))?;
         self.settle(state, send);
         Ok(())
@@ -250,15 +255,14 @@ impl Outbox {
     /// Sends all that waits or is held back, however long the manager takes to read it.
     pub(super) fn flush_fully(&self) {
         let mut state = self.lock();
-        state.flush_beats(None);
-        state.push_beats(usize::MAX);
+        state.push_all_beats(None);
         self.drain_below(state, 0);
     }
 
     /// The I/O thread's turn: sends what waits.
     pub(super) fn tick(&self) -> Tick {
         let mut state = self.lock();
-        let beats_due = state.let_beats_pass();
+        let beats_due = state.beats.let_pass(Instant::now);
         state.beats_due = beats_due;
         state.push_beats(HIGH_WATER_BYTES);
         if state.outgoing.is_empty() {
@@ -368,43 +372,15 @@ fn pause() {
 }
 
 impl State {
-    /// Lets pass what was held back long enough; when the next may.
-    fn let_beats_pass(&mut self) -> Option<Instant> {
-        let earliest =
-            |open: &mut OpenAttempts| open.all_beats().filter_map(|(_, beats)| beats.poll_timeout()).min();
-        // Most often there is none: the clock is not asked then.
-        earliest(&mut self.open)?;
-        let now = Instant::now();
-        self.open.all_beats().for_each(|(_, beats)| beats.handle_timeout(now));
-        earliest(&mut self.open)
-    }
-
-    /// Lets pass what is held back, of the attempt under `lease` or of all.
-    fn flush_beats(&mut self, lease: Option<u64>) {
-        let all = self.open.all_beats();
-        all.filter(|(of, _)| lease.is_none_or(|lease| *of == lease)).for_each(|(_, beats)| beats.flush());
-    }
-
-    /// Appends what may go of heartbeats while no more than this waits. The rest goes when the socket has taken that, or
-    /// something later in its place.
+    /// Appends what may go of heartbeats while no more than this waits.
     fn push_beats(&mut self, limit_bytes: usize) {
-        let Self { outgoing, open, .. } = self;
-        for (lease, beats) in open.all_beats() {
-            if outgoing.waiting_bytes() <= limit_bytes
-                && let Some(details) = beats.take_passed()
-            {
-                push_heartbeat(outgoing, lease, Some(&details));
-            }
-        }
+        self.beats.push_passed(&mut self.outgoing, limit_bytes);
     }
-}
 
-/// Appends the heartbeat of an attempt, or tells its begin.
-fn push_heartbeat(outgoing: &mut Outgoing, lease: u64, details: Option<&Details>) {
-    let frame = HeartbeatFrame { lease, details: details.map(Details::as_bytes) };
-    if let Err(error) = protocol::push(kinds::HEARTBEAT, &frame, outgoing.buffer()) {
-        // Numbers and bytes always encode.
-        workfleet_notice::error!(%error, "a heartbeat was lost");
+    /// Appends also what is held back, of the attempt under `lease` or of all.
+    fn push_all_beats(&mut self, lease: Option<u64>) {
+        self.beats.flush(lease);
+        self.push_beats(usize::MAX);
     }
 }
 
@@ -413,6 +389,10 @@ mod tests {
     use workfleet_wire::Decoder;
 
     use super::*;
+    use crate::{
+        kinds,
+        protocol::{self, HeartbeatFrame},
+    };
 
     const LEASE: u64 = 1;
     const HOUR: Duration = Duration::from_secs(3600);
