@@ -310,6 +310,7 @@ fn worker_is_the_worker_lifecycle() {
     assert_eq!(Backoff::default().delay(0, 255), Duration::from_millis(100));
 
     let names = types![
+        AddAllError,
         AddError,
         AsyncConsumer<()>,
         AsyncDispatcher<()>,

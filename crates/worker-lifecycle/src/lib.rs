@@ -67,7 +67,7 @@
 //! | start, stop, wait, look | [`WorkerHandle`], [`WorkerRef`], [`Outcome`], [`Status`] |
 //! | send messages to a worker | [`QueueConsumerWorker`], [`QueueConsumer`] in a worker of your own, [`OnStop`] |
 //! | fan messages out to handlers by type | [`AsyncConsumer`], [`AsyncDispatcher`], [`Dispatcher`] |
-//! | run workers together | [`Workers`], [`ChildSpec`], [`WorkersControl`] to add and remove them meanwhile |
+//! | run workers together | [`Workers`], [`ChildSpec`], [`WorkersControl`] to add and remove them meanwhile, several at once too |
 //! | restart what fails | [`Restart`], [`RestartStrategy`], [`Backoff`], [`Budget`] |
 //! | stop on Ctrl-C, answer probes, tell systemd | `run_until_signal`, `Probe`, `SystemdNotifier`: features |
 //!
@@ -166,8 +166,8 @@ pub use grace::{GRACE_PERIOD_VARIABLE, GracePeriodError};
 pub use group::Role;
 #[cfg(feature = "runtime")]
 pub use group::{
-    AddError, BySpec, Child, ChildId, ChildReport, ChildSpec, GroupError, HeldUp, IntoChild, RemoveError,
-    Restart, RestartStrategy, StopOrder, StopReport, Workers, WorkersControl,
+    AddAllError, AddError, BySpec, Child, ChildId, ChildReport, ChildSpec, GroupError, HeldUp, IntoChild,
+    RemoveError, Restart, RestartStrategy, StopOrder, StopReport, Workers, WorkersControl,
 };
 #[cfg(feature = "runtime")]
 pub use handle::{WorkerHandle, start};

@@ -16,7 +16,7 @@ use crate::{
 
 /// What the group's task is asked. Each asker waits for the answer, so there are at most as many as askers.
 pub(super) enum Command {
-    Add(ChildSpec, oneshot::Sender<Result<Child, AddError>>),
+    Add(Vec<ChildSpec>, oneshot::Sender<Result<Vec<Child>, AddAllError>>),
     Remove(ChildId, oneshot::Sender<Result<Outcome, RemoveError>>),
 }
 
@@ -30,7 +30,7 @@ impl Commands {
         while let Ok(command) = self.0.try_recv() {
             // Who asked may have gone: a child is dropped then, as it would be with them.
             match command {
-                Command::Add(spec, answer) => discard(answer.send(Err(AddError::Stopped(Some(spec))))),
+                Command::Add(specs, answer) => discard(answer.send(Err(AddAllError::Stopped(specs)))),
                 Command::Remove(_, answer) => drop(answer.send(Err(RemoveError::Stopped))),
             }
         }
@@ -76,20 +76,67 @@ impl WorkersControl {
     /// The child is added by the first poll. Dropping the future afterwards changes nothing.
     #[doc(alias = "add_workers")]
     pub async fn add<Kind>(&self, child: impl IntoChild<Kind>) -> Result<Child, AddError> {
+        // Before it is handed on: a child that this process must not touch comes back as it is.
+        let child = child.into_child();
         if !self.home.is_here() {
-            return Err(AddError::Forked(child.into_child()));
+            return Err(AddError::Forked(child));
+        }
+        match self.add_all([child]).await {
+            Ok(mut added) => added.pop().ok_or(AddError::Stopped(None)),
+            Err(AddAllError::Start(error)) => Err(AddError::Start(error)),
+            Err(AddAllError::Stopped(mut children) | AddAllError::Forked(mut children)) => {
+                Err(AddError::Stopped(children.pop()))
+            }
+        }
+    }
+
+    /// Adds children, all of them or none, and waits until each is up. They start in one order: phase by phase, in each as
+    /// they are given, each once the one before is up. The answer has them in the order in which they are given.
+    ///
+    /// If one does not come up, those that are up already are stopped and removed again before the error is returned.
+    /// Children may share a name, as those of a group may: the [`id`](Child::id) tells them apart.
+    ///
+    /// ```
+    /// use workfleet_worker_lifecycle::{ChildSpec, WorkerContext, Workers, start};
+    ///
+    /// async fn serve(cx: WorkerContext) {
+    ///     cx.stopping().await;
+    /// }
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let service = Workers::default();
+    /// let control = service.control();
+    /// let service = start(service).await?;
+    /// let shards = control.add_all((0..4).map(|_| ChildSpec::new(|| serve))).await?;
+    /// assert_eq!(shards.len(), 4);
+    /// service.shutdown().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AddAllError::Stopped`] with the children in it: the group is stopping, has stopped or was dropped.
+    /// [`AddAllError::Forked`] with the children: this process is a fork of the group's. [`AddAllError::Start`]: one did not
+    /// come up, or the group was stopped meanwhile; none is a member then.
+    ///
+    /// # Cancel safety
+    /// The children are added by the first poll. Dropping the future afterwards changes nothing.
+    pub async fn add_all<Kind, C: IntoChild<Kind>>(
+        &self,
+        children: impl IntoIterator<Item = C>,
+    ) -> Result<Vec<Child>, AddAllError> {
+        let children = children.into_iter().map(IntoChild::into_child).collect();
+        if !self.home.is_here() {
+            return Err(AddAllError::Forked(children));
         }
         let (answer, answered) = oneshot::channel();
-        if let Err(mpsc::error::SendError(command)) =
-            self.commands.send(Command::Add(child.into_child(), answer))
-        {
+        if let Err(mpsc::error::SendError(command)) = self.commands.send(Command::Add(children, answer)) {
             return Err(match command {
-                Command::Add(child, _) => AddError::Stopped(Some(child)),
-                Command::Remove(..) => AddError::Stopped(None),
+                Command::Add(children, _) => AddAllError::Stopped(children),
+                Command::Remove(..) => AddAllError::Stopped(Vec::new()),
             });
         }
         // Unanswered only if its runtime dropped the group's task.
-        answered.await.unwrap_or(Err(AddError::Stopped(None)))
+        answered.await.unwrap_or(Err(AddAllError::Stopped(Vec::new())))
     }
 
     /// Removes a child: stops it within its grace period and waits for its end. One that waits to be restarted is removed
@@ -132,6 +179,22 @@ pub enum AddError {
     /// This process is a fork of the one that the group was made in. Here is the child.
     #[error("the group belongs to the process that this one is a fork of: start another after the fork")]
     Forked(ChildSpec),
+}
+
+/// Why none of several children was added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddAllError {
+    /// The group is stopping or has stopped. Here are the children; they are gone if the group's runtime was shut down with
+    /// them.
+    #[error("the group takes no more children: it is stopping or has stopped")]
+    Stopped(Vec<ChildSpec>),
+    /// This one did not come up, so none of them is a member.
+    #[error(transparent)]
+    Start(StartError),
+    /// This process is a fork of the one that the group was made in. Here are the children.
+    #[error("the group belongs to the process that this one is a fork of: start another after the fork")]
+    Forked(Vec<ChildSpec>),
 }
 
 /// Why a child was not removed, or not properly.

@@ -10,8 +10,11 @@
 //! - Once the group is stopping, nothing is started any more.
 //! - A group has come up once each child of the first batch has, whatever they did afterwards. So an end that is no failure
 //!   counts only then: whether it comes a moment before or after makes no difference to who starts the group.
+//! - Children that were added together become members together: each is up once, or all of them are removed. Each such set
+//!   is settled exactly once, unless the group stops first.
 //! - Each life that was started ends exactly once: by an end that was handled, or given up as stuck.
 
+mod sets;
 mod terms;
 
 use std::{
@@ -19,6 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use sets::SetId;
+use sets::Sets;
 pub(super) use terms::{Config, Effect, LifeTraits, Mode, Traits, Verdict};
 pub use terms::{Restart, RestartStrategy, StopOrder};
 
@@ -64,6 +69,8 @@ struct Child {
     was_up: bool,
     up_since: Option<Instant>,
     batch: Option<u64>,
+    /// With which it was added, until that set is settled.
+    set: Option<SetId>,
     streak: Streak,
 }
 
@@ -103,6 +110,7 @@ pub(super) struct Supervisor {
     next_child: u64,
     batches: BTreeMap<u64, Batch>,
     next_batch: u64,
+    sets: Sets,
     timers: BTreeSet<(Instant, Timer)>,
     charges: Charges,
     /// How many children of the first batch are not up.
@@ -131,6 +139,7 @@ impl Supervisor {
             next_child: 0,
             batches: BTreeMap::from([(0, Batch::default())]),
             next_batch: 1,
+            sets: Sets::default(),
             timers: BTreeSet::new(),
             charges: Charges::new(config.budget),
             initial_left: 0,
@@ -174,17 +183,25 @@ impl Supervisor {
         self.check_started(now);
     }
 
-    /// Adds a child to a group that was started; `None` if it is stopping.
-    pub(super) fn add(&mut self, now: Instant, traits: Traits) -> Option<ChildId> {
+    /// Adds children to a group that was started; `None` if it is stopping. They start in one order. As soon as each has been
+    /// up once, or all are removed because one did not come up, [`Effect::Settled`] follows.
+    pub(super) fn add(&mut self, now: Instant, children: &[Traits]) -> Option<(SetId, Vec<ChildId>)> {
         // While the first batch starts, whoever is added takes its place in the order.
         let batch = match self.mode {
             Mode::Starting => 0,
             Mode::Running => self.new_batch(None),
             Mode::Stopping | Mode::Ended => return None,
         };
-        let id = self.insert(traits, batch, false);
+        let ids: Vec<ChildId> = children.iter().map(|traits| self.insert(*traits, batch, false)).collect();
+        let set = self.sets.begin(&ids);
+        for id in &ids {
+            if let Some(child) = self.children.get_mut(id) {
+                child.set = Some(set);
+            }
+        }
+        self.settle_if_done(set);
         self.advance(now, batch);
-        Some(id)
+        Some((set, ids))
     }
 
     fn insert(&mut self, traits: Traits, batch: u64, is_initial: bool) -> ChildId {
@@ -200,6 +217,7 @@ impl Supervisor {
             was_up: false,
             up_since: None,
             batch: Some(batch),
+            set: None,
             streak: Streak::new(self.config.backoff, u32::MAX),
         };
         self.children.insert(id, child);
@@ -246,9 +264,14 @@ impl Supervisor {
         }
         child.state = State::Up;
         child.was_up = true;
+        let set = child.set;
         child.up_since = Some(now);
         let batch = self.leave_batch(id);
         self.no_longer_initial(id);
+        if let Some(set) = set {
+            self.sets.has_come_up(set, id);
+            self.settle_if_done(set);
+        }
         self.check_started(now);
         self.advance_if_any(now, batch);
     }
@@ -459,7 +482,7 @@ impl Supervisor {
         } else if is_initial {
             self.give_verdict(now, Verdict::DidNotStart(id));
         } else if !was_up {
-            self.delete(id);
+            self.did_not_come_up(now, id);
         } else if is_restarted && traits.is_renewable {
             if self.charges.charge(now) {
                 self.restart(now, id, jitter);
@@ -601,9 +624,39 @@ impl Supervisor {
 
     fn delete(&mut self, id: ChildId) {
         self.set_state(id, State::Down);
-        if self.children.remove(&id).is_some() {
-            self.effects.push_back(Effect::Gone(id));
+        let Some(child) = self.children.remove(&id) else { return };
+        self.effects.push_back(Effect::Gone(id));
+        if let Some(set) = child.set {
+            self.sets.has_gone(set, id);
+            self.settle_if_done(set);
         }
+    }
+
+    /// A child that was added is no member, nor is any that was added with it.
+    fn did_not_come_up(&mut self, now: Instant, id: ChildId) {
+        let set = self.children.get(&id).and_then(|child| child.set);
+        let others = set.map_or_else(Vec::new, |set| {
+            self.effects.push_back(Effect::NotUp(set, id));
+            self.sets.fail(set, id)
+        });
+        self.delete(id);
+        // First of all, so that none of them starts because another goes.
+        let left: BTreeSet<u64> = others.iter().filter_map(|other| self.leave_batch(*other)).collect();
+        // Who started last is asked to stop first.
+        for other in others.into_iter().rev() {
+            self.remove(now, other);
+        }
+        left.into_iter().for_each(|batch| self.advance(now, batch));
+    }
+
+    fn settle_if_done(&mut self, set: SetId) {
+        let Some(members) = self.sets.settle_if_done(set) else { return };
+        for id in members {
+            if let Some(child) = self.children.get_mut(&id) {
+                child.set = None;
+            }
+        }
+        self.effects.push_back(Effect::Settled(set));
     }
 
     fn no_longer_initial(&mut self, id: ChildId) {

@@ -18,10 +18,10 @@ use tokio::{
 use workfleet_panics::discard;
 
 use super::{
-    AddError, Child, ChildEvent, ChildId, ChildReport, ChildSpec, Life, Occurrence, RemoveError, Roster,
+    AddAllError, Child, ChildEvent, ChildId, ChildReport, ChildSpec, Life, Occurrence, RemoveError, Roster,
     StopReport,
     control::{Command, Commands},
-    core::{Config, Effect, LifeTraits, Mode, Supervisor, Verdict},
+    core::{Config, Effect, LifeTraits, Mode, SetId, Supervisor, Verdict},
     report::EndedBy,
     roster::Entry,
 };
@@ -48,8 +48,6 @@ struct Slot {
     refused: Option<StartError>,
     /// When it was asked to stop.
     asked: Option<Instant>,
-    /// Waits for its first start.
-    added: Option<oneshot::Sender<Result<Child, AddError>>>,
     /// Wait for its removal.
     removed: Vec<oneshot::Sender<Result<Outcome, RemoveError>>>,
     is_stuck: bool,
@@ -58,16 +56,7 @@ struct Slot {
 impl Slot {
     fn new(spec: ChildSpec) -> Self {
         let name = spec.name().to_owned();
-        Self {
-            spec,
-            name,
-            worker: None,
-            refused: None,
-            asked: None,
-            added: None,
-            removed: Vec::new(),
-            is_stuck: false,
-        }
+        Self { spec, name, worker: None, refused: None, asked: None, removed: Vec::new(), is_stuck: false }
     }
 
     fn outcome(&self) -> Outcome {
@@ -129,10 +118,19 @@ pub enum GroupError {
     },
 }
 
+/// Children that were added together, until that is settled.
+struct Adding {
+    children: Vec<ChildId>,
+    answer: oneshot::Sender<Result<Vec<Child>, AddAllError>>,
+    /// Why none of them is added.
+    failed: Option<StartError>,
+}
+
 pub(super) struct Driver {
     core: Supervisor,
     config: Config,
     slots: HashMap<ChildId, Slot>,
+    adding: HashMap<SetId, Adding>,
     events: mpsc::UnboundedReceiver<ChildEvent>,
     /// For the children's ends of `events`.
     to_events: mpsc::UnboundedSender<ChildEvent>,
@@ -170,6 +168,7 @@ impl Driver {
             core: Supervisor::new(config),
             config,
             slots: HashMap::with_capacity(children.len()),
+            adding: HashMap::new(),
             events,
             to_events,
             commands,
@@ -271,14 +270,7 @@ impl Driver {
 
     fn handle(&mut self, ChildEvent { child, life, what }: ChildEvent) {
         match what {
-            Occurrence::Up => {
-                self.core.handle_up(now(), child, life);
-                let Some(slot) = self.slots.get_mut(&child) else { return };
-                if let (Some(added), Some(worker)) = (slot.added.take(), &slot.worker) {
-                    // Who asked may have gone: the child stays.
-                    let _ = added.send(Ok(Child { id: child, worker: worker.clone() }));
-                }
-            }
+            Occurrence::Up => self.core.handle_up(now(), child, life),
             Occurrence::Refused => self.core.handle_ended(now(), child, life, true, jitter()),
             Occurrence::Ended(outcome) => {
                 let failed = outcome.state() != WorkerState::Stopped;
@@ -316,11 +308,19 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Add(spec, answer) => match self.core.add(now(), spec.traits()) {
-                Some(id) => self.take_in(id, Slot { added: Some(answer), ..Slot::new(spec) }),
-                // Who asked may have gone: the child is dropped, as it would be with them.
-                None => discard(answer.send(Err(AddError::Stopped(Some(spec))))),
-            },
+            Command::Add(specs, answer) => {
+                let traits: Vec<_> = specs.iter().map(ChildSpec::traits).collect();
+                match self.core.add(now(), &traits) {
+                    Some((set, children)) => {
+                        for (id, spec) in children.iter().zip(specs) {
+                            self.take_in(*id, Slot::new(spec));
+                        }
+                        self.adding.insert(set, Adding { children, answer, failed: None });
+                    }
+                    // Who asked may have gone: the children are dropped, as they would be with them.
+                    None => discard(answer.send(Err(AddAllError::Stopped(specs)))),
+                }
+            }
             Command::Remove(id, answer) => {
                 let Some(slot) = self.slots.get_mut(&id) else {
                     // Who asked may have gone.
@@ -341,12 +341,11 @@ impl Driver {
     /// Whoever still waits for a child's first start learns that it will not come.
     fn refuse_commands(&mut self) {
         self.commands.refuse();
-        for slot in self.slots.values_mut() {
-            if let Some(added) = slot.added.take() {
-                let name = slot.name.clone();
-                // Who asked may have gone.
-                let _ = added.send(Err(AddError::Start(StartError::Stopped { name })));
-            }
+        for adding in std::mem::take(&mut self.adding).into_values() {
+            let name = adding.children.iter().find_map(|id| Some(self.slots.get(id)?.name.clone()));
+            let stopped = || StartError::Stopped { name: name.unwrap_or_default() };
+            // Who asked may have gone.
+            let _ = adding.answer.send(Err(AddAllError::Start(adding.failed.unwrap_or_else(stopped))));
         }
     }
 
@@ -381,8 +380,26 @@ impl Driver {
                 }
                 Effect::GaveUp(id) => self.note_stuck(id),
                 Effect::Gone(id) => self.let_go(id),
+                Effect::NotUp(set, id) => {
+                    if let (Some(adding), Some(slot)) = (self.adding.get_mut(&set), self.slots.get(&id)) {
+                        adding.failed = Some(why_not_up(slot));
+                    }
+                }
+                Effect::Settled(set) => self.settle(set),
             }
         }
+    }
+
+    /// Whoever added children learns what has become of them.
+    fn settle(&mut self, set: SetId) {
+        let Some(Adding { children, answer, failed }) = self.adding.remove(&set) else { return };
+        let worker = |id: &ChildId| self.slots.get(id).and_then(|slot| slot.worker.clone());
+        let added = children.iter().filter_map(|id| Some(Child { id: *id, worker: worker(id)? }));
+        // Who asked may have gone: the children stay.
+        let _ = answer.send(match failed {
+            None => Ok(added.collect()),
+            Some(error) => Err(AddAllError::Start(error)),
+        });
     }
 
     fn launch(&mut self, id: ChildId, life: Life) {
@@ -430,10 +447,6 @@ impl Driver {
     fn let_go(&mut self, id: ChildId) {
         self.roster.remove(id);
         let Some(mut slot) = self.slots.remove(&id) else { return };
-        if let Some(added) = slot.added.take() {
-            // Who asked may have gone.
-            let _ = added.send(Err(AddError::Start(why_not_up(&slot))));
-        }
         let outcome = slot.outcome();
         slot.removed.drain(..).for_each(|removed| drop(removed.send(Ok(outcome.clone()))));
         // What makes the child is somebody else's, and its end is none of the group's.

@@ -9,7 +9,7 @@ mod roster;
 mod spec;
 mod workers;
 
-pub use control::{AddError, Child, RemoveError, WorkersControl};
+pub use control::{AddAllError, AddError, Child, RemoveError, WorkersControl};
 pub use core::{Restart, RestartStrategy, StopOrder};
 pub use driver::GroupError;
 pub use ids::ChildId;

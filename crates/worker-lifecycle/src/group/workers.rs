@@ -11,6 +11,7 @@ use super::{
 use crate::{
     context::WorkerContext,
     error::WorkerError,
+    name,
     restart::{Backoff, Budget},
     worker::Worker,
 };
@@ -94,6 +95,31 @@ impl Workers {
         self
     }
 
+    /// Adds children, as [`with_child`](Self::with_child) does each. Children of several types are given as
+    /// [`ChildSpec`]s.
+    ///
+    /// ```
+    /// use workfleet_worker_lifecycle::{WorkerContext, Workers, worker_fn};
+    ///
+    /// let shard = |number: usize| {
+    ///     worker_fn(|cx: WorkerContext| async move { cx.stopping().await }).with_name(format!("shard_{number}"))
+    /// };
+    /// let shards = Workers::new("shards").with_children((0..4).map(shard));
+    /// assert_eq!(shards.num_workers(), 4);
+    /// ```
+    #[must_use]
+    #[doc(alias = "add_workers")]
+    pub fn with_children<Kind, C: IntoChild<Kind>>(self, children: impl IntoIterator<Item = C>) -> Self {
+        children.into_iter().fold(self, Self::with_child)
+    }
+
+    /// Sets its name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// Sets its grace period: the one deadline for the whole tree.
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {
@@ -138,6 +164,13 @@ impl Workers {
     /// How many children it has been given before the start.
     pub fn num_workers(&self) -> usize {
         self.children.len()
+    }
+}
+
+/// A group without children. Its name is `workers`, as that of a worker which is given none is its type's.
+impl Default for Workers {
+    fn default() -> Self {
+        Self::new(name::of_type::<Self>())
     }
 }
 

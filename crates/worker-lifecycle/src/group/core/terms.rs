@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::sets::SetId;
 use crate::{
     group::ids::{ChildId, Life},
     restart::{Backoff, Budget},
@@ -82,6 +83,10 @@ pub(in crate::group) enum Effect {
     GaveUp(ChildId),
     /// It was removed and has ended, or its first start failed.
     Gone(ChildId),
+    /// This child of a set did not come up: all of the set go.
+    NotUp(SetId, ChildId),
+    /// Each child of the set has been up, or one did not come up and all have gone.
+    Settled(SetId),
 }
 
 /// Why a group stops of its own accord.

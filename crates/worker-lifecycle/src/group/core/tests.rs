@@ -18,7 +18,7 @@ const WINDOW: Duration = Duration::from_millis(1000);
 enum Step {
     Up(usize),
     End(usize, bool),
-    Add(Traits),
+    Add(Vec<Traits>),
     Remove(usize),
     Pass(u64),
     Deadline(u64),
@@ -36,7 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0_usize..8).prop_map(Step::Up),
         6 => (0_usize..8, any::<bool>()).prop_map(|(child, failed)| Step::End(child, failed)),
-        2 => traits().prop_map(Step::Add),
+        2 => prop::collection::vec(traits(), 0..4).prop_map(Step::Add),
         1 => (0_usize..8).prop_map(Step::Remove),
         8 => (0_u64..400).prop_map(Step::Pass),
         1 => (0_u64..600).prop_map(Step::Deadline),
@@ -68,6 +68,7 @@ struct Seen {
     is_awaited: bool,
     lives: Option<Life>,
     is_up: bool,
+    was_up: bool,
     last_life: Life,
     asked: Option<Instant>,
     /// When it was asked last.
@@ -88,6 +89,8 @@ struct World {
     is_stopping: bool,
     /// Ended, as it may not, before all were up.
     ended_early: Option<ChildId>,
+    /// Added together, and whether one of them did not come up.
+    sets: BTreeMap<SetId, (Vec<ChildId>, bool)>,
     restarts: Vec<Instant>,
     trace: Vec<String>,
 }
@@ -103,6 +106,7 @@ impl World {
             deadline: None,
             is_stopping: false,
             ended_early: None,
+            sets: BTreeMap::new(),
             restarts: Vec::new(),
             trace: Vec::new(),
         };
@@ -122,6 +126,7 @@ impl World {
             is_awaited,
             lives: None,
             is_up: false,
+            was_up: false,
             last_life: Life(0),
             asked: None,
             asked_at: None,
@@ -152,6 +157,7 @@ impl World {
                 seen.is_up = true;
                 if seen.asked.is_none() {
                     seen.is_awaited = false;
+                    seen.was_up = true;
                 }
                 self.core.handle_up(self.now, id, life);
             }
@@ -169,10 +175,12 @@ impl World {
                 self.core.handle_ended(self.now, id, life, *failed, 128);
                 assert_eq!(self.core.effects, effects);
             }
-            Step::Add(traits) => match self.core.add(self.now, *traits) {
-                Some(id) => {
+            Step::Add(traits) => match self.core.add(self.now, traits) {
+                Some((set, ids)) => {
                     assert!(!self.is_stopping);
-                    self.meet(id, *traits, false);
+                    assert_eq!(ids.len(), traits.len());
+                    ids.iter().zip(traits).for_each(|(id, traits)| self.meet(*id, *traits, false));
+                    assert!(self.sets.insert(set, (ids, false)).is_none());
                 }
                 None => assert!(self.is_stopping),
             },
@@ -241,6 +249,21 @@ impl World {
                     let seen = self.children.get_mut(&id).expect("it is there");
                     assert!(!seen.is_gone && (seen.lives.is_none() || seen.is_stuck));
                     seen.is_gone = true;
+                }
+                Effect::NotUp(set, id) => {
+                    let (members, has_failed) = self.sets.get_mut(&set).expect("it is not settled");
+                    assert!(members.contains(&id) && !self.children[&id].was_up);
+                    assert!(!std::mem::replace(has_failed, true), "one fails it for all");
+                    self.ended_early = self.ended_early.filter(|id| !members.contains(id));
+                    for member in members {
+                        self.children.get_mut(member).expect("it is there").is_removing = true;
+                    }
+                }
+                Effect::Settled(set) => {
+                    let (members, has_failed) = self.sets.remove(&set).expect("it is settled once");
+                    for seen in members.iter().map(|id| &self.children[id]) {
+                        assert!(seen.is_gone || (!has_failed && seen.was_up), "{seen:?}");
+                    }
                 }
             }
         }
@@ -371,6 +394,17 @@ impl World {
             // The last phase that lives stops.
             let last = living.iter().map(|seen| seen.traits.phase).max();
             assert!(living.iter().all(|seen| Some(seen.traits.phase) != last || seen.asked.is_some()));
+        }
+        if !self.is_stopping {
+            for (members, has_failed) in self.sets.values() {
+                let members: Vec<&Seen> = members.iter().map(|id| &self.children[id]).collect();
+                let is_awaited = members.iter().any(|seen| !seen.is_gone && (*has_failed || !seen.was_up));
+                assert!(is_awaited, "nobody is waited for: {members:?}");
+                if *has_failed {
+                    let goes = |seen: &Seen| seen.is_gone || seen.asked.is_some();
+                    assert!(members.iter().all(|seen| goes(seen)), "one stays: {members:?}");
+                }
+            }
         }
         // The core's own books.
         for (id, child) in &self.core.children {
