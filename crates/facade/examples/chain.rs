@@ -7,6 +7,8 @@
 //!
 //! A chain runs on one worker and is tried again as a whole if that worker dies. Its links are tasks of different types;
 //! the first that fails skips the rest, so a copy that differs from its original is never published.
+//!
+//! After Ctrl-C no copy begins, and each that has not ended is named. The second Ctrl-C ends the program at once.
 
 use std::{
     env, fs,
@@ -101,6 +103,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let directory = arguments.next().ok_or("usage: chain <directory> <file>…")?;
     fs::create_dir_all(&directory)?;
     let manager = ProcessManager::builder(registry).workers(2).start()?;
+    let interrupted = manager.close_on_signal(ClosePolicy::Cancel)?;
     let mut copies = Vec::new();
     for (number, file) in arguments.enumerate() {
         let name = file.file_name().ok_or_else(|| format!("{} has no name", file.display()))?;
@@ -129,5 +132,6 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
     }
     manager.close(ClosePolicy::Join)?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let code = u8::from(failed > 0);
+    Ok(interrupted.exit_code().unwrap_or(code).into())
 }

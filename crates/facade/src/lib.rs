@@ -82,6 +82,7 @@
 //! | let a long task go on where it died, and fail when it hangs | [`TaskContext::heartbeat`], [`TaskSpec::HEARTBEAT_TIMEOUT`] |
 //! | hear from whoever has a token, in whichever process | [`Heartbeaters`] |
 //! | wait in one process for what happens in another | [`Event`], [`TaskContext::event`] |
+//! | end properly on Ctrl-C | `Pool::close_on_signal` (feature `task-signal`, on by default) |
 //! | stop tasks | [`TaskHandle::cancel`], [`TaskContext::check_cancelled`], [`ClosePolicy`] |
 //! | test code that has a manager | [`test_worker!`] |
 //! | run services that are supervised and stop cleanly | [`worker`] |
@@ -106,7 +107,7 @@
 //! | [`worker`] | `workfleet-worker-lifecycle` | workers, queue consumers and supervised groups |
 //!
 //! Features: `lock` (default) is [`lock`](mod@lock); `lock-tokio` adds its `lock_timeout`, `lock-tracing` its events.
-//! `worker` (default) is [`worker`]; `worker-serde`, `worker-signal`, `worker-probe` and `worker-systemd` add its features
+//! `task-signal` (default) is `Pool::close_on_signal`. `worker` (default) is [`worker`]; `worker-serde`, `worker-signal`, `worker-probe` and `worker-systemd` add its features
 //! of these names. `wire-tokio` adds [`wire`]'s asynchronous functions, `wire-codec` its `tokio_util` codec.
 //!
 //! [`TaskContext::send_message`]: task::TaskContext::send_message

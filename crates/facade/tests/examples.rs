@@ -153,6 +153,29 @@ fn a_copy_that_differs_from_its_original_is_not_published() {
     assert_eq!(names(&directory.path().join("copies")), [""; 0]);
 }
 
+/// Its file is a pipe that does not end.
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_end_a_copy_that_does_not_come_to_its_end() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let directory = tempdir().expect("a directory");
+    let pipe = directory.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    let mut program = command("chain", directory.path(), &["copies", "pipe"]);
+    let mut program = program.stdout(Stdio::null()).spawn().expect("it starts");
+    // It opens once the copy does.
+    let _writer = fs::OpenOptions::new().write(true).open(&pipe).expect("it has a reader");
+    let pid = Pid::from_raw(program.id().cast_signed()).expect("a process");
+    for signal in [Signal::INT, Signal::TERM] {
+        kill_process(pid, signal).expect("it is there");
+    }
+    let status = program.wait().expect("it can be reaped");
+    // Whichever comes second.
+    assert!(matches!(status.code(), Some(130 | 143)), "{status}");
+    assert!(!names(&directory.path().join("copies")).contains(&"pipe".to_owned()));
+}
+
 fn names(directory: &Path) -> Vec<String> {
     let entries =
         fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("an entry").file_name());

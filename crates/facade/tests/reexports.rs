@@ -371,6 +371,13 @@ fn worker_is_the_worker_lifecycle() {
     let _: [(&str, TypeId); 2] = types![Handler<()>, AsyncHandler<()>];
 }
 
+#[cfg(feature = "task-signal")]
+#[test]
+fn a_pool_closes_on_a_signal() {
+    use workfleet::task::{ClosePolicy, Pool, SignalWatch};
+    let _: fn(&Pool, ClosePolicy) -> std::io::Result<SignalWatch> = Pool::close_on_signal;
+}
+
 #[cfg(feature = "worker-signal")]
 #[test]
 fn workers_run_until_a_signal() {

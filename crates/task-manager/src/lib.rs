@@ -315,6 +315,8 @@ pub use manager::{Manager, ManagerExt, NullManager};
 pub use message::{
     EncodedMessage, Message, MessageError, NAME_LIMIT_BYTES, NoMessage, ReadMessage, TaskMessage,
 };
+#[cfg(feature = "signal")]
+pub use pool::SignalWatch;
 pub use pool::{
     Abandoned, CloseError, ClosePolicy, CloseReport, MessageStream, Messages, Pool, ScopeError, StartError,
     StartFailure,

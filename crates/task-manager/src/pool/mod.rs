@@ -19,6 +19,8 @@ pub(crate) mod seat;
 mod services;
 pub(crate) mod settings;
 mod shared;
+#[cfg(feature = "signal")]
+mod signals;
 mod start;
 pub(crate) mod waits;
 
@@ -43,6 +45,8 @@ pub use report::{Abandoned, CloseReport};
 pub(crate) use services::Services;
 pub use settings::ScopeError;
 pub(crate) use shared::{Mode, Seated, Setup, Shared};
+#[cfg(feature = "signal")]
+pub use signals::SignalWatch;
 pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently, start_patiently};
 pub use start::{StartError, StartFailure};
 
