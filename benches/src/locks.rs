@@ -13,7 +13,7 @@ use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 use lockable::LockPool;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
-use workfleet::lock::{LocalState, SharedState};
+use workfleet::lock::LocalState;
 
 pub(crate) use workfleet::lock::Mode;
 

@@ -17,7 +17,7 @@ use criterion::{Bencher, BenchmarkGroup, Criterion, criterion_group, criterion_m
 use dashmap::DashMap;
 use tokio::sync::RwLock;
 use workfleet_shared_lock::{
-    LocalState, Mode, SharedState,
+    LocalState, Mode,
     cores::{LockOp, LockTable, RequestId},
 };
 

@@ -7,7 +7,7 @@
 //! # Quick start
 //!
 //! ```
-//! use workfleet_shared_lock::{LocalState, LockFailed, LockGuard, Mode, SharedState};
+//! use workfleet_shared_lock::{LocalState, LockFailed, Mode};
 //!
 //! async fn rebuild(state: &LocalState) -> Result<(), LockFailed> {
 //!     let guard = state.lock("dataset/42", Mode::Exclusive).await?; // alone
@@ -29,7 +29,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use workfleet_shared_lock::{LocalState, LockFailed, Mode, SharedState};
+//! use workfleet_shared_lock::{LocalState, LockFailed, Mode};
 //!
 //! let state = LocalState::new(); // a handle: clone it for every thread and task
 //! let guard = state.blocking_lock("dataset/42", Mode::Exclusive)?;
@@ -96,7 +96,7 @@
 //! Strangers take no part in that: a cycle with one of them in it is not found.
 //!
 //! ```
-//! use workfleet_shared_lock::{LocalState, LockFailed, Mode, SharedState};
+//! use workfleet_shared_lock::{LocalState, LockFailed, Mode};
 //!
 //! async fn transfer(state: &LocalState, from: &str, to: &str) -> Result<(), LockFailed> {
 //!     let guards = state.lock_many([(from, Mode::Exclusive), (to, Mode::Exclusive)]).await?;
@@ -154,6 +154,7 @@ mod error;
 mod events;
 mod fence;
 mod guard;
+mod inherent;
 mod local;
 mod mode;
 mod snapshot;

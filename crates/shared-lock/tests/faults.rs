@@ -12,7 +12,7 @@ use std::{
 };
 
 use support::Polled;
-use workfleet_shared_lock::{LocalState, LockFailed, LockGuard, Mode, SharedState};
+use workfleet_shared_lock::{LocalState, LockFailed, LockGuard, Mode};
 
 use Mode::{Exclusive, Shared};
 

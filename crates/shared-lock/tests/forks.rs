@@ -10,7 +10,7 @@ use std::{
 };
 
 use support::in_a_fork;
-use workfleet_shared_lock::{Counters, LocalState, LockFailed, LockGuard, Mode, SharedState};
+use workfleet_shared_lock::{Counters, LocalState, LockFailed, Mode};
 
 #[test]
 fn in_a_fork_every_call_fails_at_once_and_a_state_of_its_own_works() {

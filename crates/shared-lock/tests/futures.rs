@@ -9,7 +9,7 @@ use std::{
 };
 
 use support::Polled;
-use workfleet_shared_lock::{LocalState, LockFailed, LockGuard, Mode, SharedState};
+use workfleet_shared_lock::{LocalState, LockFailed, Mode};
 
 use Mode::{Exclusive, Shared};
 

@@ -1,4 +1,4 @@
-//! What every state promises, promised by a `LocalState`: alone, in the name of an owner, and behind `dyn`.
+//! What every state promises, promised by a `LocalState`: alone, with ages, behind `dyn`, and behind an `Arc`.
 
 mod conformance;
 
@@ -20,4 +20,12 @@ mod behind_dyn {
     use workfleet_shared_lock::{DynSharedState, LocalState};
 
     crate::conformance::tests!(async || Arc::new(LocalState::new()) as Arc<dyn DynSharedState>);
+}
+
+mod shared {
+    use std::sync::Arc;
+
+    use workfleet_shared_lock::LocalState;
+
+    crate::conformance::tests!(async || Arc::new(LocalState::new()));
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use support::Polled;
-use workfleet_shared_lock::{LocalState, LockFailed, Mode, SharedState};
+use workfleet_shared_lock::{LocalState, LockFailed, Mode};
 
 use Mode::{Exclusive, Shared};
 

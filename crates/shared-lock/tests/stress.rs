@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use workfleet_shared_lock::{Counters, LocalGuard, LocalState, LockFailed, LockGuard, Mode, SharedState};
+use workfleet_shared_lock::{Counters, LocalGuard, LocalState, LockFailed, Mode};
 
 use Mode::{Exclusive, Shared};
 

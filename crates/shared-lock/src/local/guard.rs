@@ -36,29 +36,69 @@ impl Drop for LocalGuard {
     }
 }
 
-impl LockGuard for LocalGuard {
-    fn key(&self) -> &str {
+impl LocalGuard {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &str {
         self.place.key()
     }
 
-    fn mode(&self) -> Mode {
+    /// How the key is held.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    fn fence(&self) -> Fence {
+    /// The grant's fencing token: [`LockGuard::fence`].
+    #[must_use]
+    pub fn fence(&self) -> Fence {
         self.place.fence()
     }
 
-    fn downgrade(&mut self) {
+    /// Turns an exclusive lock into a shared one without a gap: [`LockGuard::downgrade`].
+    pub fn downgrade(&mut self) {
         if self.mode == Mode::Exclusive {
             self.mode = Mode::Shared;
             self.place.downgrade();
         }
     }
 
-    fn lost(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        // A fork holds nothing.
+    /// Is never ready, except in a fork of the process, which holds nothing: [`LockGuard::lost`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    #[must_use = "a future does nothing unless it is awaited"]
+    pub fn lost(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(poll_fn(|_| if self.place.is_here() { Poll::Pending } else { Poll::Ready(()) }))
+    }
+
+    /// Releases the lock, as dropping it does.
+    #[doc(alias("unlock"))]
+    pub fn release(self) {
+        drop(self);
+    }
+}
+
+impl LockGuard for LocalGuard {
+    fn key(&self) -> &str {
+        self.key()
+    }
+
+    fn mode(&self) -> Mode {
+        self.mode()
+    }
+
+    fn fence(&self) -> Fence {
+        self.fence()
+    }
+
+    fn downgrade(&mut self) {
+        self.downgrade();
+    }
+
+    fn lost(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.lost()
     }
 }
 

@@ -22,18 +22,19 @@ use self::{
     owner::Owner,
     shards::{Asked, DEFAULT_SHARDS, Shards},
 };
-use crate::{Counters, LockFailed, Mode, SharedState, Snapshot, events};
+use crate::{Counters, LockFailed, Mode, SharedState, Snapshot, events, inherent};
 
 /// The limit for the length of a key, if none is given: 4 KiB.
 pub const DEFAULT_KEY_LIMIT_BYTES: usize = 4096;
 
 /// Shared and exclusive locks by key, within this process.
 ///
-/// What it promises stands at [`SharedState`], whose methods it has. It is a handle: clones are the same state, and have the
+/// It has the methods of [`SharedState`] as its own, so a program imports no trait to call them; what they promise stands
+/// there. It is a handle: clones are the same state, and have the
 /// same owner. It works on every executor and on none. Keys that nobody holds take no memory.
 ///
 /// ```
-/// use workfleet_shared_lock::{LocalState, LockGuard, Mode, SharedState};
+/// use workfleet_shared_lock::{LocalState, Mode};
 ///
 /// let state = LocalState::new();
 /// let reader = state.blocking_lock("dataset/42", Mode::Shared)?;
@@ -119,7 +120,7 @@ impl LocalState {
     /// The label is for people: it stands in [snapshots](SharedState::snapshot) and errors, and two owners may have the same.
     ///
     /// ```
-    /// use workfleet_shared_lock::{LocalState, LockFailed, Mode, SharedState};
+    /// use workfleet_shared_lock::{LocalState, LockFailed, Mode};
     ///
     /// let state = LocalState::new();
     /// let job = state.owner("job 7");
@@ -142,6 +143,10 @@ impl LocalState {
     fn label(&self) -> Option<&str> {
         self.owner.as_ref().map(|owner| &**owner.label())
     }
+}
+
+impl LocalState {
+    inherent::methods!(LocalGuard);
 }
 
 impl SharedState for LocalState {

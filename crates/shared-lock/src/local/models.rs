@@ -14,7 +14,6 @@ use loom::{
 };
 
 use super::*;
-use crate::LockGuard;
 
 const KEY: &str = "key";
 

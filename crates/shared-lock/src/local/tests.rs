@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Fence, KeySnapshot, LockGuard,
+    Fence, KeySnapshot,
     testing::{Model, OwnerNumber, Request, cases},
 };
 
