@@ -1,11 +1,11 @@
 //! A worker that calls a function again and again.
 
-use std::{borrow::Cow, fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use crate::{
     context::WorkerContext,
     error::WorkerError,
-    name,
+    given::{Given, answers_of_every_worker, settings_of_every_worker},
     runner::let_others_run,
     worker::{HookOutput, Worker},
 };
@@ -31,8 +31,7 @@ use crate::{
 pub struct WorkerFunction<F> {
     function: F,
     heartbeat: Duration,
-    name: Option<Cow<'static, str>>,
-    grace: Option<Duration>,
+    given: Given,
 }
 
 impl<F, Fut> WorkerFunction<F>
@@ -42,7 +41,7 @@ where
 {
     /// A worker that calls `function`.
     pub fn new(function: F) -> Self {
-        Self { function, heartbeat: Duration::ZERO, name: None, grace: None }
+        Self { function, heartbeat: Duration::ZERO, given: Given::default() }
     }
 
     /// Sets how long it sleeps between two calls. The default is 0: it only lets other tasks run.
@@ -52,19 +51,7 @@ where
         self
     }
 
-    /// Sets its name.
-    #[must_use]
-    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Sets its grace period.
-    #[must_use]
-    pub fn with_grace(mut self, grace: Duration) -> Self {
-        self.grace = Some(grace);
-        self
-    }
+    settings_of_every_worker!();
 }
 
 impl<F, Fut> Worker for WorkerFunction<F>
@@ -72,13 +59,7 @@ where
     F: FnMut() -> Fut + Send + 'static,
     Fut: Future<Output: HookOutput> + Send,
 {
-    fn name(&self) -> Cow<'static, str> {
-        self.name.clone().unwrap_or_else(|| name::of_type::<Self>().into())
-    }
-
-    fn grace(&self) -> Option<Duration> {
-        self.grace
-    }
+    answers_of_every_worker!(Self);
 
     async fn run(&mut self, cx: &WorkerContext) -> Result<(), WorkerError> {
         while !cx.is_stopping() {
@@ -97,7 +78,7 @@ where
 impl<F> fmt::Debug for WorkerFunction<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerFunction")
-            .field("name", &self.name)
+            .field("name", &self.given.name)
             .field("heartbeat", &self.heartbeat)
             .finish_non_exhaustive()
     }

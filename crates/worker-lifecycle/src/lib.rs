@@ -119,6 +119,7 @@ mod dispatch;
 mod error;
 #[cfg(feature = "runtime")]
 mod function;
+mod given;
 #[cfg(feature = "runtime")]
 mod grace;
 #[cfg(feature = "runtime")]

@@ -3,7 +3,14 @@
 use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
 use crate::{
-    context::WorkerContext, error::WorkerError, grace, group::Role, name, shared::Made, status::StatusSource,
+    context::WorkerContext,
+    error::WorkerError,
+    given::{Given, answers_of_every_worker, settings_of_every_worker},
+    grace,
+    group::Role,
+    name,
+    shared::Made,
+    status::StatusSource,
 };
 
 /// Something that runs until it is asked to stop, and cleans up after itself.
@@ -211,7 +218,7 @@ where
     F: FnOnce(WorkerContext) -> Fut + Send + 'static,
     Fut: Future<Output: HookOutput> + Send + 'static,
 {
-    FnWorker { function: Some(function), name: None, grace: None }
+    FnWorker { function: Some(function), given: Given::default() }
 }
 
 /// A function that is a worker: what [`worker_fn`] makes.
@@ -219,24 +226,11 @@ where
 pub struct FnWorker<F> {
     /// Taken when it runs.
     function: Option<F>,
-    name: Option<Cow<'static, str>>,
-    grace: Option<Duration>,
+    given: Given,
 }
 
 impl<F> FnWorker<F> {
-    /// Sets its name.
-    #[must_use]
-    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Sets its grace period.
-    #[must_use]
-    pub fn with_grace(mut self, grace: Duration) -> Self {
-        self.grace = Some(grace);
-        self
-    }
+    settings_of_every_worker!();
 }
 
 impl<F, Fut> Worker for FnWorker<F>
@@ -244,13 +238,7 @@ where
     F: FnOnce(WorkerContext) -> Fut + Send + 'static,
     Fut: Future<Output: HookOutput> + Send + 'static,
 {
-    fn name(&self) -> Cow<'static, str> {
-        self.name.clone().unwrap_or_else(|| name::of_type::<F>().into())
-    }
-
-    fn grace(&self) -> Option<Duration> {
-        self.grace
-    }
+    answers_of_every_worker!(F);
 
     async fn run(&mut self, cx: &WorkerContext) -> Result<(), WorkerError> {
         match self.function.take() {

@@ -1,13 +1,13 @@
 //! A worker that dispatches each message it is sent to handlers.
 
-use std::{borrow::Cow, fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use super::{AsyncDispatcher, EventMessage, HandlerFailure};
 use crate::{
     context::WorkerContext,
     error::WorkerError,
-    name,
-    queue::{Failures, OnStop, QueueConsumer, QueueSender},
+    given::{Given, answers_of_every_worker, settings_of_every_worker},
+    queue::{Failures, QueueConsumer, ready::methods_of_every_consumer},
     status::StatusSource,
     worker::Worker,
 };
@@ -45,60 +45,12 @@ pub struct AsyncConsumer<M> {
     dispatcher: AsyncDispatcher<M>,
     queue: QueueConsumer<M>,
     failures: Failures<HandlerFailure>,
-    name: Option<Cow<'static, str>>,
-    grace: Option<Duration>,
+    given: Given,
 }
 
 impl<M: EventMessage + Send + Sync + 'static> AsyncConsumer<M> {
-    /// A consumer with an unbounded queue.
-    pub fn new(dispatcher: AsyncDispatcher<M>) -> Self {
-        Self::on(QueueConsumer::unbounded(), dispatcher)
-    }
-
-    /// A consumer with a queue for at most `bound` messages.
-    ///
-    /// # Panics
-    /// As [`QueueConsumer::bounded`].
-    pub fn bounded(bound: NonZeroUsize, dispatcher: AsyncDispatcher<M>) -> Self {
-        Self::on(QueueConsumer::bounded(bound), dispatcher)
-    }
-
-    fn on(queue: QueueConsumer<M>, dispatcher: AsyncDispatcher<M>) -> Self {
-        Self { dispatcher, queue, failures: Failures::new(), name: None, grace: None }
-    }
-
-    /// Sets its name.
-    #[must_use]
-    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Sets its grace period.
-    #[must_use]
-    pub fn with_grace(mut self, grace: Duration) -> Self {
-        self.grace = Some(grace);
-        self
-    }
-
-    /// Sets what becomes of what is in the queue when the worker is asked to stop.
-    #[must_use]
-    pub fn with_on_stop(mut self, on_stop: OnStop) -> Self {
-        self.queue = self.queue.with_on_stop(on_stop);
-        self
-    }
-
-    /// Has each failure of a handler told to this function, between two messages.
-    #[must_use]
-    pub fn on_failure(mut self, report: impl FnMut(&HandlerFailure) + Send + 'static) -> Self {
-        self.failures.set_report(report);
-        self
-    }
-
-    /// A sender into its queue.
-    pub fn sender(&self) -> QueueSender<M> {
-        self.queue.sender()
-    }
+    settings_of_every_worker!();
+    methods_of_every_consumer!(M, dispatcher: AsyncDispatcher<M>, HandlerFailure);
 
     /// The dispatcher, to register handlers with.
     pub fn dispatcher(&self) -> AsyncDispatcher<M> {
@@ -107,13 +59,7 @@ impl<M: EventMessage + Send + Sync + 'static> AsyncConsumer<M> {
 }
 
 impl<M: EventMessage + Send + Sync + 'static> Worker for AsyncConsumer<M> {
-    fn name(&self) -> Cow<'static, str> {
-        self.name.clone().unwrap_or_else(|| name::of_type::<Self>().into())
-    }
-
-    fn grace(&self) -> Option<Duration> {
-        self.grace
-    }
+    answers_of_every_worker!(Self);
 
     fn status(&self) -> Option<Arc<dyn StatusSource>> {
         Some(self.queue.status())
@@ -137,7 +83,7 @@ impl<M: EventMessage + Send + Sync + 'static> Worker for AsyncConsumer<M> {
 impl<M> fmt::Debug for AsyncConsumer<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncConsumer")
-            .field("name", &self.name)
+            .field("name", &self.given.name)
             .field("queue", &self.queue)
             .finish_non_exhaustive()
     }

@@ -6,6 +6,7 @@
 mod callback;
 mod channel;
 mod consumer;
+pub(crate) mod ready;
 mod sender;
 mod worker;
 

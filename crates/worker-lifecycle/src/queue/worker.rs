@@ -1,12 +1,12 @@
 //! A worker that calls one function for each message it is sent.
 
-use std::{borrow::Cow, fmt, future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc};
 
 use crate::{
     context::WorkerContext,
     error::{FailureCause, WorkerError},
-    name,
-    queue::{Failures, OnStop, QueueConsumer, QueueSender, survive},
+    given::{Given, answers_of_every_worker, settings_of_every_worker},
+    queue::{Failures, QueueConsumer, ready::methods_of_every_consumer, survive},
     status::StatusSource,
     worker::{HookOutput, Worker},
 };
@@ -38,8 +38,7 @@ pub struct QueueConsumerWorker<T, F> {
     on_message: F,
     queue: QueueConsumer<T>,
     failures: Failures<FailureCause>,
-    name: Option<Cow<'static, str>>,
-    grace: Option<Duration>,
+    given: Given,
 }
 
 impl<T, F, Fut> QueueConsumerWorker<T, F>
@@ -48,55 +47,8 @@ where
     F: FnMut(T) -> Fut + Send + 'static,
     Fut: Future<Output: HookOutput> + Send + 'static,
 {
-    /// A consumer with an unbounded queue.
-    pub fn new(on_message: F) -> Self {
-        Self::on(QueueConsumer::unbounded(), on_message)
-    }
-
-    /// A consumer with a queue for at most `bound` messages.
-    ///
-    /// # Panics
-    /// As [`QueueConsumer::bounded`].
-    pub fn bounded(bound: NonZeroUsize, on_message: F) -> Self {
-        Self::on(QueueConsumer::bounded(bound), on_message)
-    }
-
-    fn on(queue: QueueConsumer<T>, on_message: F) -> Self {
-        Self { on_message, queue, failures: Failures::new(), name: None, grace: None }
-    }
-
-    /// Sets its name.
-    #[must_use]
-    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Sets its grace period.
-    #[must_use]
-    pub fn with_grace(mut self, grace: Duration) -> Self {
-        self.grace = Some(grace);
-        self
-    }
-
-    /// Sets what becomes of what is in the queue when the worker is asked to stop.
-    #[must_use]
-    pub fn with_on_stop(mut self, on_stop: OnStop) -> Self {
-        self.queue = self.queue.with_on_stop(on_stop);
-        self
-    }
-
-    /// Has each failure of the function told to this one, between two messages.
-    #[must_use]
-    pub fn on_failure(mut self, report: impl FnMut(&FailureCause) + Send + 'static) -> Self {
-        self.failures.set_report(report);
-        self
-    }
-
-    /// A sender into its queue.
-    pub fn sender(&self) -> QueueSender<T> {
-        self.queue.sender()
-    }
+    settings_of_every_worker!();
+    methods_of_every_consumer!(T, on_message: F, FailureCause);
 
     /// How many messages it has not begun to handle.
     pub fn queue_size(&self) -> usize {
@@ -110,13 +62,7 @@ where
     F: FnMut(T) -> Fut + Send + 'static,
     Fut: Future<Output: HookOutput> + Send + 'static,
 {
-    fn name(&self) -> Cow<'static, str> {
-        self.name.clone().unwrap_or_else(|| name::of_type::<Self>().into())
-    }
-
-    fn grace(&self) -> Option<Duration> {
-        self.grace
-    }
+    answers_of_every_worker!(Self);
 
     fn status(&self) -> Option<Arc<dyn StatusSource>> {
         Some(self.queue.status())
@@ -135,7 +81,7 @@ where
 impl<T, F> fmt::Debug for QueueConsumerWorker<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueConsumerWorker")
-            .field("name", &self.name)
+            .field("name", &self.given.name)
             .field("queue", &self.queue)
             .finish_non_exhaustive()
     }
