@@ -223,10 +223,10 @@ fn the_prelude_is_enough_for_a_lock() {
     assert!(refused.is_err());
 }
 
-#[cfg(feature = "lock-tokio")]
+#[cfg(feature = "lock")]
 #[test]
 fn the_lock_has_timeouts() {
-    use workfleet::lock::{LocalState, Mode, SharedState};
+    use workfleet::lock::{LocalState, Mode};
 
     let state = LocalState::new();
     drop(state.lock_timeout("k", Mode::Shared, std::time::Duration::ZERO));

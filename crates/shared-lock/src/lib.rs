@@ -52,7 +52,7 @@
 //! | to do | see |
 //! |---|---|
 //! | take a lock, and wait for it if need be | [`lock`], [`blocking_lock`] |
-//! | only if it is free, or only so long | [`try_lock`]; `lock_timeout` (feature `tokio`), [`blocking_lock_timeout`] |
+//! | only if it is free, or only so long | [`try_lock`]; `lock_timeout`, [`blocking_lock_timeout`] |
 //! | several at once, without deadlock | [`lock_many`] |
 //! | go on from writing to reading | [`LockGuard::downgrade`] |
 //! | protect a store from holders who were late | [`Fence`] |
@@ -134,7 +134,8 @@
 //!
 //! # Features
 //!
-//! - `tokio`: `lock_timeout`, over tokio's timer. Nothing else needs tokio.
+//! - `tokio` (default): `lock_timeout`, over tokio's timer. Nothing else needs tokio. Without a runtime that has a timer,
+//!   a wait with a limit fails with [`LockFailed::NoTimer`]; a free lock needs no timer.
 //! - `tracing`: events at the level `debug` when a lock is asked for, granted and let go.
 //!
 //! [`lock`]: SharedState::lock
