@@ -119,6 +119,7 @@ mod dispatch;
 mod error;
 #[cfg(feature = "runtime")]
 mod function;
+#[cfg(feature = "runtime")]
 mod given;
 #[cfg(feature = "runtime")]
 mod grace;
