@@ -11,8 +11,8 @@ use std::{
 use support::{Act, Journal, Scripted, ends};
 use tokio::time::Instant;
 use workfleet_worker_lifecycle::{
-    AsyncConsumer, AsyncDispatcher, EventMessage, QueueConsumerWorker, WorkerFunction, WorkerHandle,
-    WorkerState, start,
+    AsyncConsumer, AsyncDispatcher, EventMessage, QueueConsumerWorker, WorkerContext, WorkerFunction,
+    WorkerHandle, WorkerState, start, worker_fn,
 };
 
 struct Message;
@@ -51,7 +51,14 @@ async fn they_are_aborted_after_the_grace_that_they_are_given() {
     dispatcher.register_handler("message", |_: Arc<Message>| pending::<()>()).expect("an event");
     let fan_out = AsyncConsumer::new(dispatcher).with_grace(grace);
     fan_out.sender().send(Message).expect("it is open");
-    for handle in [WorkerHandle::new(function), WorkerHandle::new(consumer), WorkerHandle::new(fan_out)] {
+    let by_function = worker_fn(|_: WorkerContext| pending::<()>()).with_grace(grace);
+    let workers = [
+        WorkerHandle::new(function),
+        WorkerHandle::new(consumer),
+        WorkerHandle::new(fan_out),
+        WorkerHandle::new(by_function),
+    ];
+    for handle in workers {
         ends(handle.startup()).await.expect("it starts");
         // Each has begun what never ends.
         assert!(handle.wait_timeout(Duration::from_secs(1)).await.is_none());
