@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::LockFailed;
+
 /// Unparks the thread that waits. One that is woken too often polls again, and one that was woken before it parked
 /// does not park.
 struct Unpark(Thread);
@@ -47,6 +49,14 @@ pub(crate) fn block_on<F: Future>(future: F, timeout: Option<Duration>) -> Optio
             },
         }
     }
+}
+
+/// As [`block_on`], for a lock: the error that it took longer than `timeout` is its own.
+pub(crate) fn block_on_within<T>(
+    future: impl Future<Output = Result<T, LockFailed>>,
+    timeout: Duration,
+) -> Result<T, LockFailed> {
+    block_on(future, Some(timeout)).unwrap_or(Err(LockFailed::TimedOut { after: timeout }))
 }
 
 /// As [`block_on`], without a timeout.

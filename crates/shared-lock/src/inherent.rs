@@ -77,6 +77,42 @@ macro_rules! methods {
             $crate::SharedState::lock_many(self, keys)
         }
 
+        /// Takes all of these locks if they are free, and returns `None` and holds none if not:
+        /// [`SharedState::try_lock_many`](crate::SharedState::try_lock_many).
+        ///
+        /// # Errors
+        ///
+        /// Those of [`SharedState::try_lock_many`](crate::SharedState::try_lock_many).
+        ///
+        /// # Cancel safety
+        ///
+        /// Dropping the future releases what it has taken.
+        pub fn try_lock_many<K: AsRef<str>>(
+            &self,
+            keys: impl IntoIterator<Item = (K, $crate::Mode)>,
+        ) -> impl Future<Output = Result<Option<$crate::Guards<$guard>>, $crate::LockFailed>> + Send {
+            $crate::SharedState::try_lock_many(self, keys)
+        }
+
+        /// Waits until it holds all of these locks, but not for longer than `timeout` in all:
+        /// [`SharedState::lock_many_timeout`](crate::SharedState::lock_many_timeout).
+        ///
+        /// # Errors
+        ///
+        /// Those of [`SharedState::lock_many_timeout`](crate::SharedState::lock_many_timeout).
+        ///
+        /// # Cancel safety
+        ///
+        /// As [`lock_many`](crate::SharedState::lock_many).
+        #[cfg(feature = "tokio")]
+        pub fn lock_many_timeout<K: AsRef<str>>(
+            &self,
+            keys: impl IntoIterator<Item = (K, $crate::Mode)>,
+            timeout: std::time::Duration,
+        ) -> impl Future<Output = Result<$crate::Guards<$guard>, $crate::LockFailed>> + Send {
+            $crate::SharedState::lock_many_timeout(self, keys, timeout)
+        }
+
         /// Whether [`try_lock`](crate::SharedState::try_lock) would take the lock: [`SharedState::is_free`](crate::SharedState::is_free).
         ///
         /// # Errors
@@ -167,6 +203,32 @@ macro_rules! methods {
             keys: impl IntoIterator<Item = (K, $crate::Mode)>,
         ) -> Result<$crate::Guards<$guard>, $crate::LockFailed> {
             $crate::SharedState::blocking_lock_many(self, keys)
+        }
+
+        /// As [`try_lock_many`](crate::SharedState::try_lock_many), but blocks the thread until the answer is there.
+        ///
+        /// # Errors
+        ///
+        /// Those of [`SharedState::try_lock_many`](crate::SharedState::try_lock_many).
+        pub fn blocking_try_lock_many<K: AsRef<str>>(
+            &self,
+            keys: impl IntoIterator<Item = (K, $crate::Mode)>,
+        ) -> Result<Option<$crate::Guards<$guard>>, $crate::LockFailed> {
+            $crate::SharedState::blocking_try_lock_many(self, keys)
+        }
+
+        /// As [`lock_many`](crate::SharedState::lock_many), but blocks the thread, and not for longer than `timeout` in all:
+        /// [`SharedState::blocking_lock_many_timeout`](crate::SharedState::blocking_lock_many_timeout).
+        ///
+        /// # Errors
+        ///
+        /// Those of [`SharedState::blocking_lock_many_timeout`](crate::SharedState::blocking_lock_many_timeout).
+        pub fn blocking_lock_many_timeout<K: AsRef<str>>(
+            &self,
+            keys: impl IntoIterator<Item = (K, $crate::Mode)>,
+            timeout: std::time::Duration,
+        ) -> Result<$crate::Guards<$guard>, $crate::LockFailed> {
+            $crate::SharedState::blocking_lock_many_timeout(self, keys, timeout)
         }
 
         /// As [`is_free`](crate::SharedState::is_free), but blocks the thread until the answer is there.

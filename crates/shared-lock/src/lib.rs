@@ -53,7 +53,7 @@
 //! |---|---|
 //! | take a lock, and wait for it if need be | [`lock`], [`blocking_lock`] |
 //! | only if it is free, or only so long | [`try_lock`]; `lock_timeout`, [`blocking_lock_timeout`] |
-//! | several at once, without deadlock | [`lock_many`] |
+//! | several at once, without deadlock | [`lock_many`], [`try_lock_many`], `lock_many_timeout`, [`blocking_lock_many_timeout`] |
 //! | go on from writing to reading | [`LockGuard::downgrade`] |
 //! | protect a store from holders who were late | [`Fence`] |
 //! | find deadlocks | [`LocalState::owner`] |
@@ -141,6 +141,8 @@
 //! [`lock`]: SharedState::lock
 //! [`try_lock`]: SharedState::try_lock
 //! [`lock_many`]: SharedState::lock_many
+//! [`try_lock_many`]: SharedState::try_lock_many
+//! [`blocking_lock_many_timeout`]: SharedState::blocking_lock_many_timeout
 //! [`blocking_lock`]: SharedState::blocking_lock
 //! [`blocking_lock_timeout`]: SharedState::blocking_lock_timeout
 //! [`snapshot`]: SharedState::snapshot
@@ -156,6 +158,8 @@ mod events;
 mod fence;
 mod guard;
 mod inherent;
+#[cfg(feature = "tokio")]
+mod limit;
 mod local;
 mod mode;
 mod snapshot;

@@ -1,9 +1,9 @@
 //! The trait of everything that gives out locks.
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
-#[cfg(feature = "tokio")]
-use std::{future::poll_fn, pin::pin, task::Poll};
 
+#[cfg(feature = "tokio")]
+use crate::limit;
 use crate::{Guards, LockFailed, LockGuard, Mode, Refusal, Snapshot, blocking};
 
 /// Shared and exclusive locks by key: in this process ([`LocalState`](crate::LocalState)), or wherever else they are kept.
@@ -123,19 +123,7 @@ pub trait SharedState: Send + Sync {
         mode: Mode,
         timeout: Duration,
     ) -> impl Future<Output = Result<Self::Guard, LockFailed>> + Send {
-        async move {
-            let mut lock = pin!(self.lock(key, mode));
-            // Who need not wait needs no timer either.
-            if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(lock.as_mut().poll(cx))).await {
-                return result;
-            }
-            if tokio::runtime::Handle::try_current().is_err() {
-                return Err(LockFailed::NoTimer);
-            }
-            let limited = workfleet_panics::catch(|| tokio::time::timeout(timeout, lock));
-            let in_time = limited.map_err(|_| LockFailed::NoTimer)?.await;
-            in_time.unwrap_or(Err(LockFailed::TimedOut { after: timeout }))
-        }
+        limit::within(timeout, self.lock(key, mode))
     }
 
     /// Waits for all of these locks: in the end it holds every one of them, or none.
@@ -168,6 +156,74 @@ pub trait SharedState: Send + Sync {
         }
     }
 
+    /// Takes all of these locks if that is possible now, without waiting for others: `None` if one of them is not free. Then it
+    /// holds none.
+    ///
+    /// The keys are ordered, merged and checked as [`lock_many`](Self::lock_many) does it. They are taken one after the other, so
+    /// others can find the first of them taken for a moment also when the result is `None`: two callers who try
+    /// at the same time for keys that overlap may both get `None`.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_lock`](Self::try_lock), for the first key for which it fails. What had been taken is let go.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future lets go what it has taken.
+    fn try_lock_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = (K, Mode)>,
+    ) -> impl Future<Output = Result<Option<Guards<Self::Guard>>, LockFailed>> + Send {
+        let keys = in_safe_order(keys, self.key_limit_bytes());
+        async move {
+            let keys = keys?;
+            let mut guards = Vec::with_capacity(keys.len());
+            for (key, mode) in &keys {
+                let Some(guard) = self.try_lock(key, *mode).await? else { return Ok(None) };
+                guards.push(guard);
+            }
+            Ok(Some(Guards::new(guards)))
+        }
+    }
+
+    /// Waits for all of these locks, but not for longer than `timeout` for all of them together. In the end it holds every one of
+    /// them, or none. Locks that are all free are granted whatever the timeout, zero included.
+    ///
+    /// Otherwise it does what [`lock_many`](Self::lock_many) does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workfleet_shared_lock::{LocalState, LockFailed, Mode};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), LockFailed> {
+    /// let state = LocalState::new();
+    /// let writer = state.lock("b", Mode::Exclusive).await?;
+    /// let keys = [("a", Mode::Exclusive), ("b", Mode::Shared)];
+    /// let late = state.lock_many_timeout(keys, Duration::from_millis(1)).await;
+    /// assert!(matches!(late, Err(LockFailed::TimedOut { .. })));
+    /// assert!(state.is_free("a", Mode::Exclusive).await?); // all or nothing
+    /// # drop(writer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`lock_timeout`](Self::lock_timeout). What had been taken is let go.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`lock_many`](Self::lock_many).
+    #[cfg(feature = "tokio")]
+    fn lock_many_timeout<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = (K, Mode)>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Guards<Self::Guard>, LockFailed>> + Send {
+        limit::within(timeout, self.lock_many(keys))
+    }
+
     /// As [`lock`](Self::lock), blocking the thread.
     ///
     /// # Errors
@@ -189,8 +245,7 @@ pub trait SharedState: Send + Sync {
         mode: Mode,
         timeout: Duration,
     ) -> Result<Self::Guard, LockFailed> {
-        let in_time = blocking::block_on(self.lock(key, mode), Some(timeout));
-        in_time.unwrap_or(Err(LockFailed::TimedOut { after: timeout }))
+        blocking::block_on_within(self.lock(key, mode), timeout)
     }
 
     /// As [`try_lock`](Self::try_lock), blocking the thread until the answer is there; locally it is there at once.
@@ -212,6 +267,32 @@ pub trait SharedState: Send + Sync {
         keys: impl IntoIterator<Item = (K, Mode)>,
     ) -> Result<Guards<Self::Guard>, LockFailed> {
         blocking::block_on_forever(self.lock_many(keys))
+    }
+
+    /// As [`try_lock_many`](Self::try_lock_many), blocking the thread until the answer is there; locally it is there at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_lock_many`](Self::try_lock_many).
+    fn blocking_try_lock_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = (K, Mode)>,
+    ) -> Result<Option<Guards<Self::Guard>>, LockFailed> {
+        blocking::block_on_forever(self.try_lock_many(keys))
+    }
+
+    /// As [`lock_many`](Self::lock_many), blocking the thread, but not for longer than `timeout` for all locks together. Locks
+    /// that are all free are granted whatever the timeout, zero included.
+    ///
+    /// # Errors
+    ///
+    /// [`LockFailed::TimedOut`] when the time is over, and those of [`lock_many`](Self::lock_many).
+    fn blocking_lock_many_timeout<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = (K, Mode)>,
+        timeout: Duration,
+    ) -> Result<Guards<Self::Guard>, LockFailed> {
+        blocking::block_on_within(self.lock_many(keys), timeout)
     }
 
     /// As [`is_free`](Self::is_free), blocking the thread until the answer is there; locally it is there at once.

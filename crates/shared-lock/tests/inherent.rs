@@ -24,6 +24,9 @@ macro_rules! call_all {
         let many = Polled::new(state.lock_many([("k", Shared), ("l", Exclusive)])).assert_ready().unwrap();
         assert_eq!(many.len(), 2);
         many.release();
+        assert!(Polled::new(state.try_lock_many([("k", Shared)])).assert_ready().unwrap().is_some());
+        #[cfg(feature = "tokio")]
+        drop(Polled::new(state.lock_many_timeout([("k", Shared)], Duration::ZERO)).assert_ready().unwrap());
 
         let guard = state.blocking_lock("k", Shared).unwrap();
         assert!(state.blocking_try_lock("k", Exclusive).unwrap().is_none());
@@ -32,6 +35,8 @@ macro_rules! call_all {
         assert!(state.blocking_lock_timeout("k", Exclusive, Duration::ZERO).is_err());
         drop(guard);
         drop(state.blocking_lock_many([("k", Exclusive)]).unwrap());
+        assert!(state.blocking_try_lock_many([("k", Exclusive)]).unwrap().is_some());
+        drop(state.blocking_lock_many_timeout([("k", Exclusive)], Duration::ZERO).unwrap());
         assert_eq!(state.key_limit_bytes(), 4096);
         state.close();
         assert_eq!(state.blocking_lock("k", Shared).unwrap_err(), LockFailed::Closed);

@@ -33,6 +33,10 @@ enum Command {
         owner: OwnerNumber,
         mode: Mode,
     },
+    TryMany {
+        owner: OwnerNumber,
+        modes: [Option<Mode>; KEYS.len()],
+    },
     /// Of the futures, whichever this number falls upon; with a new waker or with the one from before. And so on.
     Poll {
         which: usize,
@@ -48,9 +52,11 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
     let mode = || prop_oneof![Just(Mode::Shared), Just(Mode::Exclusive)];
     let asked = || (0..KEYS.len(), 0..4_u8, mode());
     let which = 0..1000_usize;
+    let modes = prop::array::uniform3(prop::option::of(mode()));
     let command = prop_oneof![
         12 => asked().prop_map(|(key, owner, mode)| Command::Lock { key, owner, mode }),
         2 => asked().prop_map(|(key, owner, mode)| Command::Try { key, owner, mode }),
+        2 => (0..4_u8, modes).prop_map(|(owner, modes)| Command::TryMany { owner, modes }),
         6 => (which.clone(), any::<bool>()).prop_map(|(which, new_waker)| Command::Poll { which, new_waker }),
         3 => which.clone().prop_map(Command::DropFuture),
         4 => which.clone().prop_map(Command::Release),
@@ -134,6 +140,7 @@ impl Pair {
                     assert!(tried.unwrap().is_none());
                 }
             }
+            Command::TryMany { owner, modes } => self.try_many(owner, modes),
             Command::Poll { which, new_waker } => {
                 if !self.waiting.is_empty() {
                     let waiting = self.waiting.swap_remove(which % self.waiting.len());
@@ -180,6 +187,28 @@ impl Pair {
                     self.assert_woken(&cancelled);
                 }
             }
+        }
+    }
+
+    /// What it takes for a moment, until it finds a key that is not free, wakes nobody.
+    fn try_many(&mut self, owner: OwnerNumber, modes: [Option<Mode>; KEYS.len()]) {
+        let asked = || modes.into_iter().enumerate().filter_map(|(key, mode)| Some((key, mode?)));
+        let named = asked().map(|(key, mode)| (KEYS[key], mode));
+        let tried = self.owners[owner as usize].blocking_try_lock_many(named);
+        if self.closed && asked().next().is_some() {
+            assert_eq!(tried.unwrap_err(), LockFailed::Closed);
+        } else if asked().all(|(key, mode)| self.model.is_free(&key, mode)) {
+            let guards = tried.unwrap().expect("all are free").into_vec();
+            let mut keys = Vec::from_iter(asked());
+            keys.sort_unstable_by_key(|(key, _)| KEYS[*key]);
+            assert_eq!(guards.len(), keys.len());
+            for (guard, (key, mode)) in guards.into_iter().zip(keys) {
+                let request = self.request(owner, mode);
+                self.model.add(&key, request);
+                self.granted(request, key, guard);
+            }
+        } else {
+            assert!(tried.unwrap().is_none());
         }
     }
 

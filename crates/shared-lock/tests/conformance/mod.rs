@@ -40,6 +40,8 @@ macro_rules! tests {
             a_timeout_ends_the_wait_and_not_the_lock
             many_locks_are_taken_in_the_stronger_mode_and_let_go_together
             many_locks_are_all_or_nothing
+            a_try_for_many_takes_all_or_none_and_waits_for_nobody
+            a_timeout_for_many_ends_the_wait_and_lets_go_what_was_taken
             bad_keys_are_refused_with_their_length_and_the_limit
             a_closed_state_sends_waiters_and_newcomers_away_and_lets_holders_finish
             a_snapshot_shows_holders_and_waiters_in_order
@@ -341,6 +343,47 @@ pub(crate) async fn many_locks_are_all_or_nothing(state: impl State) {
     until(|| async { state.snapshot().await.expect("a snapshot").keys.is_empty() }).await;
 }
 
+pub(crate) async fn a_try_for_many_takes_all_or_none_and_waits_for_nobody(state: impl State) {
+    let keys = [("b", Shared), ("a", Exclusive), ("c", Exclusive), ("b", Exclusive)];
+    let guards = state.try_lock_many(keys).await.expect("an answer").expect("they are free");
+    let taken = Vec::from_iter(guards.iter().map(|guard| (guard.key(), guard.mode())));
+    assert_eq!(taken, [("a", Exclusive), ("b", Exclusive), ("c", Exclusive)]);
+    drop(guards);
+    // Whichever of the keys is not free, the others are let go.
+    for held in ["a", "b", "c"] {
+        let holder = lock(&state, held, Shared).await;
+        assert!(state.try_lock_many(keys).await.expect("an answer").is_none());
+        assert!(state.blocking_try_lock_many(keys).expect("an answer").is_none());
+        assert_eq!(waiters(&state, held).await, 0, "who tries does not wait");
+        for other in ["a", "b", "c"].into_iter().filter(|other| *other != held) {
+            until(|| async { state.is_free(other, Exclusive).await.expect("an answer") }).await;
+        }
+        drop(holder);
+    }
+    assert!(state.blocking_try_lock_many(keys).expect("an answer").is_some());
+    state.close();
+    assert_eq!(state.try_lock_many(keys).await.expect_err("it is closed"), LockFailed::Closed);
+}
+
+pub(crate) async fn a_timeout_for_many_ends_the_wait_and_lets_go_what_was_taken(state: impl State) {
+    let short = Duration::from_millis(1);
+    let keys = [("a", Exclusive), ("b", Exclusive)];
+    let late = LockFailed::TimedOut { after: short };
+    let holder = lock(&state, "b", Shared).await;
+    let failed = tokio::task::block_in_place(|| state.blocking_lock_many_timeout(keys, short));
+    assert_eq!(failed.expect_err("one is held"), late);
+    #[cfg(feature = "tokio")]
+    assert_eq!(state.lock_many_timeout(keys, short).await.expect_err("one is held"), late);
+    until(|| async { waiters(&state, "b").await == 0 }).await;
+    until(|| async { state.is_free("a", Exclusive).await.expect("an answer") }).await;
+    drop(holder);
+    until(|| async { state.is_free("b", Exclusive).await.expect("an answer") }).await;
+    #[cfg(feature = "tokio")]
+    drop(state.lock_many_timeout(keys, Duration::ZERO).await.expect("they are free"));
+    until(|| async { state.is_free("b", Exclusive).await.expect("an answer") }).await;
+    drop(state.blocking_lock_many_timeout(keys, Duration::ZERO).expect("they are free"));
+}
+
 pub(crate) async fn bad_keys_are_refused_with_their_length_and_the_limit(state: impl State) {
     let limit_bytes = state.key_limit_bytes();
     let (longest, too_long) = ("x".repeat(limit_bytes), "x".repeat(limit_bytes + 1));
@@ -356,6 +399,7 @@ pub(crate) async fn bad_keys_are_refused_with_their_length_and_the_limit(state: 
         assert_eq!(state.try_lock(key, Shared).await.expect_err("a bad key"), failed);
         assert_eq!(state.is_free(key, Shared).await.expect_err("a bad key"), failed);
         assert_eq!(state.lock_many([(key, Shared)]).await.expect_err("a bad key"), failed);
+        assert_eq!(state.try_lock_many([("k", Shared), (key, Shared)]).await.expect_err("a bad key"), failed);
     }
 }
 
