@@ -12,7 +12,11 @@ use std::{
     thread,
 };
 
-use rustix::{fs::OFlags, process::Signal};
+use rustix::{
+    fs::OFlags,
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::Signal,
+};
 use serde::{Deserialize, Serialize};
 use support::{
     alone, builder, close, only_worker,
@@ -57,6 +61,27 @@ impl Task for Print {
         Ok(())
     }
 }
+
+/// Prints as many lines at once as a reader of the worker's output takes in one read.
+#[derive(Debug, Serialize, Deserialize)]
+struct PrintAtOnce;
+
+impl TaskSpec for PrintAtOnce {
+    const NAME: &'static str = "print at once";
+    type Output = ();
+}
+
+impl Task for PrintAtOnce {
+    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
+        // So that the reader finds nothing else in the pipe.
+        await_read(io::stderr());
+        Ok(io::stderr().write_all(LINE_AT_ONCE.repeat(LINES_AT_ONCE).as_bytes())?)
+    }
+}
+
+const LINE_AT_ONCE: &str =
+    "a line of which a whole number fits 16 KiB, beginning with a letter, ending in a bar..........|\n";
+const LINES_AT_ONCE: usize = 16 * 1024 / LINE_AT_ONCE.len();
 
 /// What was written to a pipe was read.
 fn await_read(pipe: impl AsFd) {
@@ -106,7 +131,7 @@ impl Task for Leave {
 }
 
 fn registry() -> Registry {
-    tasks::registry().task::<Print>().task::<Leave>()
+    tasks::registry().task::<Print>().task::<PrintAtOnce>().task::<Leave>()
 }
 workfleet_task_manager::test_worker!(registry());
 
@@ -239,6 +264,11 @@ fn program() {
             printing.into_iter().for_each(|handle| handle.wait().expect("it is done"));
             close(&manager);
         }
+        "prints at once" => {
+            let manager = builder(registry(), 1).start().expect("it starts");
+            manager.submit(PrintAtOnce).expect("it is taken").wait().expect("it is done");
+            close(&manager);
+        }
         "broken" => {
             // SAFETY: the default runs nothing of ours.
             unsafe {
@@ -283,6 +313,36 @@ fn workers_that_share_a_standard_error_print_whole_lines_also_where_it_does_not_
         for name in ["a", "b", "c", "d"] {
             assert_lines(&lines, name, 2000, 1);
         }
+    }
+}
+
+#[test]
+fn what_workers_print_is_written_to_a_shared_standard_error_in_whole_lines_that_a_pipe_takes_whole() {
+    let _alone = alone();
+    // Each write to it is one message.
+    let flags = SocketFlags::CLOEXEC;
+    let (reader, writer) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("two sockets");
+    let shared = |command: &mut Command| {
+        command.stderr(Stdio::from(writer));
+    };
+    let program = Program::start_as("/proc/self/exe", "program", "prints at once", shared);
+    let mut reader = File::from(reader);
+    let reading = thread::spawn(move || {
+        let (mut writes, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+        loop {
+            match reader.read(&mut buffer).expect("a message, or the end") {
+                0 => return writes,
+                write_bytes => writes.push(String::from_utf8_lossy(&buffer[..write_bytes]).into_owned()),
+            }
+        }
+    });
+    program.assert_success();
+    let mut writes = reading.join().expect("it does not panic");
+    writes.retain(|write| write.contains('|'));
+    assert_eq!(writes.concat(), LINE_AT_ONCE.repeat(LINES_AT_ONCE));
+    for write in writes {
+        assert!(write.len() <= 4096 && write.ends_with('\n'), "{} bytes: {write}", write.len());
     }
 }
 

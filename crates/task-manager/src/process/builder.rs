@@ -79,7 +79,9 @@ impl ProcessManagerBuilder {
     /// that are started later.
     ///
     /// Lines are written whole, whichever of both streams they come by, and the last of a worker with an end; those beyond
-    /// 16 KiB in pieces. So it is with what workers without logs print to the program's standard error.
+    /// 16 KiB in pieces. So it is with what workers without logs print to the program's standard error. There, a line may be
+    /// cut by what others write to the same standard error if it is longer than a pipe takes whole (`PIPE_BUF`, 4 KiB on
+    /// Linux).
     ///
     /// A log that was renamed or removed is made again before the next line is written; so is every log on
     /// [request](ProcessManager::reopen_logs).

@@ -3,6 +3,7 @@
 //! Invariants:
 //! - Nothing is lost silently: what cannot be written is counted, a warning begins the count, and another ends it.
 //! - A log is the file that has its name. One that was renamed or removed gets no more lines.
+//! - Nobody else's text gets into a line on standard error, unless the line is longer than [`WHOLE_BYTES`].
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -21,6 +22,10 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+/// A pipe takes a write of so much whole (`PIPE_BUF`, which POSIX allows to be 512). In a larger one there may be what others
+/// write at the same time: this process, or another that has the same standard error.
+const WHOLE_BYTES: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
+
 /// The program's own standard error, which every worker without a log shares.
 #[derive(Default)]
 pub(super) struct StandardError {
@@ -32,7 +37,7 @@ impl StandardError {
     pub(super) fn write(&mut self, text: &[u8]) {
         // What the program prints by this handle does not come between.
         let lock = io::stderr().lock();
-        let (written_bytes, written) = write_counted(rustix::stdio::stderr(), text);
+        let (written_bytes, written) = write_lines(rustix::stdio::stderr(), text);
         drop(lock);
         match written {
             Ok(()) => self.report_the_lost(),
@@ -185,6 +190,31 @@ impl LogFile {
     }
 }
 
+/// Writes all of it, as [`write_counted`] does, and in each write as many whole lines as a pipe takes whole. A longer line has
+/// a write of its own.
+fn write_lines(to: impl AsFd, text: &[u8]) -> (usize, io::Result<()>) {
+    let mut written_bytes = 0;
+    while written_bytes < text.len() {
+        let rest = &text[written_bytes..];
+        let (more_bytes, written) = write_counted(&to, &rest[..whole_lines_bytes(rest)]);
+        written_bytes += more_bytes;
+        if written.is_err() {
+            return (written_bytes, written);
+        }
+    }
+    (written_bytes, Ok(()))
+}
+
+/// How long the lines are with which the text begins and which a pipe takes whole together, or else its first line.
+fn whole_lines_bytes(text: &[u8]) -> usize {
+    if text.len() <= WHOLE_BYTES {
+        return text.len();
+    }
+    let end = |byte: &u8| *byte == b'\n';
+    let fits = text[..WHOLE_BYTES].iter().rposition(end);
+    fits.or_else(|| text.iter().position(end)).map_or(text.len(), |at| at + 1)
+}
+
 /// Writes all of it, and waits where that would block, whatever mode the descriptor is in. If it fails, the number says how
 /// much was written.
 fn write_counted(to: impl AsFd, text: &[u8]) -> (usize, io::Result<()>) {
@@ -209,6 +239,8 @@ fn write_counted(to: impl AsFd, text: &[u8]) -> (usize, io::Result<()>) {
 
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests {
+    use std::{os::unix::net::UnixDatagram, thread};
+
     use super::*;
 
     fn log(directory: PathBuf) -> LogFile {
@@ -219,6 +251,61 @@ mod tests {
     fn lines(log: &LogFile) -> Vec<String> {
         let text = fs::read_to_string(&log.path).expect("a text");
         text.lines().map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest).to_owned()).collect()
+    }
+
+    /// What is written to standard error, one element for each write.
+    fn writes(text: &[u8]) -> Vec<Vec<u8>> {
+        // Of these, each write is one message.
+        let (to, from) = UnixDatagram::pair().expect("two sockets");
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let (written_bytes, written) = write_lines(&to, text);
+                written.expect("it is written");
+                assert_eq!(written_bytes, text.len());
+            });
+            let (mut writes, mut left_bytes) = (Vec::new(), text.len());
+            while left_bytes > 0 {
+                let mut write = vec![0; text.len()];
+                let write_bytes = from.recv(&mut write).expect("a message");
+                write.truncate(write_bytes);
+                left_bytes -= write_bytes;
+                writes.push(write);
+            }
+            writes
+        })
+    }
+
+    #[test]
+    fn a_write_to_standard_error_has_whole_lines_in_it_and_no_more_than_a_pipe_takes_whole() {
+        let line = |len_bytes: usize| [vec![b'x'; len_bytes - 1], vec![b'\n']].concat();
+        let texts: [(&[usize], &[u8]); 9] = [
+            (&[], b""),
+            (&[9], b""),
+            (&[100; 300], b""),
+            (&[100; 300], b"the begin of a line"),
+            (&[1, WHOLE_BYTES, 1, 1, WHOLE_BYTES - 1, 1], b""),
+            (&[1, WHOLE_BYTES + 1, 1], b""),
+            (&[WHOLE_BYTES; 3], b"x"),
+            (&[4 * WHOLE_BYTES, 4 * WHOLE_BYTES], b""),
+            (&[9], &[b'x'; 4 * WHOLE_BYTES]),
+        ];
+        for (number, (lens_bytes, rest)) in texts.into_iter().enumerate() {
+            let mut text: Vec<u8> = lens_bytes.iter().flat_map(|&len_bytes| line(len_bytes)).collect();
+            text.extend(rest);
+            let writes = writes(&text);
+            assert_eq!(writes.concat(), text);
+            let begins = writes.iter().skip(1).zip(&writes);
+            assert!(begins.clone().all(|(_, before)| before.ends_with(b"\n")), "{number}");
+            assert!(
+                writes.iter().all(|write| write.len() <= WHOLE_BYTES || lines_in(write) == 1),
+                "{number}"
+            );
+            // There are no more of them than it takes.
+            assert!(
+                begins.clone().all(|(write, before)| before.len() + write.len() > WHOLE_BYTES),
+                "{number}"
+            );
+        }
     }
 
     #[test]
