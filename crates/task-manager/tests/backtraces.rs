@@ -4,11 +4,11 @@
 mod both;
 mod support;
 
-use std::{env, process::Command};
+use std::{env, fs, process::Command};
 
 use both::{Kind, on_both, start};
 use serde::{Deserialize, Serialize};
-use support::alone;
+use support::{alone, builder, close};
 use workfleet_task_manager::{
     Chain, ClosePolicy, FailureCause, Pool, Registry, Task, TaskContext, TaskError, TaskFailure, TaskSpec,
 };
@@ -124,6 +124,31 @@ fn a_deep_one_is_cut(kind: Kind) {
 }
 
 on_both!(they_are_on_by_default, the_builder_switches_them_off, a_deep_one_is_cut);
+
+/// A worker of a program that asks for something else is told what its manager wants. What it prints is its own affair.
+#[test]
+fn the_environment_of_a_worker_counts_for_what_it_prints_only() {
+    let _alone = alone();
+    let program = env::current_exe().expect("its path").into_os_string();
+    for worker_says in ["0", "1"] {
+        let said =
+            ["RUST_LIB_BACKTRACE", "RUST_BACKTRACE"].map(|name| format!("{name}={worker_says}").into());
+        let entry = ["workfleet_worker", "--exact", "--nocapture"].map(Into::into);
+        let arguments = said.into_iter().chain([program.clone()]).chain(entry);
+        for on in [true, false] {
+            let builder = builder(registry(), 1).program("env").arguments(arguments.clone());
+            let logs = tempfile::tempdir().expect("a directory");
+            let manager = builder.backtraces(on).log_directory(logs.path()).start().expect("it starts");
+            for task in [Fail::ByError, Fail::ByPanic] {
+                let failure = failure(&manager, task);
+                assert_eq!(backtrace(&failure).is_some(), on && are_allowed(), "{worker_says}: {failure}");
+            }
+            close(&manager);
+            let log = fs::read_to_string(logs.path().join("worker-0.log")).expect("a log");
+            assert_eq!(log.contains("stack backtrace:"), worker_says == "1", "{log}");
+        }
+    }
+}
 
 #[test]
 fn the_environment_switches_them_off_by_zero_and_by_nothing_else() {
