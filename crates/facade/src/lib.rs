@@ -47,7 +47,8 @@
 //! }
 //! ```
 //!
-//! It needs this crate and `serde` with its `derive` feature, and runs on Linux and other Unix systems.
+//! It needs this crate and `serde` with its `derive` feature, and runs on Linux (worker processes: since 5.4) and
+//! other Unix systems.
 //!
 //! # What is promised
 //!

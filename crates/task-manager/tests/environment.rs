@@ -29,7 +29,9 @@ use support::{
     process::{PART, part},
     watchdog::watchdog,
 };
-use workfleet_task_manager::{ProcessManagerBuilder, Registry, Task, TaskContext, TaskError, TaskSpec};
+use workfleet_task_manager::{
+    Pool, ProcessManagerBuilder, Registry, Task, TaskContext, TaskError, TaskSpec, ThreadManager,
+};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Double(u32);
@@ -132,6 +134,14 @@ rows! {
         => Says(&["pidfd_open (it takes Linux 5.3", NOT_PERMITTED]);
     no_memfd_create: plain, || refuse(libc::SYS_memfd_create, libc::ENOSYS), as_it_is
         => Says(&["memfd_create (a manager shares memory with its workers): ", NOT_IMPLEMENTED]);
+    a_forbidden_memfd_create: plain, || refuse(libc::SYS_memfd_create, libc::EPERM), as_it_is
+        => Says(&["memfd_create (a manager shares memory with its workers): ", NOT_PERMITTED]);
+    neither_of_both_for_threads: plain, || {
+        refuse(libc::SYS_pidfd_open, libc::ENOSYS);
+        refuse(libc::SYS_memfd_create, libc::ENOSYS);
+        let manager = ThreadManager::builder(registry()).workers(2).start().expect("it starts");
+        run_tasks(&manager);
+    }, as_it_is => Says(&["memfd_create", NOT_IMPLEMENTED]);
     a_forbidden_socketpair: plain, || refuse(libc::SYS_socketpair, libc::EPERM), as_it_is
         => Says(&["socketpair: ", NOT_PERMITTED]);
     a_forbidden_sendmsg: plain, || refuse(libc::SYS_sendmsg, libc::EPERM), as_it_is
@@ -173,12 +183,7 @@ fn program() {
     let builder = (row.settings)(builder(registry(), 2).outage_patience(Duration::ZERO));
     match (builder.start(), row.outcome) {
         (Ok(manager), Works) => {
-            let submit = |n| manager.submit(Double(n)).expect("it is taken");
-            let handles: Vec<_> = (0..20).map(submit).collect();
-            for (n, handle) in (0..).zip(handles) {
-                assert_eq!(handle.wait().expect("it is done"), 2 * n);
-            }
-            close(&manager);
+            run_tasks(&manager);
         }
         (Err(error), Says(texts)) => {
             let said = format!("{error:?}");
@@ -196,6 +201,15 @@ fn program() {
         support::assert_no_child_left();
     }
     process::exit(DONE);
+}
+
+fn run_tasks(pool: &Pool) {
+    let submit = |n| pool.submit(Double(n)).expect("it is taken");
+    let handles: Vec<_> = (0..20).map(submit).collect();
+    for (n, handle) in (0..).zip(handles) {
+        assert_eq!(handle.wait().expect("it is done"), 2 * n);
+    }
+    close(pool);
 }
 
 /// Runs a row's program, which does by itself what the row says.
