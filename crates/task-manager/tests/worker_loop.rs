@@ -5,6 +5,7 @@ mod both;
 mod support;
 
 use std::{
+    mem,
     path::{Path, PathBuf},
     process,
     sync::{
@@ -25,8 +26,9 @@ use support::{
     until,
 };
 use workfleet_task_manager::{
-    AsyncTask, ClosePolicy, FailureCause, NextTask, ProcessManager, ProcessManagerBuilder, Registry,
-    StartError, StartFailure, Task, TaskContext, TaskError, TaskHandle, TaskMessage, TaskSpec, WorkerLoop,
+    AsyncTask, ClosePolicy, ExitStatus, FailureCause, NextTask, ProcessManager, ProcessManagerBuilder,
+    Registry, StartError, StartFailure, Task, TaskContext, TaskError, TaskHandle, TaskMessage, TaskSpec,
+    WorkerLoop,
 };
 
 /// How long the program waits for a task before it looks after other things.
@@ -168,6 +170,11 @@ task!(Farewell, "farewell", (), |self, _cx| {
 struct Leave;
 task!(Leave, "leave", (), |self, _cx| Ok(()));
 
+/// When it has ended, the program forgets to say so, and panics.
+#[derive(Debug, Serialize, Deserialize)]
+struct PanicOutside;
+task!(PanicOutside, "panic-outside", (), |self, _cx| Ok(()));
+
 fn tasks() -> Registry {
     Registry::new()
         .task::<Where>()
@@ -182,6 +189,7 @@ fn tasks() -> Registry {
         .task::<RunErrand>()
         .task::<Farewell>()
         .task::<Leave>()
+        .task::<PanicOutside>()
 }
 
 fn registry() -> Registry {
@@ -265,6 +273,10 @@ fn look(mut next: NextTask<'_>) -> bool {
             Leave::NAME => {
                 drop(task.run());
                 return false;
+            }
+            PanicOutside::NAME => {
+                mem::forget(task.run());
+                panic!("a fault of the program's own");
             }
             DropMyEnd::NAME => {
                 let finished = task.run();
@@ -497,6 +509,21 @@ fn a_program_that_drops_its_loop_ends_and_is_replaced() {
         before = after;
     }
     assert_eq!(manager.close(ClosePolicy::Join).expect("it closes").tasks.failed, 0);
+}
+
+#[test]
+fn a_program_that_panics_beside_its_tasks_exits_as_every_panic_does() {
+    let _alone = alone();
+    let manager = usual(1).crash_limit(1).start().expect("it starts");
+    let directory = tempfile::tempdir().expect("a directory");
+    let farewell = directory.path().join("farewell");
+    say_farewell(&manager, &farewell);
+    let failure = manager.submit(PanicOutside).expect("it is taken").wait().expect_err("it is charged");
+    let death = &failure.deaths[0];
+    assert_eq!(death.status, ExitStatus::Exited(101), "{failure}");
+    assert!(death.stderr_tail.contains("a fault of the program's own"), "{failure}");
+    assert!(farewell.exists(), "its session was dropped");
+    assert_doubled(doubles(&manager, 10));
 }
 
 /// The session of the only worker says in this file when it is dropped. Returns the name of the thread that it was made on.

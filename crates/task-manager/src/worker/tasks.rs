@@ -80,7 +80,8 @@ const KEPT_BYTES: usize = 1024 * 1024;
 /// }
 /// ```
 ///
-/// Dropping it ends the process: half a worker would be waited for. The sessions are dropped first.
+/// Dropping it ends the process: half a worker would be waited for. The sessions are dropped first. The exit code is 0, or
+/// 101 if the loop is dropped because the program panics.
 pub struct WorkerLoop {
     worker: Arc<Worker>,
     output: Vec<u8>,
