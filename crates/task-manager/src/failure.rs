@@ -356,13 +356,14 @@ impl fmt::Display for FailureCause {
 pub struct DeathCertificate {
     /// The worker's name.
     pub worker: String,
-    /// Its process id. The process is gone and reaped: another may have the number by now.
+    /// Its process id. The process is gone and reaped, unless its status is [unknown](ExitStatus::Unknown): another may have
+    /// the number by now.
     pub pid: u32,
     /// How it ended.
     pub status: ExitStatus,
     /// Why the manager ended it, if it did.
     pub killed_because: Option<KillReason>,
-    /// The last lines of its standard error, at most 4 KiB.
+    /// The last lines of its standard error, at most 4 KiB; of a longer line, its end.
     pub stderr_tail: String,
     /// The attempt that was charged with the death, if one was: the one that ran.
     pub charged: Option<TaskId>,

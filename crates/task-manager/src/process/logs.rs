@@ -231,14 +231,20 @@ impl Taps {
         }
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = tail.iter().copied().collect();
-        // A tail that was cut begins with the first whole line.
-        let whole = if bytes.len() < TAIL_BYTES { 0 } else { line_start(&bytes) };
-        String::from_utf8_lossy(&bytes[whole..]).trim_end().to_owned()
+        last_lines(&bytes)
     }
 }
 
-fn line_start(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1)
+/// The text of a tail, at most as long as that may be. One that was cut begins with the first whole line, if there is any.
+fn last_lines(tail: &[u8]) -> String {
+    // What is no UTF-8 takes three bytes for one.
+    let text = String::from_utf8_lossy(tail);
+    let excess = text.len().saturating_sub(TAIL_BYTES);
+    let begin = (excess..=text.len()).find(|&begin| text.is_char_boundary(begin)).unwrap_or(text.len());
+    let text = text[begin..].trim_end();
+    let is_cut = tail.len() >= TAIL_BYTES || begin > 0;
+    let whole = text.find('\n').filter(|_| is_cut).map_or(0, |end| end + 1);
+    text[whole..].to_owned()
 }
 
 impl Writer {
@@ -385,6 +391,22 @@ impl Line {
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_words_are_the_last_whole_lines_or_what_there_is_of_a_long_one_and_never_longer() {
+        assert_eq!(last_lines(b""), "");
+        assert_eq!(last_lines(b"one\ntwo\n\n"), "one\ntwo");
+        let long = "x".repeat(TAIL_BYTES);
+        let tail = |text: &str| last_lines(&text.as_bytes()[text.len().saturating_sub(TAIL_BYTES)..]);
+        assert_eq!(tail(&format!("{long}\ntwo\nthree\n")), "two\nthree");
+        // One line alone.
+        assert_eq!(tail(&long), long);
+        assert_eq!(tail(&format!("{long}\n")), long[1..]);
+        // What is no text.
+        let words = last_lines(&[0xff; TAIL_BYTES]);
+        assert!((TAIL_BYTES - 4..=TAIL_BYTES).contains(&words.len()), "{}", words.len());
+        assert_eq!(last_lines(&[&[0xff; TAIL_BYTES - 6][..], b"\ntwo\n"].concat()), "two");
+    }
 
     #[test]
     fn lines_come_whole_but_for_those_that_would_grow_without_bound() {
