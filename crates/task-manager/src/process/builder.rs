@@ -331,3 +331,24 @@ impl fmt::Debug for ProcessManagerBuilder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_that_the_methods_state() {
+        let s = Duration::from_secs;
+        let ProcessManagerBuilder { settings, log_directory, crash_limit, silence_limit, throttle, .. } =
+            ProcessManagerBuilder::new(Registry::new());
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        assert_eq!((settings.workers, settings.priority_levels, settings.async_tasks), (2 * cores, 2, 1));
+        assert_eq!((settings.limits.exit, settings.heartbeat_grace), (s(10), s(10)));
+        assert_eq!((settings.limits.init, settings.limits.session), (s(10), s(60)));
+        assert_eq!((settings.outage_patience, silence_limit), (s(60), s(30)));
+        assert_eq!((throttle.most, throttle.without_timeout), (s(60), s(30)));
+        assert_eq!((settings.frame_limit_bytes, settings.inbox_limit_bytes), (64 << 20, 256 << 20));
+        assert_eq!((settings.return_limit, settings.children_limit, crash_limit), (100, u32::MAX, 3));
+        assert_eq!((settings.tasks_per_worker, log_directory), (u64::MAX, None));
+    }
+}
