@@ -52,17 +52,18 @@
 //!
 //! # What is promised
 //!
-//! - **Nothing waits for ever.** A worker that exits, aborts, is killed, overflows its stack, falls silent or never
-//!   starts is noticed, buried and replaced, and whoever waits for its task is answered.
+//! - **Nothing waits for ever** but for what your own code does not end. A worker that exits, aborts, is killed, overflows its
+//!   stack, falls silent or never starts is noticed, buried and replaced, and whoever waits for its task is answered.
 //! - **Work survives its workers.** The task that ran is run again, up to three times in all; the tasks that waited
 //!   behind it go elsewhere and are charged with nothing. So a task may run more than once, but each handle resolves
 //!   exactly once.
 //! - **Failures say what happened.** A [`TaskFailure`](task::TaskFailure) has the error's whole chain or the panic, and
 //!   a certificate for each worker that died: the signal or the exit code, and its last words.
-//! - **Nothing is left behind.** However a manager ends, by [`close`](task::Pool::close), by a drop or by a
-//!   `SIGKILL`, its workers end, and so do the processes in their groups.
+//! - **No process is left behind.** However a manager ends, by [`close`](task::Pool::close), by a drop or by a
+//!   `SIGKILL`, its worker processes end, and so do the processes in their groups. Elsewhere than on Linux, a worker that is
+//!   stopped when its program is killed stays.
 //! - **Data travels, never code.** What arrives is decoded as a registered type or refused, and its length is held
-//!   against a limit before any memory is taken.
+//!   against a limit before memory is taken for it.
 //!
 //! # How to go on
 //!

@@ -100,7 +100,8 @@
 //! - Details have up to [64 KiB](DETAILS_LIMIT_BYTES), encoded.
 //! - A beat is one small allocation and one short critical section, beside the encoding; the first after a pause has a thread woken
 //!   that runs the callback.
-//! - Nothing wakes up while nothing happens: with a timeout, a token that beats wakes the thread once per timeout.
+//! - Nothing wakes up while nothing happens. With a timeout, a token that beats often wakes the thread twice per timeout, and
+//!   one that falls silent a few times before that is [noticed](#a-program-that-was-stopped-as-a-whole).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -8,10 +8,10 @@
 //! Only what is lost or broken is said this way; everything else is an event of `tracing` alone.
 //!
 //! Invariants:
-//! - Nothing here waits: a line that standard error does not take at once is counted, and the next line says how many are
-//!   missing.
-//! - Nothing here takes a lock, allocates memory, or ends the program by a signal. So it works on any thread, in a fork, and
-//!   while the program exits.
+//! - A line waits for no reader: one that standard error does not take at once is counted, and the next line says how many are
+//!   missing. (Where the system cannot be told not to wait, it is asked whether it would: another writer may come between.)
+//! - A line takes no lock, allocates no memory, and ends the program by no signal, with one exception: [`VARIABLE`] is read
+//!   once, by the standard library. So lines work on any thread, in a fork, and while the program exits.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -40,7 +40,7 @@ pub(crate) struct Flights<B> {
     slots: Vec<Option<Flight<B>>>,
     free: Vec<u32>,
     next_fence: u32,
-    /// When to look after which slot whose attempt has to beat. One that beats is looked after once in its timeout.
+    /// When to look after which slot whose attempt has to beat. One that beats is looked after twice in its timeout.
     alarms: BTreeSet<(Instant, u32)>,
 }
 

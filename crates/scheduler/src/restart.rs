@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - While a worker is up, nothing is given up.
-//! - Nothing is given up before every seat has failed in its last try: a start that is under way may be the one that works.
+//! - Nothing is given up while the first try on a seat is under way, which may be the one that works, nor before some try has
+//!   failed after the patience was over.
 //! - What may pass is waited for as long as the patience says, however many tries that takes.
 //! - Time in which this program did not run, as far as it noticed, counts for no outage.
 //! - Only a worker that was of use ends an outage: it began a task, or was up for [`STEADY_AFTER`], or nobody waited for

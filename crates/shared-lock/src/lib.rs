@@ -86,7 +86,8 @@
 //!
 //! # Deadlock
 //!
-//! There is no re-entrancy: whoever holds a key and asks for it again waits for itself. And two tasks that each hold what
+//! There is no re-entrancy: whoever holds a key and asks for it again waits for itself, unless both are shared and nobody
+//! waits. And two tasks that each hold what
 //! the other wants wait for ever. There are two remedies:
 //!
 //! - take all at once with [`lock_many`], which has one order for all callers;

@@ -14,8 +14,8 @@ use crate::{Guards, LockFailed, LockGuard, Mode, Refusal, Snapshot, blocking};
 /// - *Arrival order.* Whoever asked first is granted first; a shared request joins the holders only if nobody waits. So
 ///   neither readers nor writers starve. A request arrives when its future is first polled.
 /// - *Fences.* Each exclusive grant of a key has a larger [`Fence`](crate::Fence) than any grant of it before.
-/// - *No re-entrancy.* Whoever holds a key and asks for it again waits for itself. A known
-///   [owner](crate::LocalState::owner) gets [`LockFailed::WouldDeadlock`] instead.
+/// - *No re-entrancy.* Whoever holds a key and asks for it again waits for itself, unless both are shared and nobody waits. A
+///   known [owner](crate::LocalState::owner) gets [`LockFailed::WouldDeadlock`] instead.
 /// - *A key is any text* from 1 byte up to [`key_limit_bytes`](Self::key_limit_bytes).
 ///
 /// Every asynchronous method has a blocking twin. Those may block the thread, and must not be called in async code: there

@@ -82,10 +82,11 @@ impl TaskContext {
             .ok_or(NoSession { type_name: std::any::type_name::<S>() })
     }
 
-    /// Schedules another task. It takes effect whatever becomes of this one, and when this attempt dies and a later one
-    /// schedules it again as its n-th, it is recognised and not doubled.
+    /// Schedules another task. Once it has left this process, it takes effect whatever becomes of this one, and when this
+    /// attempt dies and a later one schedules it again as its n-th, it is recognised and not doubled.
     ///
-    /// `Ok` means buffered, as for [`send_message`](Self::send_message). The call never waits for a place in a queue, for another
+    /// `Ok` means buffered, as for [`send_message`](Self::send_message): a worker that is killed may take the task with it,
+    /// until the next attempt schedules it. The call never waits for a place in a queue, for another
     /// task, or for a reader of messages. In a worker process, it waits for the worker's own socket when more than 1 MiB waits
     /// there, and blocks its thread, also in an asynchronous task. The manager always reads, so that wait ends. On a worker
     /// thread the call never waits.
@@ -113,7 +114,8 @@ impl TaskContext {
     /// Says that this task gets on, and how far it is: `details` are any value that [can be
     /// encoded](workfleet_heartbeat::Details::encode), up to 64 KiB.
     ///
-    /// Call it as often as you like: it costs less than a microsecond and waits for nothing. From a worker process, the
+    /// Call it as often as you like: it costs little more than encoding the details, and waits for nothing. From a worker
+    /// process, the
     /// first goes out at once, then at most one in four fifths of the task's
     /// [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT), but at least every
     /// [60 s](crate::ProcessManagerBuilder::max_heartbeat_throttle), or without a timeout every

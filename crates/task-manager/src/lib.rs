@@ -73,7 +73,8 @@
 //!   waits as long as tasks run: their deadlines are theirs. And messages have to be read: beyond the
 //!   [inbox limit](ProcessManagerBuilder::inbox_limit), no task is begun until they are. A warning and
 //!   [`Stats::inbox_full`] say so.
-//! - **Nothing survives its manager**: workers, and what their tasks started in their process group, go with it.
+//! - **No process survives its manager**: workers, and what their tasks started in their process group, go with it. (A thread
+//!   cannot be ended: one that does not stop is [abandoned](CloseReport::abandoned), and named.)
 //! - **A panic is a failure** of its task; the worker lives on. (With `panic = "abort"` it is a death.)
 //! - **No task's code runs on the manager's thread**: neither its `Debug` form, nor its destructors, nor what decodes it. All
 //!   of that runs in the worker, or on the thread that reads an output or a message. On the manager's thread run

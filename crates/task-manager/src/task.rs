@@ -21,9 +21,10 @@ use crate::cut::floor_char_boundary;
 /// A task and its output travel as [messages](workfleet_wire::message#what-travels-and-what-does-not), field after field and
 /// without names: a type must read what it writes. What serde can say and a message cannot carry (`skip_serializing_if`,
 /// `untagged`, `tag`, `flatten`, and others in the table there) is refused where it is scheduled, sent or returned, by an
-/// error that names the type and what to change; it never arrives as another value. To find that out, the first values of
-/// each type are read back where they are sent, and in builds with debug assertions all are: see
-/// [`is_dry_run`](workfleet_wire::message::is_dry_run) for types whose `Deserialize` does more than make a value. Values nest at
+/// error that names the type and what to change. Some of that shows only where a value is read back: so are the
+/// [first values](workfleet_wire::message#what-is-checked-where-a-value-is-sent) of each type where they are sent, and in
+/// builds with debug assertions all are. See [`is_dry_run`](workfleet_wire::message::is_dry_run) for types whose
+/// `Deserialize` does more than make a value. Values nest at
 /// most [`NESTING_LIMIT`](workfleet_wire::message::NESTING_LIMIT) levels.
 ///
 /// ```

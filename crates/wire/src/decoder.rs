@@ -27,7 +27,7 @@ const RETAIN_BYTES: usize = 2 << 20;
 /// the stream, [`finish`](Self::finish) tells an end between frames from one inside a frame.
 ///
 /// The frames are a function of the bytes alone. Memory follows what has arrived, never what a header claims: a peer that
-/// announces 60 MiB and sends ten bytes costs the space of ten bytes, and one that announces more than the limit gets
+/// announces 60 MiB and sends ten bytes costs no more than one that announces and sends ten, and one that announces more than the limit gets
 /// [`FrameError::TooLarge`] at once.
 ///
 /// ```

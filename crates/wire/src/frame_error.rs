@@ -11,8 +11,9 @@ use crate::direction::Direction;
 
 /// A frame, or a stream of frames, that breaks the rules of the format.
 ///
-/// It comes from the other side (or, where a frame is refused before it is sent, from this one). All but
-/// [`UnknownKind`](Self::UnknownKind) and [`Unexpected`](Self::Unexpected) mean that the stream cannot be read any further.
+/// It comes from the other side (or, where a frame is refused before it is sent, from this one: then nothing was written). When
+/// receiving, all but [`UnknownKind`](Self::UnknownKind) and [`Unexpected`](Self::Unexpected) mean that the stream cannot be
+/// read any further.
 ///
 /// ```
 /// use workfleet_wire::{Decoder, FrameError, Kind, encode_header};

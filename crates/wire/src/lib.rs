@@ -41,8 +41,9 @@
 //!   bytes that arrived, never with the bytes that were claimed.
 //! - Whatever arrives gives a frame, a wait for more, or an error with a type; never a panic.
 //! - A payload is exactly one message, and data only: trailing bytes are an error, and nothing that arrives is run.
-//! - A value that [`message::encode_checked`] takes arrives as it was sent; what serde can say and the format cannot carry is an
-//!   error where it is encoded. Values nest up to a limit, on both sides.
+//! - What serde can say and the format cannot carry is an error where it is encoded, as far as writing shows it; what only reading
+//!   shows, [`message::encode_checked`] finds in [those values](message#what-is-checked-where-a-value-is-sent) that it reads
+//!   back. Values nest up to a limit, on both sides.
 //!
 //! # The kinds
 //! This crate gives out ranges of kinds. Each protocol has a range, keeps the [`Table`] of its kinds beside its own code, and

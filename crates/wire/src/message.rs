@@ -3,7 +3,7 @@
 //! - A payload is exactly one message: trailing bytes are an error.
 //! - A message is data and never code.
 //! - What is appended to a caller's vector is a whole message or nothing.
-//! - A value arrives as it was sent, or is an error where it is sent.
+//! - A value whose type reads what it writes arrives as it was sent. For other types, see below what is an error where.
 //!
 //! The encoding is [postcard's wire format](https://postcard.jamesmunns.com/wire-format): compact, in field order, without
 //! field names. So both sides must agree on the type; a handshake that compares versions makes sure of it.

@@ -24,8 +24,8 @@ use crate::{
 /// 4. [`after_shutdown`](Self::after_shutdown), always.
 ///
 /// A runtime that is shut down ends its workers. It drops their tasks, and then nothing can wait any more: if the worker was
-/// running, its `on_shutdown` is polled once and dropped where it waits. So `on_shutdown` is skipped only where the worker's
-/// thread never comes back to it: the process ends without dropping the runtime, or a hook blocks its thread forever.
+/// running, its `on_shutdown` is polled once and dropped where it waits. So 3 and 4 are skipped only where the worker's
+/// thread never comes back to them: the process ends without dropping the runtime, or a hook blocks its thread forever.
 ///
 /// Then the worker is dropped, and after that its [outcome](crate::Outcome) is there for everyone who waits. An error or
 /// a panic of any hook ends up in it; the worker is then [`Failed`](crate::WorkerState::Failed).
@@ -115,7 +115,7 @@ pub trait Worker: Send + 'static {
         async { Ok(()) }
     }
 
-    /// Called last, always, after an abort too. `code` is 0 after a normal end, 1 after a forced one, 2 after a failure,
+    /// Called last, after an abort too, and skipped only where [`on_shutdown`](Self::on_shutdown) would be. `code` is 0 after a normal end, 1 after a forced one, 2 after a failure,
     /// and `reason` says it in words.
     fn after_shutdown(&mut self, reason: &str, code: u8) {
         let _ = (reason, code);

@@ -320,8 +320,9 @@ macro_rules! settings_of_every_pool {
         /// [`init`](crate::init), or its registry or protocol is another. As soon as every seat has failed by that, what
         /// waits fails. While a worker is up, nothing fails for another that does not start.
         ///
-        /// Until the first worker has come up, the patience is 10 s at most: that is how long
-        /// [`start`](Self::start) waits.
+        /// Until the first worker has come up, the patience is 10 s at most: so long does [`start`](Self::start) try. A try
+        /// that is under way when the patience is over may still come to its end, within
+        /// the [limit](Self::session_limit) for sessions.
         pub fn outage_patience(mut self, patience: std::time::Duration) -> Self {
             self.settings.outage_patience = patience.min($crate::pool::settings::FOR_EVER);
             self

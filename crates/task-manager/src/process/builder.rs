@@ -153,7 +153,7 @@ impl ProcessManagerBuilder {
     }
 
     /// Starts the manager and its workers, and waits until the first worker is ready: milliseconds. What keeps all of them from
-    /// that and may pass, it waits for, 10 s at most: see [`outage_patience`](Self::outage_patience). Blocks the thread: in
+    /// that and may pass, it tries again for 10 s at most: see [`outage_patience`](Self::outage_patience). Blocks the thread: in
     /// async code, use [`start_async`](Self::start_async).
     ///
     /// # Errors

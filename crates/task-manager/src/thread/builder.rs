@@ -38,7 +38,7 @@ impl ThreadManagerBuilder {
     settings_of_every_pool!();
 
     /// Starts the manager and its threads, and waits until the first has made its sessions. What keeps all of them from
-    /// that and may pass, it waits for, 10 s at most: see [`outage_patience`](Self::outage_patience). Blocks the thread: in
+    /// that and may pass, it tries again for 10 s at most: see [`outage_patience`](Self::outage_patience). Blocks the thread: in
     /// async code, use [`start_async`](Self::start_async).
     ///
     /// # Errors

@@ -33,7 +33,8 @@ use crate::{
 ///   [`ClosePolicy::Kill`](crate::ClosePolicy::Kill) at once; the [report](crate::CloseReport::abandoned) names it.
 /// - It cannot die alone: what ends a worker process (an abort, a signal, `exit`) ends this one. A panic is a failure of
 ///   its task here too, unless the program is built with `panic = "abort"`.
-/// - It has no silence to be noticed by, no log of its own, and no attempt but the first.
+/// - It has no silence to be noticed by and no log of its own. A task has one attempt; another follows only where its thread was
+///   abandoned for [what ran beside it](ThreadManagerBuilder::heartbeat_grace).
 ///
 /// A task that waits for another of the same pool holds up the thread that the other may need: see
 /// [`TaskContext::schedule`](crate::TaskContext::schedule) for what does not wait.
