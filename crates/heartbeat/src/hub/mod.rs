@@ -24,7 +24,8 @@ use crate::{
     UnregisterError, cores::Taken, park, runtime_thread::warn_of_blocking,
 };
 
-/// How long [`Heartbeaters::unregister`] takes at most: 5 s.
+/// How long [`Heartbeaters::unregister`] takes at most, without [time in which this program was
+/// stopped](crate#a-program-that-was-stopped-as-a-whole): 5 s.
 pub const DEFAULT_UNREGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Those whose beats are listened to: a token each, and a callback that is told.
