@@ -145,7 +145,7 @@ impl Registry {
     }
 
     /// Adds a session: a value that each worker makes once, before its first task, and lends to all of them through
-    /// [`TaskContext::session`]. An error or panic of `make` is a failed start of that worker.
+    /// [`TaskContext::session`](crate::TaskContext::session). An error or panic of `make` is a failed start of that worker.
     ///
     /// In a worker process, `make` runs in a program of its own: see [`session_with`](Self::session_with) for what it should
     /// know of the manager's.
