@@ -59,8 +59,15 @@ pub struct ProcessManagerBuilder {
     arguments: Option<Vec<OsString>>,
 }
 
+impl ProcessManager {
+    /// A manager of tasks in `registry`, to be [started](ProcessManagerBuilder::start).
+    pub fn builder(registry: Registry) -> ProcessManagerBuilder {
+        ProcessManagerBuilder::new(registry)
+    }
+}
+
 impl ProcessManagerBuilder {
-    pub(super) fn new(registry: Registry) -> Self {
+    fn new(registry: Registry) -> Self {
         Self {
             settings: Settings::new(registry),
             log_directory: None,

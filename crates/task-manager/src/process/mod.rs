@@ -24,7 +24,6 @@ use crate::{
     pool::Pool,
     priority::Priority,
     refusal::{ScheduleError, SendError},
-    registry::Registry,
     task::EncodedTask,
 };
 
@@ -83,11 +82,6 @@ pub struct ProcessManager {
 }
 
 impl ProcessManager {
-    /// A manager of tasks in `registry`, to be [started](ProcessManagerBuilder::start).
-    pub fn builder(registry: Registry) -> ProcessManagerBuilder {
-        ProcessManagerBuilder::new(registry)
-    }
-
     /// Has every worker's [log](ProcessManagerBuilder::log_directory) opened again by its name, before its next line is written.
     ///
     /// A log that was renamed or removed is opened again without this. Call it when a program that rotates logs by other means

@@ -30,8 +30,15 @@ pub struct ThreadManagerBuilder {
     settings: Settings,
 }
 
+impl ThreadManager {
+    /// A manager of tasks in `registry`, to be [started](ThreadManagerBuilder::start).
+    pub fn builder(registry: Registry) -> ThreadManagerBuilder {
+        ThreadManagerBuilder::new(registry)
+    }
+}
+
 impl ThreadManagerBuilder {
-    pub(super) fn new(registry: Registry) -> Self {
+    fn new(registry: Registry) -> Self {
         Self { settings: Settings::new(registry) }
     }
 

@@ -72,13 +72,6 @@ pub struct ThreadManager {
     _registry: Registry,
 }
 
-impl ThreadManager {
-    /// A manager of tasks in `registry`, to be [started](ThreadManagerBuilder::start).
-    pub fn builder(registry: Registry) -> ThreadManagerBuilder {
-        ThreadManagerBuilder::new(registry)
-    }
-}
-
 impl Deref for ThreadManager {
     type Target = Pool;
 
