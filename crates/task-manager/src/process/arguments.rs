@@ -18,7 +18,7 @@ use rustix::{
     process::{Pid, Signal, kill_process_group},
 };
 
-use super::spawn::{own_program, own_program_start};
+use super::program::{own_program, own_program_start};
 use crate::{
     sys::{descriptor, naming::Naming},
     worker::{

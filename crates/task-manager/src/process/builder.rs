@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use workfleet_heartbeat::{cores::ThrottleLimits, runtime_thread};
 
-use super::{ProcessManager, arguments, logs::Logs, seat::Plan, spawn::Program};
+use super::{ProcessManager, arguments, logs::Logs, program::Program, seat::Plan};
 use crate::{
     connection::Terms,
     events::Events,

@@ -6,6 +6,7 @@
 mod arguments;
 mod builder;
 mod logs;
+mod program;
 pub(crate) mod reap;
 mod seat;
 mod sinks;
@@ -16,7 +17,7 @@ use std::{fmt, ops::Deref};
 
 pub use builder::ProcessManagerBuilder;
 use logs::Reopener;
-pub(crate) use spawn::Program;
+pub(crate) use program::Program;
 
 use crate::{
     manager::Manager,

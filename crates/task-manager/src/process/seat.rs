@@ -21,7 +21,8 @@ use workfleet_scheduler::Kill;
 
 use super::{
     logs::{Logs, Taps},
-    spawn::{Process, Program, Spawned, spawn},
+    program::Program,
+    spawn::{Process, Spawned, spawn},
     turns::in_turn,
 };
 use crate::{

@@ -8,14 +8,12 @@
 //! - A child inherits three descriptors: the socket as standard input, and its output.
 
 use std::{
-    ffi::OsString,
     io::{self, ErrorKind},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::net::UnixStream,
     },
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::Arc,
     thread,
     time::Duration,
@@ -24,59 +22,16 @@ use std::{
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::oneshot;
 
-use super::reap;
+use super::{program::Program, reap};
 use crate::{
     failure::ExitStatus,
     guardian::{Guardian, Ward},
     sys::{naming::Naming, page::Page, socket},
-    worker::{MARK, mark_of, origin},
+    worker::{MARK, mark_of},
 };
 
 /// The name of a thread that waits for processes which were killed.
 const REAPER: &str = "workfleet-reap";
-
-/// What to start as a worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Program {
-    /// This process's own program if there is none.
-    pub(super) path: Option<PathBuf>,
-    pub(super) arguments: Vec<OsString>,
-}
-
-impl Program {
-    /// A command that runs it, [prepared](origin::prepare).
-    pub(crate) fn command(&self) -> Command {
-        let own = own_program();
-        let mut command = Command::new(self.path.as_ref().unwrap_or(&own));
-        command.args(&self.arguments);
-        origin::prepare(&mut command);
-        if self.path.is_none()
-            && let Some(name) = std::env::args_os().next()
-        {
-            command.arg0(name);
-        }
-        command
-    }
-
-    /// Names this program in the error of its start.
-    pub(crate) fn named<T>(&self, started: io::Result<T>) -> io::Result<T> {
-        match &self.path {
-            Some(path) => started.naming(format!("starting {}", path.display())),
-            None => started.naming(own_program_start()),
-        }
-    }
-}
-
-/// What the start of the program that runs is called, with what is needed for it.
-pub(super) fn own_program_start() -> String {
-    let path = own_program();
-    let starting = format!("starting {}", path.display());
-    if path.starts_with("/proc") && !Path::new("/proc/self").exists() {
-        starting + " (no /proc is mounted here: mount it, or name a file by ProcessManagerBuilder::program)"
-    } else {
-        starting
-    }
-}
 
 /// A process that was started, and our ends of what connects us with it.
 #[derive(Debug)]
@@ -124,18 +79,6 @@ pub(super) fn spawn(
         sent => sent.naming("sendmsg to a worker")?,
     }
     Ok(Spawned { process, socket: ours.into(), page, stdout, stderr })
-}
-
-/// The program that runs, even if its file was replaced since.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn own_program() -> PathBuf {
-    PathBuf::from("/proc/self/exe")
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn own_program() -> PathBuf {
-    // An empty path is refused by the start, with the system's own reason.
-    std::env::current_exe().unwrap_or_default()
 }
 
 /// A child process, killed with its group and reaped at the latest when this is dropped.
