@@ -19,13 +19,10 @@ use std::{
 use tokio::{sync::Notify, task::yield_now};
 use workfleet_wire::Kind;
 
-use super::worker::ThreadWorker;
 use crate::{
     guards::guarded,
-    kinds,
     pool::Services,
     refusal::SendError,
-    run::host::Host,
     service::{Incarnation, Peer},
 };
 
@@ -72,7 +69,13 @@ impl Frame {
 
 enum To {
     Service(Peer),
-    Extension(Weak<ThreadWorker>),
+    Extension(Weak<dyn Receiver>),
+}
+
+/// A worker, to whose extensions frames go.
+pub(super) trait Receiver: Send + Sync {
+    /// Hands a frame over. On the manager's thread, where this reference may be the last.
+    fn receive(self: Arc<Self>, kind: Kind, payload: &[u8]);
 }
 
 impl Exchange {
@@ -111,7 +114,7 @@ impl Exchange {
     /// Sends a frame to the extension whose it is; never waits.
     pub(super) fn to_extension(
         &self,
-        worker: Weak<ThreadWorker>,
+        worker: Weak<dyn Receiver>,
         kind: Kind,
         payload: &[u8],
         limit_bytes: u64,
@@ -176,13 +179,9 @@ impl Exchange {
                 }
             }
             To::Extension(worker) => {
-                let Some(worker) = worker.upgrade() else { return };
-                guarded(|| {
-                    if !worker.extensions().on_frame(*kind, payload) {
-                        workfleet_notice::error!(worker = worker.name(), kind = %kinds::TABLE.named(*kind), "a frame came that no extension expects");
-                    }
-                });
-                ThreadWorker::let_go(worker);
+                if let Some(worker) = worker.upgrade() {
+                    worker.receive(*kind, payload);
+                }
             }
         }
     }

@@ -62,7 +62,7 @@ impl Supervise for ThreadLine {
 
 impl SendFrames for ThreadLine {
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
-        self.exchange.to_extension(Weak::clone(&self.worker), kind, payload, limit_bytes)
+        self.exchange.to_extension(self.worker.clone(), kind, payload, limit_bytes)
     }
 
     fn when_caught_up(&self, done: CaughtUp) {

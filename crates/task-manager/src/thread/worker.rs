@@ -22,13 +22,15 @@ use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::Details;
 use workfleet_wire::Kind;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Receiver};
 use crate::{
     context::TaskContext,
     extension::Extensions,
     failure::{Failed, FailureCause},
+    guards::guarded,
     heartbeat::HeartbeatError,
     ids::ManagerId,
+    kinds,
     message::EncodedMessage,
     pool::Shared,
     priority::Priority,
@@ -154,6 +156,17 @@ impl ThreadWorker {
 
     fn lock_open(&self) -> MutexGuard<'_, OpenAttempts> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Receiver for ThreadWorker {
+    fn receive(self: Arc<Self>, kind: Kind, payload: &[u8]) {
+        guarded(|| {
+            if !self.extensions.on_frame(kind, payload) {
+                workfleet_notice::error!(worker = &*self.name, kind = %kinds::TABLE.named(kind), "a frame came that no extension expects");
+            }
+        });
+        Self::let_go(self);
     }
 }
 
