@@ -44,7 +44,7 @@ pub use policy::ClosePolicy;
 pub use report::{Abandoned, CloseReport};
 pub(crate) use services::Services;
 pub use settings::ScopeError;
-pub(crate) use shared::{Mode, Seated, Setup, Shared};
+pub(crate) use shared::{Mode, Seated, Setup, Shared, worker_name};
 #[cfg(feature = "signal")]
 pub use signals::SignalWatch;
 pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently, start_patiently};
@@ -486,11 +486,6 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("stats", &self.stats()).finish_non_exhaustive()
     }
-}
-
-/// What the worker on this seat is called, in failures, statistics and logs.
-pub(crate) fn worker_name(seat: usize) -> String {
-    format!("worker-{seat}")
 }
 
 /// Waits for the manager to close, or to close more harshly.

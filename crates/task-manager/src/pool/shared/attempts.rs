@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use workfleet_heartbeat::Details;
 use workfleet_scheduler::{Kill, Lease};
 
-use super::{Shared, deliveries::Deliveries, turn::Core};
+use super::{Shared, core::Core, deliveries::Deliveries};
 use crate::{
     failure::{Failed, FailureCause},
     registry::index::Index,

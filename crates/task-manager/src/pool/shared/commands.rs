@@ -7,7 +7,7 @@ use workfleet_scheduler::{Class, Lease};
 use super::{
     Mode, Shared,
     body::{Body, Order, obey},
-    turn::Core,
+    core::Core,
 };
 use crate::{
     ids::TaskId,

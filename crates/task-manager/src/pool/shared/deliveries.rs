@@ -10,12 +10,13 @@ use workfleet_wire::Kind;
 use super::{
     Shared,
     body::{Body, History},
+    worker_name,
 };
 use crate::{
     failure::{Failed, FailureCause, FailureReport},
     ids::TaskId,
     inbox::{Inbox, Item},
-    pool::{given_up::GivenUp, worker_name},
+    pool::given_up::GivenUp,
     slot::Slot,
 };
 

@@ -10,7 +10,7 @@ use workfleet_heartbeat::remote::Pins;
 use workfleet_scheduler::Lease;
 use workfleet_wire::{Decoder, FrameError, FrameRef, Kind, kinds::Direction};
 
-use super::{Shared, body::Body, deliveries::Deliveries, turn::Core};
+use super::{Shared, body::Body, core::Core, deliveries::Deliveries};
 use crate::{
     ids::TaskId,
     inbox::Item,

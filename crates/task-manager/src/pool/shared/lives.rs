@@ -7,12 +7,12 @@ use std::{
 
 use workfleet_scheduler::{AWAY, Gone, Lease, Life, Next, Verdict};
 
-use super::{Seated, Shared, jitter, turn::Core};
+use super::{Seated, Shared, core::Core, jitter, worker_name};
 use crate::{
     causes::with_sources,
     failure::{DeathCertificate, KillReason},
     ids::TaskId,
-    pool::{given_up::GivenUp, report::Abandoned, start::StartFailure, worker_name},
+    pool::{given_up::GivenUp, report::Abandoned, start::StartFailure},
 };
 
 impl Shared {

@@ -11,6 +11,7 @@
 //! | `attempts`, `frames` | what workers report of attempts; what comes of worker processes, as frames |
 //! | `lives` | what the seats report: a worker came up, did not start, is gone |
 //! | `queries` | questions |
+//! | `core`, `seated` | what stands behind the core's lock; a worker on its seat |
 //! | `turn` | driving the core: what it decides is carried out |
 //! | `deliveries` | what others are told afterwards |
 //! | `body` | a task as the manager keeps it |
@@ -22,10 +23,12 @@
 mod attempts;
 mod body;
 mod commands;
+mod core;
 mod deliveries;
 mod frames;
 mod lives;
 mod queries;
+mod seated;
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests;
 mod turn;
@@ -40,15 +43,9 @@ use workfleet_fork::Home;
 use workfleet_heartbeat::remote::{self, Scope};
 use workfleet_scheduler::{Limits, Restarts, Scheduler};
 
-use self::{body::Order, turn::Core};
-use super::{
-    close::Closing,
-    given_up::GivenUp,
-    intake::Intake,
-    line::{GiveTasks, Remote, Supervise},
-    report::Left,
-    services::Services,
-};
+pub(crate) use self::seated::{Seated, worker_name};
+use self::{body::Order, core::Core};
+use super::{close::Closing, given_up::GivenUp, intake::Intake, report::Left, services::Services};
 use crate::{
     ids::ManagerId,
     inbox::{Inbox, InboxOverflow},
@@ -92,18 +89,6 @@ pub(crate) struct Shared {
     pub(super) seats: watch::Sender<usize>,
     /// The core's next deadline came nearer.
     pub(super) timer: Notify,
-}
-
-/// A worker on its seat.
-#[derive(Clone, Debug)]
-pub(crate) struct Seated {
-    pub(crate) tasks: Arc<dyn GiveTasks>,
-    pub(crate) supervisor: Arc<dyn Supervise>,
-    /// None for a thread.
-    pub(crate) remote: Option<Arc<dyn Remote>>,
-    pub(crate) name: Arc<str>,
-    /// None for a thread.
-    pub(crate) pid: Option<u32>,
 }
 
 /// Settings that [`Shared`] needs of a manager.

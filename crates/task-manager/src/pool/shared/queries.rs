@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use workfleet_heartbeat::Details;
 use workfleet_scheduler::Books;
 
-use super::{Seated, Shared, body::Order, turn::Core};
+use super::{Seated, Shared, body::Order, core::Core};
 
 /// A seat, as whoever looks sees it.
 pub(crate) struct Look {

@@ -3,42 +3,14 @@
 //! Invariant: effects are carried out in the order in which the core yields them.
 
 use std::{
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{MutexGuard, PoisonError},
     time::Instant,
 };
 
-use workfleet_scheduler::{Effect, Restarts, Scheduler};
+use workfleet_scheduler::Effect;
 
-use super::{
-    Seated, Shared,
-    body::{Body, Order, obey},
-    deliveries::Deliveries,
-};
-use crate::{
-    pool::{
-        given_up::GivenUp,
-        line::{GiveTasks, Remote},
-    },
-    protocol::{Cancel, Recall, TaskFrame},
-};
-
-#[derive(Debug)]
-pub(super) struct Core {
-    pub(super) scheduler: Scheduler<Body>,
-    pub(super) restarts: Restarts,
-    /// Why what waits was given up last.
-    pub(super) why_none_starts: GivenUp,
-    /// By seat; none while its worker is dead or starting.
-    pub(super) seats: Vec<Option<Seated>>,
-    /// Seats whose links hold frames to be sent.
-    pub(super) touched: Vec<usize>,
-    /// What was taken from the intake; empty between turns, kept for its memory.
-    pub(super) orders: Vec<Order>,
-    /// What is to be cancelled by whoever holds the lock, once that is free; empty between turns.
-    pub(super) cancels: Vec<(Arc<dyn GiveTasks>, Cancel)>,
-    /// When the timer will next look; none: not before it is told.
-    pub(super) armed: Option<Instant>,
-}
+use super::{Shared, body::obey, core::Core, deliveries::Deliveries};
+use crate::protocol::{Cancel, Recall, TaskFrame};
 
 impl Shared {
     /// The core's deadline has come. Returns the next.
@@ -106,32 +78,6 @@ impl Shared {
 }
 
 impl Core {
-    /// Asks something of the worker on `seat`, which is not in this process, if it is there.
-    fn ask(&mut self, seat: usize, ask: impl FnOnce(&dyn Remote)) {
-        let Some(seated) = &self.seats[seat] else { return };
-        match &seated.remote {
-            Some(remote) => ask(&**remote),
-            None => {
-                debug_assert!(false, "a thread has no limit on its silence, and nothing that it cannot begin")
-            }
-        }
-        self.touch(seat);
-    }
-
-    /// What was said to the worker on `seat` is to be sent.
-    fn touch(&mut self, seat: usize) {
-        if !self.touched.contains(&seat) {
-            self.touched.push(seat);
-        }
-    }
-
-    /// Notes that something is to be cancelled, once the core's lock is free.
-    pub(super) fn cancel(&mut self, seat: usize, cancel: Cancel) {
-        if let Some(seated) = &self.seats[seat] {
-            self.cancels.push((Arc::clone(&seated.tasks), cancel));
-        }
-    }
-
     /// Dispatches and carries out effects until there are none.
     fn settle(&mut self, shared: &Shared, deliveries: &mut Deliveries) {
         let now = Instant::now();
@@ -178,24 +124,5 @@ impl Core {
                 }
             }
         }
-    }
-
-    /// Sends what [`push`](Self::push) and dispatching appended.
-    fn flush(&mut self) {
-        for seat in self.touched.drain(..) {
-            if let Some(seated) = &self.seats[seat] {
-                seated.tasks.flush();
-            }
-        }
-    }
-
-    /// Whether the timer has to be told of an earlier deadline.
-    pub(super) fn arm(&mut self) -> bool {
-        let Some(deadline) = self.scheduler.poll_timeout() else { return false };
-        let nearer = self.armed.is_none_or(|armed| deadline < armed);
-        if nearer {
-            self.armed = Some(deadline);
-        }
-        nearer
     }
 }

@@ -1,0 +1,82 @@
+//! What stands behind the core's lock: the core itself, and the workers who are told what it decides.
+
+use std::{sync::Arc, time::Instant};
+
+use workfleet_scheduler::{Restarts, Scheduler};
+
+use super::{
+    body::{Body, Order},
+    seated::Seated,
+};
+use crate::{
+    pool::{
+        given_up::GivenUp,
+        line::{GiveTasks, Remote},
+    },
+    protocol::Cancel,
+};
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) scheduler: Scheduler<Body>,
+    pub(super) restarts: Restarts,
+    /// Why what waits was given up last.
+    pub(super) why_none_starts: GivenUp,
+    /// By seat; none while its worker is dead or starting.
+    pub(super) seats: Vec<Option<Seated>>,
+    /// Seats whose links hold frames to be sent.
+    pub(super) touched: Vec<usize>,
+    /// What was taken from the intake; empty between turns, kept for its memory.
+    pub(super) orders: Vec<Order>,
+    /// What is to be cancelled by whoever holds the lock, once that is free; empty between turns.
+    pub(super) cancels: Vec<(Arc<dyn GiveTasks>, Cancel)>,
+    /// When the timer will next look; none: not before it is told.
+    pub(super) armed: Option<Instant>,
+}
+
+impl Core {
+    /// Asks something of the worker on `seat`, which is not in this process, if it is there.
+    pub(super) fn ask(&mut self, seat: usize, ask: impl FnOnce(&dyn Remote)) {
+        let Some(seated) = &self.seats[seat] else { return };
+        match &seated.remote {
+            Some(remote) => ask(&**remote),
+            None => {
+                debug_assert!(false, "a thread has no limit on its silence, and nothing that it cannot begin")
+            }
+        }
+        self.touch(seat);
+    }
+
+    /// What was said to the worker on `seat` is to be sent.
+    pub(super) fn touch(&mut self, seat: usize) {
+        if !self.touched.contains(&seat) {
+            self.touched.push(seat);
+        }
+    }
+
+    /// Notes that something is to be cancelled, once the core's lock is free.
+    pub(super) fn cancel(&mut self, seat: usize, cancel: Cancel) {
+        if let Some(seated) = &self.seats[seat] {
+            self.cancels.push((Arc::clone(&seated.tasks), cancel));
+        }
+    }
+
+    /// Sends what was said to workers since the last time.
+    pub(super) fn flush(&mut self) {
+        for seat in self.touched.drain(..) {
+            if let Some(seated) = &self.seats[seat] {
+                seated.tasks.flush();
+            }
+        }
+    }
+
+    /// Whether the timer has to be told of an earlier deadline.
+    pub(super) fn arm(&mut self) -> bool {
+        let Some(deadline) = self.scheduler.poll_timeout() else { return false };
+        let nearer = self.armed.is_none_or(|armed| deadline < armed);
+        if nearer {
+            self.armed = Some(deadline);
+        }
+        nearer
+    }
+}
