@@ -11,10 +11,7 @@
 use std::{
     convert::Infallible,
     future::{pending, poll_fn},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::PoisonError,
     task::Poll,
     time::Duration,
 };
@@ -30,80 +27,6 @@ use crate::{
 
 /// How many items are read before the manager's thread looks after everything else.
 const ITEMS_IN_A_ROW: u32 = 256;
-
-/// What those who close a manager and its own thread share.
-#[derive(Debug)]
-pub(crate) struct Closing {
-    /// The harshest way that was asked for.
-    asked: watch::Sender<Option<ClosePolicy>>,
-    ended: watch::Sender<bool>,
-    outcome: Mutex<Outcome>,
-    /// What is lost was said.
-    said: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Outcome {
-    /// What was read while the manager closes; once that has ended, the report, until somebody takes it.
-    report: Option<CloseReport>,
-    has_ended: bool,
-    /// Nobody will ask for the report.
-    left_alone: bool,
-    /// How many tasks were cancelled when closing began.
-    cancelled_before: Option<u64>,
-}
-
-impl Outcome {
-    fn cut_short(&self, cancelled: u64) -> u64 {
-        cancelled - self.cancelled_before.unwrap_or(cancelled)
-    }
-}
-
-impl Closing {
-    pub(super) fn new() -> Self {
-        let outcome = Outcome { report: Some(CloseReport::default()), ..Outcome::default() };
-        Self {
-            asked: watch::Sender::new(None),
-            ended: watch::Sender::new(false),
-            outcome: Mutex::new(outcome),
-            said: AtomicBool::new(false),
-        }
-    }
-
-    /// Waits until closing has ended.
-    pub(super) async fn ended(&self) {
-        // The sender is here, so there is no error.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.lock().has_ended
-    }
-
-    /// Whether somebody has decided that nobody will ask for the report.
-    pub(super) fn is_left_alone(&self) -> bool {
-        self.lock().left_alone
-    }
-
-    /// Whether the caller is the first who says what is lost, and has to.
-    pub(super) fn is_to_be_said(&self) -> bool {
-        !self.said.swap(true, Ordering::Relaxed)
-    }
-
-    /// How many of the tasks that are cancelled by now were not when closing began.
-    pub(super) fn cut_short(&self, cancelled: u64) -> u64 {
-        self.lock().cut_short(cancelled)
-    }
-
-    /// Closing begins, unless it has before, and this many tasks were cancelled by then.
-    fn begin(&self, cancelled: u64) {
-        self.lock().cancelled_before.get_or_insert(cancelled);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Outcome> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Shared {
     /// Begins to close this way: takes nothing more from outside, starts nothing more unless the policy is `Join`, and has

@@ -5,6 +5,7 @@
 //! ([`driver`]). What it shares with the threads that schedule is in [`shared`].
 
 mod close;
+mod closing;
 pub(crate) mod driver;
 mod exit;
 mod given_up;

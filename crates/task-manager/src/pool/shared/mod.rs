@@ -45,7 +45,7 @@ use workfleet_scheduler::{Limits, Restarts, Scheduler};
 
 pub(crate) use self::seated::{Seated, worker_name};
 use self::{body::Order, core::Core};
-use super::{close::Closing, given_up::GivenUp, intake::Intake, report::Left, services::Services};
+use super::{closing::Closing, given_up::GivenUp, intake::Intake, report::Left, services::Services};
 use crate::{
     ids::ManagerId,
     inbox::{Inbox, InboxOverflow},
