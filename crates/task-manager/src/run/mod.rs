@@ -3,6 +3,7 @@
 //! Invariant: whatever a task's code does, short of ending its process, its attempt ends as a value.
 
 pub(crate) mod host;
+pub(crate) mod kept;
 pub(crate) mod open;
 pub(crate) mod panics;
 pub(crate) mod queue;

@@ -30,7 +30,7 @@ use crate::{
         worker_name,
     },
     registry::{Registry, entry::Entry},
-    run::{STACK_BYTES, open::OpenAttempts, queue::TaskQueue, sessions::Kept},
+    run::{STACK_BYTES, kept::Kept, open::OpenAttempts, queue::TaskQueue},
     service::{Incarnation, Peer},
     session_values::SessionValues,
 };

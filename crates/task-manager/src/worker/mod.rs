@@ -59,12 +59,7 @@ use crate::{
     protocol::{self, EXIT_CODE, MessageFrame, ScheduleFrame},
     refusal::{ScheduleErrorKind, SendError},
     registry::{Registry, entry::Entry, index::Index},
-    run::{
-        Attempt, STACK_BYTES,
-        host::Host,
-        queue::TaskQueue,
-        sessions::{Kept, Sessions},
-    },
+    run::{Attempt, STACK_BYTES, host::Host, kept::Kept, queue::TaskQueue, sessions::Sessions},
     session_values::SessionValues,
     sys::{memory_file, naming::Naming},
     task::EncodedTask,
