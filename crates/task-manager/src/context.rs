@@ -6,7 +6,7 @@
 use std::{
     any::{Any, TypeId},
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -241,7 +241,8 @@ impl TaskContext {
     /// # Panics
     /// If its [`KINDS`](Extension::KINDS) overlap those of another that was asked for before.
     pub fn extension<E: Extension>(&self) -> Arc<E> {
-        self.proxy.host.extensions().get(&self.proxy.host)
+        let worker: Weak<dyn Host> = Arc::downgrade(&self.proxy.host);
+        self.proxy.host.extensions().get(worker)
     }
 }
 

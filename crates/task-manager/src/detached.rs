@@ -13,7 +13,7 @@ use crate::{
     causes::with_sources,
     context::TaskContext,
     error::TaskError,
-    extension::Extensions,
+    extension::{Extensions, SendToManager},
     heartbeat::HeartbeatError,
     ids::ManagerId,
     manager::Manager,
@@ -155,7 +155,9 @@ impl Host for Detached {
     fn extensions(&self) -> &Extensions {
         &self.extensions
     }
+}
 
+impl SendToManager for Detached {
     fn send_frame(&self, kind: Kind, _payload: &[u8]) -> Result<(), SendError> {
         Err(SendError::NoService { kind })
     }

@@ -17,7 +17,7 @@ use std::{
 
 use workfleet_wire::Kind;
 
-use crate::{kinds::SERVICE_KINDS, refusal::SendError, run::host::Host};
+use crate::{kinds::SERVICE_KINDS, refusal::SendError};
 
 /// A service's half in a worker process; made when a task first asks for it by
 /// [`TaskContext::extension`](crate::TaskContext::extension).
@@ -33,10 +33,16 @@ pub trait Extension: Any + Send + Sync {
     fn on_frame(&self, kind: Kind, payload: &[u8]);
 }
 
+/// A worker that sends the frames of its extensions to its manager.
+pub(crate) trait SendToManager: Send + Sync {
+    /// Sends a service's frame.
+    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
+}
+
 /// The line from an [`Extension`] to the [`Service`](crate::Service) in the manager.
 #[derive(Clone)]
 pub struct ServiceLine {
-    host: Weak<dyn Host>,
+    worker: Weak<dyn SendToManager>,
     kinds: RangeInclusive<u8>,
 }
 
@@ -56,7 +62,7 @@ impl ServiceLine {
         if !self.kinds.contains(&kind.0) || !SERVICE_KINDS.contains(&kind.0) {
             return Err(SendError::ForeignKind { kind });
         }
-        self.host.upgrade().ok_or(SendError::AttemptEnded)?.send_frame(kind, payload)
+        self.worker.upgrade().ok_or(SendError::AttemptEnded)?.send_frame(kind, payload)
     }
 }
 
@@ -91,7 +97,8 @@ impl Drop for Attaching<'_> {
 }
 
 impl Extensions {
-    pub(crate) fn get<E: Extension>(&self, host: &Arc<dyn Host>) -> Arc<E> {
+    /// The extension of this type. If there is none, it is made, with a line from `worker`.
+    pub(crate) fn get<E: Extension>(&self, worker: Weak<dyn SendToManager>) -> Arc<E> {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = attached.iter().find_map(|a| Arc::downcast(Arc::clone(&a.extension)).ok()) {
             return found;
@@ -104,7 +111,7 @@ impl Extensions {
             drop(attached);
             panic!("an extension claims the frame kinds {:?}, of which another has {kinds:?}", E::KINDS);
         }
-        let line = ServiceLine { host: Arc::downgrade(host), kinds: E::KINDS };
+        let line = ServiceLine { worker, kinds: E::KINDS };
         let attaching = Attaching::new(&self.attaching);
         let extension = Arc::new(E::attach(line));
         drop(attaching);

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::Details;
-use workfleet_wire::Kind;
 
 use super::{Attempt, sessions::Sessions};
 use crate::{
-    extension::Extensions,
+    extension::{Extensions, SendToManager},
     heartbeat::HeartbeatError,
     ids::ManagerId,
     message::EncodedMessage,
@@ -19,7 +18,7 @@ use crate::{
     task::EncodedTask,
 };
 
-pub(crate) trait Host: Send + Sync {
+pub(crate) trait Host: SendToManager {
     /// The worker's name.
     fn name(&self) -> &str;
     fn manager(&self) -> ManagerId;
@@ -44,6 +43,4 @@ pub(crate) trait Host: Send + Sync {
     /// Returns when the manager has everything that was sent before, also what was held back of an attempt's heartbeats.
     fn flush(&self, attempt: Attempt) -> Result<(), SendError>;
     fn extensions(&self) -> &Extensions;
-    /// Sends a service's frame.
-    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
 }

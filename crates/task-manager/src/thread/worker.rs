@@ -25,7 +25,7 @@ use workfleet_wire::Kind;
 use super::exchange::{Exchange, Receiver};
 use crate::{
     context::TaskContext,
-    extension::Extensions,
+    extension::{Extensions, SendToManager},
     failure::{Failed, FailureCause},
     guards::guarded,
     heartbeat::HeartbeatError,
@@ -284,7 +284,9 @@ impl Host for ThreadWorker {
     fn extensions(&self) -> &Extensions {
         &self.extensions
     }
+}
 
+impl SendToManager for ThreadWorker {
     fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
         if self.is_copy() {
             return Err(SendError::AttemptEnded);

@@ -48,7 +48,7 @@ use workfleet_wire::{Decoder, EncodeError, Kind};
 
 use crate::{
     causes::with_sources,
-    extension::Extensions,
+    extension::{Extensions, SendToManager},
     guardian::become_guardian,
     heartbeat::HeartbeatError,
     ids::ManagerId,
@@ -523,7 +523,9 @@ impl Host for Worker {
         }
         Ok(())
     }
+}
 
+impl SendToManager for Worker {
     fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
         if fork::is_copy() {
             return Err(SendError::AttemptEnded);
