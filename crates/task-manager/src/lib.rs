@@ -280,6 +280,7 @@ mod ids;
 mod inbox;
 pub mod kinds;
 mod manager;
+mod marks;
 mod message;
 mod mismatch;
 mod park;

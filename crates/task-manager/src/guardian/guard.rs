@@ -20,8 +20,8 @@ use rustix::{
 
 use super::record::{self, Record};
 use crate::{
+    marks::{self, origin},
     sys::{pidfd, signals, socket, stat, terminal},
-    worker::{self, origin},
 };
 
 /// What guardians are listed as.
@@ -47,7 +47,7 @@ const ENVIRONMENT_LIMIT_BYTES: u64 = 4 << 20;
 
 /// Makes a guardian of this process if a keeper has started it as one; then it never returns.
 pub(crate) fn become_guardian() {
-    if worker::says(super::MARK, worker::stdin_mark()) {
+    if marks::says(super::MARK, marks::of_stdin()) {
         settle();
         Guard::default().run();
     }
@@ -311,7 +311,7 @@ fn bears(process: Pid, mark: &str, program: u32) -> bool {
         let mut variables = environment.split(|&byte| byte == 0);
         variables.find_map(|said| said.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     };
-    value(worker::MARK) == Some(mark.as_bytes())
+    value(marks::WORKER) == Some(mark.as_bytes())
         && value(origin::MANAGER).is_some_and(|manager| origin::names(manager, program))
 }
 
@@ -328,7 +328,7 @@ mod tests {
     fn group(mark: &str, script: &str) -> (Child, OwnedFd, ChildStdout) {
         let mut leader = Command::new("sh")
             .args(["-c", script])
-            .env(worker::MARK, mark)
+            .env(marks::WORKER, mark)
             .env(origin::MANAGER, "7:1")
             .stdout(Stdio::piped())
             .process_group(0)

@@ -34,9 +34,9 @@ use workfleet_fork::{Home, PerProcess};
 
 use super::record::Record;
 use crate::{
+    marks,
     process::{Program, reap},
     sys::{descriptor, naming::Naming, pidfd, socket},
-    worker,
 };
 
 /// How long a guardian may not read while its socket is full, before another takes its place.
@@ -320,7 +320,7 @@ impl Life {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .naming("socketpair(SOCK_SEQPACKET)")?;
-        let mark = worker::mark_of(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
+        let mark = marks::of_socket(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
         let own = pidfd::open(getpid())?;
         let mut command = program.command();
         command.env(super::MARK, mark).stdin(theirs).stdout(descriptor::null()?).stderr(descriptor::null()?);

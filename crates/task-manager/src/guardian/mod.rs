@@ -29,5 +29,5 @@ mod record;
 pub(crate) use guard::become_guardian;
 pub(crate) use keeper::{Guardian, Ward, hold};
 
-/// The environment variable that marks a guardian, as [`MARK`](crate::worker::MARK) marks a worker.
+/// The environment variable that marks a guardian, as [`WORKER`](crate::marks::WORKER) marks a worker.
 const MARK: &str = "WORKFLEET_GUARDIAN";

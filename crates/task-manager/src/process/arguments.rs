@@ -20,11 +20,11 @@ use rustix::{
 
 use super::program::{own_program, own_program_start};
 use crate::{
+    marks::origin,
     sys::{descriptor, naming::Naming},
     worker::{
         ENTRY,
         entry::{self, Entry},
-        origin,
     },
 };
 

@@ -26,8 +26,8 @@ use super::{program::Program, reap};
 use crate::{
     failure::ExitStatus,
     guardian::{Guardian, Ward},
+    marks,
     sys::{naming::Naming, page::Page, socket},
-    worker::{MARK, mark_of},
 };
 
 /// The name of a thread that waits for processes which were killed.
@@ -56,12 +56,12 @@ pub(super) fn spawn(
     ours.set_nonblocking(true).naming("ioctl(FIONBIO) of a socket")?;
     socket::refuse_sigpipe(&ours)?;
     let (page, page_file) = Page::create()?;
-    let mark = mark_of(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
+    let mark = marks::of_socket(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
     let ward = guardian.announce(&mark)?;
 
     let mut command = program.command();
     command
-        .env(MARK, mark)
+        .env(marks::WORKER, mark)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(if pipe_stdout { Stdio::piped() } else { Stdio::inherit() })
         .stderr(Stdio::piped());

@@ -13,23 +13,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Signal, getpid, kill_process, kill_process_group},
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use workfleet_heartbeat::remote;
 use workfleet_wire::{Decoder, FrameRef, kinds::Direction};
 
 use super::{
-    GreetError, Worker,
+    error::GreetError,
     outbox::{TICK, Tick},
-    upwards::Reading,
+    shared::Worker,
+    way_up::Reading,
 };
 use crate::{
     kinds,
     protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
     run::{queued::Queued, socket_watch::IoTurn},
-    sys::{naming::Naming, own::leads_its_group, socket},
+    sys::{naming::Naming, own, socket},
 };
 
 /// Frames that are handled before the outbox is looked after again.
@@ -62,7 +60,7 @@ pub(super) fn receive_welcome(
 /// The I/O thread: runs until the process ends.
 pub(super) fn run(worker: &Worker) {
     while turn(worker) {}
-    end_group();
+    own::end_group();
 }
 
 /// The task thread's watch: waits until something came, at most this long, and carries it out. Does not return if that
@@ -83,7 +81,7 @@ pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
         }
     };
     if !alive {
-        end_group();
+        own::end_group();
     }
 }
 
@@ -240,16 +238,4 @@ fn push(
         // Numbers always encode.
         workfleet_notice::error!(%error, kind = %kinds::TABLE.named(kind), "a frame was lost");
     }
-}
-
-/// Ends this process and everything that its tasks started and left in its group.
-pub(super) fn end_group() -> ! {
-    let own = getpid();
-    if leads_its_group() {
-        // An error changes nothing: what remains is to end this process.
-        let _ = kill_process_group(own, Signal::KILL);
-    }
-    let _ = kill_process(own, Signal::KILL);
-    // Not reached: SIGKILL cannot be refused.
-    std::process::abort()
 }

@@ -5,7 +5,7 @@
 
 use std::{process, thread};
 
-use super::Worker;
+use super::shared::Worker;
 
 /// What a program exits with whose `main` panics.
 const PANIC_CODE: i32 = 101;

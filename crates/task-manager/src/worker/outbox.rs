@@ -36,7 +36,7 @@ use crate::{
         descriptor::{Identity, may_poll},
         naming::Naming,
         outgoing::{Outgoing, is_want_of_memory},
-        socket,
+        own, socket,
     },
 };
 
@@ -284,7 +284,7 @@ impl Outbox {
                 // Full, it would have woken the I/O thread already.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // The task has closed it: nothing wakes that thread.
-                Err(_) => super::io::end_group(),
+                Err(_) => own::end_group(),
                 Ok(_) => return,
             }
         }

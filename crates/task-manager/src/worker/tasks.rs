@@ -9,31 +9,40 @@
 //! - A task that was received ends: dropping it is a failure. (One that a program forgets, by `mem::forget`, it keeps.)
 
 use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
+    fmt, process,
+    sync::{Arc, PoisonError},
     task::{Context, Poll},
+    thread,
     time::{Duration, Instant},
 };
 
 use workfleet_wire::{Kind, message};
 
-use super::{Worker, WorkerError, fork, io};
+use super::{
+    entry,
+    error::{GreetError, WorkerError},
+    fork, io,
+    places::SINGLE,
+    shared::Worker,
+    start::EndWithThread,
+};
 use crate::{
     context::TaskContext,
     failure::{Failed, FailureCause},
     guardian::become_guardian,
     ids::TaskId,
-    kinds,
-    protocol::{FailureFrame, ResultFrame, StartFailed},
+    kinds, marks,
+    protocol::{EXIT_CODE, FailureFrame, ResultFrame, StartFailed},
     registry::{Registry, entry::AsyncRunFn},
     run::{
-        self, caught, panics,
+        self, STACK_BYTES, caught, panics,
         queue::Turn,
         queued::Queued,
         runtime::{self, TURN, on_own_runtime},
         together::{self, Desk},
     },
     session_values::SessionFailed,
+    sys::own,
 };
 
 /// A task that took less has not closed the worker's socket.
@@ -139,6 +148,27 @@ struct Report {
     took: Duration,
 }
 
+impl Worker {
+    /// Starts the task thread and leaves the calling one to sleep: the process ends through the others.
+    pub(super) fn work(self: Arc<Self>) -> WorkerError {
+        let task_thread = thread::Builder::new().name("workfleet-task".into()).stack_size(STACK_BYTES);
+        let started = task_thread.spawn(move || {
+            let _end = EndWithThread;
+            match WorkerLoop::ready(self) {
+                Ok(worker) => worker.run(),
+                // The manager was told why.
+                Err(_) => process::exit(EXIT_CODE),
+            }
+        });
+        match started {
+            Ok(_) => loop {
+                thread::park();
+            },
+            Err(error) => GreetError::Thread(error).into(),
+        }
+    }
+}
+
 impl WorkerLoop {
     /// Makes a worker of this process if a manager has started it as one, on this thread: its sessions are made here,
     /// and what is received is run here. `None` in every other process.
@@ -148,9 +178,9 @@ impl WorkerLoop {
     /// its manager is told why and reports it as a [`StartFailure`](crate::StartFailure).
     #[doc(alias = "Proxy")]
     pub fn setup(registry: &Registry) -> Result<Option<Self>, WorkerError> {
-        super::entry::is_main();
+        entry::is_main();
         become_guardian();
-        if !super::has_connection() {
+        if !marks::has_connection() {
             return Ok(None);
         }
         let worker = Worker::start(registry, false)?;
@@ -158,7 +188,7 @@ impl WorkerLoop {
     }
 
     /// Makes the sessions and tells the manager that tasks are welcome.
-    pub(super) fn ready(worker: Arc<Worker>) -> Result<Self, WorkerError> {
+    fn ready(worker: Arc<Worker>) -> Result<Self, WorkerError> {
         panics::keep(worker.backtraces);
         let values =
             std::mem::take(&mut *worker.session_values.lock().unwrap_or_else(PoisonError::into_inner));
@@ -221,7 +251,7 @@ impl WorkerLoop {
     }
 
     /// Runs tasks until there are none any more, then exits.
-    pub(super) fn run(mut self) -> ! {
+    fn run(mut self) -> ! {
         let mut next = self.next_task(Duration::MAX);
         loop {
             next = match next {
@@ -299,7 +329,7 @@ impl<'a> ReceivedTask<'a> {
         if took >= CLOSING_TAKES {
             if !own.worker.outbox.is_intact() {
                 // The page still names the task that did this: it is charged, not the next.
-                io::end_group();
+                own::end_group();
             }
             // Looking takes longer than a short task, which would be looked after for that.
             own.now = Instant::now();
@@ -438,34 +468,6 @@ impl Worker {
             // Numbers, texts and bytes always encode.
             workfleet_notice::error!(%error, "the end of a task was lost");
         }
-    }
-}
-
-/// The place of the page for the task that has the thread to itself; those that share it have the others.
-const SINGLE: usize = 0;
-
-/// The places of the page in which a task that shares the thread stands.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    /// The lease at each place after [`SINGLE`]; 0 where none is.
-    leases: Mutex<Vec<u64>>,
-}
-
-impl Places {
-    /// Finds a place for an attempt.
-    fn take(&self, lease: u64) -> usize {
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = leases.iter().position(|&taken| taken == 0).unwrap_or_else(|| {
-            leases.push(0);
-            leases.len() - 1
-        });
-        leases[free] = lease;
-        SINGLE + 1 + free
-    }
-
-    fn give_back(&self, lease: u64) {
-        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        leases.iter_mut().filter(|taken| **taken == lease).for_each(|taken| *taken = 0);
     }
 }
 

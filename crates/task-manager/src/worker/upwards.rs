@@ -1,68 +1,17 @@
-//! Events and senders in a worker process: its end of what [`workfleet_heartbeat::remote`] joins.
-//!
-//! Invariant: while a beat waits, the I/O thread is about to look: it was woken, or will look after a tick, or waits for the
-//! socket to take bytes again, which its own turn then follows.
+//! The connection by which a worker's events and senders reach the manager, as [`workfleet_heartbeat::remote`] wants it.
 
-use std::{
-    cell::Cell,
-    sync::{Arc, OnceLock, Weak},
-};
+use std::sync::{Arc, Weak};
 
-use workfleet_heartbeat::remote::{self, Up, Upwards, Violation};
+use workfleet_heartbeat::remote::{self, Up};
 use workfleet_wire::Kind;
 
-use super::{Worker, fork};
+use super::{fork, shared::Worker, way_up::Reading};
 
-thread_local! {
-    /// This thread handles frames at present, and would wait in vain for more.
-    static READS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// A worker's way up.
-#[derive(Debug, Default)]
-pub(super) struct WayUp {
-    upwards: OnceLock<Upwards>,
-}
-
-impl WayUp {
-    /// From now on, what is deserialised in this process finds its way home.
-    pub(super) fn open(worker: &Arc<Worker>) {
-        if let Some(upwards) = remote::connect(Arc::new(Connection(Arc::downgrade(worker)))) {
-            let first = worker.way_up.upwards.set(upwards).is_ok();
-            debug_assert!(first, "a worker is started once");
-        }
-    }
-
-    /// A frame came from the manager.
-    pub(super) fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
-        self.upwards.get().map_or(Ok(()), |upwards| upwards.on_frame(kind, payload))
-    }
-
-    /// The I/O thread's turn: sends the beats that wait. True if it is to look again after a tick, because more may come.
-    pub(super) fn send_beats(&self) -> bool {
-        self.upwards.get().is_some_and(Upwards::send_beats)
-    }
-
-    /// Sends the beats that wait, also those that another thread is about to send: it has when this returns. True if there
-    /// were any.
-    pub(super) fn flush(&self) -> bool {
-        self.upwards.get().is_some_and(Upwards::flush_beats)
-    }
-}
-
-/// Says that this thread handles frames, while it lives.
-pub(super) struct Reading(());
-
-impl Reading {
-    pub(super) fn new() -> Self {
-        READS.set(true);
-        Self(())
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        READS.set(false);
+/// From now on, what is deserialised in this process finds its way home.
+pub(super) fn open(worker: &Arc<Worker>) {
+    if let Some(upwards) = remote::connect(Arc::new(Connection(Arc::downgrade(worker)))) {
+        let first = worker.way_up.upwards.set(upwards).is_ok();
+        debug_assert!(first, "a worker is started once");
     }
 }
 
@@ -99,6 +48,6 @@ impl Up for Connection {
     }
 
     fn reads_here(&self) -> bool {
-        READS.get()
+        Reading::is_here()
     }
 }

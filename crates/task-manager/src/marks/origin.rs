@@ -40,7 +40,7 @@ pub(crate) fn prepare(command: &mut Command) {
 }
 
 /// Whether this process was started by its parent, to be a worker, a guardian, or a list of tests.
-pub(super) fn is_marked() -> bool {
+pub(crate) fn is_marked() -> bool {
     let Some(parent) = getppid() else { return false };
     own::leads_its_group()
         && own::is_in_session_of(parent)

@@ -1,0 +1,66 @@
+//! Why a process that was started as a worker could not become one.
+
+use std::{fmt, io};
+
+use workfleet_wire::EncodeError;
+
+use crate::{
+    causes::with_sources,
+    protocol::{self, Violation},
+    registry::RegistryError,
+};
+
+/// A process that was started as a worker could not become one.
+#[derive(thiserror::Error)]
+#[error(transparent)]
+pub struct WorkerError(#[from] GreetError);
+
+impl fmt::Debug for WorkerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            f.debug_tuple("WorkerError").field(&self.0).finish()
+        } else {
+            f.write_str(&with_sources(self))
+        }
+    }
+}
+
+impl WorkerError {
+    pub(super) fn session(reason: String) -> Self {
+        Self(GreetError::Session(reason))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GreetError {
+    #[error(transparent)]
+    Refused(#[from] RegistryError),
+    #[error("its terminal could not be given up: {0}")]
+    Terminal(#[source] io::Error),
+    #[error("its standard input could not be replaced: {0}")]
+    Stdin(#[source] io::Error),
+    #[error("its signals could not be set: {0}")]
+    Signals(#[source] io::Error),
+    #[error("a thread could not be started: {0}")]
+    Thread(#[source] io::Error),
+    #[error("the memory that it shares with its manager could not be had: {0}")]
+    Memory(#[source] io::Error),
+    #[error("its connection failed: {0}")]
+    Connection(#[from] io::Error),
+    #[error("the manager violated the protocol: {0}")]
+    Violation(#[from] Violation),
+    #[error("the manager speaks protocol version {theirs}, this program {}", protocol::VERSION)]
+    Version { theirs: u16 },
+    #[error(
+        "this program's registry has not the tasks that the manager's has: the manager says which differ"
+    )]
+    Registry,
+    #[error("the manager ended the connection")]
+    Ended,
+    #[error("the manager's page did not come")]
+    NoPage,
+    #[error("its greeting could not be encoded: {0}")]
+    Encode(#[from] EncodeError),
+    #[error("{0}")]
+    Session(String),
+}
