@@ -109,7 +109,7 @@ fn refuses_everything(pool: &Pool) {
         assert!(messages.next().is_none());
     }
     assert!(pool.stats().workers.is_empty());
-    for policy in [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill] {
+    for policy in ClosePolicy::ALL {
         assert!(matches!(pool.close(policy), Err(CloseError::Forked)));
     }
     let event = pool.event("stop").expect("it is short");

@@ -26,8 +26,6 @@ use workfleet_task_manager::{
 };
 use workfleet_wire::Kind;
 
-const POLICIES: [ClosePolicy; 3] = [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill];
-
 fn builder(workers: usize, service: Arc<dyn Service>) -> ThreadManagerBuilder {
     let registry = deeds::registry().task::<Echo>();
     ThreadManager::builder(registry).workers(workers).grace(Duration::from_secs(3600)).service(service)
@@ -270,7 +268,7 @@ fn a_frame_that_no_extension_expects_or_that_makes_one_panic_harms_nobody() {
 #[test]
 fn a_service_hears_once_of_each_thread_that_is_gone_however_it_went() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let (service, manager) = start(3);
         support::all_ready(&manager, 3);
         if policy == ClosePolicy::Kill {
@@ -390,7 +388,7 @@ fn an_extension_may_answer_while_too_much_waits_for_its_service() {
 #[test]
 fn halves_that_answer_each_other_without_end_keep_no_manager_from_closing() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let (service, manager) = start(1);
         let begins = deed(|cx| {
             cx.extension::<Answers>().0.send(ECHO, b"x")?;

@@ -29,7 +29,6 @@ use workfleet_task_manager::{
     ThreadManagerBuilder,
 };
 
-const POLICIES: [ClosePolicy; 3] = [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill];
 const NORMAL: Priority = Priority(1);
 const URGENT: Priority = Priority(0);
 
@@ -62,7 +61,7 @@ impl Drop for TellsWhere {
 #[test]
 fn what_makes_sessions_is_not_dropped_on_the_managers_thread() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let (tell, told) = channel();
         let held = TellsWhere(tell);
         let registry = Registry::new().session(move || {
@@ -81,7 +80,7 @@ fn what_makes_sessions_is_not_dropped_on_the_managers_thread() {
 #[test]
 fn a_thread_that_becomes_ready_while_its_manager_closes_ends() {
     let _alone = alone();
-    for policy in POLICIES.into_iter().cycle().take(60) {
+    for policy in ClosePolicy::ALL.into_iter().cycle().take(60) {
         assert_balanced(&start(4).close(policy).expect("it closes"));
     }
 }
@@ -184,7 +183,7 @@ fn every_task_that_shares_an_abandoned_thread_is_named() {
 fn a_task_cannot_close_its_own_pool() {
     let _alone = alone();
     let manager = Arc::new(start(2));
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let own = Arc::downgrade(&manager);
         let close = deed(move |_| match own.upgrade().ok_or("it is gone")?.close(policy) {
             Err(CloseError::OwnThread) => Ok("refused".into()),
@@ -320,7 +319,7 @@ fn noted() -> (Registry, Receiver<(ThreadId, ThreadId)>) {
 #[test]
 fn a_session_is_made_once_on_its_thread_and_dropped_with_it() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let (registry, dropped) = noted();
         let manager = builder_of(registry, 3).start().expect("it starts");
         all_ready(&manager, 3);
@@ -356,7 +355,7 @@ fn the_session_of_an_abandoned_thread_goes_when_its_task_ends() {
 #[test]
 fn a_close_does_not_wait_beyond_the_grace_for_a_session_that_is_never_made() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let (go, patience) = channel::<()>();
         let patience = Mutex::new(Some(patience));
         let (tell_waits, waits) = channel();
@@ -463,7 +462,7 @@ fn a_hundred_managers_run_side_by_side() {
             .into_iter()
             .for_each(|handle| assert_eq!(handle.wait().expect("it is done"), round.to_string()));
     }
-    for (manager, policy) in managers.iter().zip(POLICIES.into_iter().cycle()) {
+    for (manager, policy) in managers.iter().zip(ClosePolicy::ALL.into_iter().cycle()) {
         let report = manager.close(policy).expect("it closes");
         assert_balanced(&report);
         assert_eq!(report.tasks.done, 10);
@@ -497,7 +496,7 @@ impl Task for Run {
 #[test]
 fn many_threads_schedule_cancel_read_and_close_at_once() {
     let _alone = alone();
-    for (round, policy) in POLICIES.into_iter().cycle().take(60).enumerate() {
+    for (round, policy) in ClosePolicy::ALL.into_iter().cycle().take(60).enumerate() {
         let runs_before = RUNS.load(Ordering::Relaxed);
         let registry = deeds::registry().task::<Run>();
         let manager = builder_of(registry, 4).inbox_limit(1000).start().expect("it starts");
@@ -530,7 +529,7 @@ fn many_threads_schedule_cancel_read_and_close_at_once() {
                     Ordering::Relaxed,
                 );
             });
-            let closers: Vec<_> = [policy, POLICIES[round % 2]]
+            let closers: Vec<_> = [policy, ClosePolicy::ALL[round % 2]]
                 .map(|policy| {
                     let (manager, begin, accepted) = (&manager, &begin, &accepted);
                     scope.spawn(move || {
@@ -662,7 +661,7 @@ fn a_waker_that_panics_costs_nobody_else_an_outcome() {
         }
     }
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let manager = start(1);
         let panics = Arc::new(Panics(AtomicU64::new(0)));
         let waker = std::task::Waker::from(Arc::clone(&panics));

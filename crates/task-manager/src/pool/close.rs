@@ -129,23 +129,30 @@ impl Shared {
 pub(super) async fn carry_out(shared: &Shared, grace: Duration) -> Infallible {
     let mut asked = shared.closing.asked.subscribe();
     let mut policy = at_least(&mut asked, ClosePolicy::Join).await;
-    if policy == ClosePolicy::Join {
-        tokio::select! {
-            biased;
-            harsher = at_least(&mut asked, ClosePolicy::Cancel) => policy = harsher,
-            () = consume_inbox(shared, grace) => {}
-        }
-    }
-    if policy == ClosePolicy::Cancel {
-        let mut patience = waits::patience(grace);
-        tokio::select! {
-            biased;
-            _kill = at_least(&mut asked, ClosePolicy::Kill) => {}
-            ended = waits::within(&mut patience, tasks_end(shared)) => if ended.is_none() {
-                workfleet_notice::warn!(?grace, "tasks outlast their cancellation and are ended");
-                shared.raise_mode(Mode::Killing);
+    loop {
+        policy = match policy {
+            ClosePolicy::Join => tokio::select! {
+                biased;
+                harsher = at_least(&mut asked, ClosePolicy::Cancel) => harsher,
+                () = consume_inbox(shared, grace) => break,
             },
-        }
+            ClosePolicy::Cancel => {
+                let mut patience = waits::patience(grace);
+                tokio::select! {
+                    biased;
+                    harsher = at_least(&mut asked, ClosePolicy::Kill) => harsher,
+                    ended = waits::within(&mut patience, tasks_end(shared)) => {
+                        if ended.is_none() {
+                            workfleet_notice::warn!(?grace, "tasks outlast their cancellation and are ended");
+                            shared.raise_mode(Mode::Killing);
+                        }
+                        break;
+                    }
+                }
+            }
+            // The workers were told when it was asked for.
+            ClosePolicy::Kill => break,
+        };
     }
     shared.raise_mode(Mode::Finishing);
     pending().await

@@ -29,13 +29,22 @@ pub enum ClosePolicy {
     Kill,
 }
 
-impl ClosePolicy {
-    /// Closing again by a higher one hurries the first.
-    pub(super) fn severity(self) -> u8 {
-        match self {
-            Self::Join => 0,
-            Self::Cancel => 1,
-            Self::Kill => 2,
+/// Lists every policy with its severity: one that is missing does not compile.
+macro_rules! severities {
+    ($($policy:ident: $severity:literal),+) => {
+        /// Every policy: for tests that have to hold for each.
+        #[doc(hidden)]
+        pub const ALL: [Self; [$(Self::$policy),+].len()] = [$(Self::$policy),+];
+
+        /// Closing again by a higher one hurries the first.
+        pub(super) fn severity(self) -> u8 {
+            match self {
+                $(Self::$policy => $severity,)+
+            }
         }
-    }
+    };
+}
+
+impl ClosePolicy {
+    severities!(Join: 0, Cancel: 1, Kill: 2);
 }

@@ -30,7 +30,6 @@ use crate::{
     },
 };
 
-const POLICIES: [ClosePolicy; 3] = [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill];
 const WORKERS: usize = 2;
 const NORMAL: Priority = Priority(1);
 
@@ -90,7 +89,7 @@ fn occupy(manager: &Manager, gate: fn() -> Gate) -> Vec<TaskHandle<()>> {
 #[test]
 fn an_idle_manager_closes_by_every_policy() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let manager = start();
         let pids = all_ready(&manager, WORKERS);
         let report = manager.close(policy).expect("it closes");
@@ -102,7 +101,7 @@ fn an_idle_manager_closes_by_every_policy() {
 #[test]
 fn a_manager_closes_while_its_workers_still_start() {
     let _alone = alone();
-    for policy in POLICIES.into_iter().cycle().take(12) {
+    for policy in ClosePolicy::ALL.into_iter().cycle().take(12) {
         let manager = builder(4).start().expect("it starts");
         assert_balanced(&manager.close(policy).expect("it closes"));
         assert_no_child_left();
@@ -286,7 +285,7 @@ fn the_failures_of_cancelled_tasks_without_a_handle_are_in_the_report() {
 #[test]
 fn the_longest_grace_is_accepted() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let manager =
             builder(WORKERS).grace(Duration::MAX).session_limit(Duration::MAX).start().expect("it starts");
         manager.submit(Breed(0)).expect("it is taken").wait().expect("it is done");
@@ -297,7 +296,7 @@ fn the_longest_grace_is_accepted() {
 #[test]
 fn a_task_after_the_close_is_handed_back() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let manager = start();
         manager.close(policy).expect("it closes");
         let refused = manager.schedule(Fail(7), NORMAL).expect_err("it is closed");
@@ -417,7 +416,7 @@ async fn begun(manager: &Manager) {
 #[test]
 fn a_manager_is_started_and_closed_inside_a_runtime() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         inside_runtimes(move || async move {
             let manager = start_async().await;
             let output = manager.submit(Breed(3)).expect("it is taken").await;
@@ -438,7 +437,7 @@ fn blocking_calls_are_refused_where_a_runtime_polls_and_work_on_its_threads_for_
         assert!(matches!(refused, ScopeError::Start(StartError::InsideRuntime)), "{refused}");
         let blocking = tokio::task::spawn_blocking(|| builder(WORKERS).start());
         let manager = Arc::new(blocking.await.expect("it does not panic").expect("it starts"));
-        for policy in POLICIES {
+        for policy in ClosePolicy::ALL {
             let refused = manager.close(policy).expect_err("it would block");
             assert!(matches!(refused, CloseError::InsideRuntime), "{refused}");
         }
@@ -616,8 +615,8 @@ fn an_asynchronous_scope_ends_as_a_blocking_one() {
 #[test]
 fn closing_twice_is_harmless() {
     let _alone = alone();
-    for first in POLICIES {
-        for second in POLICIES {
+    for first in ClosePolicy::ALL {
+        for second in ClosePolicy::ALL {
             let manager = start();
             manager.schedule(Fail(0), NORMAL).expect("it is taken");
             let first = manager.close(first).expect("it closes");
@@ -658,7 +657,7 @@ fn a_kill_on_another_thread_hurries_a_close_that_waits() {
 #[test]
 fn many_threads_close_and_schedule_at_once() {
     let _alone = alone();
-    for policy in POLICIES.into_iter().cycle().take(15) {
+    for policy in ClosePolicy::ALL.into_iter().cycle().take(15) {
         let manager = start();
         let (begin, accepted) = (Barrier::new(4), AtomicU64::new(0));
         let handles = thread::scope(|scope| {

@@ -510,7 +510,7 @@ fn a_service_whose_inbox_is_read_goes_on_beyond_the_limit() {
 #[test]
 fn every_close_leaves_to_a_reader_that_lasts_what_it_takes_and_reports_the_rest() {
     let _alone = alone();
-    for policy in [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill] {
+    for policy in ClosePolicy::ALL {
         let manager = start(1);
         // It is held by the thread that closes, and read afterwards only.
         let mut texts = manager.messages_until_close::<Text>();
@@ -746,7 +746,7 @@ fn tasks_behind_one_that_blocks_are_run_by_another_worker() {
 #[test]
 fn a_reader_that_waits_sees_the_end_when_another_thread_closes() {
     let _alone = alone();
-    for policy in [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill] {
+    for policy in ClosePolicy::ALL {
         let manager = start(1);
         let gate = manager.submit(Gate::Finish).expect("it is taken");
         thread::scope(|scope| {
