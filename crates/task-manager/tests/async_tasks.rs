@@ -20,33 +20,12 @@ use std::{
 use both::{Door, GRACE, Guest, Kind, Started, messages, names, on_both, start};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use support::{alone, assert_balanced, process::signal, until};
+use support::{alone, assert_balanced, process::signal_itself, task::async_task, tasks::Text, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use workfleet_task_manager::{
-    AsyncTask, ClosePolicy, ExitStatus, FailureCause, Pool, Priority, ProcessManager, Registry, StartError,
-    Task, TaskContext, TaskError, TaskFailure, TaskHandle, TaskMessage, TaskSpec, ThreadManager,
+    ClosePolicy, ExitStatus, FailureCause, Pool, Priority, ProcessManager, Registry, StartError, Task,
+    TaskContext, TaskError, TaskFailure, TaskHandle, TaskSpec, ThreadManager,
 };
-
-/// Names a task type, its output, and what it does asynchronously.
-macro_rules! async_task {
-    ($type:ty, $name:literal, $output:ty, |$self:ident, $cx:ident| $run:expr) => {
-        impl TaskSpec for $type {
-            const NAME: &'static str = $name;
-            type Output = $output;
-        }
-        impl AsyncTask for $type {
-            async fn run($self, $cx: &TaskContext) -> Result<$output, TaskError> {
-                $run
-            }
-        }
-    };
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Text(String);
-impl TaskMessage for Text {
-    const NAME: &'static str = "text";
-}
 
 /// Waits at a door, and tells whether it was cancelled meanwhile.
 #[derive(Debug, Serialize, Deserialize)]
@@ -182,7 +161,7 @@ async_task!(Culprit, "culprit", (), |self, cx| {
     if cx.attempt() == 1 {
         both::come_to(&self.0, "culprit").await?;
     }
-    die()
+    signal_itself(Signal::KILL)
 });
 
 /// The same, with the thread to itself.
@@ -197,14 +176,7 @@ impl Task for BlockingCulprit {
         if cx.attempt() == 1 {
             both::wait_at(&self.0, "culprit")?;
         }
-        die()
-    }
-}
-
-fn die() -> ! {
-    signal(std::process::id(), Signal::KILL);
-    loop {
-        thread::park();
+        signal_itself(Signal::KILL)
     }
 }
 

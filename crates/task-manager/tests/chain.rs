@@ -9,32 +9,11 @@ use std::path::PathBuf;
 use both::{Door, Kind, messages, on_both, start};
 use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use support::{alone, process::signal};
+use support::{alone, process::signal_itself, task::task, tasks::Text};
 use workfleet_task_manager::{
     AsyncTask, Chain, ChainOutputs, ClosePolicy, FailureCause, FailureReport, MessageError, NoOutput, Pool,
-    Priority, Registry, Task, TaskContext, TaskError, TaskFailure, TaskMessage, TaskSpec,
+    Priority, Registry, TaskContext, TaskError, TaskFailure, TaskSpec,
 };
-
-/// Names a task type, its output, and what it does.
-macro_rules! task {
-    ($type:ty, $name:literal, $output:ty, |$self:ident, $cx:ident| $run:expr) => {
-        impl TaskSpec for $type {
-            const NAME: &'static str = $name;
-            type Output = $output;
-        }
-        impl Task for $type {
-            fn run($self, $cx: &TaskContext) -> Result<$output, TaskError> {
-                $run
-            }
-        }
-    };
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Text(String);
-impl TaskMessage for Text {
-    const NAME: &'static str = "text";
-}
 
 /// Says something.
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,10 +74,7 @@ struct DieInFirst {
 task!(DieInFirst, "die-in-first", u32, |self, cx| {
     if cx.attempt() <= self.attempts {
         cx.flush()?;
-        signal(std::process::id(), Signal::KILL);
-        loop {
-            std::thread::park();
-        }
+        signal_itself(Signal::KILL);
     }
     Ok(cx.attempt())
 });

@@ -14,36 +14,16 @@ use std::{
 };
 
 use rustix::process::Signal;
-use serde::{Deserialize, Serialize};
 use support::{
     all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped, builder,
     process::{Program, Watched, all_threads_stopped, numbers, part, say, signal},
-    tasks::{self, Fail, Nest, next_text},
+    tasks::{self, Die, Fail, Nest, next_text},
     until, worker_pids,
 };
-use workfleet_task_manager::{
-    ClosePolicy, FailureCause, Priority, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec,
-};
+use workfleet_task_manager::{ClosePolicy, FailureCause, Priority, ProcessManager, Registry};
 
-const POLICIES: [ClosePolicy; 3] = [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill];
 const WORKERS: usize = 2;
 const NORMAL: Priority = Priority(1);
-
-/// Kills its worker.
-#[derive(Debug, Serialize, Deserialize)]
-struct Die;
-
-impl TaskSpec for Die {
-    const NAME: &'static str = "die";
-    type Output = ();
-}
-
-impl Task for Die {
-    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        signal(std::process::id(), Signal::KILL);
-        Ok(())
-    }
-}
 
 fn registry() -> Registry {
     tasks::registry().task::<Die>()
@@ -58,7 +38,7 @@ fn start() -> ProcessManager {
 #[test]
 fn the_longest_limits_are_accepted() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let builder = builder(registry(), 1).grace(Duration::MAX).session_limit(Duration::MAX);
         let manager = builder.init_limit(Duration::MAX).start().expect("it starts");
         assert_eq!(manager.close(policy).expect("it closes").tasks.scheduled, 0);
@@ -89,7 +69,7 @@ fn processes_that_tasks_started_in_their_workers_group_end_with_the_worker() {
 #[test]
 fn stopped_workers_do_not_hold_up_a_close_beyond_the_grace() {
     let _alone = alone();
-    for policy in POLICIES {
+    for policy in ClosePolicy::ALL {
         let manager =
             builder(registry(), WORKERS).grace(Duration::from_millis(30)).start().expect("it starts");
         let pids = all_ready(&manager, WORKERS);
@@ -103,7 +83,7 @@ fn stopped_workers_do_not_hold_up_a_close_beyond_the_grace() {
 #[test]
 fn a_close_amid_deaths_leaves_balanced_books_and_no_process() {
     let _alone = alone();
-    for policy in POLICIES.into_iter().cycle().take(9) {
+    for policy in ClosePolicy::ALL.into_iter().cycle().take(9) {
         let manager = start();
         let stop = AtomicBool::new(false);
         let handles: Vec<_> = (0..6).map(|_| manager.submit(Die).expect("it is taken")).collect();

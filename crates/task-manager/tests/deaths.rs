@@ -23,10 +23,11 @@ use std::{
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use support::{
+    acts::{self, Act, Done},
     assert_stopped, close,
-    gate::{Gate, wait_at},
+    gate::{Gate, Hold, wait_at},
     only_worker,
-    process::{await_death, await_stop, is_alive, is_child, signal_child},
+    process::{await_death, await_stop, is_alive, is_child, signal_child, signal_itself, sockets},
     watchdog::watchdog,
 };
 use workfleet_task_manager::{
@@ -71,50 +72,13 @@ enum Then {
     Spin,
 }
 
-/// Does its deed in the first attempts; returns in those that follow.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Act {
-    deed: Deed,
-    attempts: u32,
-}
-
-impl Act {
-    fn always(deed: Deed) -> Self {
-        Self { deed, attempts: u32::MAX }
-    }
-
-    fn first(deed: Deed) -> Self {
-        Self { deed, attempts: 1 }
-    }
-}
-
-/// By which attempt, and where, an act was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Done {
-    attempt: u32,
-    pid: u32,
-}
-
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note(u32);
 impl TaskMessage for Note {
     const NAME: &'static str = "note";
 }
 
-impl TaskSpec for Act {
-    const NAME: &'static str = "act";
-    type Output = Done;
-}
-impl Task for Act {
-    fn run(self, cx: &TaskContext) -> Result<Done, TaskError> {
-        if cx.attempt() <= self.attempts {
-            self.deed.run(cx)?;
-        }
-        Ok(Done { attempt: cx.attempt(), pid: process::id() })
-    }
-}
-
-impl Deed {
+impl acts::Deed for Deed {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         match self {
             Self::Return => {}
@@ -195,28 +159,6 @@ fn recurse(depth: u64) -> u64 {
     if black_box(true) { recurse(depth + 1) + frame[0] } else { 0 }
 }
 
-/// Sends a signal to this process, which another of its threads may be the one to take, and does not go on.
-fn signal_itself(signal: Signal) -> ! {
-    rustix::process::kill_process(rustix::process::getpid(), signal).expect("a process may signal itself");
-    loop {
-        thread::park();
-    }
-}
-
-/// The descriptors of this process that are sockets, apart from its standard ones.
-fn sockets() -> io::Result<Vec<i32>> {
-    let mut sockets = Vec::new();
-    for entry in fs::read_dir("/proc/self/fd")? {
-        let entry = entry?;
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        // The directory's own descriptor is listed too, and is no socket.
-        let is_socket =
-            fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
-        sockets.extend(number.filter(|number| is_socket && *number > 2));
-    }
-    Ok(sockets)
-}
-
 fn close_sockets() -> io::Result<()> {
     for socket in sockets()? {
         // SAFETY: none: they belong to the worker, and a task that closes them is what is tested.
@@ -283,19 +225,6 @@ impl Error for Outer {
 }
 impl Error for Inner {}
 
-/// Waits at a gate: of another type than [`Act`], so that its duration teaches nothing about acts.
-#[derive(Debug, Serialize, Deserialize)]
-struct Hold(PathBuf);
-impl TaskSpec for Hold {
-    const NAME: &'static str = "hold";
-    type Output = ();
-}
-impl Task for Hold {
-    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        Ok(wait_at(&self.0)?)
-    }
-}
-
 /// Appends its number to a file, and yields it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
@@ -357,7 +286,7 @@ impl Extension for Caller {
 }
 
 fn registry() -> Registry {
-    Registry::new().task::<Act>().task::<Hold>().task::<Record>().task::<Unprintable>()
+    Registry::new().task::<Act<Deed>>().task::<Hold>().task::<Record>().task::<Unprintable>()
 }
 workfleet_task_manager::test_worker!(registry());
 
@@ -380,7 +309,7 @@ fn check_death(builder: ProcessManagerBuilder, deed: &Deed, check: impl Fn(&Deat
     let waiting = gate.wait();
     let fatal = submit(Act::always(deed.clone()));
     let mut bystanders: Vec<_> = (0..BYSTANDERS).map(|_| submit(Act::always(Deed::Return))).collect();
-    let once = submit(Act::first(deed.clone()));
+    let once = submit(Act::once(deed.clone()));
     bystanders.extend((0..BYSTANDERS).map(|_| submit(Act::always(Deed::Return))));
     waiting.go_on();
     held.wait().expect("it was let go");
@@ -548,8 +477,8 @@ fn what_a_dead_worker_left_in_its_socket_is_read_before_its_tasks_go_elsewhere()
     let (release, released) = mpsc::channel();
     let manager = one_worker().service(Arc::new(Blocks(Mutex::new(released)))).start().expect("it starts");
     let worker = only_worker(&manager).expect("it has just started");
-    let finished = manager.submit(Act::first(Deed::Call)).expect("it is taken");
-    let fatal = manager.submit(Act::first(Deed::LendSocketAndExit)).expect("it is taken");
+    let finished = manager.submit(Act::once(Deed::Call)).expect("it is taken");
+    let fatal = manager.submit(Act::once(Deed::LendSocketAndExit)).expect("it is taken");
     await_death(worker);
     // Nobody has read the first act's result yet, and the end of the stream never comes.
     release.send(()).expect("the service waits");
@@ -588,7 +517,7 @@ fn a_service_that_panics_strands_no_task() {
     let manager = one_worker().service(Arc::new(Panics::default())).start().expect("it starts");
     let acts = [Deed::Call, Deed::Exit(1), Deed::Call, Deed::Return];
     let handles: Vec<_> =
-        acts.into_iter().map(|deed| manager.submit(Act::first(deed)).expect("it is taken")).collect();
+        acts.into_iter().map(|deed| manager.submit(Act::once(deed)).expect("it is taken")).collect();
     for handle in handles {
         handle.wait().expect("it is done");
     }
@@ -661,7 +590,7 @@ fn the_crash_limit_is_how_many_attempts_there_are() {
     for limit in [1, 2, 5] {
         let manager = one_worker().crash_limit(limit).start().expect("it starts");
         let fatal = manager.submit(Act::always(Deed::Abort)).expect("it is taken");
-        let spared = Act { deed: Deed::Abort, attempts: u32::from(limit) - 1 };
+        let spared = Act::in_first(u32::from(limit) - 1, Deed::Abort);
         let spared = manager.submit(spared).expect("it is taken");
         let failure = fatal.wait().expect_err("it always dies");
         assert_eq!((failure.attempt, failure.deaths.len()), (u32::from(limit), usize::from(limit)));
@@ -695,7 +624,7 @@ fn what_was_reported_before_a_death_is_not_run_again() {
         let manager = one_worker().start().expect("it starts");
         let record = |number| manager.submit(Record { file: file.clone(), number }).expect("it is taken");
         let before: Vec<_> = (0..100).map(record).collect();
-        let fatal = manager.submit(Act::first(deed)).expect("it is taken");
+        let fatal = manager.submit(Act::once(deed)).expect("it is taken");
         let after: Vec<_> = (100..200).map(record).collect();
         for (number, handle) in (0..).zip(before.into_iter().chain(after)) {
             assert_eq!(handle.wait().expect("it is done"), number);

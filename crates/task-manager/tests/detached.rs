@@ -8,18 +8,12 @@ use std::{ops::Deref, sync::Arc, thread};
 
 use both::{GRACE, messages};
 use serde::{Deserialize, Serialize};
-use support::{alone, builder};
+use support::{alone, builder, tasks::Text};
 use workfleet_task_manager::{
     AsyncTask, Chain, ClosePolicy, EncodedMessage, EncodedTask, HeartbeatError, Manager, ManagerExt,
     NullManager, Pool, Priority, Registry, ScheduleErrorKind, SendError, Task, TaskContext, TaskError,
-    TaskMessage, TaskSpec, ThreadManager,
+    TaskSpec, ThreadManager,
 };
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Text(String);
-impl TaskMessage for Text {
-    const NAME: &'static str = "text";
-}
 
 /// Multiplies by what its worker's session says.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

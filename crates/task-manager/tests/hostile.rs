@@ -21,10 +21,11 @@ use std::{
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use support::{
+    acts::{self, Act, Done},
     alone, close,
-    gate::{Gate, wait_at},
+    gate::{Gate, Hold},
     only_worker,
-    process::{Program, await_death, is_child, part, signal, signal_child, status},
+    process::{Program, await_death, is_child, part, signal, signal_child, sockets, status},
     tasks::{self, Text},
     without_leaks,
 };
@@ -33,7 +34,7 @@ use workfleet_task_manager::{
     ProcessManagerBuilder, Registry, Task, TaskContext, TaskError, TaskSpec, init,
 };
 
-/// What a [`Harm`] does.
+/// What an [`Act`] does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Deed {
     Nothing,
@@ -80,35 +81,7 @@ enum Replacement {
     Socket,
 }
 
-/// Does its deed in the first attempts; returns in those that follow.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Harm {
-    deed: Deed,
-    attempts: u32,
-}
-
-/// By which attempt, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Done {
-    attempt: u32,
-    pid: u32,
-}
-
-impl TaskSpec for Harm {
-    const NAME: &'static str = "harm";
-    type Output = Done;
-}
-
-impl Task for Harm {
-    fn run(self, cx: &TaskContext) -> Result<Done, TaskError> {
-        if cx.attempt() <= self.attempts {
-            self.deed.run(cx)?;
-        }
-        Ok(Done { attempt: cx.attempt(), pid: process::id() })
-    }
-}
-
-impl Deed {
+impl acts::Deed for Deed {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         match self {
             Self::Nothing => {}
@@ -200,15 +173,7 @@ fn close_descriptors(from: u32) -> io::Result<()> {
 
 /// The descriptors of the worker itself that are sockets: in the order in which it opened them.
 fn own_sockets() -> io::Result<Vec<c_int>> {
-    let mut sockets = Vec::new();
-    for entry in fs::read_dir("/proc/self/fd")? {
-        let entry = entry?;
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<c_int>().ok());
-        let is_socket =
-            fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
-        sockets.extend(number.filter(|number| is_socket && *number > 2));
-    }
-    sockets.sort_unstable();
+    let sockets = sockets()?;
     assert!(sockets.len() >= 3, "a connection and two ends of a waker: {sockets:?}");
     Ok(sockets)
 }
@@ -311,21 +276,6 @@ fn run_out_of_memory() -> io::Result<()> {
     }
 }
 
-/// Waits at a gate: of another type than [`Harm`], so that its duration teaches nothing about harm.
-#[derive(Debug, Serialize, Deserialize)]
-struct Hold(PathBuf);
-
-impl TaskSpec for Hold {
-    const NAME: &'static str = "hold";
-    type Output = ();
-}
-
-impl Task for Hold {
-    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        Ok(wait_at(&self.0)?)
-    }
-}
-
 /// Does everything that needs its manager: sends, schedules, flushes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Talk {
@@ -344,12 +294,12 @@ impl Task for Talk {
             cx.schedule(Self { children: 0 }, Priority(0))?;
         }
         cx.flush()?;
-        Ok(Done { attempt: cx.attempt(), pid: process::id() })
+        Ok(Done::by(cx))
     }
 }
 
 fn registry() -> Registry {
-    tasks::registry().task::<Harm>().task::<Hold>().task::<Talk>()
+    tasks::registry().task::<Act<Deed>>().task::<Hold>().task::<Talk>()
 }
 workfleet_task_manager::test_worker!(registry());
 
@@ -357,12 +307,8 @@ fn one_worker() -> ProcessManagerBuilder {
     support::builder(registry(), 1)
 }
 
-fn always(deed: Deed) -> Harm {
-    Harm { deed, attempts: u32::MAX }
-}
-
 fn submit(manager: &ProcessManager, deed: Deed) -> workfleet_task_manager::TaskHandle<Done> {
-    manager.submit(always(deed)).expect("it is taken")
+    manager.submit(Act::always(deed)).expect("it is taken")
 }
 
 /// The manager and its only worker do all that they should.
@@ -411,7 +357,7 @@ fn check_death(builder: ProcessManagerBuilder, deed: &Deed, check: impl Fn(&Deat
         let waiting = gate.wait();
         let fatal = submit(&manager, deed.clone());
         let mut bystanders: Vec<_> = (0..BYSTANDERS).map(|_| submit(&manager, Deed::Nothing)).collect();
-        let once = manager.submit(Harm { deed: deed.clone(), attempts: 1 }).expect("it is taken");
+        let once = manager.submit(Act::once(deed.clone())).expect("it is taken");
         bystanders.extend((0..BYSTANDERS).map(|_| submit(&manager, Deed::Nothing)));
         waiting.go_on();
         held.wait().expect("it was let go");

@@ -14,8 +14,9 @@ use std::{
 use rustix::process::{Signal, getpgid, getppid, setpgid, setsid};
 use serde::{Deserialize, Serialize};
 use support::{
+    acts::{self, Act, Done},
     alone, assert_stopped, close,
-    gate::{Gate, wait_at},
+    gate::{Gate, Hold, wait_at},
     only_worker,
     process::{Watched, fork, is_alive, pause, reap, signal, signal_child},
     tasks::{self, Text, next_text},
@@ -26,7 +27,7 @@ use workfleet_task_manager::{
     SendError, Task, TaskContext, TaskError, TaskHandle, TaskSpec,
 };
 
-/// What a task does in its first attempt; in later ones it returns.
+/// What an [`Act`] does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Deed {
     Nothing,
@@ -60,31 +61,7 @@ enum CopyEnds {
 /// A forked process that a test has forgotten goes after this.
 const DAEMON_LIFE_SECONDS: u32 = 100;
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Act(Deed);
-
-/// By which attempt, and where, an act was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Done {
-    attempt: u32,
-    pid: u32,
-}
-
-impl TaskSpec for Act {
-    const NAME: &'static str = "act";
-    type Output = Done;
-}
-
-impl Task for Act {
-    fn run(self, cx: &TaskContext) -> Result<Done, TaskError> {
-        if cx.attempt() == 1 {
-            self.0.run(cx)?;
-        }
-        Ok(Done { attempt: cx.attempt(), pid: process::id() })
-    }
-}
-
-impl Deed {
+impl acts::Deed for Deed {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         match self {
             Self::Nothing => {}
@@ -110,7 +87,7 @@ impl Deed {
                 let child = fork(|| assert_refused(cx));
                 assert_eq!(reap(child), 0, "it exited with code 0");
                 cx.send_message(&Text("after".into()))?;
-                cx.schedule(Act(Self::Nothing), Priority(1))?;
+                cx.schedule(Act::once(Self::Nothing), Priority(1))?;
                 cx.flush()?;
             }
             Self::Daemonise { die } => {
@@ -162,28 +139,13 @@ fn tell(cx: &TaskContext, pid: u32) -> Result<(), TaskError> {
 /// The copy of a worker has no attempt of its own.
 fn assert_refused(cx: &TaskContext) {
     let sent = cx.send_message(&Text("from the copy".into()));
-    let scheduled = cx.schedule(Act(Deed::Nothing), Priority(1)).expect_err("it is refused");
+    let scheduled = cx.schedule(Act::once(Deed::Nothing), Priority(1)).expect_err("it is refused");
     let refused = matches!(sent, Err(SendError::AttemptEnded))
         && matches!(scheduled.kind(), ScheduleErrorKind::AttemptEnded)
         && matches!(cx.flush(), Err(SendError::AttemptEnded));
     if !refused {
         // SAFETY: it ends the process and runs nothing.
         unsafe { libc::_exit(1) };
-    }
-}
-
-/// Waits at a gate.
-#[derive(Debug, Serialize, Deserialize)]
-struct Hold(PathBuf);
-
-impl TaskSpec for Hold {
-    const NAME: &'static str = "hold";
-    type Output = ();
-}
-
-impl Task for Hold {
-    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        Ok(wait_at(&self.0)?)
     }
 }
 
@@ -213,7 +175,7 @@ impl Task for Nested {
     fn run(self, cx: &TaskContext) -> Result<u64, TaskError> {
         let manager = support::builder(registry(), NESTED_WORKERS).start()?;
         for _ in 0..10 {
-            let done = manager.submit(Act(Deed::Nothing))?.wait()?;
+            let done = manager.submit(Act::once(Deed::Nothing))?.wait()?;
             assert_ne!(done.pid, process::id());
         }
         if cx.attempt() > 1 {
@@ -242,7 +204,7 @@ impl Task for Nested {
 }
 
 fn registry() -> Registry {
-    tasks::registry().task::<Act>().task::<Hold>().task::<Nested>()
+    tasks::registry().task::<Act<Deed>>().task::<Hold>().task::<Nested>()
 }
 workfleet_task_manager::test_worker!(registry());
 
@@ -251,7 +213,7 @@ fn start() -> ProcessManager {
 }
 
 fn submit(manager: &ProcessManager, deed: Deed) -> TaskHandle<Done> {
-    manager.submit(Act(deed)).expect("it is taken")
+    manager.submit(Act::once(deed)).expect("it is taken")
 }
 
 /// The manager works, and so does its only worker.

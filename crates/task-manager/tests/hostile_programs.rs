@@ -22,6 +22,7 @@ use std::{
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use support::{
+    acts::{self, Act, Done},
     all_ready, alone, assert_no_child_left, builder, close,
     gate::{Gate, wait_at},
     process::{
@@ -32,10 +33,11 @@ use support::{
     without_leaks,
 };
 use workfleet_task_manager::{
-    ClosePolicy, ExitStatus, FailureCause, ProcessManager, Registry, StartError, StartFailure, Task,
-    TaskContext, TaskError, TaskHandle, TaskSpec,
+    ClosePolicy, ExitStatus, FailureCause, ProcessManager, Registry, StartError, StartFailure, TaskContext,
+    TaskError, TaskHandle,
 };
 
+/// What an [`Act`] does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Deed {
     Nothing,
@@ -47,37 +49,22 @@ enum Deed {
     RunProgram,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Act(Deed);
-
-/// By which attempt, and where, an act was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Done {
-    attempt: u32,
-    pid: u32,
-}
-
-impl TaskSpec for Act {
-    const NAME: &'static str = "act";
-    type Output = Done;
-}
-
-impl Task for Act {
-    fn run(self, cx: &TaskContext) -> Result<Done, TaskError> {
-        match self.0 {
-            Deed::Nothing => {}
-            Deed::Abort => process::abort(),
-            Deed::WaitAt(gate) => wait_at(&gate)?,
-            Deed::StayAgainstAllSignals => {
+impl acts::Deed for Deed {
+    fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
+        match self {
+            Self::Nothing => {}
+            Self::Abort => process::abort(),
+            Self::WaitAt(gate) => wait_at(&gate)?,
+            Self::StayAgainstAllSignals => {
                 refuse_signals();
                 cx.send_message(&Text(process::id().to_string()))?;
                 loop {
                     thread::park();
                 }
             }
-            Deed::RunProgram => assert!(Command::new("true").status()?.success()),
+            Self::RunProgram => assert!(Command::new("true").status()?.success()),
         }
-        Ok(Done { attempt: cx.attempt(), pid: process::id() })
+        Ok(())
     }
 }
 
@@ -94,7 +81,7 @@ fn refuse_signals() {
 }
 
 fn registry() -> Registry {
-    tasks::registry().task::<Act>()
+    tasks::registry().task::<Act<Deed>>()
 }
 
 workfleet_task_manager::test_worker!({
@@ -109,7 +96,7 @@ fn start() -> ProcessManager {
 }
 
 fn submit(manager: &ProcessManager, deed: Deed) -> TaskHandle<Done> {
-    manager.submit(Act(deed)).expect("it is taken")
+    manager.submit(Act::always(deed)).expect("it is taken")
 }
 
 /// The manager works. Returns which of its workers did the last task.
@@ -408,9 +395,8 @@ fn a_hundred_managers_work_side_by_side() {
         pids.sort_unstable();
         pids.dedup();
         assert_eq!(pids.len(), 100, "each has a worker of its own");
-        for (place, manager) in managers.iter().enumerate() {
-            let policies = [ClosePolicy::Join, ClosePolicy::Cancel, ClosePolicy::Kill];
-            let report = manager.close(policies[place % 3]).expect("it closes");
+        for (manager, policy) in managers.iter().zip(ClosePolicy::ALL.into_iter().cycle()) {
+            let report = manager.close(policy).expect("it closes");
             support::assert_balanced(&report);
             assert_eq!(report.tasks.done, 1);
         }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use support::{
     all_ready, alone, close, notices,
     process::{Program, part, signal_child},
+    task::task,
     until,
 };
 use tempfile::TempDir;
@@ -68,16 +69,10 @@ impl Task for Print {
 /// Prints its last words and aborts its worker.
 #[derive(Debug, Serialize, Deserialize)]
 struct Die;
-impl TaskSpec for Die {
-    const NAME: &'static str = "die";
-    type Output = ();
-}
-impl Task for Die {
-    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        eprintln!("last words");
-        process::abort()
-    }
-}
+task!(Die, "die", (), |self, _cx| {
+    eprintln!("last words");
+    process::abort()
+});
 
 /// As good as forever: a test that waits for this hangs.
 const NEVER: Duration = Duration::from_secs(3600);

@@ -1,8 +1,11 @@
 //! Values that a manager gives to the sessions of its workers.
 
+mod support;
+
 use std::{ops::Deref, process, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use support::tasks::Die;
 use workfleet_heartbeat::Event;
 use workfleet_task_manager::{
     ClosePolicy, NullManager, Pool, ProcessManager, Registry, StartError, StartFailure, Task, TaskContext,
@@ -71,21 +74,6 @@ impl Task for WhoBuilt {
     fn run(self, cx: &TaskContext) -> Result<(u32, usize, u32), TaskError> {
         let Built(origin) = cx.session()?;
         Ok((origin.pid, origin.ballast.len(), process::id()))
-    }
-}
-
-/// Ends its worker.
-#[derive(Debug, Serialize, Deserialize)]
-struct Die;
-
-impl TaskSpec for Die {
-    const NAME: &'static str = "die";
-    type Output = ();
-}
-
-impl Task for Die {
-    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        process::abort()
     }
 }
 

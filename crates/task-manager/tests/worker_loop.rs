@@ -23,37 +23,17 @@ use serde::{Deserialize, Serialize};
 use support::{
     all_ready, alone, assert_balanced, builder, only_worker,
     process::{Watched, signal},
+    task::task,
+    tasks::Text,
     until,
 };
 use workfleet_task_manager::{
     AsyncTask, ClosePolicy, ExitStatus, FailureCause, NextTask, ProcessManager, ProcessManagerBuilder,
-    Registry, StartError, StartFailure, Task, TaskContext, TaskError, TaskHandle, TaskMessage, TaskSpec,
-    WorkerLoop,
+    Registry, StartError, StartFailure, TaskContext, TaskError, TaskHandle, TaskSpec, WorkerLoop,
 };
 
 /// How long the program waits for a task before it looks after other things.
 const PATIENCE: Duration = Duration::from_millis(1);
-
-/// Names a task type, its output, and what it does.
-macro_rules! task {
-    ($type:ty, $name:literal, $output:ty, |$self:ident, $cx:ident| $run:expr) => {
-        impl TaskSpec for $type {
-            const NAME: &'static str = $name;
-            type Output = $output;
-        }
-        impl Task for $type {
-            fn run($self, $cx: &TaskContext) -> Result<$output, TaskError> {
-                $run
-            }
-        }
-    };
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Text(String);
-impl TaskMessage for Text {
-    const NAME: &'static str = "text";
-}
 
 /// The name of the thread that a worker's session was made on.
 struct MadeOn(String);

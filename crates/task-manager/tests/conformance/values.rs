@@ -5,7 +5,6 @@ use std::{
     error::Error,
     fmt,
     ops::RangeInclusive,
-    path::PathBuf,
     process,
     sync::{
         Arc,
@@ -23,7 +22,7 @@ use crate::{
     Builder, KIND, Manager, builder,
     support::{
         Kind, alone, close,
-        gate::{Gate, wait_at},
+        gate::{Gate, Hold},
         only_worker,
     },
 };
@@ -217,19 +216,6 @@ impl TaskMessage for Word {
 struct Foreign;
 impl TaskMessage for Foreign {
     const NAME: &'static str = "foreign";
-}
-
-/// Waits at a gate.
-#[derive(Debug, Serialize, Deserialize)]
-struct Hold(PathBuf);
-impl TaskSpec for Hold {
-    const NAME: &'static str = "hold";
-    type Output = ();
-}
-impl Task for Hold {
-    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        Ok(wait_at(&self.0)?)
-    }
 }
 
 pub(super) fn register(registry: Registry) -> Registry {

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test uses its part of this")]
 
+pub(crate) mod acts;
 pub(crate) mod deeds;
 pub(crate) mod echo;
 pub(crate) mod gate;
@@ -10,6 +11,7 @@ pub(crate) mod namespace;
 pub(crate) mod notices;
 pub(crate) mod process;
 pub(crate) mod script;
+pub(crate) mod task;
 pub(crate) mod tasks;
 pub(crate) mod watchdog;
 

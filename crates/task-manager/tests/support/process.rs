@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, BufReader, Lines, Write},
     os::fd::OwnedFd,
     process::{self, Child, ChildStdout, Command, Stdio},
-    ptr,
+    ptr, thread,
 };
 
 use rustix::{
@@ -28,6 +28,14 @@ pub(crate) fn numbers(text: &str) -> Vec<u32> {
 
 pub(crate) fn signal(process: u32, signal: Signal) {
     kill_process(to_pid(process), signal).expect("the process is there");
+}
+
+/// Sends a signal to this process, which another of its threads may be the one to take, and does not go on.
+pub(crate) fn signal_itself(by: Signal) -> ! {
+    signal(process::id(), by);
+    loop {
+        thread::park();
+    }
 }
 
 /// SIGSTOP has reached every thread of the process.
@@ -66,6 +74,21 @@ pub(crate) fn is_child(pid: u32) -> bool {
 /// How many descriptors this process has open.
 pub(crate) fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("descriptors are listed").count()
+}
+
+/// The descriptors of this process that are sockets, apart from its standard ones, by their numbers.
+pub(crate) fn sockets() -> io::Result<Vec<i32>> {
+    let mut sockets = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        // The directory's own descriptor is listed too, and is no socket.
+        let is_socket =
+            fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
+        sockets.extend(number.filter(|number| is_socket && *number > 2));
+    }
+    sockets.sort_unstable();
+    Ok(sockets)
 }
 
 /// A number of this process's own status, such as `VmHWM`, in the unit in which it stands there.

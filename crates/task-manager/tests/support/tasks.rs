@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use super::{process::signal_itself, task::task};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{Pool, Registry, Task, TaskContext, TaskError, TaskMessage, TaskSpec};
 
@@ -17,7 +19,7 @@ pub(crate) fn registry() -> Registry {
 }
 
 /// A message that is a text.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Text(pub(crate) String);
 
 impl TaskMessage for Text {
@@ -138,6 +140,11 @@ impl Task for Fail {
         Err(format!("failure {}", self.0).into())
     }
 }
+
+/// Kills its worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Die;
+task!(Die, "die", (), |self, _cx| signal_itself(Signal::KILL));
 
 /// Starts a process in its worker's group, says both process ids, and does not end.
 #[derive(Debug, Serialize, Deserialize)]
