@@ -18,7 +18,7 @@ use std::{
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -27,12 +27,11 @@ use futures_util::FutureExt;
 use rustix::process::Signal;
 use stops::{BEGUN, Held, Manner, Nothing, REFUSED, Stop, Stops, TAKEN, TOLD};
 use support::{
-    Kind, alone, assert_balanced, assert_no_child_left,
+    Kind, alone, assert_balanced, assert_no_child_left, notices,
     process::{Program, Watched, await_stop, children, numbers, part, say, signal, signal_child},
     tasks::{self, Fail, Mark, Say},
     until,
 };
-use tracing::{Event, Level, Metadata, Subscriber, field, span};
 use workfleet_task_manager::{
     ClosePolicy, CloseReport, FailureCause, Pool, Priority, ProcessManager, Registry, ScopeError,
     TaskFailure, TaskHandle, TaskId, TaskSpec as _, ThreadManager,
@@ -100,16 +99,8 @@ enum Way {
     DroppedWhilePanicking,
 }
 
-const WAYS: [Way; 8] = [
-    Way::Close(ClosePolicy::Join),
-    Way::Close(ClosePolicy::Cancel),
-    Way::Close(ClosePolicy::Kill),
-    Way::ScopeEndsWell,
-    Way::ScopeFails,
-    Way::ScopePanics,
-    Way::Dropped,
-    Way::DroppedWhilePanicking,
-];
+const OTHER_WAYS: [Way; 5] =
+    [Way::ScopeEndsWell, Way::ScopeFails, Way::ScopePanics, Way::Dropped, Way::DroppedWhilePanicking];
 
 impl Way {
     fn name(self) -> String {
@@ -448,7 +439,8 @@ async fn observe<F: Fleet>(place: Place, way: Way, state: State) -> Cell {
         if !matches!(way, Way::Close(_)) && policy == ClosePolicy::Cancel {
             stops.announce(CLOSING);
         }
-        LOGGED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // Only what is logged from here on stands in the table.
+        drop(notices::take());
         subject = Some(set_up);
     };
     let report = way.end::<F>(place, state.workers(), grace, setup, Arc::clone(&stops)).await;
@@ -456,7 +448,7 @@ async fn observe<F: Fleet>(place: Place, way: Way, state: State) -> Cell {
         // Nobody waits for what goes on in the background: for the last process, and for the manager's own thread.
         until(|| children().is_empty() && !support::pool_threads().iter().any(|name| name == "workfleet"));
     }
-    let logged = std::mem::take(&mut *LOGGED.lock().unwrap_or_else(PoisonError::into_inner));
+    let logged = notices::take();
     assert_no_child_left();
     stops.announce(CLOSED);
     let Subject { handle, beside, conductor } = subject.expect("it was set up");
@@ -541,43 +533,11 @@ fn of_report(report: &CloseReport, beside: &[TaskId]) -> String {
     if said.is_empty() { "nothing".into() } else { said.join(", ") }
 }
 
-/// Warnings since the manager began to close.
-static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
 fn of_log(logged: &[String]) -> String {
     let mut logged = logged.to_vec();
     logged.sort_unstable();
     logged.dedup();
     if logged.is_empty() { "-".into() } else { logged.join("; ") }
-}
-
-/// Keeps the texts of warnings and errors.
-struct Keeper;
-
-impl Subscriber for Keeper {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("workfleet") && *metadata.level() <= Level::WARN
-    }
-    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-    fn event(&self, event: &Event<'_>) {
-        struct Text<'a>(&'a mut String);
-        impl field::Visit for Text<'_> {
-            fn record_debug(&mut self, field: &field::Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    *self.0 = format!("{value:?}");
-                }
-            }
-        }
-        let mut text = String::new();
-        event.record(&mut Text(&mut text));
-        LOGGED.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-    }
-    fn enter(&self, _span: &span::Id) {}
-    fn exit(&self, _span: &span::Id) {}
 }
 
 /// Where a manager lives and ends.
@@ -692,9 +652,9 @@ fn table_of_a_killed_manager(table: &mut String) {
 #[test]
 fn every_way_to_close_treats_every_task_as_the_table_says() {
     let _alone = alone();
-    tracing::subscriber::set_global_default(Keeper).expect("no other is set");
+    notices::listen();
     let mut table = String::from(HEAD);
-    for way in WAYS {
+    for way in ClosePolicy::ALL.map(Way::Close).into_iter().chain(OTHER_WAYS) {
         table_of::<ProcessManager>(way, &mut table);
         table_of::<ThreadManager>(way, &mut table);
     }

@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    env, fmt, mem,
+    env, mem,
     ops::Deref,
     process::{self, Command, Output, Stdio},
     sync::{Mutex, PoisonError},
@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
+use listener::{Listener, fields};
 use serde::{Deserialize, Serialize};
-use tracing::{Event, Level, Metadata, Subscriber, field, span};
+use tracing::{Event, Level};
 use workfleet_task_manager::{
     ClosePolicy, FailureCause, Pool, ProcessManager, Registry, Task, TaskContext, TaskError, TaskMessage,
     TaskSpec, ThreadManager, init,
@@ -20,6 +21,8 @@ use workfleet_task_manager::{
 
 #[path = "support/harness.rs"]
 mod harness;
+#[path = "support/listener.rs"]
+mod listener;
 
 /// Is set for a process that is the program: what its manager is, how the program ends, and who listens, with blanks between.
 const PART: &str = "WORKFLEET_TEST_PART";
@@ -103,7 +106,8 @@ fn program(part: &str) {
     let mut words = part.split(' ');
     let (kind, end) = (words.next().expect("a kind"), words.next().expect("an end"));
     if words.next() == Some("heard") {
-        tracing::subscriber::set_global_default(Listener).expect("it is the only one");
+        tracing::subscriber::set_global_default(Listener { up_to: Level::WARN, hears: print })
+            .expect("it is the only one");
         // It has something for this thread, which has been dropped by the time of the hook.
         tracing::warn!("begun");
     }
@@ -178,43 +182,17 @@ fn forget_in_a_worker() {
     assert_eq!(failure.deaths[0].stderr_tail, line);
 }
 
-/// Prints what is said to it, and needs what is local to a thread for that, as others do.
-struct Listener;
-
 thread_local! {
     static BUFFER: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-impl Subscriber for Listener {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Fields<'a>(&'a mut String);
-        impl field::Visit for Fields<'_> {
-            fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
-                self.0.push_str(&format!(" {}={value:?}", field.name()));
-            }
-        }
-        BUFFER.with_borrow_mut(|buffer| {
-            buffer.clear();
-            event.record(&mut Fields(buffer));
-            println!("heard{buffer}");
-        });
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
+/// Prints what is said to it, and needs what is local to a thread for that, as others do.
+fn print(event: &Event<'_>) {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        fields(event, |name, value| buffer.push_str(&format!(" {name}={value:?}")));
+        println!("heard{buffer}");
+    });
 }
 
 /// The tests of this file, as a harness would have them.

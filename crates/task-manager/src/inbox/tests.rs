@@ -1,6 +1,9 @@
 //! The inbox against a naive model, which keeps one list of items and asks of each whom it is for; and the promises that
 //! need no sequence of commands.
 
+#[path = "../../tests/support/listener.rs"]
+mod listener;
+
 use std::{collections::BTreeSet, fmt::Write, sync::Arc};
 
 use proptest::{
@@ -9,8 +12,9 @@ use proptest::{
     test_runner::{Config, RngSeed},
 };
 
-use tracing::{Event, Level, Metadata, Subscriber, field, span};
+use tracing::{Event, Level};
 
+use self::listener::{Listener, fields};
 use super::*;
 use crate::{
     failure::{FailureCause, FailureReport},
@@ -450,31 +454,19 @@ fn a_reader_that_goes_away_while_the_inbox_is_full_leaves_a_report() {
 }
 
 /// Keeps what is said of the inbox.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Keeper(Arc<Mutex<Vec<(Level, String)>>>);
 
-impl Subscriber for Keeper {
-    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        true
+impl Keeper {
+    fn hears(&self) -> Listener<impl Fn(&Event<'_>) + use<>> {
+        let said = Arc::clone(&self.0);
+        let hears = move |event: &Event<'_>| {
+            let mut text = String::new();
+            fields(event, |name, value| write!(text, "{name}: {value:?}; ").expect("a string takes all"));
+            said.lock().expect("nobody panics").push((*event.metadata().level(), text));
+        };
+        Listener { up_to: Level::TRACE, hears }
     }
-    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-    fn event(&self, event: &Event<'_>) {
-        struct Text(String);
-        impl field::Visit for Text {
-            fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
-                write!(self.0, "{}: {value:?}; ", field.name()).expect("a string takes all");
-            }
-        }
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().expect("nobody panics").push((*event.metadata().level(), text.0));
-    }
-    fn enter(&self, _span: &span::Id) {}
-    fn exit(&self, _span: &span::Id) {}
 }
 
 fn deliver<const N: usize>(inbox: &Inbox, items: [Item; N]) {
@@ -485,7 +477,7 @@ fn deliver<const N: usize>(inbox: &Inbox, items: [Item; N]) {
 fn one_warning_says_that_running_tasks_have_doubled_a_full_inbox() {
     let keeper = Keeper::default();
     let inbox = Inbox::new(1000, InboxOverflow::Grow);
-    tracing::subscriber::with_default(keeper.clone(), || {
+    tracing::subscriber::with_default(keeper.hears(), || {
         inbox.task_added();
         // It reads, and too slowly.
         let reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
@@ -506,7 +498,7 @@ fn one_warning_says_that_running_tasks_have_doubled_a_full_inbox() {
 fn one_warning_says_that_messages_are_dropped() {
     let keeper = Keeper::default();
     let inbox = Inbox::new(1000, InboxOverflow::DropOldest { beyond: 500 });
-    tracing::subscriber::with_default(keeper.clone(), || {
+    tracing::subscriber::with_default(keeper.hears(), || {
         inbox.task_added();
         let _reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
         (0..20).for_each(|number| deliver(&inbox, [message("a", number, 400)]));
@@ -546,7 +538,7 @@ fn a_pause_ends_when_what_is_dropped_makes_room() {
 fn the_warning_names_the_limit_the_types_that_wait_and_what_to_do() {
     let keeper = Keeper::default();
     let inbox = Inbox::new(200, InboxOverflow::Grow);
-    tracing::subscriber::with_default(keeper.clone(), || {
+    tracing::subscriber::with_default(keeper.hears(), || {
         inbox.task_added();
         let reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
         deliver(&inbox, [message("a", 0, 150), message("b", 1, 0)]);
@@ -567,7 +559,7 @@ fn the_warning_names_the_limit_the_types_that_wait_and_what_to_do() {
 fn what_a_reader_drops_after_the_close_is_counted() {
     let keeper = Keeper::default();
     let inbox = Inbox::new(200, InboxOverflow::Grow);
-    tracing::subscriber::with_default(keeper.clone(), || {
+    tracing::subscriber::with_default(keeper.hears(), || {
         let reader = inbox.open(Reads::UntilClose(Kinds::One("a")));
         deliver(&inbox, [message("a", 0, 0), message("a", 1, 0)]);
         assert!(inbox.close().is_empty());

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use serde::{Deserialize, Serialize};
-use tracing::{Event, Metadata, Subscriber, span};
+use tracing::{Event, Level};
 use workfleet_task_manager::{
     ClosePolicy, NoMessage, Priority, Registry, ScheduleErrorKind, Task, TaskContext, TaskError, TaskMessage,
     TaskSpec,
@@ -15,7 +15,7 @@ use workfleet_task_manager::{
 
 use crate::{
     Manager, builder,
-    support::{alone, assert_balanced},
+    support::{alone, assert_balanced, listener::Listener},
 };
 
 /// A task of any size; returns how large it is.
@@ -101,29 +101,16 @@ fn a_subscriber_may_look_at_the_manager_whatever_it_is_told() {
     static MANAGER: OnceLock<Arc<Manager>> = OnceLock::new();
     static TOLD: AtomicU64 = AtomicU64::new(0);
 
-    struct Curious;
-    impl Subscriber for Curious {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target().starts_with("workfleet")
-        }
-        fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-        fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-        fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-        fn event(&self, _event: &Event<'_>) {
-            if let Some(manager) = MANAGER.get() {
-                manager.stats();
-                TOLD.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        fn enter(&self, _span: &span::Id) {}
-        fn exit(&self, _span: &span::Id) {}
-    }
-
     let _alone = alone();
+    let look = |_: &Event<'_>| {
+        if let Some(manager) = MANAGER.get() {
+            manager.stats();
+            TOLD.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let listener = Listener { up_to: Level::TRACE, hears: look };
     // Tests before this one have no manager here; those after it look at one that is closed.
-    tracing::subscriber::set_global_default(Curious).expect("no other is set");
+    tracing::subscriber::set_global_default(listener).expect("no other is set");
     let manager = builder(1).inbox_limit(1).start().expect("it starts");
     let manager = MANAGER.get_or_init(|| Arc::new(manager));
     for _ in 0..20 {

@@ -7,6 +7,7 @@ pub(crate) mod acts;
 pub(crate) mod deeds;
 pub(crate) mod echo;
 pub(crate) mod gate;
+pub(crate) mod listener;
 pub(crate) mod namespace;
 pub(crate) mod notices;
 pub(crate) mod process;
