@@ -3,13 +3,13 @@
 Argument: the pool, `executor`, `loky` or `pool`.
 """
 
-import concurrent.futures.process
+import concurrent.futures
 import multiprocessing
 import os
 import signal
 import time
 
-import measure
+import pools
 from spin import spin
 
 TASKS = 101
@@ -68,20 +68,8 @@ def with_pool():
 def once(which):
     if which == "pool":
         return with_pool()
-    if which == "loky":
-        import loky
-
-        return with_executor(loky.ProcessPoolExecutor(WORKERS), loky.process_executor.TerminatedWorkerError)
-    broken = concurrent.futures.process.BrokenProcessPool
-    return with_executor(concurrent.futures.ProcessPoolExecutor(WORKERS), broken)
+    return with_executor(*pools.executor(which, WORKERS))
 
 
 if __name__ == "__main__":
-    which = measure.argument("executor")
-    if which == "loky":
-        try:
-            import loky
-        except ImportError as error:
-            measure.not_installed("loky", error)
-    measure.main("killed", "tasks", lambda: once(which), package="loky" if which == "loky" else None)
-    measure.end_at_once()
+    pools.main("killed", "tasks", once)

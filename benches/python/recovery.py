@@ -4,7 +4,6 @@ Argument: the pool, `executor`, `loky` or `pool`. Each has no such attempt, and 
 does instead.
 """
 
-import concurrent.futures.process
 import multiprocessing
 import os
 import signal
@@ -12,6 +11,7 @@ import tempfile
 import time
 
 import measure
+import pools
 
 WORKERS = 2
 LIMIT_SECONDS = 3
@@ -46,13 +46,7 @@ def once(which):
             waits, error = result.get, multiprocessing.TimeoutError
             instead = f"no result after {LIMIT_SECONDS} s: the task is gone, and who waits for it waits for ever"
         else:
-            if which == "loky":
-                import loky
-
-                pool, error = loky.ProcessPoolExecutor(WORKERS), loky.process_executor.TerminatedWorkerError
-            else:
-                pool = concurrent.futures.ProcessPoolExecutor(WORKERS)
-                error = concurrent.futures.process.BrokenProcessPool
+            pool, error = pools.executor(which, WORKERS)
             waits = pool.submit(victim, path).result
             instead = "the task is not tried again, and the whole pool is broken"
         killed = kill(path)
@@ -64,11 +58,4 @@ def once(which):
 
 
 if __name__ == "__main__":
-    which = measure.argument("executor")
-    if which == "loky":
-        try:
-            import loky
-        except ImportError as error:
-            measure.not_installed("loky", error)
-    measure.main("recovery", "µs", lambda: once(which), package="loky" if which == "loky" else None)
-    measure.end_at_once()
+    pools.main("recovery", "µs", once)

@@ -25,3 +25,8 @@ pub(crate) struct Measurement {
     /// Measures it once.
     pub(crate) run: fn() -> Result<f64, Error>,
 }
+
+/// A measurement of microseconds.
+pub(crate) const fn micros(name: &'static str, run: fn() -> Result<f64, Error>) -> Measurement {
+    Measurement { name, unit: Unit::Micros, run }
+}

@@ -2,7 +2,7 @@
 //!
 //! Target: at most 1 ms.
 
-use crate::benchmark::{Benchmark, Measurement};
+use crate::benchmark::{Benchmark, Measurement, micros};
 use crate::command::Placement;
 use crate::error::Error;
 use crate::figure::Unit;
@@ -24,10 +24,6 @@ const FLOODED: Measurement = micros("H2/flooded", || heartbeats::unregister_floo
 const ROUND_TRIP: Measurement = micros("H2/round-trip", || hop::round_trip(SAMPLES));
 const ROUND_TRIP_AMONG_BUSY: Measurement =
     micros("H2/round-trip-among-busy", || hop::round_trip_among_busy(SAMPLES, BUSY));
-
-const fn micros(name: &'static str, run: fn() -> Result<f64, Error>) -> Measurement {
-    Measurement { name, unit: Unit::Micros, run }
-}
 
 fn plan() -> Result<Vec<Race>, Error> {
     Ok(vec![

@@ -1,6 +1,6 @@
 //! L1: one free lock, taken and let go again and again, exclusive and shared.
 
-use crate::benchmark::{Benchmark, Measurement};
+use crate::benchmark::{Benchmark, Measurement, micros};
 use crate::command::Placement;
 use crate::error::Error;
 use crate::figure::Unit;
@@ -25,10 +25,6 @@ pub(crate) const BENCHMARK: Benchmark = Benchmark {
         TOKIO_SHARED,
     ],
 };
-
-const fn micros(name: &'static str, run: fn() -> Result<f64, Error>) -> Measurement {
-    Measurement { name, unit: Unit::Micros, run }
-}
 
 const OURS: Measurement = micros("L1/ours", || one_key::<Ours>(Mode::Exclusive));
 const OURS_SHARED: Measurement = micros("L1/ours-shared", || one_key::<Ours>(Mode::Shared));

@@ -1,7 +1,7 @@
 //! L2: a million keys. Taken one after the other; held all at once; and what is left of them.
 
 use super::l1::{floor, of_crate, table};
-use crate::benchmark::{Benchmark, Measurement};
+use crate::benchmark::{Benchmark, Measurement, micros};
 use crate::error::Error;
 use crate::figure::Unit;
 use crate::locks::{
@@ -34,10 +34,6 @@ pub(crate) const BENCHMARK: Benchmark = Benchmark {
 };
 
 const KEYS: Unit = Unit::Cost("keys");
-
-const fn micros(name: &'static str, run: fn() -> Result<f64, Error>) -> Measurement {
-    Measurement { name, unit: Unit::Micros, run }
-}
 
 const fn bytes(name: &'static str, run: fn() -> Result<f64, Error>) -> Measurement {
     Measurement { name, unit: Unit::Cost("B"), run }

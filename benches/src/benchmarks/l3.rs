@@ -1,7 +1,7 @@
 //! L3: many who want one key: what a lock costs then, and how long the odd one waits among many of the other kind.
 
 use super::l1::{no_keys, of_crate, table};
-use crate::benchmark::{Benchmark, Measurement};
+use crate::benchmark::{Benchmark, Measurement, micros};
 use crate::command::Placement;
 use crate::error::Error;
 use crate::figure::Unit;
@@ -29,10 +29,6 @@ pub(crate) const BENCHMARK: Benchmark = Benchmark {
         TOKIO_WRITER,
     ],
 };
-
-const fn micros(name: &'static str, run: fn() -> Result<f64, Error>) -> Measurement {
-    Measurement { name, unit: Unit::Micros, run }
-}
 
 const OURS: Measurement = micros("L3/ours", || contended::<Ours>(Mode::Exclusive));
 const OURS_SHARED: Measurement = micros("L3/ours-shared", || contended::<Ours>(Mode::Shared));

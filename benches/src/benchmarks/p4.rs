@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::benchmark::{Benchmark, Measurement};
+use crate::benchmark::{Benchmark, Measurement, micros};
 use crate::command::Placement;
 use crate::error::Error;
 use crate::figure::Unit;
@@ -44,10 +44,6 @@ const LOST_KILLS: usize = 40;
 const LOST: Measurement =
     Measurement { name: "P4/lost", unit: LOST_TASKS, run: || ours::killed::lost(TASKS, TASK, LOST_KILLS) };
 const PROCSPAWN: Measurement = Measurement { name: "P4/procspawn", unit: LOST_TASKS, run: procspawn };
-
-const fn micros(name: &'static str, run: fn() -> Result<f64, Error>) -> Measurement {
-    Measurement { name, unit: Unit::Micros, run }
-}
 
 fn plan() -> Result<Vec<Race>, Error> {
     Ok(vec![
