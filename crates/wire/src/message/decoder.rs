@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::{
-    depth::NESTING_LIMIT,
+    depth::Levels,
     error::{Fault, FaultKind, Place},
     probe::{Probe, Token},
 };
@@ -19,14 +19,13 @@ use super::{
 /// Reads one value from the front of a payload.
 pub(super) struct Decoder<'de, P> {
     rest: &'de [u8],
-    /// How many more levels may be entered.
-    levels_left: u32,
+    levels: Levels,
     probe: P,
 }
 
 impl<'de, P: Probe> Decoder<'de, P> {
     pub(super) fn new(payload: &'de [u8], probe: P) -> Self {
-        Self { rest: payload, levels_left: NESTING_LIMIT, probe }
+        Self { rest: payload, levels: Levels::new(), probe }
     }
 
     /// What has not been read.
@@ -45,24 +44,10 @@ impl<'de, P: Probe> Decoder<'de, P> {
     }
 
     #[inline]
-    fn enter(&mut self) -> Result<(), Fault> {
-        match self.levels_left.checked_sub(1) {
-            Some(left) => self.levels_left = left,
-            None => return Err(Fault::new(FaultKind::TooDeep)),
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn leave(&mut self) {
-        self.levels_left += 1;
-    }
-
-    #[inline]
     fn elements<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         let value = visitor.visit_seq(Elements { decoder: self, left: len })?;
-        self.leave();
+        self.levels.leave();
         Ok(value)
     }
 
@@ -74,11 +59,11 @@ impl<'de, P: Probe> Decoder<'de, P> {
         names: Names,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         self.probe.open(name, names.len(), names.all());
         let value = visitor.visit_seq(Fields { decoder: self, name, names, next: 0 })?;
         self.probe.close();
-        self.leave();
+        self.levels.leave();
         Ok(value)
     }
 
@@ -210,9 +195,9 @@ impl<'de, P: Probe> de::Deserializer<'de> for &mut Decoder<'de, P> {
         match self.read::<Option<()>>(|_| Token::Option)? {
             None => visitor.visit_none(),
             Some(()) => {
-                self.enter()?;
+                self.levels.enter()?;
                 let value = visitor.visit_some(&mut *self)?;
-                self.leave();
+                self.levels.leave();
                 Ok(value)
             }
         }
@@ -238,10 +223,10 @@ impl<'de, P: Probe> de::Deserializer<'de> for &mut Decoder<'de, P> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         let value = visitor.visit_newtype_struct(&mut *self);
         let value = value.map_err(|fault| fault.at(Place::element(name, 0)))?;
-        self.leave();
+        self.levels.leave();
         Ok(value)
     }
 
@@ -269,9 +254,9 @@ impl<'de, P: Probe> de::Deserializer<'de> for &mut Decoder<'de, P> {
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let len: usize = self.read(|_| Token::Map)?;
-        self.enter()?;
+        self.levels.enter()?;
         let value = visitor.visit_map(Elements { decoder: &mut *self, left: len })?;
-        self.leave();
+        self.levels.leave();
         Ok(value)
     }
 
@@ -408,9 +393,9 @@ impl<'de, P: Probe> de::VariantAccess<'de> for Variant<'_, 'de, P> {
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
-        self.decoder.enter()?;
+        self.decoder.levels.enter()?;
         let value = seed.deserialize(&mut *self.decoder)?;
-        self.decoder.leave();
+        self.decoder.levels.leave();
         Ok(value)
     }
 

@@ -11,7 +11,7 @@ use postcard::ser_flavors::Flavor;
 use serde::ser::{self, Serialize};
 
 use super::{
-    depth::NESTING_LIMIT,
+    depth::Levels,
     error::{Fault, FaultKind, Place},
     probe::{Probe, Token},
 };
@@ -19,14 +19,13 @@ use super::{
 /// Appends one value to a vector.
 pub(super) struct Encoder<'o, P> {
     out: &'o mut Vec<u8>,
-    /// How many more levels may be entered.
-    levels_left: u32,
+    levels: Levels,
     probe: P,
 }
 
 impl<'o, P: Probe> Encoder<'o, P> {
     pub(super) fn new(out: &'o mut Vec<u8>, probe: P) -> Self {
-        Self { out, levels_left: NESTING_LIMIT, probe }
+        Self { out, levels: Levels::new(), probe }
     }
 
     /// Writes what takes bytes and nests nothing.
@@ -39,24 +38,10 @@ impl<'o, P: Probe> Encoder<'o, P> {
     }
 
     #[inline]
-    fn enter(&mut self) -> Result<(), Fault> {
-        match self.levels_left.checked_sub(1) {
-            Some(left) => self.levels_left = left,
-            None => return Err(Fault::new(FaultKind::TooDeep)),
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn leave(&mut self) {
-        self.levels_left += 1;
-    }
-
-    #[inline]
     fn nested<V: Serialize + ?Sized>(&mut self, value: &V) -> Result<(), Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         value.serialize(&mut *self)?;
-        self.leave();
+        self.levels.leave();
         Ok(())
     }
 
@@ -104,7 +89,7 @@ impl<P: Probe> Elements<'_, '_, P> {
         if count != length.written {
             encoder.correct(&length, count)?;
         }
-        encoder.leave();
+        encoder.levels.leave();
         Ok(())
     }
 }
@@ -134,7 +119,7 @@ impl<P: Probe> Fields<'_, '_, P> {
     #[inline]
     fn end(self) {
         self.encoder.probe.close();
-        self.encoder.leave();
+        self.encoder.levels.leave();
     }
 }
 
@@ -318,14 +303,14 @@ impl<'e, 'o, P: Probe> ser::Serializer for &'e mut Encoder<'o, P> {
 
     #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         let length = self.length(Token::Seq, len.unwrap_or(0))?;
         Ok(Elements { encoder: self, length, count: 0 })
     }
 
     #[inline]
     fn serialize_tuple(self, _len: usize) -> Result<Self::SerializeTuple, Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         Ok(self)
     }
 
@@ -335,7 +320,7 @@ impl<'e, 'o, P: Probe> ser::Serializer for &'e mut Encoder<'o, P> {
         name: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleStruct, Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         self.probe.open(name, len, &[]);
         Ok(Fields { encoder: self, name, count: 0 })
     }
@@ -348,7 +333,7 @@ impl<'e, 'o, P: Probe> ser::Serializer for &'e mut Encoder<'o, P> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleVariant, Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         self.variant(name, index, variant)?;
         self.probe.open(name, len, &[]);
         Ok(Fields { encoder: self, name, count: 0 })
@@ -358,14 +343,14 @@ impl<'e, 'o, P: Probe> ser::Serializer for &'e mut Encoder<'o, P> {
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, Fault> {
         // What has none is a struct with flattened fields, which asks for its keys when it is read.
         let len = len.ok_or_else(|| Fault::new(FaultKind::UnknownLength))?;
-        self.enter()?;
+        self.levels.enter()?;
         let length = self.length(Token::Map, len)?;
         Ok(Elements { encoder: self, length, count: 0 })
     }
 
     #[inline]
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         self.probe.open(name, len, &[]);
         Ok(Fields { encoder: self, name, count: 0 })
     }
@@ -378,7 +363,7 @@ impl<'e, 'o, P: Probe> ser::Serializer for &'e mut Encoder<'o, P> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStructVariant, Fault> {
-        self.enter()?;
+        self.levels.enter()?;
         self.variant(name, index, variant)?;
         self.probe.open(name, len, &[]);
         Ok(Fields { encoder: self, name, count: 0 })
@@ -433,7 +418,7 @@ impl<P: Probe> ser::SerializeTuple for &mut Encoder<'_, P> {
 
     #[inline]
     fn end(self) -> Result<(), Fault> {
-        self.leave();
+        self.levels.leave();
         Ok(())
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::depth::TooDeep;
+
 /// Where in a value something is: a field of a struct, or a variant of an enum, by serde's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -366,6 +368,13 @@ impl From<postcard::Error> for Fault {
     #[cold]
     fn from(error: postcard::Error) -> Self {
         Self::new(FaultKind::Format(error))
+    }
+}
+
+impl From<TooDeep> for Fault {
+    #[cold]
+    fn from(TooDeep: TooDeep) -> Self {
+        Self::new(FaultKind::TooDeep)
     }
 }
 
