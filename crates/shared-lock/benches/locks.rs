@@ -22,7 +22,6 @@ use workfleet_shared_lock::{
 };
 
 const KEY: &str = "task/00000000/state";
-const MODES: [(&str, Mode); 2] = [("exclusive", Mode::Exclusive), ("shared", Mode::Shared)];
 
 /// How many wait in a queue.
 const WAITERS: usize = 8;
@@ -43,8 +42,8 @@ fn ready<F: Future>(future: F) -> F::Output {
 
 /// Taken and let go, with nobody else there.
 fn free(criterion: &mut Criterion) {
-    for (name, mode) in MODES {
-        let mut group = criterion.benchmark_group(format!("free/{name}"));
+    for mode in Mode::ALL {
+        let mut group = criterion.benchmark_group(format!("free/{mode}"));
         let state = LocalState::new();
         group.bench_function("LocalState", |bencher| {
             bencher.iter(|| drop(ready(state.lock(black_box(KEY), mode)).expect("it is free")));

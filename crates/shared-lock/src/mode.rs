@@ -18,7 +18,24 @@ pub enum Mode {
     Exclusive,
 }
 
+/// Lists every mode with its name: one that is missing does not compile.
+macro_rules! names {
+    ($($mode:ident: $name:literal),+) => {
+        /// Every mode: for tests that have to hold for each.
+        #[doc(hidden)]
+        pub const ALL: [Self; [$(Self::$mode),+].len()] = [$(Self::$mode),+];
+
+        fn name(self) -> &'static str {
+            match self {
+                $(Self::$mode => $name,)+
+            }
+        }
+    };
+}
+
 impl Mode {
+    names!(Shared: "shared", Exclusive: "exclusive");
+
     /// The stronger of the two, which is [`Exclusive`](Self::Exclusive) unless both are shared.
     ///
     /// ```
@@ -34,9 +51,6 @@ impl Mode {
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Shared => "shared",
-            Self::Exclusive => "exclusive",
-        })
+        f.write_str(self.name())
     }
 }

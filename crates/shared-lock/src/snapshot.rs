@@ -97,16 +97,29 @@ impl Counters {
 
     /// Adds another's figures to these.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.exclusive_grants += other.exclusive_grants;
-        self.shared_grants += other.shared_grants;
-        self.releases += other.releases;
-        self.downgrades += other.downgrades;
-        self.waits += other.waits;
-        self.waits_granted += other.waits_granted;
-        self.waits_cancelled += other.waits_cancelled;
-        self.waits_closed += other.waits_closed;
-        self.deadlocks += other.deadlocks;
-        self.add_wait_time(other.wait_time);
+        // No `..`: a figure that is not added does not compile.
+        let Self {
+            exclusive_grants,
+            shared_grants,
+            releases,
+            downgrades,
+            waits,
+            waits_granted,
+            waits_cancelled,
+            waits_closed,
+            deadlocks,
+            wait_time,
+        } = *other;
+        self.exclusive_grants += exclusive_grants;
+        self.shared_grants += shared_grants;
+        self.releases += releases;
+        self.downgrades += downgrades;
+        self.waits += waits;
+        self.waits_granted += waits_granted;
+        self.waits_cancelled += waits_cancelled;
+        self.waits_closed += waits_closed;
+        self.deadlocks += deadlocks;
+        self.add_wait_time(wait_time);
     }
 
     pub(crate) fn add_wait_time(&mut self, time: Option<Duration>) {

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::test_runner::{Config, RngSeed};
+use proptest::{
+    prelude::*,
+    sample::select,
+    test_runner::{Config, RngSeed},
+};
 
 use crate::{Fence, Mode};
 
@@ -17,6 +21,11 @@ pub(crate) fn cases() -> Config {
         failure_persistence: None,
         ..Config::default()
     }
+}
+
+/// Any mode.
+pub(crate) fn mode() -> impl Strategy<Value = Mode> + Clone {
+    select(&Mode::ALL[..])
 }
 
 /// Who asks. Owner 0 is nobody known.

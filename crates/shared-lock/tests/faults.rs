@@ -48,7 +48,7 @@ fn an_idle_key_is_not_cleaned_up_under_somebody_who_is_about_to_take_it() {
 #[test]
 fn a_key_whose_holder_leaves_before_its_only_waiter_is_cancelled_does_not_stay() {
     let state = LocalState::new();
-    for mode in [Exclusive, Shared] {
+    for mode in Mode::ALL {
         for key in (0..1000).map(|key| key.to_string()) {
             let holder = exclusive(&state, &key);
             let mut waiter = Polled::new(state.lock(&key, mode));
@@ -64,7 +64,7 @@ fn a_key_whose_holder_leaves_before_its_only_waiter_is_cancelled_does_not_stay()
 #[test]
 fn a_grant_that_reaches_a_future_which_is_dropped_unpolled_is_not_lost() {
     let state = LocalState::new();
-    for mode in [Exclusive, Shared] {
+    for mode in Mode::ALL {
         let holder = exclusive(&state, "k");
         let mut granted = Polled::new(state.lock("k", Exclusive));
         granted.assert_waits();

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{Grant, KeyState, Left, WaitGraph};
 use crate::{
     Mode,
-    testing::{Model, OwnerNumber, Request, cases, fence},
+    testing::{Model, OwnerNumber, Request, cases, fence, mode},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +28,9 @@ enum Command {
 }
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
-    let mode = prop_oneof![Just(Mode::Shared), Just(Mode::Exclusive)];
     let which = 0..1000_usize;
     let command = prop_oneof![
-        12 => (0..3_u8, 0..5_u8, mode).prop_map(|(key, owner, mode)| Command::Request { key, owner, mode }),
+        12 => (0..3_u8, 0..5_u8, mode()).prop_map(|(key, owner, mode)| Command::Request { key, owner, mode }),
         4 => which.clone().prop_map(Command::Release),
         2 => which.clone().prop_map(Command::Cancel),
         2 => which.clone().prop_map(Command::Expire),

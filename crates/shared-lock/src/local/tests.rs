@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     Fence, KeySnapshot,
-    testing::{Model, OwnerNumber, Request, cases},
+    testing::{Model, OwnerNumber, Request, cases, mode},
 };
 
 const KEYS: [&str; 3] = ["a", "b", "a key that is too long to be copied"];
@@ -49,7 +49,6 @@ enum Command {
 }
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
-    let mode = || prop_oneof![Just(Mode::Shared), Just(Mode::Exclusive)];
     let asked = || (0..KEYS.len(), 0..4_u8, mode());
     let which = 0..1000_usize;
     let modes = prop::array::uniform3(prop::option::of(mode()));
@@ -312,7 +311,7 @@ impl Pair {
             waiting += waiters.len() as u64;
         }
         for (index, key) in KEYS.iter().enumerate() {
-            for mode in [Mode::Shared, Mode::Exclusive] {
+            for mode in Mode::ALL {
                 let free = self.state.blocking_is_free(key, mode).unwrap();
                 assert_eq!(free, self.model.is_free(&index, mode));
             }

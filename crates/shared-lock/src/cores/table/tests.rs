@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     state::in_safe_order,
-    testing::{self, Model, OwnerNumber, cases},
+    testing::{self, Model, OwnerNumber, cases, mode},
 };
 
 type MemberNumber = u8;
@@ -47,7 +47,6 @@ enum Command {
 }
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
-    let mode = || prop_oneof![Just(Mode::Shared), Just(Mode::Exclusive)];
     let member = 0..3_u8;
     let which = 0..1000_usize;
     let ask = (member.clone(), 0..3_u8, 0..3_u8, mode(), 0..6_u8);
@@ -417,7 +416,7 @@ impl Pair {
             waiting += waiters.len() as u64;
         }
         for key in 0..3 {
-            for mode in [Mode::Shared, Mode::Exclusive] {
+            for mode in Mode::ALL {
                 assert_eq!(self.table.is_free(&key, mode), self.model.is_free(&key, mode));
             }
         }
@@ -509,9 +508,8 @@ impl Many {
 }
 
 fn plans() -> impl Strategy<Value = Vec<Vec<(String, Mode)>>> {
-    let mode = prop_oneof![Just(Mode::Shared), Just(Mode::Exclusive)];
     let key = prop_oneof![Just("a"), Just("b"), Just("c"), Just("d")].prop_map(str::to_owned);
-    prop::collection::vec(prop::collection::vec((key, mode), 1..5), 2..6)
+    prop::collection::vec(prop::collection::vec((key, mode()), 1..5), 2..6)
 }
 
 proptest! {
