@@ -64,6 +64,22 @@ fn without_waiting(criterion: &mut Criterion) {
     }
 }
 
+/// One task sends and another receives, in turn.
+async fn in_turn(send: impl Fn(u64), mut receive: impl AsyncFnMut() -> u64) {
+    let send = async {
+        for message in 0..MESSAGES as u64 {
+            send(message);
+            tokio::task::yield_now().await;
+        }
+    };
+    let receive = async {
+        for _ in 0..MESSAGES {
+            black_box(receive().await);
+        }
+    };
+    tokio::join!(send, receive);
+}
+
 /// A task sends, another receives, on one thread: each finds the queue empty and waits for the other.
 fn with_waiting(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("{MESSAGES} from task to task"));
@@ -73,39 +89,19 @@ fn with_waiting(criterion: &mut Criterion) {
     let sender = consumer.sender();
     group.bench_function("QueueConsumer", |bencher| {
         bencher.iter(|| {
-            runtime.block_on(async {
-                let send = async {
-                    for message in 0..MESSAGES as u64 {
-                        sender.send(message).expect("it is open");
-                        tokio::task::yield_now().await;
-                    }
-                };
-                let receive = async {
-                    for _ in 0..MESSAGES {
-                        black_box(consumer.next().await.expect("it is open"));
-                    }
-                };
-                tokio::join!(send, receive)
-            })
+            runtime.block_on(in_turn(
+                |message| sender.send(message).expect("it is open"),
+                async || consumer.next().await.expect("it is open"),
+            ));
         });
     });
     let (sender, mut receiver) = mpsc::unbounded_channel();
     group.bench_function("tokio mpsc", |bencher| {
         bencher.iter(|| {
-            runtime.block_on(async {
-                let send = async {
-                    for message in 0..MESSAGES as u64 {
-                        sender.send(message).expect("it is open");
-                        tokio::task::yield_now().await;
-                    }
-                };
-                let receive = async {
-                    for _ in 0..MESSAGES {
-                        black_box(receiver.recv().await.expect("it is open"));
-                    }
-                };
-                tokio::join!(send, receive)
-            })
+            runtime.block_on(in_turn(
+                |message| sender.send(message).expect("it is open"),
+                async || receiver.recv().await.expect("it is open"),
+            ));
         });
     });
     group.finish();

@@ -11,17 +11,13 @@ use std::{
     time::Duration,
 };
 
-use support::{Act, Explosive, Journal, Scripted, ends, watchdog};
+use support::{Act, Explosive, Journal, Scripted, blocker, ends, seconds, two_threads, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
     AddError, Backoff, Budget, ChildSpec, Ending, RemoveError, Restart, RestartStrategy, StartError, Status,
     StatusSource, StopOrder, Worker, WorkerContext, WorkerError, WorkerHandle, WorkerRef, WorkerState,
     Workers, start, worker_fn,
 };
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 /// Delays without jitter: 1, 2, 4, … seconds.
 fn backoff() -> Backoff {
@@ -105,11 +101,7 @@ async fn aio_fluid_fault_a_group_with_a_failed_child_ends_stopped() {
         let shown = outcome.into_result().expect_err("it failed").to_string();
         assert!(shown.starts_with("run failed: the child `bad` failed: run "), "{shown}");
         // The other was stopped properly.
-        assert!(
-            journal.lines().contains(&"ok after_shutdown 0 normal shutdown".into()),
-            "{:?}",
-            journal.lines()
-        );
+        journal.assert_has("ok after_shutdown 0 normal shutdown");
     }
 }
 
@@ -157,11 +149,7 @@ async fn a_child_that_dies_while_the_group_is_starting_stops_it() {
     let error = ends(start(group)).await.expect_err("a child died");
     assert!(error.to_string().contains("the child `dies` failed: run failed: as told"), "{error}");
     // The slow one was asked, did not listen, and was aborted at the deadline.
-    assert!(
-        journal.lines().contains(&"slow after_shutdown 1 forced shutdown".into()),
-        "{:?}",
-        journal.lines()
-    );
+    journal.assert_has("slow after_shutdown 1 forced shutdown");
 }
 
 #[tokio::test(start_paused = true)]
@@ -404,7 +392,7 @@ async fn children_are_added_while_running() {
     assert!(added.worker.state().is_running());
     assert_eq!(group.workers().len(), 1);
     assert_eq!(ends(group.shutdown()).await.expect("groups are not stuck").state(), WorkerState::Stopped);
-    assert!(journal.lines().contains(&"new dropped".into()));
+    journal.assert_has("new dropped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -467,7 +455,7 @@ async fn an_add_that_races_the_stop_is_started_and_stopped_or_handed_back() {
             Err(AddError::Start(StartError::Stopped { .. })) => {}
             Err(error) => panic!("{error:?}"),
         }
-        assert!(journal.lines().contains(&"new dropped".into()), "{:?}", journal.lines());
+        journal.assert_has("new dropped");
     }
 }
 
@@ -542,7 +530,7 @@ async fn dropping_the_handle_stops_the_tree() {
     let watched = group.worker();
     drop(group);
     assert_eq!(ends(watched.wait_for_shutdown()).await.state(), WorkerState::Stopped);
-    assert!(journal.lines().contains(&"w dropped".into()));
+    journal.assert_has("w dropped");
 }
 
 #[test]
@@ -553,21 +541,15 @@ fn a_runtime_that_is_shut_down_takes_the_tree_with_it() {
     let group = runtime.block_on(start(group)).expect("it starts");
     drop(runtime);
     assert_eq!(group.outcome().expect("it has ended").ending(), Ending::RuntimeGone);
-    let lines = journal.lines();
-    for line in ["w down", "w dropped"] {
-        assert!(lines.contains(&line.into()), "{line}: {lines:?}");
-    }
+    journal.assert_has("w down");
+    journal.assert_has("w dropped");
 }
 
 /// The group was woken by the board before the flag said that it was to stop, and slept on.
 #[test]
 fn a_stop_from_another_thread_is_never_overheard() {
     let _watchdog = watchdog();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime");
+    let runtime = two_threads();
     for _ in 0..2_000 {
         let child = |cx: WorkerContext| async move { cx.stopping().await };
         let group = runtime.block_on(start(group().with_child(child))).expect("it starts");
@@ -580,18 +562,10 @@ fn a_stop_from_another_thread_is_never_overheard() {
 #[test]
 fn a_child_that_blocks_its_thread_is_reported_and_the_group_ends() {
     let _watchdog = watchdog();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    let (release, released) = std::sync::mpsc::channel::<()>();
+    let runtime = two_threads();
+    let (blocker, release) = blocker();
     runtime.block_on(async {
-        let blocker = worker_fn(move |_cx: WorkerContext| async move {
-            // The error is the release.
-            let _ = released.recv();
-        });
-        let inner = Workers::new("inner").with_child(blocker.with_name("blocker"));
+        let inner = Workers::new("inner").with_child(blocker);
         let workers = Workers::new("group").with_grace(Duration::ZERO).with_child(inner);
         let group = start(workers).await.expect("it starts");
         let outcome = group.shutdown().await.expect("groups are not stuck");

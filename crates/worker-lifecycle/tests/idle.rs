@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use support::watchdog;
+use support::{two_threads, watchdog};
 use workfleet_worker_lifecycle::{
     AsyncConsumer, AsyncDispatcher, EventMessage, QueueConsumerWorker, WorkerContext, WorkerFunction,
     WorkerState, Workers, start,
@@ -48,11 +48,7 @@ fn voluntary_switches() -> u64 {
 #[test]
 fn idle_workers_make_no_wake_ups() {
     let _watchdog = watchdog();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = two_threads();
     let hour = Duration::from_secs(3600);
     let mut group = Workers::new("group");
     for _ in 0..50 {

@@ -4,16 +4,12 @@ mod support;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use support::{Act, Explosive, Journal, Scripted, ends, watchdog};
+use support::{Act, Explosive, Journal, Scripted, blocker, ends, seconds, two_threads, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
     Ending, FailureCause, Hook, StartError, WorkerContext, WorkerFailed, WorkerHandle, WorkerState, start,
     worker_fn,
 };
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 #[tokio::test(start_paused = true)]
 async fn hooks_are_called_in_turn() {
@@ -534,20 +530,11 @@ async fn a_token_is_cancelled_at_the_end_and_cancelling_it_does_not_stop_the_wor
 #[test]
 fn a_worker_that_blocks_its_thread_is_reported_stuck_by_name() {
     let _watchdog = watchdog();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    let (release, released) = std::sync::mpsc::channel::<()>();
+    let runtime = two_threads();
+    let (blocker, release) = blocker();
     runtime.block_on(async {
         // It blocks in the first poll of `run`, on the thread that told of its start-up: who waits for that comes on.
-        let blocker = worker_fn(move |_cx: WorkerContext| async move {
-            // The error is the release.
-            let _ = released.recv();
-        });
-        let worker =
-            tokio::spawn(start(blocker.with_name("blocker"))).await.expect("no panic").expect("it starts");
+        let worker = tokio::spawn(start(blocker)).await.expect("no panic").expect("it starts");
         let stuck = worker.shutdown_within(Duration::ZERO).await.expect_err("nothing can abort it");
         assert_eq!(stuck.name, "blocker");
         assert!(worker.state().is_stopping() && worker.outcome().is_none());
@@ -652,11 +639,7 @@ async fn an_error_that_panics_when_it_is_shown_skips_nothing() {
 #[test]
 fn a_stuck_worker_whose_runtime_was_shut_down_is_reported_all_the_same() {
     let _watchdog = watchdog();
-    let home = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime");
+    let home = two_threads();
     let (release, released) = std::sync::mpsc::channel::<()>();
     let (blocks, blocked) = std::sync::mpsc::channel::<()>();
     let blocker = worker_fn(move |_cx: WorkerContext| async move {

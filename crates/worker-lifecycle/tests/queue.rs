@@ -12,7 +12,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use support::{Explosive, Journal, ends, watchdog};
+use support::{Explosive, Journal, ends, two_threads, watchdog};
 use testing::cases;
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
@@ -352,11 +352,7 @@ proptest! {
 #[test]
 fn a_send_on_another_thread_that_races_the_stop_is_handled_handed_back_or_counted() {
     let _watchdog = watchdog();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .expect("a runtime");
+    let runtime = two_threads();
     for on_stop in [OnStop::Discard, OnStop::Drain, OnStop::HandBack].repeat(30) {
         let journal = Journal::default();
         let consumer = recorder(&journal).with_on_stop(on_stop);

@@ -10,8 +10,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::timeout};
-use workfleet_worker_lifecycle::{Worker, WorkerContext, WorkerError};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Notify,
+    time::timeout,
+};
+use workfleet_worker_lifecycle::{Worker, WorkerContext, WorkerError, worker_fn};
 
 /// With a paused clock, this much time passes at once when everybody waits for somebody else.
 const HANG_LIMIT: Duration = Duration::from_secs(86_400);
@@ -40,6 +44,25 @@ pub(crate) fn watchdog() -> impl Drop {
     Watchdog(Some(alive))
 }
 
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A runtime on a real clock, of which one thread can be blocked.
+pub(crate) fn two_threads() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// A worker called "blocker" that blocks its thread, and what releases it when it is dropped.
+pub(crate) fn blocker() -> (impl Worker, mpsc::Sender<()>) {
+    let (release, released) = mpsc::channel::<()>();
+    let blocker = worker_fn(move |_cx: WorkerContext| async move {
+        // The error is the release.
+        let _ = released.recv();
+    });
+    (blocker.with_name("blocker"), release)
+}
+
 /// Its destructor panics with another of its kind.
 #[derive(Debug)]
 pub(crate) struct Explosive;
@@ -61,6 +84,11 @@ impl Journal {
 
     pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lock().expect("it is whole").clone()
+    }
+
+    pub(crate) fn assert_has(&self, line: &str) {
+        let lines = self.lines();
+        assert!(lines.iter().any(|written| written == line), "{line:?} is not in {lines:?}");
     }
 
     pub(crate) fn take(&self) -> Vec<String> {
