@@ -6,6 +6,7 @@
 
 mod close;
 mod closing;
+pub(crate) mod delegate;
 pub(crate) mod driver;
 mod exit;
 mod given_up;

@@ -128,6 +128,15 @@ impl Settings {
         Instant::now() + first_patience(self.outage_patience)
     }
 
+    /// The `Debug` form of a builder with these settings.
+    pub(crate) fn fmt_builder(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("registry", &self.registry)
+            .field("workers", &self.workers)
+            .field("priority_levels", &self.priority_levels)
+            .finish_non_exhaustive()
+    }
+
     /// What the pool's core is made from.
     pub(crate) fn setup(&self, crash_limit: u16, silence_limit: Option<Duration>, prefetch: bool) -> Setup {
         Setup {
@@ -425,3 +434,44 @@ macro_rules! settings_of_every_pool {
     };
 }
 pub(crate) use settings_of_every_pool;
+
+/// The methods of every builder that start a manager for the duration of a closure.
+macro_rules! scopes_of_every_pool {
+    ($manager:ty, $when_all_have_ended:literal) => {
+        /// Starts a manager for the duration of a closure: closes it by
+        /// [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel) if that ends well, by
+        /// [`ClosePolicy::Kill`](crate::ClosePolicy::Kill) if it ends in an error or a panic, and warns of tasks that were
+        /// never begun.
+        ///
+        /// # Errors
+        /// [`ScopeError`](crate::ScopeError): the manager did not start, or the closure's own error.
+        ///
+        /// # Panics
+        #[doc = concat!("If the closure does, once ", $when_all_have_ended, ".")]
+        pub fn scope<R, E>(
+            self,
+            scope: impl FnOnce(&$manager) -> Result<R, E>,
+        ) -> Result<(R, crate::CloseReport), crate::ScopeError<E>> {
+            $crate::pool::settings::scope(self.start(), scope)
+        }
+
+        /// The same as [`scope`](Self::scope), without blocking the thread: on any executor, or none.
+        ///
+        /// # Errors
+        /// [`ScopeError`](crate::ScopeError): the manager did not start, or the closure's own error.
+        ///
+        /// # Panics
+        /// If the closure does, once every worker is gone.
+        ///
+        /// # Cancel safety
+        /// If this is dropped, the manager is dropped: it closes by [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel). See
+        /// [`Pool`](crate::Pool) for where that waits, and where it goes on in the background.
+        pub async fn scope_async<R, E>(
+            self,
+            scope: impl AsyncFnOnce(&$manager) -> Result<R, E>,
+        ) -> Result<(R, crate::CloseReport), crate::ScopeError<E>> {
+            $crate::pool::settings::scope_async(self.start_async().await, scope).await
+        }
+    };
+}
+pub(crate) use scopes_of_every_pool;

@@ -20,8 +20,8 @@ use crate::{
     events::Events,
     guardian,
     pool::{
-        CloseReport, Pool, ScopeError, Shared, StartError, StartFailure, driver, may_pass, patiently, seat,
-        settings::{self, FOR_EVER, Settings, Starting, settings_of_every_pool},
+        Pool, Shared, StartError, StartFailure, driver, may_pass, patiently, seat,
+        settings::{FOR_EVER, Settings, Starting, scopes_of_every_pool, settings_of_every_pool},
         start_patiently,
     },
     registry::Registry,
@@ -293,49 +293,12 @@ impl ProcessManagerBuilder {
         Ok(())
     }
 
-    /// Starts a manager for the duration of a closure: closes it by
-    /// [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel) if that ends well, by
-    /// [`ClosePolicy::Kill`](crate::ClosePolicy::Kill) if it ends in an error or a panic, and warns of tasks that were
-    /// never begun.
-    ///
-    /// # Errors
-    /// [`ScopeError`]: the manager did not start, or the closure's own error.
-    ///
-    /// # Panics
-    /// If the closure does, once every worker is dead.
-    pub fn scope<R, E>(
-        self,
-        scope: impl FnOnce(&ProcessManager) -> Result<R, E>,
-    ) -> Result<(R, CloseReport), ScopeError<E>> {
-        settings::scope(self.start(), scope)
-    }
-
-    /// The same as [`scope`](Self::scope), without blocking the thread: on any executor, or none.
-    ///
-    /// # Errors
-    /// [`ScopeError`]: the manager did not start, or the closure's own error.
-    ///
-    /// # Panics
-    /// If the closure does, once every worker is gone.
-    ///
-    /// # Cancel safety
-    /// If this is dropped, the manager is dropped: it closes by [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel). See
-    /// [`Pool`] for where that waits, and where it goes on in the background.
-    pub async fn scope_async<R, E>(
-        self,
-        scope: impl AsyncFnOnce(&ProcessManager) -> Result<R, E>,
-    ) -> Result<(R, CloseReport), ScopeError<E>> {
-        settings::scope_async(self.start_async().await, scope).await
-    }
+    scopes_of_every_pool!(ProcessManager, "every worker is dead");
 }
 
 impl fmt::Debug for ProcessManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessManagerBuilder")
-            .field("registry", &self.settings.registry)
-            .field("workers", &self.settings.workers)
-            .field("priority_levels", &self.settings.priority_levels)
-            .finish_non_exhaustive()
+        self.settings.fmt_builder("ProcessManagerBuilder", f)
     }
 }
 

@@ -13,20 +13,11 @@ mod sinks;
 mod spawn;
 mod turns;
 
-use std::{fmt, ops::Deref};
-
 pub use builder::ProcessManagerBuilder;
 use logs::Reopener;
 pub(crate) use program::Program;
 
-use crate::{
-    manager::Manager,
-    message::EncodedMessage,
-    pool::Pool,
-    priority::Priority,
-    refusal::{ScheduleError, SendError},
-    task::EncodedTask,
-};
+use crate::pool::{Pool, delegate::manages_by_its_pool};
 
 /// A [`Pool`] of worker processes.
 ///
@@ -92,34 +83,4 @@ impl ProcessManager {
     }
 }
 
-impl Deref for ProcessManager {
-    type Target = Pool;
-
-    fn deref(&self) -> &Pool {
-        &self.pool
-    }
-}
-
-impl Manager for ProcessManager {
-    fn priority_levels(&self) -> u8 {
-        self.pool.priority_levels()
-    }
-
-    fn schedule_encoded(
-        &self,
-        task: EncodedTask,
-        priority: Priority,
-    ) -> Result<(), ScheduleError<EncodedTask>> {
-        self.pool.schedule_encoded(task, priority)
-    }
-
-    fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError> {
-        self.pool.send_encoded(message)
-    }
-}
-
-impl fmt::Debug for ProcessManager {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessManager").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
+manages_by_its_pool!(ProcessManager);

@@ -12,8 +12,8 @@ use workfleet_heartbeat::runtime_thread;
 use super::{ThreadManager, exchange::Exchange, seat::Plan};
 use crate::{
     pool::{
-        CloseReport, Pool, ScopeError, Services, Shared, StartError, driver, seat,
-        settings::{self, Settings, Starting, settings_of_every_pool},
+        Pool, Services, Shared, StartError, driver, seat,
+        settings::{Settings, Starting, scopes_of_every_pool, settings_of_every_pool},
         start_patiently,
     },
     registry::Registry,
@@ -111,48 +111,11 @@ impl ThreadManagerBuilder {
         Ok(Starting { manager: Some(manager), first_tries })
     }
 
-    /// Starts a manager for the duration of a closure: closes it by
-    /// [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel) if that ends well, by
-    /// [`ClosePolicy::Kill`](crate::ClosePolicy::Kill) if it ends in an error or a panic, and warns of tasks that were
-    /// never begun.
-    ///
-    /// # Errors
-    /// [`ScopeError`]: the manager did not start, or the closure's own error.
-    ///
-    /// # Panics
-    /// If the closure does, once every thread has ended or is abandoned.
-    pub fn scope<R, E>(
-        self,
-        scope: impl FnOnce(&ThreadManager) -> Result<R, E>,
-    ) -> Result<(R, CloseReport), ScopeError<E>> {
-        settings::scope(self.start(), scope)
-    }
-
-    /// The same as [`scope`](Self::scope), without blocking the thread: on any executor, or none.
-    ///
-    /// # Errors
-    /// [`ScopeError`]: the manager did not start, or the closure's own error.
-    ///
-    /// # Panics
-    /// If the closure does, once every worker is gone.
-    ///
-    /// # Cancel safety
-    /// If this is dropped, the manager is dropped: it closes by [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel). See
-    /// [`Pool`] for where that waits, and where it goes on in the background.
-    pub async fn scope_async<R, E>(
-        self,
-        scope: impl AsyncFnOnce(&ThreadManager) -> Result<R, E>,
-    ) -> Result<(R, CloseReport), ScopeError<E>> {
-        settings::scope_async(self.start_async().await, scope).await
-    }
+    scopes_of_every_pool!(ThreadManager, "every thread has ended or is abandoned");
 }
 
 impl fmt::Debug for ThreadManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadManagerBuilder")
-            .field("registry", &self.settings.registry)
-            .field("workers", &self.settings.workers)
-            .field("priority_levels", &self.settings.priority_levels)
-            .finish_non_exhaustive()
+        self.settings.fmt_builder("ThreadManagerBuilder", f)
     }
 }

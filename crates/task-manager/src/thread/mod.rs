@@ -9,18 +9,11 @@ mod line;
 mod seat;
 mod worker;
 
-use std::{fmt, ops::Deref};
-
 pub use builder::ThreadManagerBuilder;
 
 use crate::{
-    manager::Manager,
-    message::EncodedMessage,
-    pool::Pool,
-    priority::Priority,
-    refusal::{ScheduleError, SendError},
+    pool::{Pool, delegate::manages_by_its_pool},
     registry::Registry,
-    task::EncodedTask,
 };
 
 /// A [`Pool`] of threads: the same tasks, unchanged, in this process.
@@ -72,34 +65,4 @@ pub struct ThreadManager {
     _registry: Registry,
 }
 
-impl Deref for ThreadManager {
-    type Target = Pool;
-
-    fn deref(&self) -> &Pool {
-        &self.pool
-    }
-}
-
-impl Manager for ThreadManager {
-    fn priority_levels(&self) -> u8 {
-        self.pool.priority_levels()
-    }
-
-    fn schedule_encoded(
-        &self,
-        task: EncodedTask,
-        priority: Priority,
-    ) -> Result<(), ScheduleError<EncodedTask>> {
-        self.pool.schedule_encoded(task, priority)
-    }
-
-    fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError> {
-        self.pool.send_encoded(message)
-    }
-}
-
-impl fmt::Debug for ThreadManager {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadManager").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
+manages_by_its_pool!(ThreadManager);
