@@ -6,9 +6,7 @@ mod both;
 mod support;
 
 use std::{
-    env,
-    fs::{self, OpenOptions},
-    io::Write,
+    env, fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -16,10 +14,9 @@ use std::{
 
 use both::{Door, GRACE, Kind, Started, come_to, on_both, start};
 use serde::{Deserialize, Serialize};
-use support::assert_balanced;
+use support::{append_line, assert_balanced, tasks::Nothing};
 use workfleet_task_manager::{
-    AsyncTask, ClosePolicy, Pool, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec,
-    ThreadManager,
+    AsyncTask, ClosePolicy, Pool, ProcessManager, Registry, TaskContext, TaskError, TaskSpec, ThreadManager,
 };
 
 /// Leaves somebody in the background who comes to a door, again and again, and says in a file that he ends.
@@ -52,27 +49,12 @@ async fn visit_again_and_again(door: PathBuf, _says: SaysAtEnd) {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Nothing;
-
-impl TaskSpec for Nothing {
-    const NAME: &'static str = "nothing";
-    type Output = ();
-}
-
-impl Task for Nothing {
-    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        Ok(())
-    }
-}
-
 /// Appends a line to a file when it is dropped.
 struct SaysAtEnd(&'static str, PathBuf);
 
 impl Drop for SaysAtEnd {
     fn drop(&mut self) {
-        let file = OpenOptions::new().create(true).append(true).open(&self.1);
-        writeln!(file.expect("a file"), "{}", self.0).expect("the file is there");
+        append_line(&self.1, self.0).expect("a file");
     }
 }
 

@@ -25,11 +25,11 @@ use std::{
 
 use futures_util::FutureExt;
 use rustix::process::Signal;
-use stops::{BEGUN, Held, Manner, Nothing, REFUSED, Stop, Stops, TAKEN, TOLD};
+use stops::{BEGUN, Held, Manner, REFUSED, Stop, Stops, TAKEN, TOLD};
 use support::{
     Kind, alone, assert_balanced, assert_no_child_left, notices,
     process::{Program, Watched, await_stop, children, numbers, part, say, signal, signal_child},
-    tasks::{self, Fail, Mark, Say},
+    tasks::{self, Fail, Mark, Nothing, Say},
     until,
 };
 use workfleet_task_manager::{

@@ -7,9 +7,8 @@ use std::{
     collections::HashSet,
     error::Error,
     fmt, fs,
-    fs::OpenOptions,
     hint::black_box,
-    io::{self, Write},
+    io,
     ops::RangeInclusive,
     panic,
     path::{Path, PathBuf},
@@ -23,17 +22,17 @@ use std::{
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use support::{
-    acts::{self, Act, Done},
-    assert_stopped, close,
+    acts::{self, Act, DONE_BESIDE_A_DEATH, Done, exited, signaled},
+    append_line, assert_stopped, close,
     gate::{Gate, Hold, wait_at},
     only_worker,
-    process::{await_death, await_stop, is_alive, is_child, signal_child, signal_itself, sockets},
+    process::{await_death, await_stop, is_alive, signal_child, signal_itself, sockets},
     watchdog::watchdog,
 };
 use workfleet_task_manager::{
-    DeathCertificate, EncodedTask, ExitStatus, Extension, FailureCause, Incarnation, KillReason,
-    MessageError, NoMessage, Peer, Priority, ProcessManager, ProcessManagerBuilder, Registry, Service,
-    ServiceLine, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
+    DeathCertificate, ExitStatus, Extension, FailureCause, Incarnation, KillReason, MessageError, NoMessage,
+    Peer, Priority, ProcessManager, ProcessManagerBuilder, Registry, Service, ServiceLine, Task, TaskContext,
+    TaskError, TaskMessage, TaskSpec,
 };
 use workfleet_wire::Kind;
 
@@ -237,8 +236,7 @@ impl TaskSpec for Record {
 }
 impl Task for Record {
     fn run(self, _cx: &TaskContext) -> Result<u32, TaskError> {
-        let mut file = OpenOptions::new().create(true).append(true).open(self.file)?;
-        file.write_all(format!("{}\n", self.number).as_bytes())?;
+        append_line(&self.file, &self.number.to_string())?;
         Ok(self.number)
     }
 }
@@ -294,61 +292,13 @@ fn one_worker() -> ProcessManagerBuilder {
     ProcessManager::builder(registry()).workers(1)
 }
 
-/// Runs acts that always die, that die once, and that are bystanders of both, on one worker.
+/// The deed is always a death of its worker, of which it alone is charged.
 fn check_death(builder: ProcessManagerBuilder, deed: &Deed, check: impl Fn(&DeathCertificate)) {
-    const BYSTANDERS: usize = 30;
     let _watchdog = watchdog();
-    let gate = Gate::new();
     let manager = builder.start().expect("it starts");
-    let submit = |act| manager.submit(act).expect("it is taken");
-    // Acts are short, the manager learns: so many of them are in hand at once.
-    for _ in 0..20 {
-        submit(Act::always(Deed::Return)).wait().expect("it returns");
-    }
-    let held = manager.submit(Hold(gate.path())).expect("it is taken");
-    let waiting = gate.wait();
-    let fatal = submit(Act::always(deed.clone()));
-    let mut bystanders: Vec<_> = (0..BYSTANDERS).map(|_| submit(Act::always(Deed::Return))).collect();
-    let once = submit(Act::once(deed.clone()));
-    bystanders.extend((0..BYSTANDERS).map(|_| submit(Act::always(Deed::Return))));
-    waiting.go_on();
-    held.wait().expect("it was let go");
-
-    let failure = fatal.wait().expect_err("it always dies");
-    assert_eq!(failure.cause, FailureCause::WorkerDied, "{failure}");
-    assert_eq!((&*failure.name, failure.attempt), ("act", 3));
-    let size = EncodedTask::new(&Act::always(deed.clone())).expect("it encodes").payload().len();
-    assert_eq!(failure.debug, format!("act ({size} bytes)"), "its worker had no time to say more");
-    assert_eq!(failure.worker.as_deref(), Some("worker-0"));
-    assert_eq!(failure.deaths.len(), 3, "{failure}");
-    for death in &failure.deaths {
-        assert_eq!((&*death.worker, death.charged), ("worker-0", Some(failure.task)), "{failure}");
-        assert!(!is_child(death.pid), "{} was not reaped", death.pid);
-        check(death);
-    }
-    let pids: HashSet<u32> = failure.deaths.iter().map(|death| death.pid).collect();
-    assert_eq!(pids.len(), 3, "each attempt had a worker of its own");
-
-    assert_eq!(once.wait().expect("its second attempt lives").attempt, 2);
-    for bystander in bystanders {
-        assert_eq!(bystander.wait().expect("it is only a bystander").attempt, 1);
-    }
+    acts::check_death(&manager, deed, &Deed::Return, check);
     let report = close(&manager);
-    assert_eq!((report.tasks.done, report.tasks.failed), (20 + 1 + 2 * BYSTANDERS as u64 + 1, 1));
-}
-
-fn exited(code: i32) -> impl Fn(&DeathCertificate) {
-    move |death| {
-        assert_eq!(death.status, ExitStatus::Exited(code), "{death}");
-        assert_eq!(death.killed_because, None);
-    }
-}
-
-fn signaled(signal: i32) -> impl Fn(&DeathCertificate) {
-    move |death| {
-        assert_eq!(death.status, ExitStatus::Signaled(signal), "{death}");
-        assert_eq!(death.killed_because, None);
-    }
+    assert_eq!((report.tasks.done, report.tasks.failed), (DONE_BESIDE_A_DEATH as u64, 1));
 }
 
 #[test]

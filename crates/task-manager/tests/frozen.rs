@@ -21,7 +21,7 @@ use support::{
     all_ready, alone, builder, close,
     gate::{Gate, wait_at},
     let_pass, only_worker,
-    process::{Program, all_threads_stopped, part, say, signal, wait_for_the_test},
+    process::{Program, part, say, signal, wait_for_the_test},
     until,
 };
 use workfleet_heartbeat::{HeartbeaterOptions, Heartbeaters, Report};
@@ -133,13 +133,6 @@ fn wait_for_a_worker(gate: PathBuf) {
     close(&manager);
 }
 
-fn stop(program: &Program, time: Duration) {
-    signal(program.child.id(), Signal::STOP);
-    until(|| all_threads_stopped(program.child.id()));
-    let_pass(time);
-    signal(program.child.id(), Signal::CONT);
-}
-
 #[test]
 fn tokens_that_beat_all_along_are_not_missed_however_often_their_program_is_stopped() {
     let _alone = alone();
@@ -147,7 +140,7 @@ fn tokens_that_beat_all_along_are_not_missed_however_often_their_program_is_stop
     assert_eq!(program.hear(), "ready");
     // A stop of the shorter time ends just before a timeout would, and the next beat comes when it would be over.
     for time in [2 * TIMEOUT, TIMEOUT - WORK / 2].repeat(3) {
-        stop(&program, time);
+        program.stop_for(time);
         let_pass(TIMEOUT * 3 / 2);
     }
     program.go_on();
@@ -160,7 +153,7 @@ fn a_flush_has_its_time_however_long_its_program_is_stopped() {
     let mut program = Program::start("program", "flushes");
     assert_eq!(program.hear(), "ready");
     let_pass(WORK);
-    stop(&program, 30 * WORK);
+    program.stop_for(30 * WORK);
     program.assert_success();
 }
 
@@ -174,7 +167,7 @@ fn a_worker_that_was_stopped_with_its_program_has_time_to_answer() {
     assert_eq!(waiting.pid, worker);
     signal(worker, Signal::STOP);
     assert_eq!(program.hear(), "silent");
-    stop(&program, SILENCE_LIMIT);
+    program.stop_for(SILENCE_LIMIT);
     signal(worker, Signal::CONT);
     waiting.go_on();
     program.go_on();

@@ -528,10 +528,7 @@ fn stop_the_manager_of(how: &str, times: u32) {
     let mut program = Program::start("program", &format!("{how} {}", file.to_str().expect("a text")));
     assert_eq!(program.hear(), "ready");
     for _ in 0..times {
-        signal(program.child.id(), Signal::STOP);
-        until(|| all_threads_stopped(program.child.id()));
-        let_pass(TIMEOUT * 5 / 4);
-        signal(program.child.id(), Signal::CONT);
+        program.stop_for(TIMEOUT * 5 / 4);
         let_pass(TIMEOUT / 4);
     }
     fs::write(&file, "").expect("a file");

@@ -4,7 +4,6 @@
 mod support;
 
 use std::{
-    collections::HashSet,
     env,
     ffi::c_int,
     fs::{self, File},
@@ -21,11 +20,11 @@ use std::{
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use support::{
-    acts::{self, Act, Done},
+    acts::{self, Act, Done, exited, signaled},
     alone, close,
     gate::{Gate, Hold},
     only_worker,
-    process::{Program, await_death, is_child, part, signal, signal_child, sockets, status},
+    process::{Program, await_death, part, signal, signal_child, sockets, status},
     tasks::{self, Text},
     without_leaks,
 };
@@ -344,54 +343,14 @@ fn check_harmless(builder: ProcessManagerBuilder, deed: &Deed) {
 
 /// The deed is always a death of its worker, of which it alone is charged.
 fn check_death(builder: ProcessManagerBuilder, deed: &Deed, check: impl Fn(&DeathCertificate)) {
-    const BYSTANDERS: usize = 20;
     let _alone = alone();
     without_leaks(|| {
-        let gate = Gate::new();
         let manager = builder.start().expect("it starts");
-        // Acts are short, the manager learns: so many of them are in hand at once.
-        for _ in 0..20 {
-            submit(&manager, Deed::Nothing).wait().expect("it returns");
-        }
-        let held = manager.submit(Hold(gate.path())).expect("it is taken");
-        let waiting = gate.wait();
-        let fatal = submit(&manager, deed.clone());
-        let mut bystanders: Vec<_> = (0..BYSTANDERS).map(|_| submit(&manager, Deed::Nothing)).collect();
-        let once = manager.submit(Act::once(deed.clone())).expect("it is taken");
-        bystanders.extend((0..BYSTANDERS).map(|_| submit(&manager, Deed::Nothing)));
-        waiting.go_on();
-        held.wait().expect("it was let go");
-
-        let failure = fatal.wait().expect_err(&format!("{deed:?} is always a death"));
-        assert_eq!(failure.cause, FailureCause::WorkerDied, "{failure}");
-        assert_eq!((failure.attempt, failure.deaths.len()), (3, 3), "{failure}");
-        for death in &failure.deaths {
-            assert_eq!(death.charged, Some(failure.task), "{failure}");
-            assert!(!is_child(death.pid), "{} was not reaped", death.pid);
-            check(death);
-        }
-        let pids: HashSet<u32> = failure.deaths.iter().map(|death| death.pid).collect();
-        assert_eq!(pids.len(), 3, "each attempt had a worker of its own");
-        assert_eq!(once.wait().expect("its second attempt lives").attempt, 2);
-        for bystander in bystanders {
-            assert_eq!(bystander.wait().expect("it is only a bystander").attempt, 1);
-        }
+        acts::check_death(&manager, deed, &Deed::Nothing, check);
         assert_healthy(&manager);
         let report = close(&manager);
         assert_eq!(report.tasks.failed, 1, "{report}");
     });
-}
-
-fn exited(code: i32) -> impl Fn(&DeathCertificate) {
-    move |death| {
-        assert_eq!((death.status, death.killed_because), (ExitStatus::Exited(code), None), "{death}");
-    }
-}
-
-fn signaled(signal: i32) -> impl Fn(&DeathCertificate) {
-    move |death| {
-        assert_eq!((death.status, death.killed_because), (ExitStatus::Signaled(signal), None), "{death}");
-    }
 }
 
 /// The worker kills itself when it finds its connection gone; the manager may see the end first.

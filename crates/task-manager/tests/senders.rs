@@ -17,9 +17,7 @@ use support::{
     all_ready, alone, builder,
     gate::{Gate, wait_at},
     let_pass,
-    process::{
-        Program, all_threads_stopped, await_stop, part, say, signal, signal_child, status, wait_for_the_test,
-    },
+    process::{Program, await_stop, part, say, signal, signal_child, status, wait_for_the_test},
     until,
 };
 use workfleet_heartbeat::{
@@ -439,10 +437,7 @@ fn a_program_that_was_stopped_finds_the_beats_that_came_meanwhile() {
     let mut program = Program::start("program", file.to_str().expect("a text"));
     assert_eq!(program.hear(), "ready");
     for _ in 0..2 {
-        signal(program.child.id(), Signal::STOP);
-        until(|| all_threads_stopped(program.child.id()));
-        let_pass(2 * TIMEOUT);
-        signal(program.child.id(), Signal::CONT);
+        program.stop_for(2 * TIMEOUT);
         let_pass(TIMEOUT / 4);
     }
     fs::write(&file, "").expect("a file");

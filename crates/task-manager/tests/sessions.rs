@@ -6,9 +6,7 @@ mod both;
 mod support;
 
 use std::{
-    env,
-    fs::{self, OpenOptions},
-    io::Write,
+    env, fs,
     path::{Path, PathBuf},
     process,
     sync::{Mutex, PoisonError},
@@ -19,7 +17,7 @@ use std::{
 use both::{GRACE, Kind, Started, on_both, start};
 use serde::{Deserialize, Serialize};
 use support::{
-    alone, assert_balanced, assert_no_child_left,
+    alone, append_line, assert_balanced, assert_no_child_left,
     gate::{Gate, wait_at},
     notices,
     tasks::{Text, ignore_everything, next_text, wait_for_cancellation},
@@ -62,7 +60,7 @@ impl Drop for Fate {
         let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((file, deed)) = orders else { return };
         let place = if self.made_on == thread::current().id() { "" } else { " elsewhere" };
-        write_line(&file, &format!("{}{place}", self.name)).expect("the file is there");
+        append_line(&file, &format!("{}{place}", self.name)).expect("the file is there");
         match deed {
             Deed::Nothing => {}
             Deed::Panic => panic!("the destructor of a session"),
@@ -71,11 +69,6 @@ impl Drop for Fate {
             Deed::Abort => process::abort(),
         }
     }
-}
-
-fn write_line(file: &Path, line: &str) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-    file.write_all(format!("{line}\n").as_bytes())
 }
 
 struct First(Fate);

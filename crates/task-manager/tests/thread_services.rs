@@ -21,7 +21,7 @@ use support::{
     until,
 };
 use workfleet_task_manager::{
-    ClosePolicy, Extension, Incarnation, Peer, SendError, Service, ServiceLine, ThreadManager,
+    ClosePolicy, Extension, Incarnation, Peer, SendError, Service, ServiceLine, TaskHandle, ThreadManager,
     ThreadManagerBuilder,
 };
 use workfleet_wire::Kind;
@@ -139,39 +139,66 @@ fn sleeps(thread: i32) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
 }
 
+/// A task that sends frames of one length.
+struct Flood {
+    task: TaskHandle<String>,
+    /// The number of its thread.
+    thread: i32,
+    sent: Arc<AtomicUsize>,
+    frames: usize,
+}
+
+impl Flood {
+    /// Begins to send that many.
+    fn begin(manager: &ThreadManager, frames: usize, len_bytes: usize) -> Self {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let (tell_thread, thread) = channel();
+        let count = Arc::clone(&sent);
+        let floods = deed(move |cx| {
+            let link = fs::read_link("/proc/thread-self")?;
+            tell_thread.send(link.file_name().and_then(|name| name.to_str()?.parse::<i32>().ok()))?;
+            let echo = cx.extension::<EchoExtension>();
+            for _ in 0..frames {
+                echo.line.send(ECHO, &vec![0; len_bytes])?;
+                count.fetch_add(1, Ordering::Release);
+            }
+            Ok(String::new())
+        });
+        let task = manager.submit(floods).expect("it is taken");
+        let thread = thread.recv().expect("it begins").expect("it has a number");
+        Self { task, thread, sent, frames }
+    }
+
+    fn sent(&self) -> usize {
+        self.sent.load(Ordering::Acquire)
+    }
+
+    /// Returns when the task has sent that many and waits, or has sent all.
+    fn await_wait(&self, sent: usize) {
+        until(|| self.sent() == self.frames || (self.sent() >= sent && sleeps(self.thread)));
+    }
+}
+
 #[test]
 fn a_task_waits_for_a_service_that_does_not_keep_up() {
     const FRAMES: usize = 20;
     const LEN_BYTES: usize = 600 * 1024;
     let _alone = alone();
     let (manager, _service, told, let_go) = start_slow();
-    let sent = Arc::new(AtomicUsize::new(0));
-    let (tell_thread, thread) = channel();
-    let count = Arc::clone(&sent);
-    let floods = deed(move |cx| {
-        let link = fs::read_link("/proc/thread-self")?;
-        tell_thread.send(link.file_name().and_then(|name| name.to_str()?.parse::<i32>().ok()))?;
-        let echo = cx.extension::<EchoExtension>();
-        for _ in 0..FRAMES {
-            echo.line.send(ECHO, &vec![0; LEN_BYTES])?;
-            count.fetch_add(1, Ordering::Release);
-        }
-        Ok(String::new())
-    });
-    let floods = manager.submit(floods).expect("it is taken");
-    let thread = thread.recv().expect("it begins").expect("it has a number");
+    let flood = Flood::begin(&manager, FRAMES, LEN_BYTES);
     // The service has the first in its hands; two more are beyond 1 MiB, and the next waits.
     let (_, len_bytes) = told.recv().expect("it comes");
     assert_eq!(len_bytes, LEN_BYTES);
-    until(|| sent.load(Ordering::Acquire) == FRAMES || (sent.load(Ordering::Acquire) >= 3 && sleeps(thread)));
-    assert_eq!(sent.load(Ordering::Acquire), 3);
+    flood.await_wait(3);
+    assert_eq!(flood.sent(), 3);
     for taken in 2..=FRAMES {
         let_go.send(()).expect("it waits");
         told.recv().expect("it comes");
-        assert!(sent.load(Ordering::Acquire) <= taken + 2, "never more than that is on its way");
+        assert!(flood.sent() <= taken + 2, "never more than that is on its way");
     }
     let_go.send(()).expect("it waits");
-    floods.wait().expect("all of it went out");
+    let Flood { task, sent, .. } = flood;
+    task.wait().expect("all of it went out");
     assert_eq!(sent.load(Ordering::Acquire), FRAMES);
     join(&manager);
 }
@@ -405,31 +432,15 @@ fn empty_frames_wait_in_no_larger_number_than_memory_bears() {
     const MANY: usize = 1_000_000;
     let _alone = alone();
     let (manager, _service, told, let_go) = start_slow();
-    let sent = Arc::new(AtomicUsize::new(0));
-    let (tell_thread, thread) = channel();
-    let count = Arc::clone(&sent);
-    let floods = deed(move |cx| {
-        let link = fs::read_link("/proc/thread-self")?;
-        tell_thread.send(link.file_name().and_then(|name| name.to_str()?.parse::<i32>().ok()))?;
-        let echo = cx.extension::<EchoExtension>();
-        for _ in 0..MANY {
-            if echo.line.send(ECHO, b"").is_err() {
-                break;
-            }
-            count.fetch_add(1, Ordering::Release);
-        }
-        Ok(String::new())
-    });
-    let floods = manager.submit(floods).expect("it is taken");
-    let thread = thread.recv().expect("it begins").expect("it has a number");
+    let flood = Flood::begin(&manager, MANY, 0);
     let (peer, _) = told.recv().expect("it comes");
     let refused = (0..MANY).find_map(|_| peer.send(ECHO, b"").err());
     assert!(matches!(refused, Some(SendError::Full { .. })), "{refused:?}");
-    until(|| sent.load(Ordering::Acquire) == MANY || (sent.load(Ordering::Acquire) > 1 && sleeps(thread)));
-    assert!(sent.load(Ordering::Acquire) < MANY, "it waits for the service");
+    flood.await_wait(2);
+    assert!(flood.sent() < MANY, "it waits for the service");
     drop(let_go);
     assert_balanced(&manager.close(ClosePolicy::Kill).expect("it closes"));
-    assert!(floods.is_finished());
+    assert!(flood.task.is_finished());
 }
 
 #[test]

@@ -178,18 +178,3 @@ fn is_told_before_it_is_let_go(cx: &TaskContext, begun: &UnixStream) -> Result<b
         }
     })
 }
-
-/// Does nothing.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Nothing;
-
-impl TaskSpec for Nothing {
-    const NAME: &'static str = "nothing";
-    type Output = ();
-}
-
-impl Task for Nothing {
-    fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        Ok(())
-    }
-}

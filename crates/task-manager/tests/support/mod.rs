@@ -18,6 +18,7 @@ pub(crate) mod watchdog;
 
 use std::{
     fs,
+    io::{self, Write},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -72,6 +73,12 @@ pub(crate) fn pool_threads() -> Vec<String> {
     // One that has ended meanwhile has no name.
     let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
     names.map(|name| name.trim_end().to_owned()).filter(|name| name.starts_with("workfleet")).collect()
+}
+
+/// Appends a line to a file, by one system call.
+pub(crate) fn append_line(file: &Path, line: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(file)?;
+    file.write_all(format!("{line}\n").as_bytes())
 }
 
 /// Every child was reaped.

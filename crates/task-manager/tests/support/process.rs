@@ -7,12 +7,15 @@ use std::{
     os::fd::OwnedFd,
     process::{self, Child, ChildStdout, Command, Stdio},
     ptr, thread,
+    time::Duration,
 };
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
+
+use super::{let_pass, until};
 
 /// The children of this process, zombies included.
 pub(crate) fn children() -> Vec<u32> {
@@ -235,6 +238,14 @@ impl Program {
                 return text.to_owned();
             }
         }
+    }
+
+    /// Stops the program, with every thread of it, for so long.
+    pub(crate) fn stop_for(&self, time: Duration) {
+        signal(self.child.id(), Signal::STOP);
+        until(|| all_threads_stopped(self.child.id()));
+        let_pass(time);
+        signal(self.child.id(), Signal::CONT);
     }
 
     /// Lets the program go on from where it [waits](wait_for_the_test).

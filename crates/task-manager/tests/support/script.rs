@@ -4,8 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt::{self, Write as _},
-    fs::{self, OpenOptions},
-    io::Write as _,
+    fs,
     path::{Path, PathBuf},
     process,
 };
@@ -17,7 +16,7 @@ use workfleet_task_manager::{
     ProcessManager, Task, TaskContext, TaskError, TaskFailure, TaskId, TaskMessage, TaskSpec,
 };
 
-use super::{gate::wait_at, process::signal};
+use super::{append_line, gate::wait_at, process::signal};
 
 /// How often a scripted task is tried: the default of the managers that run them.
 pub(crate) const ATTEMPTS: usize = 3;
@@ -148,8 +147,7 @@ impl Task for Scripted {
                 }
                 Step::Flush => {
                     cx.flush()?;
-                    let mut file = OpenOptions::new().create(true).append(true).open(&self.flushes)?;
-                    file.write_all(format!("{id} {} {said} {scheduled}\n", cx.attempt()).as_bytes())?;
+                    append_line(&self.flushes, &format!("{id} {} {said} {scheduled}", cx.attempt()))?;
                 }
                 Step::WaitAt(gate) => wait_at(gate)?,
             }

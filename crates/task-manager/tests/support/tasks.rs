@@ -1,15 +1,13 @@
 //! Tasks that several tests need.
 
 use std::{
-    fs::OpenOptions,
-    io::Write,
     path::PathBuf,
     process::Command,
     sync::{Condvar, Mutex, PoisonError},
     thread,
 };
 
-use super::{process::signal_itself, task::task};
+use super::{append_line, process::signal_itself, task::task};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{Pool, Registry, Task, TaskContext, TaskError, TaskMessage, TaskSpec};
@@ -101,8 +99,7 @@ impl TaskSpec for Mark {
 
 impl Task for Mark {
     fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
-        let mut file = OpenOptions::new().create(true).append(true).open(self.file)?;
-        Ok(file.write_all(format!("{}\n", self.line).as_bytes())?)
+        Ok(append_line(&self.file, &self.line)?)
     }
 }
 
@@ -145,6 +142,11 @@ impl Task for Fail {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Die;
 task!(Die, "die", (), |self, _cx| signal_itself(Signal::KILL));
+
+/// Does nothing.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Nothing;
+task!(Nothing, "nothing", (), |self, _cx| Ok(()));
 
 /// Starts a process in its worker's group, says both process ids, and does not end.
 #[derive(Debug, Serialize, Deserialize)]
