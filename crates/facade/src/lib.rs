@@ -108,7 +108,7 @@
 //! | [`wire`] | `workfleet-wire` | frames and typed messages between processes |
 //! | [`worker`] | `workfleet-worker-lifecycle` | workers, queue consumers and supervised groups |
 //!
-//! Features: `lock` (default) is [`lock`](mod@lock); `lock-tracing` adds its events.
+//! Features: `lock` (default) is [`lock`](mod@lock).
 //! `task-signal` (default) is `Pool::close_on_signal`. `worker` (default) is [`worker`]; `worker-serde`, `worker-signal`, `worker-probe` and `worker-systemd` add its features
 //! of these names. `wire-tokio` adds [`wire`]'s asynchronous functions, `wire-codec` its `tokio_util` codec.
 //!

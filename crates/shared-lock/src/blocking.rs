@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::LockFailed;
+use crate::{
+    LockFailed,
+    events::{Ending, Limit},
+};
 
 /// Unparks the thread that waits. One that is woken too often polls again, and one that was woken before it parked
 /// does not park.
@@ -56,7 +59,9 @@ pub(crate) fn block_on_within<T>(
     future: impl Future<Output = Result<T, LockFailed>>,
     timeout: Duration,
 ) -> Result<T, LockFailed> {
-    block_on(future, Some(timeout)).unwrap_or(Err(LockFailed::TimedOut { after: timeout }))
+    let ending = Ending;
+    let future = pin!(future);
+    block_on(future, Some(timeout)).unwrap_or_else(|| Err(ending.by(Limit::TimedOut(timeout))))
 }
 
 /// As [`block_on`], without a timeout.

@@ -137,7 +137,10 @@
 //!
 //! - `tokio` (default): `lock_timeout`, over tokio's timer. Nothing else needs tokio. Without a runtime that has a timer,
 //!   a wait with a limit fails with [`LockFailed::NoTimer`]; a free lock needs no timer.
-//! - `tracing`: events at the level `debug` when a lock is asked for, granted and let go.
+//! - `tracing` (default): events of the target `workfleet::lock` at the level `debug`. A request is `acquiring`, and then
+//!   `acquired` and later `released`, or it is `failed`. Each event has the `key` and the `mode`; a granted one has the `fence`,
+//!   a failed one the `reason`; all but `released` have the `owner`, if it is known. Where no subscriber wants them, an event costs
+//!   one comparison.
 //!
 //! [`lock`]: SharedState::lock
 //! [`try_lock`]: SharedState::try_lock

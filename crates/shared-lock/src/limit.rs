@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crate::LockFailed;
+use crate::{
+    LockFailed,
+    events::{Ending, Limit},
+};
 
 /// The future's output, or the error that it took longer than `timeout`.
 ///
@@ -16,14 +19,15 @@ pub(crate) async fn within<T>(
     timeout: Duration,
     future: impl Future<Output = Result<T, LockFailed>>,
 ) -> Result<T, LockFailed> {
+    let ending = Ending;
     let mut future = pin!(future);
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
         return result;
     }
     if tokio::runtime::Handle::try_current().is_err() {
-        return Err(LockFailed::NoTimer);
+        return Err(ending.by(Limit::NoTimer));
     }
     let limited = workfleet_panics::catch(|| tokio::time::timeout(timeout, future));
-    let in_time = limited.map_err(|_| LockFailed::NoTimer)?.await;
-    in_time.unwrap_or(Err(LockFailed::TimedOut { after: timeout }))
+    let Ok(limited) = limited else { return Err(ending.by(Limit::NoTimer)) };
+    limited.await.unwrap_or_else(|_| Err(ending.by(Limit::TimedOut(timeout))))
 }

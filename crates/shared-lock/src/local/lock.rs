@@ -44,12 +44,21 @@ impl<'s, 'k> Lock<'s, 'k> {
         self.owner.map(|owner| &**owner.label())
     }
 
+    #[cold]
+    fn fail(&self, failed: LockFailed) -> LockFailed {
+        events::failed(self.key, self.mode, self.label(), &failed);
+        failed
+    }
+
     /// The wait is over.
     fn finish(&mut self, outcome: Result<(), LockFailed>) -> Result<LocalGuard, LockFailed> {
         let Progress::Waits(place, _) = std::mem::replace(&mut self.progress, Progress::Done) else {
             unreachable!("who waits has a place");
         };
-        outcome.map(|()| LocalGuard::new(place, self.mode, self.label()))
+        match outcome {
+            Ok(()) => Ok(LocalGuard::new(place, self.mode, self.label())),
+            Err(failed) => Err(self.fail(failed)),
+        }
     }
 }
 
@@ -61,18 +70,17 @@ impl Future for Lock<'_, '_> {
         if let Progress::New = this.progress {
             this.progress = Progress::Done;
             events::acquiring(this.key, this.mode, this.label());
-            match this.shards.ask(this.owner, this.key, this.mode, true)? {
-                Asked::Granted(place) => {
-                    return Poll::Ready(Ok(LocalGuard::new(place, this.mode, this.label())));
-                }
-                Asked::Waits(place, cell) => {
+            return match this.shards.ask(this.owner, this.key, this.mode, true) {
+                Ok(Asked::Granted(place)) => Poll::Ready(Ok(LocalGuard::new(place, this.mode, this.label()))),
+                Ok(Asked::Waits(place, cell)) => {
                     let outcome = cell.poll_new(cx);
                     this.progress = Progress::Waits(place, cell);
                     let outcome = ready!(outcome);
-                    return Poll::Ready(this.finish(outcome));
+                    Poll::Ready(this.finish(outcome))
                 }
-                Asked::Taken => unreachable!("it was to wait"),
-            }
+                Ok(Asked::Taken) => unreachable!("it was to wait"),
+                Err(failed) => Poll::Ready(Err(this.fail(failed))),
+            };
         }
         match &this.progress {
             // Nobody is left to grant it.
@@ -85,5 +93,15 @@ impl Future for Lock<'_, '_> {
             }
             Progress::New | Progress::Done => panic!("a lock's future was polled after it was ready"),
         }
+    }
+}
+
+impl Drop for Lock<'_, '_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Progress::Waits(..) = self.progress {
+            events::lost(self.key, self.mode, self.label());
+        }
+        // Then the place is left.
     }
 }

@@ -158,11 +158,18 @@ impl SharedState for LocalState {
 
     async fn try_lock(&self, key: &str, mode: Mode) -> Result<Option<LocalGuard>, LockFailed> {
         events::acquiring(key, mode, self.label());
-        Ok(match self.shards.ask(self.owner.as_ref(), key, mode, false)? {
-            Asked::Granted(place) => Some(LocalGuard::new(place, mode, self.label())),
-            Asked::Waits(..) => unreachable!("it was not to wait"),
-            Asked::Taken => None,
-        })
+        match self.shards.ask(self.owner.as_ref(), key, mode, false) {
+            Ok(Asked::Granted(place)) => Ok(Some(LocalGuard::new(place, mode, self.label()))),
+            Ok(Asked::Waits(..)) => unreachable!("it was not to wait"),
+            Ok(Asked::Taken) => {
+                events::taken(key, mode, self.label());
+                Ok(None)
+            }
+            Err(failed) => {
+                events::failed(key, mode, self.label(), &failed);
+                Err(failed)
+            }
+        }
     }
 
     async fn is_free(&self, key: &str, mode: Mode) -> Result<bool, LockFailed> {
