@@ -163,13 +163,16 @@ pub use workfleet_task_manager::{init, test_worker};
 /// What a program with tasks usually needs: `use workfleet::prelude::*;`.
 ///
 /// The traits [`Manager`](crate::task::Manager) and [`ManagerExt`](crate::task::ManagerExt), and those of locks, come without
-/// their names: their methods are there, and the names stay free. `lock::Mode` has to be named.
+/// their names: their methods are there, and the names stay free. Among the names of tasks, those of locks say *lock*: `LocalLocks` is
+/// [`lock::LocalState`](crate::lock::LocalState), and `LockMode` is [`lock::Mode`](crate::lock::Mode).
 pub mod prelude {
     #[doc(no_inline)]
     pub use workfleet_heartbeat::{HeartbeatSender, Heartbeaters};
     #[cfg(feature = "lock")]
     #[doc(no_inline)]
-    pub use workfleet_shared_lock::{LocalState, LockFailed, LockGuard as _, SharedState as _};
+    pub use workfleet_shared_lock::{
+        LocalState as LocalLocks, LockFailed, LockGuard as _, Mode as LockMode, SharedState as _,
+    };
     #[doc(no_inline)]
     pub use workfleet_task_manager::{
         AsyncTask, Chain, ClosePolicy, FailureCause, Manager as _, ManagerExt as _, Message, MessageError,

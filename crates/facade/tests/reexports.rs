@@ -214,12 +214,11 @@ fn lock_is_the_shared_lock() {
 #[cfg(feature = "lock")]
 #[test]
 fn the_prelude_is_enough_for_a_lock() {
-    use workfleet::lock::Mode;
-
-    let state = LocalState::new();
-    let guard = state.blocking_lock("k", Mode::Exclusive).expect("it is free");
+    let locks: LocalLocks = workfleet::lock::LocalState::new();
+    let mode: LockMode = workfleet::lock::Mode::Exclusive;
+    let guard = locks.blocking_lock("k", mode).expect("it is free");
     assert_eq!(guard.key(), "k");
-    let refused: Result<_, LockFailed> = state.blocking_try_lock("", Mode::Shared);
+    let refused: Result<_, LockFailed> = locks.blocking_try_lock("", LockMode::Shared);
     assert!(refused.is_err());
 }
 

@@ -10,6 +10,7 @@ use std::fmt;
 /// | exclusively | waits | waits |
 /// | shared | waits | granted, if nobody waits |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[doc(alias = "LockMode")]
 pub enum Mode {
     /// Together with everybody else who holds it shared: for readers.
     Shared,

@@ -44,6 +44,7 @@ pub const DEFAULT_KEY_LIMIT_BYTES: usize = 4096;
 /// # Ok::<(), workfleet_shared_lock::LockFailed>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "LocalLocks")]
 pub struct LocalState {
     shards: Arc<Shards>,
     owner: Option<Owner>,
