@@ -164,7 +164,7 @@ pub use workfleet_task_manager::{init, test_worker};
 ///
 /// The traits [`Manager`](crate::task::Manager) and [`ManagerExt`](crate::task::ManagerExt), and those of locks, come without
 /// their names: their methods are there, and the names stay free. Among the names of tasks, those of locks say *lock*: `LocalLocks` is
-/// [`lock::LocalState`](crate::lock::LocalState), and `LockMode` is [`lock::Mode`](crate::lock::Mode).
+/// `lock::LocalState`, and `LockMode` is `lock::Mode`.
 pub mod prelude {
     #[doc(no_inline)]
     pub use workfleet_heartbeat::{HeartbeatSender, Heartbeaters};
