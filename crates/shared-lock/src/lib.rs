@@ -156,6 +156,7 @@
 
 mod blocking;
 pub mod cores;
+mod display;
 mod dynamic;
 mod error;
 mod events;
