@@ -360,6 +360,7 @@ fn worker_is_the_worker_lifecycle() {
         WorkerFailure,
         WorkerFunction<fn() -> Ready<()>>,
         WorkerRef,
+        WorkerStateError,
         Workers,
         WorkersControl,
     ];

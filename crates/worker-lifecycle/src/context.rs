@@ -48,9 +48,25 @@ impl WorkerContext {
         self.shared.state()
     }
 
-    /// Whether the worker was asked to stop.
+    /// Whether the worker was started: its state is any other than [`Init`](WorkerState::Init).
+    pub fn has_started(&self) -> bool {
+        self.state().has_started()
+    }
+
+    /// Whether the worker is [`Running`](WorkerState::Running): it was started, and nobody has asked it to stop.
+    pub fn is_running(&self) -> bool {
+        self.state().is_running()
+    }
+
+    /// Whether the worker was asked to stop, or has ended: what outlives it by its context stops too. It takes no lock.
     pub fn is_stopping(&self) -> bool {
         self.shared.is_stopping()
+    }
+
+    /// Whether the worker has ended: it is [`Stopped`](WorkerState::Stopped), [`ForceStopped`](WorkerState::ForceStopped)
+    /// or [`Failed`](WorkerState::Failed).
+    pub fn is_stopped(&self) -> bool {
+        self.state().is_stopped()
     }
 
     /// Waits until the worker is asked to stop.

@@ -1,22 +1,30 @@
-//! What each ready-made worker can be given: a name and a grace period.
+//! What each ready-made worker can be given: a name, a grace period and a status.
 //!
 //! The methods stand here once. A macro writes them into each type, so that its documentation has them.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use crate::name;
+use crate::{name, status::StatusSource};
 
 /// What a ready-made worker was given; what it was not given is `None`.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Given {
     pub(crate) name: Option<Cow<'static, str>>,
     pub(crate) grace: Option<Duration>,
+    pub(crate) status: Option<Arc<dyn StatusSource>>,
 }
 
 impl Given {
     /// The name, or that of the type `T`.
     pub(crate) fn name_or_of<T: ?Sized>(&self) -> Cow<'static, str> {
         self.name.clone().unwrap_or_else(|| name::of_type::<T>().into())
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Given");
+        shown.field("name", &self.name).field("grace", &self.grace).finish_non_exhaustive()
     }
 }
 
@@ -36,6 +44,13 @@ macro_rules! settings_of_every_worker {
             self.given.grace = Some(grace);
             self
         }
+
+        /// Sets what its status says beyond its state, and its queue if it has one. Closures are sources.
+        #[must_use]
+        pub fn with_status(mut self, status: impl crate::StatusSource + 'static) -> Self {
+            self.given.status = Some(std::sync::Arc::new(status));
+            self
+        }
     };
 }
 pub(crate) use settings_of_every_worker;
@@ -49,6 +64,10 @@ macro_rules! answers_of_every_worker {
 
         fn grace(&self) -> Option<std::time::Duration> {
             self.given.grace
+        }
+
+        fn status(&self) -> Option<std::sync::Arc<dyn crate::StatusSource>> {
+            self.given.status.clone()
         }
     };
 }

@@ -106,7 +106,7 @@ mod restart;
 #[path = "../../heartbeat/src/testing.rs"]
 mod testing;
 
-pub use lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState};
+pub use lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState, WorkerStateError};
 pub use restart::{Backoff, Budget, Charge, Charges, Streak};
 
 #[cfg(feature = "runtime")]

@@ -5,7 +5,7 @@
 //! - An end is an end: no event leads out of [`Step::Ended`].
 //! - What went wrong is never forgotten: once `failed` is set, the end is [`WorkerState::Failed`].
 
-use std::{error, fmt};
+use std::{error, fmt, str::FromStr};
 
 /// Where a worker is in its life, as everybody sees it.
 ///
@@ -33,6 +33,22 @@ pub enum WorkerState {
 }
 
 impl WorkerState {
+    /// All of them, in the order in which a worker may pass through them.
+    pub const ALL: [Self; 6] =
+        [Self::Init, Self::Running, Self::Stopping, Self::Stopped, Self::ForceStopped, Self::Failed];
+
+    /// Its name, as `Display` writes it and `FromStr` reads it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::ForceStopped => "force_stopped",
+            Self::Failed => "failed",
+        }
+    }
+
     /// Whether it is any other than [`Init`](Self::Init).
     pub fn has_started(self) -> bool {
         self != Self::Init
@@ -57,16 +73,55 @@ impl WorkerState {
 
 impl fmt::Display for WorkerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Init => "init",
-            Self::Running => "running",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::ForceStopped => "force_stopped",
-            Self::Failed => "failed",
-        })
+        f.pad(self.name())
     }
 }
+
+/// Reads what `Display` writes, letter for letter. With the feature `serde`, the serialised form is the same.
+///
+/// ```
+/// use workfleet_worker_lifecycle::WorkerState;
+///
+/// let state: WorkerState = "force_stopped".parse()?;
+/// assert_eq!(state, WorkerState::ForceStopped);
+/// assert_eq!(state.to_string().parse::<WorkerState>()?, state);
+/// let error = "killed".parse::<WorkerState>().unwrap_err();
+/// assert!(error.to_string().starts_with("\"killed\" is no state of a worker"));
+/// # Ok::<(), workfleet_worker_lifecycle::WorkerStateError>(())
+/// ```
+impl FromStr for WorkerState {
+    type Err = WorkerStateError;
+
+    fn from_str(text: &str) -> Result<Self, WorkerStateError> {
+        let state = Self::ALL.into_iter().find(|state| state.name() == text);
+        state.ok_or_else(|| WorkerStateError { text: text.into() })
+    }
+}
+
+/// A text that names no [`WorkerState`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStateError {
+    text: String,
+}
+
+impl WorkerStateError {
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for WorkerStateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no state of a worker: it must be one of", self.text)?;
+        for (number, state) in WorkerState::ALL.into_iter().enumerate() {
+            write!(f, "{} {state}", if number == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl error::Error for WorkerStateError {}
 
 /// Which hook of a worker is on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -280,6 +335,22 @@ mod tests {
             table += &row(&shown(life), &life.state().to_string(), cells);
         }
         assert_eq!(table, include_str!("lifecycle.txt"), "\n{table}");
+    }
+
+    #[test]
+    fn what_a_state_writes_it_reads_and_nothing_else() {
+        for state in reachable().into_iter().map(Lifecycle::state) {
+            assert!(WorkerState::ALL.contains(&state), "{state}");
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        for text in ["", "Init", " running", "force-stopped", "ForceStopped", "stopped\n"] {
+            let error = text.parse::<WorkerState>().expect_err("no state");
+            assert_eq!(error.text(), text);
+            assert!(error.to_string().starts_with(&format!("{text:?} is no state")), "{error}");
+            assert!(
+                error.to_string().ends_with("one of init, running, stopping, stopped, force_stopped, failed")
+            );
+        }
     }
 
     #[test]

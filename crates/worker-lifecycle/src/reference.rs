@@ -50,6 +50,27 @@ impl WorkerRef {
         self.shared.state()
     }
 
+    /// Whether the worker was started: its state is any other than [`Init`](WorkerState::Init).
+    pub fn has_started(&self) -> bool {
+        self.state().has_started()
+    }
+
+    /// Whether the worker is [`Running`](WorkerState::Running): it was started, and nobody has asked it to stop.
+    pub fn is_running(&self) -> bool {
+        self.state().is_running()
+    }
+
+    /// Whether the worker is [`Stopping`](WorkerState::Stopping): it was asked to stop and has not ended.
+    pub fn is_stopping(&self) -> bool {
+        self.state().is_stopping()
+    }
+
+    /// Whether the worker has ended: it is [`Stopped`](WorkerState::Stopped), [`ForceStopped`](WorkerState::ForceStopped)
+    /// or [`Failed`](WorkerState::Failed).
+    pub fn is_stopped(&self) -> bool {
+        self.state().is_stopped()
+    }
+
     /// The worker's state to watch.
     pub fn watch_state(&self) -> StateWatch {
         StateWatch { seen: self.state(), board: self.shared.board.subscribe(), home: self.shared.home() }

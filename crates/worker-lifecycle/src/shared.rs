@@ -60,6 +60,7 @@ pub(crate) struct Made {
     pub(crate) grace: Result<Duration, GracePeriodError>,
     pub(crate) role: Role,
     pub(crate) source: Option<Arc<dyn StatusSource>>,
+    pub(crate) queue: Option<Arc<dyn StatusSource>>,
 }
 
 pub(crate) struct Shared {
@@ -279,7 +280,8 @@ impl Shared {
             ready: state.is_running() && came_up,
             ..Status::default()
         };
-        if let Some(source) = self.made.get().and_then(|made| made.source.as_ref()) {
+        // The queue last: what it says of itself, no source overrides.
+        for source in self.made.get().into_iter().flat_map(|made| [&made.source, &made.queue]).flatten() {
             source.add_to(&mut status);
         }
         if let Some(roster) = self.roster() {

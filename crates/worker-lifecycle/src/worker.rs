@@ -86,6 +86,14 @@ pub trait Worker: Send + 'static {
         None
     }
 
+    /// Its queue, if it takes messages: [`QueueConsumer::status`](crate::QueueConsumer::status). The queue's size, and what
+    /// failed, was discarded or handed back, is then in the worker's status beside what [`status`](Self::status) says. Asked
+    /// once, before the start.
+    #[doc(alias = "queue_size")]
+    fn queue(&self) -> Option<Arc<dyn StatusSource>> {
+        None
+    }
+
     /// Makes what the worker needs. Whoever starts it waits for this.
     ///
     /// # Errors
@@ -135,6 +143,7 @@ impl Made {
             grace: worker.grace().map_or_else(grace::default_period, Ok),
             role: worker.role(),
             source: worker.status(),
+            queue: worker.queue(),
         }
     }
 }

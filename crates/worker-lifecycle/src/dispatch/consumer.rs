@@ -61,7 +61,7 @@ impl<M: EventMessage + Send + Sync + 'static> AsyncConsumer<M> {
 impl<M: EventMessage + Send + Sync + 'static> Worker for AsyncConsumer<M> {
     answers_of_every_worker!(Self);
 
-    fn status(&self) -> Option<Arc<dyn StatusSource>> {
+    fn queue(&self) -> Option<Arc<dyn StatusSource>> {
         Some(self.queue.status())
     }
 

@@ -39,7 +39,7 @@ use crate::{
 /// }
 ///
 /// impl Worker for Adder {
-///     fn status(&self) -> Option<Arc<dyn StatusSource>> {
+///     fn queue(&self) -> Option<Arc<dyn StatusSource>> {
 ///         Some(self.numbers.status())
 ///     }
 ///
@@ -114,7 +114,8 @@ impl<T: Send + 'static> QueueConsumer<T> {
         self.link.channel.len()
     }
 
-    /// The queue's share of a worker's status: its size, and what failed, was discarded or handed back.
+    /// The queue's share of a worker's status: its size, and what failed, was discarded or handed back. It is for
+    /// [`Worker::queue`](crate::Worker::queue).
     pub fn status(&self) -> Arc<dyn StatusSource> {
         Arc::clone(&self.link) as Arc<dyn StatusSource>
     }

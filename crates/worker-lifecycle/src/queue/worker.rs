@@ -64,7 +64,7 @@ where
 {
     answers_of_every_worker!(Self);
 
-    fn status(&self) -> Option<Arc<dyn StatusSource>> {
+    fn queue(&self) -> Option<Arc<dyn StatusSource>> {
         Some(self.queue.status())
     }
 
