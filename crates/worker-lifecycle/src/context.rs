@@ -5,7 +5,7 @@ use std::{fmt, future::Future, sync::Arc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock, lifecycle::WorkerState, reference::WorkerRef, shared::Shared};
+use crate::{clock, lifecycle::WorkerState, reason::StoppedBy, reference::WorkerRef, shared::Shared};
 
 /// A running worker's view of itself. Clone it for what the worker spawns.
 ///
@@ -98,7 +98,11 @@ impl WorkerContext {
 
     /// Asks the worker itself to stop, within its grace period.
     pub fn stop(&self) {
-        self.shared.request_stop(Some(self.shared.deadline_by_grace()));
+        self.stop_for(StoppedBy::Itself);
+    }
+
+    pub(crate) fn stop_for(&self, by: StoppedBy) {
+        self.shared.request_stop(Some(self.shared.deadline_by_grace()), by);
     }
 
     /// When the worker will be aborted, if that is settled. It moves on if the whole program is stopped meanwhile.

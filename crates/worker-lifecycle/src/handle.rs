@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     error::StartError,
+    reason::StoppedBy,
     reference::WorkerRef,
     runner::Runner,
     shared::{Made, Shared, Unstarted},
@@ -132,7 +133,7 @@ impl Deref for WorkerHandle {
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
         if self.is_owned {
-            self.worker.stop_within_grace();
+            self.worker.stop_within_grace(StoppedBy::HandleDropped);
         }
     }
 }

@@ -138,6 +138,8 @@ mod process;
 #[cfg(feature = "runtime")]
 mod queue;
 #[cfg(feature = "runtime")]
+mod reason;
+#[cfg(feature = "runtime")]
 mod reference;
 #[cfg(feature = "runtime")]
 mod runner;
@@ -179,6 +181,8 @@ pub use outcome::{Ending, Outcome, WorkerFailed};
 pub use queue::{
     Leftovers, OnStop, QueueConsumer, QueueConsumerWorker, QueueSender, SendError, SendErrorKind,
 };
+#[cfg(feature = "runtime")]
+pub use reason::{StatusReason, StoppedBy};
 #[cfg(feature = "runtime")]
 pub use reference::{StateWatch, WorkerRef};
 #[cfg(feature = "runtime")]

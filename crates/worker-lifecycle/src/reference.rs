@@ -20,6 +20,7 @@ use crate::{
     error::{Hook, StartError, Stuck},
     lifecycle::{Step, WorkerState},
     outcome::Outcome,
+    reason::StoppedBy,
     shared::{Board, Shared},
     status::Status,
 };
@@ -126,20 +127,24 @@ impl WorkerRef {
     /// Asks the worker to stop, if it is running, and returns whether it was. Nothing aborts it;
     /// [`shutdown`](Self::shutdown) does.
     pub fn gracefully_stop(&self) -> bool {
-        self.shared.request_stop(None)
+        self.shared.request_stop(None, StoppedBy::Caller)
     }
 
     /// Asks the worker to stop and sets its deadline, without waiting.
-    pub(crate) fn stop_within_grace(&self) {
+    pub(crate) fn stop_within_grace(&self, by: StoppedBy) {
         // With the clock of the worker's runtime; before the start there is none, and nothing to stop.
         let _runtime = self.shared.runtime().map(Handle::enter);
-        self.shared.request_stop(Some(self.shared.deadline_by_grace()));
+        self.shared.request_stop(Some(self.shared.deadline_by_grace()), by);
     }
 
     /// Aborts the worker at once: its present hook is dropped where it waits. Returns at once too.
     pub fn abort(&self) {
+        self.abort_for(StoppedBy::Caller);
+    }
+
+    pub(crate) fn abort_for(&self, by: StoppedBy) {
         let _runtime = self.shared.runtime().map(Handle::enter);
-        self.shared.request_stop(Some(clock::now()));
+        self.shared.request_stop(Some(clock::now()), by);
     }
 
     /// Asks the worker to stop, aborts it when its grace period is over, and waits for its end.
@@ -175,7 +180,7 @@ impl WorkerRef {
             let _runtime = runtime.enter();
             after(grace)
         };
-        self.shared.request_stop(Some(deadline));
+        self.shared.request_stop(Some(deadline), StoppedBy::Caller);
         if self.shared.is_group() {
             return Ok(self.wait_for_shutdown().await);
         }

@@ -12,7 +12,7 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -28,13 +28,14 @@ use crate::{
     error::StartError,
     grace::{self, GracePeriodError},
     group::{ChildEvent, ChildId, Life, Occurrence, Role, Roster},
-    lifecycle::{Event, Lifecycle, Step, WorkerState},
-    outcome::Outcome,
+    lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState},
+    outcome::{Ending, Outcome},
+    reason::{StatusReason, StoppedBy},
     status::{Status, StatusSource},
 };
 
 /// What everybody may read, and what tells the worker's task what to do.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Board {
     pub(crate) lifecycle: Lifecycle,
     /// It was not started, and nobody can do so any more.
@@ -44,6 +45,50 @@ pub(crate) struct Board {
     /// When it is aborted, by the [clock](crate::clock) of stops.
     pub(crate) deadline: Option<Instant>,
     pub(crate) outcome: Option<Outcome>,
+    /// Who asked it to stop first.
+    stopped_by: Option<StoppedBy>,
+    /// Since when its state is what it is, by tokio's clock and by the system's.
+    changed: (Instant, SystemTime),
+}
+
+impl Board {
+    fn new() -> Self {
+        Self {
+            lifecycle: Lifecycle::default(),
+            is_abandoned: false,
+            came_up: false,
+            deadline: None,
+            outcome: None,
+            stopped_by: None,
+            changed: (Instant::now(), SystemTime::now()),
+        }
+    }
+
+    /// Something happens to the worker. The one place where its state changes.
+    fn handle(&mut self, event: Event) -> Result<(), IllegalTransition> {
+        let before = self.lifecycle.state();
+        if self.lifecycle.handle(event)? != before {
+            self.changed = (Instant::now(), SystemTime::now());
+        }
+        Ok(())
+    }
+
+    /// Why its state is what it is. What failed is told apart, in words that are made elsewhere.
+    fn reason(&self) -> StatusReason {
+        // Only a runtime that goes stops a worker without a word.
+        let stopped = |reason: fn(StoppedBy) -> StatusReason| {
+            self.stopped_by.clone().map_or(StatusReason::RuntimeGone, reason)
+        };
+        let ending = self.outcome.as_ref().map(Outcome::ending);
+        match (self.lifecycle.state(), ending) {
+            (WorkerState::Init, _) => StatusReason::NotStarted,
+            (WorkerState::Running, _) => StatusReason::Started,
+            (_, Some(Ending::ByItself)) => StatusReason::EndedByItself,
+            (_, Some(Ending::RuntimeGone)) => StatusReason::RuntimeGone,
+            (_, Some(Ending::Forced)) => stopped(StatusReason::Aborted),
+            _ => stopped(StatusReason::StopRequested),
+        }
+    }
 }
 
 /// How a child tells its group.
@@ -94,7 +139,7 @@ impl Shared {
         Arc::new(Self {
             expected_name,
             made: OnceLock::new(),
-            board: watch::Sender::new(Board::default()),
+            board: watch::Sender::new(Board::new()),
             token: CancellationToken::new(),
             is_stopping: AtomicBool::new(false),
             parent: OnceLock::new(),
@@ -177,7 +222,7 @@ impl Shared {
         let runtime = self.runtime.get_or_init(|| runtime).clone();
         let mut refused = None;
         self.board.send_if_modified(|board| {
-            refused = board.lifecycle.handle(Event::Start).err();
+            refused = board.handle(Event::Start).err();
             refused.is_none()
         });
         if let Some(refused) = refused {
@@ -188,7 +233,7 @@ impl Shared {
 
     /// Asks it to stop, and to be aborted at the deadline, if there is one: the earliest that anybody has set counts.
     /// Returns whether it was running.
-    pub(crate) fn request_stop(&self, deadline: Option<Instant>) -> bool {
+    pub(crate) fn request_stop(&self, deadline: Option<Instant>, by: StoppedBy) -> bool {
         if !self.is_here() {
             return false;
         }
@@ -196,10 +241,11 @@ impl Shared {
         self.board.send_if_modified(|board| {
             let was_asked = board.lifecycle.is_stop_requested();
             // One that does not run needs not be stopped.
-            if board.lifecycle.handle(Event::Stop).is_err() {
+            if board.handle(Event::Stop).is_err() {
                 return false;
             }
             is_first = !was_asked;
+            board.stopped_by.get_or_insert(by);
             self.is_stopping.store(true, Ordering::Release);
             let earliest = [board.deadline, deadline].into_iter().flatten().min();
             let is_earlier = earliest != board.deadline;
@@ -228,7 +274,7 @@ impl Shared {
         let mut next = Step::Ended;
         self.board.send_if_modified(|board| {
             let before = board.lifecycle;
-            let result = board.lifecycle.handle(event);
+            let result = board.handle(event);
             debug_assert!(result.is_ok(), "the task knows its step: {result:?}");
             next = board.lifecycle.step();
             let came_up = next == Step::Run;
@@ -245,7 +291,7 @@ impl Shared {
     pub(crate) fn end(&self, event: Event, outcome: impl FnOnce(Lifecycle) -> Outcome) {
         let mut ended = None;
         self.board.send_modify(|board| {
-            let result = board.lifecycle.handle(event);
+            let result = board.handle(event);
             debug_assert!(result.is_ok(), "after_shutdown is the last step: {result:?}");
             self.is_stopping.store(true, Ordering::Release);
             ended = Some(board.outcome.insert(outcome(board.lifecycle)).clone());
@@ -266,15 +312,23 @@ impl Shared {
 
     pub(crate) fn status(&self) -> Status {
         if !self.is_here() {
-            return Status { name: self.name().to_owned(), state: self.state(), ..Status::default() };
+            let reason = StatusReason::Forked;
+            return Status { name: self.name().to_owned(), state: self.state(), reason, ..Status::default() };
         }
-        let (state, came_up) = {
+        let (state, came_up, reason, (changed, since), outcome) = {
             let board = self.board.borrow();
-            (board.lifecycle.state(), board.came_up)
+            let state = board.lifecycle.state();
+            (state, board.came_up, board.reason(), board.changed, board.outcome.clone())
         };
+        // Errors write their own text, which may ask the worker: not under the board's lock.
+        let failed = outcome.filter(|outcome| !outcome.failures().is_empty());
+        let reason = failed.map_or(reason, |outcome| StatusReason::Failed(outcome.in_full()));
         let mut status = Status {
             name: self.name().to_owned(),
             state,
+            reason,
+            since: Some(since),
+            lasted: Instant::now().saturating_duration_since(changed),
             running: state.is_running(),
             stopping: state.is_stopping(),
             ready: state.is_running() && came_up,

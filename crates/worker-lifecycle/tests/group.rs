@@ -258,7 +258,9 @@ async fn two_children_of_one_name_stay_two() {
         (names(&status), names(&status.children[0])),
         (vec!["twins".into()], vec!["x".into(), "x".into()])
     );
-    assert_eq!(status.to_string(), "group running\n  twins running\n    x running\n    x running");
+    let lines =
+        "group running for 0ms\n  twins running for 0ms\n    x running for 0ms\n    x running for 0ms";
+    assert_eq!(status.to_string(), lines);
 }
 
 /// A child that can be restarted, whose lives are counted.

@@ -61,15 +61,29 @@ async fn readiness_and_liveness_follow_the_tree() {
     // It answers once it is up, which is before the worker is.
     let not_ready = get(address, "/readyz").await;
     assert_eq!((code(&not_ready), code(&get(address, "/livez").await)), ("503", "200"));
-    assert!(not_ready.contains("\nservice running\n  probe running\n  slow running"), "{not_ready}");
+    let first_words: Vec<_> = not_ready.lines().filter_map(|line| line.split(" for ").next()).collect();
+    assert!(first_words.ends_with(&["service running", "  probe running", "  slow running"]), "{not_ready}");
     up.notify_one();
     starting.await.expect("no panic").expect("it starts");
     assert_eq!(get(address, "/readyz?verbose").await.lines().last(), Some("ok"));
     let status = get(address, "/status").await;
-    assert!(status.starts_with("HTTP/1.1 200 OK\r\n") && status.ends_with("\n  slow running\n"), "{status}");
+    assert!(
+        status.starts_with("HTTP/1.1 200 OK\r\n") && status.contains("\n  slow running for "),
+        "{status}"
+    );
+    let status = get(address, "/status.json").await;
+    let (head, body) = status.split_once("\r\n\r\n").expect("it has a body");
+    assert!(head.starts_with("HTTP/1.1 200 OK") && head.contains("content-type: application/json"), "{head}");
+    let json: serde_json::Value = serde_json::from_str(body).expect("it is JSON");
+    assert_eq!((&json["name"], &json["ready"]), (&"service".into(), &true.into()));
+    let slow = &json["children"][1];
+    assert_eq!((&slow["name"], &slow["state"]), (&"slow".into(), &"running".into()));
+    assert_eq!(slow["reason"], "it was started");
 
     // While it stops, it is alive and not ready.
     service.gracefully_stop();
+    let json = get(address, "/status.json").await;
+    assert!(json.contains(r#""state":"stopping","reason":"stopped by a caller","since":"2"#), "{json}");
     assert_eq!((code(&get(address, "/readyz").await), code(&get(address, "/livez").await)), ("503", "200"));
     down.notify_one();
     service.shutdown().await.expect("groups are not stuck").into_result().expect("nobody failed");

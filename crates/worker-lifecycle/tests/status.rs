@@ -2,13 +2,17 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 use support::{Act, Journal, Scripted, ends};
 use tokio::sync::Notify;
 use workfleet_worker_lifecycle::{
-    AsyncConsumer, AsyncDispatcher, EventMessage, QueueConsumer, QueueConsumerWorker, Status, StatusSource,
-    Worker, WorkerContext, WorkerError, WorkerHandle, WorkerState, start,
+    AsyncConsumer, AsyncDispatcher, Backoff, ChildSpec, EventMessage, QueueConsumer, QueueConsumerWorker,
+    RestartStrategy, Status, StatusReason, StatusSource, StoppedBy, Worker, WorkerContext, WorkerError,
+    WorkerHandle, WorkerRef, WorkerState, Workers, start,
 };
 
 fn of_handle(handle: &WorkerHandle) -> [bool; 4] {
@@ -127,4 +131,107 @@ async fn a_worker_without_a_queue_has_no_size_of_one() {
     let worker = start(Scripted::new("plain", &Journal::default()).run(Act::Obey)).await.expect("it starts");
     assert_eq!(worker.status().queue_size, None);
     ends(worker.shutdown()).await.expect("it stops");
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn why(worker: &WorkerRef) -> StatusReason {
+    worker.status().reason
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_says_since_when_and_why() {
+    let begun = SystemTime::now();
+    let worker = Scripted::new("w", &Journal::default()).run(Act::Linger(seconds(3)));
+    let handle = WorkerHandle::new(worker);
+    assert_eq!(why(&handle), StatusReason::NotStarted);
+    tokio::time::sleep(seconds(2)).await;
+    assert_eq!(handle.status().to_string(), "w init for 2.0s");
+    handle.startup().await.expect("it starts");
+    tokio::time::sleep(seconds(90)).await;
+    let status = handle.status();
+    assert_eq!((status.to_string(), status.reason), ("w running for 1min 30s".into(), StatusReason::Started));
+    assert!(status.since.is_some_and(|since| since >= begun && since <= SystemTime::now()));
+    handle.gracefully_stop();
+    tokio::time::sleep(seconds(1)).await;
+    // The first to ask is who stopped it.
+    handle.abort();
+    assert_eq!(handle.status().to_string(), "w stopping for 1.0s, stopped by a caller");
+    ends(handle.wait_for_shutdown()).await;
+    tokio::time::sleep(seconds(7200)).await;
+    let status = handle.status();
+    assert_eq!(status.reason, StatusReason::Aborted(StoppedBy::Caller));
+    assert_eq!(
+        status.to_string(),
+        "w force_stopped for 2h 0min, aborted at its deadline, after it was stopped by a caller"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_end_has_its_reason() {
+    let journal = Journal::default();
+    let scripted = |run| start(Scripted::new("w", &journal).run(run));
+    let by_itself = scripted(Act::Return).await.expect("it starts");
+    let failing = scripted(Act::Last(seconds(1), true)).await.expect("it starts");
+    let dropped = scripted(Act::Obey).await.expect("it starts");
+    let asked = scripted(Act::Obey).await.expect("it starts");
+    let itself = start(|cx: WorkerContext| async move { cx.stop() }).await.expect("it starts");
+    let dropped_ref = dropped.worker();
+    drop(dropped);
+    asked.shutdown().await.expect("it stops");
+    for worker in [by_itself.worker(), failing.worker(), dropped_ref.clone(), itself.worker()] {
+        ends(worker.wait_for_shutdown()).await;
+    }
+    assert_eq!(why(&by_itself), StatusReason::EndedByItself);
+    assert_eq!(why(&failing), StatusReason::Failed("run failed: as told".into()));
+    assert_eq!(why(&dropped_ref), StatusReason::StopRequested(StoppedBy::HandleDropped));
+    assert_eq!(why(&asked), StatusReason::StopRequested(StoppedBy::Caller));
+    assert_eq!(why(&itself), StatusReason::StopRequested(StoppedBy::Itself));
+    assert_eq!(failing.status().to_string(), "w failed for 0ms, run failed: as told");
+}
+
+#[test]
+fn a_worker_whose_runtime_went_says_so() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let worker = Scripted::new("w", &Journal::default()).run(Act::Deaf);
+    let handle = runtime.block_on(start(worker)).expect("it starts");
+    drop(runtime);
+    assert_eq!(why(&handle), StatusReason::RuntimeGone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_group_the_reason_names_the_group_or_the_child() {
+    let journal = Journal::default();
+    let (failing, helped) = (journal.clone(), journal.clone());
+    let group = Workers::new("site")
+        .with_strategy(RestartStrategy::OneForAll)
+        .with_backoff(Backoff::new(seconds(2), seconds(60)).with_spread(0))
+        .with_child(ChildSpec::new(move || {
+            Scripted::new("failing", &failing).run(Act::Last(seconds(5), true))
+        }))
+        .with_child(ChildSpec::new(move || Scripted::new("helper", &helped).run(Act::Linger(seconds(1)))))
+        .with_child(Scripted::new("once", &journal));
+    let control = group.control();
+    let group = start(group).await.expect("it starts");
+    tokio::time::sleep(Duration::from_millis(5_500)).await;
+    let children = group.status().children;
+    assert_eq!(children[0].reason, StatusReason::Failed("run failed: as told".into()));
+    assert_eq!(children[1].reason, StatusReason::StopRequested(StoppedBy::RestartWithAnother));
+    tokio::time::sleep(seconds(4)).await;
+    let children = group.status().children;
+    assert_eq!([&children[0].reason, &children[1].reason], [&StatusReason::Restarted(1); 2]);
+    assert_eq!(children[2].reason, StatusReason::Started);
+
+    let added = ends(control.add(Scripted::new("added", &journal))).await.expect("it comes up");
+    ends(control.remove(added.id)).await.expect("it is a member");
+    assert_eq!(why(&added.worker), StatusReason::StopRequested(StoppedBy::Removed));
+
+    let ends_all = Scripted::new("short", &journal).run(Act::Last(Duration::from_millis(10), false));
+    ends(control.add(ends_all)).await.expect("it comes up");
+    ends(group.wait_for_shutdown()).await;
+    assert_eq!(why(&group), StatusReason::StopRequested(StoppedBy::Child("short".into())));
+    let once = group.workers().into_iter().find(|worker| worker.name() == "once").expect("it is there");
+    assert_eq!(why(&once), StatusReason::StopRequested(StoppedBy::Group("site".into())));
 }

@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo run --example service --features worker-probe,worker-signal
 //! printf 'four score and seven\n' | nc 127.0.0.1 7001   # is counted
-//! curl http://127.0.0.1:7002/readyz                      # and /livez, /status
+//! curl http://127.0.0.1:7002/readyz                      # and /livez, /status, /status.json
 //! ```
 //!
 //! The first Ctrl-C stops it: no new lines are taken, those that were taken are counted, and a report is written. The

@@ -31,6 +31,7 @@ use crate::{
     error::{StartError, Stuck, WorkerError},
     lifecycle::WorkerState,
     outcome::Outcome,
+    reason::StoppedBy,
     reference::WorkerRef,
     shared::{Board, Parent, Shared},
 };
@@ -51,12 +52,23 @@ struct Slot {
     /// Wait for its removal.
     removed: Vec<oneshot::Sender<Result<Outcome, RemoveError>>>,
     is_stuck: bool,
+    /// It is to go, and not to be restarted.
+    is_leaving: bool,
 }
 
 impl Slot {
     fn new(spec: ChildSpec) -> Self {
         let name = spec.name().to_owned();
-        Self { spec, name, worker: None, refused: None, asked: None, removed: Vec::new(), is_stuck: false }
+        Self {
+            spec,
+            name,
+            worker: None,
+            refused: None,
+            asked: None,
+            removed: Vec::new(),
+            is_stuck: false,
+            is_leaving: false,
+        }
     }
 
     fn outcome(&self) -> Outcome {
@@ -195,7 +207,7 @@ impl Driver {
         let verdict = self.core.verdict().filter(|_| !self.core.has_come_up());
         let Some(verdict) = verdict else { return Ok(()) };
         // `on_shutdown` does not follow a start-up that failed.
-        self.cx.stop();
+        self.cx.stop_for(StoppedBy::Child(self.culprit(verdict)));
         let stopped = self.stop().await;
         self.error(verdict).map_or(stopped, |error| Err(error.into()))
     }
@@ -207,7 +219,7 @@ impl Driver {
         })
         .await;
         let Some(verdict) = self.core.verdict() else { return Ok(()) };
-        self.cx.stop();
+        self.cx.stop_for(StoppedBy::Child(self.culprit(verdict)));
         self.error(verdict).map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -328,9 +340,9 @@ impl Driver {
                     return;
                 };
                 slot.removed.push(answer);
-                if !self.core.remove(now(), id)
-                    && let Some(answer) = slot.removed.pop()
-                {
+                let is_removed = self.core.remove(now(), id);
+                slot.is_leaving |= is_removed;
+                if !is_removed && let Some(answer) = slot.removed.pop() {
                     // Who asked may have gone.
                     let _ = answer.send(Err(RemoveError::Stopped));
                 }
@@ -364,10 +376,18 @@ impl Driver {
             match effect {
                 Effect::Start(id, life) => self.launch(id, life),
                 Effect::Stop(id, deadline) => {
+                    let is_group_stopping = self.core.mode() == Mode::Stopping;
                     if let Some(slot) = self.slots.get_mut(&id) {
                         slot.asked.get_or_insert_with(Instant::now);
                         if let Some(worker) = &slot.worker {
-                            worker.shared().request_stop(Some(deadline.into()));
+                            let by = if slot.is_leaving {
+                                StoppedBy::Removed
+                            } else if is_group_stopping {
+                                StoppedBy::Group(self.cx.name().to_owned())
+                            } else {
+                                StoppedBy::RestartWithAnother
+                            };
+                            worker.shared().request_stop(Some(deadline.into()), by);
                         }
                     }
                 }
@@ -383,6 +403,11 @@ impl Driver {
                 Effect::NotUp(set, id) => {
                     if let (Some(adding), Some(slot)) = (self.adding.get_mut(&set), self.slots.get(&id)) {
                         adding.failed = Some(why_not_up(slot));
+                        for id in &adding.children {
+                            if let Some(slot) = self.slots.get_mut(id) {
+                                slot.is_leaving = true;
+                            }
+                        }
                     }
                 }
                 Effect::Settled(set) => self.settle(set),
@@ -453,6 +478,15 @@ impl Driver {
         discard(slot);
     }
 
+    /// The name of the child because of which the group stops.
+    fn culprit(&self, verdict: Verdict) -> String {
+        let (Verdict::DidNotStart(child)
+        | Verdict::Ended { child, .. }
+        | Verdict::Exhausted(child)
+        | Verdict::Stuck(child)) = verdict;
+        self.slots.get(&child).map_or_else(|| child.to_string(), |slot| slot.name.clone())
+    }
+
     /// The child whose end, which was no failure, ended the group.
     fn ended_by(&self, verdict: Verdict) -> Option<String> {
         let Verdict::Ended { child, failed: false } = verdict else { return None };
@@ -494,7 +528,7 @@ impl Drop for Driver {
             return;
         }
         for worker in self.slots.values().filter_map(|slot| slot.worker.as_ref()) {
-            worker.abort();
+            worker.abort_for(StoppedBy::Group(self.cx.name().to_owned()));
         }
     }
 }

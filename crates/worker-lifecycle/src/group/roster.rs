@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use workfleet_panics::discard;
 
 use super::{core::Traits, ids::ChildId, report::StopReport};
-use crate::{lifecycle::WorkerState, reference::WorkerRef, status::Status};
+use crate::{lifecycle::WorkerState, reason::StatusReason, reference::WorkerRef, status::Status};
 
 /// Whether a worker is a group.
 #[derive(Clone, Debug)]
@@ -99,8 +99,14 @@ impl Roster {
     }
 
     pub(crate) fn statuses(&self) -> Vec<Status> {
-        let entries = self.entries().into_iter();
-        entries.map(|entry| Status { restarts: entry.restarts, ..entry.worker.status() }).collect()
+        let status = |entry: Entry| {
+            let mut status = Status { restarts: entry.restarts, ..entry.worker.status() };
+            if status.reason == StatusReason::Started && entry.restarts > 0 {
+                status.reason = StatusReason::Restarted(entry.restarts);
+            }
+            status
+        };
+        self.entries().into_iter().map(status).collect()
     }
 
     /// Whether every child does its work, except those that may end and have.

@@ -1,6 +1,8 @@
 //! Workers and the process that they run in: signals, probes, the service manager.
 
 #[cfg(feature = "probe")]
+mod json;
+#[cfg(feature = "probe")]
 pub(crate) mod probe;
 #[cfg(feature = "signal")]
 pub(crate) mod signals;

@@ -15,6 +15,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::json;
 use crate::{
     context::WorkerContext, error::WorkerError, panic::Caught, reference::WorkerRef, worker::Worker,
 };
@@ -27,11 +28,13 @@ const LINGER_LIMIT_BYTES: usize = 64 * 1024;
 /// How long to wait when a connection cannot be accepted: most often, because there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A worker that answers `GET /livez`, `/readyz` and `/status` over HTTP.
+/// A worker that answers `GET /livez`, `/readyz`, `/status` and `/status.json` over HTTP.
 ///
 /// - `/livez`: 200 until the watched worker has ended, then 503.
 /// - `/readyz`: 200 while it is [ready](crate::Status::ready), with all its children; else 503.
 /// - `/status`: its [`Status`](crate::Status), a line for each worker.
+/// - `/status.json`: the same as a JSON object with the fields of [`Status`](crate::Status) and the children within it. The
+///   `reason` is a text, `since` a time as in RFC 3339, in UTC, and `lasted_seconds` a number.
 ///
 /// As the child of a group it watches the outermost group; [`watching`](Self::watching) sets another worker. To answer
 /// while the rest of its group stops, give it the lowest phase and stop in
@@ -144,9 +147,7 @@ async fn serve(mut stream: TcpStream, watched: &WorkerRef) -> io::Result<()> {
     let mut head = Vec::new();
     let response = match read_head(&mut stream, &mut head).await? {
         Head::Whole => respond(&head, watched),
-        Head::TooLong => {
-            Response { status: "431 Request Header Fields Too Large", body: String::new(), has_body: true }
-        }
+        Head::TooLong => Response::empty("431 Request Header Fields Too Large"),
         Head::Cut => return Ok(()),
     };
     stream.write_all(response.encode().as_bytes()).await?;
@@ -197,24 +198,33 @@ async fn linger(stream: &mut TcpStream) -> io::Result<()> {
 
 struct Response {
     status: &'static str,
+    content_type: &'static str,
     body: String,
     /// HEAD has none, but its length is told.
     has_body: bool,
 }
 
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
 impl Response {
+    fn empty(status: &'static str) -> Self {
+        Self { status, content_type: TEXT, body: String::new(), has_body: true }
+    }
+
     fn encode(&self) -> String {
         let body = if self.has_body { self.body.as_str() } else { "" };
         format!(
-            "HTTP/1.1 {}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            "HTTP/1.1 {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             self.status,
+            self.content_type,
             self.body.len()
         )
     }
 }
 
 fn respond(head: &[u8], watched: &WorkerRef) -> Response {
-    let bad = || Response { status: "400 Bad Request", body: String::new(), has_body: true };
+    let bad = || Response::empty("400 Bad Request");
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Ok(line) = str::from_utf8(line) else { return bad() };
     let mut words = line.trim_end_matches('\r').split(' ');
@@ -234,12 +244,17 @@ fn respond(head: &[u8], watched: &WorkerRef) -> Response {
             ("503 Service Unavailable", format!("{}\n", watched.status()))
         }
     };
+    let mut content_type = TEXT;
     let (status, body) = match (method, path) {
         ("GET" | "HEAD", "/livez") => check(!watched.state().is_stopped()),
         ("GET" | "HEAD", "/readyz") => check(watched.status().ready),
         ("GET" | "HEAD", "/status") => ("200 OK", format!("{}\n", watched.status())),
+        ("GET" | "HEAD", "/status.json") => {
+            content_type = JSON;
+            ("200 OK", format!("{}\n", json::of_status(&watched.status())))
+        }
         ("GET" | "HEAD", _) => ("404 Not Found", String::new()),
         _ => ("405 Method Not Allowed", String::new()),
     };
-    Response { status, body, has_body: method != "HEAD" }
+    Response { status, content_type, body, has_body: method != "HEAD" }
 }

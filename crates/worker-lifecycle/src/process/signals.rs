@@ -29,6 +29,7 @@ use crate::{
     handle::WorkerHandle,
     lifecycle::WorkerState,
     outcome::Outcome,
+    reason::StoppedBy,
     reference::WorkerRef,
     worker::IntoWorker,
 };
@@ -236,14 +237,14 @@ impl Listener {
         let mut heard = signals.forever();
         let Some(signal) = heard.next() else { return };
         tracing::info!(signal, "stopping");
-        self.worker.stop_within_grace();
+        self.worker.stop_within_grace(StoppedBy::Signal(signal));
         self.first.notify_one();
 
         let Some(signal) = heard.next() else { return };
         tracing::warn!(signal, "aborting");
         self.second.store(signal, Ordering::SeqCst);
         self.is_on_the_spot.store(true, Ordering::SeqCst);
-        self.worker.abort();
+        self.worker.abort_for(StoppedBy::Signal(signal));
         if self.ended.recv_timeout(ABORT_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
             workfleet_notice::error!("a worker is stuck: ending the process without it");
             process::exit(SIGNAL_CODE + signal);
