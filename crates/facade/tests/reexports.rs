@@ -291,6 +291,8 @@ fn worker_is_the_worker_lifecycle() {
         H: HookOutput,
         E: EventMessage,
         S: StatusSource,
+        M: MessageConsumer,
+        P: MessageProducer<()>,
     >() {
     }
     struct Idle;
@@ -304,6 +306,7 @@ fn worker_is_the_worker_lifecycle() {
     assert_eq!((handle.name(), handle.state()), ("idle", WorkerState::Init));
     // Functions and constants.
     drop(start(Idle));
+    drop(start_consumer(QueueConsumerWorker::new(|()| async {})));
     assert_eq!(worker_fn(|_: WorkerContext| async {}).with_name("f").name(), "f");
     assert_eq!(GRACE_PERIOD_VARIABLE, "WORKFLEET_STOPPING_GRACE_PERIOD");
     assert_eq!(Backoff::default().delay(0, 255), Duration::from_millis(100));
@@ -322,6 +325,7 @@ fn worker_is_the_worker_lifecycle() {
         ChildId,
         ChildReport,
         ChildSpec,
+        ConsumerHandle<()>,
         DispatchEvent,
         Dispatched,
         Dispatcher<()>,

@@ -65,7 +65,7 @@
 //! | write a worker with hooks | [`Worker`] |
 //! | make a worker of a function | [`start`], [`worker_fn`], [`WorkerFunction`] to call it again and again |
 //! | start, stop, wait, look | [`WorkerHandle`], [`WorkerRef`], [`Outcome`], [`Status`] |
-//! | send messages to a worker | [`QueueConsumerWorker`], [`QueueConsumer`] in a worker of your own, [`OnStop`] |
+//! | send messages to a worker | [`QueueConsumerWorker`], [`QueueConsumer`] in a worker of your own, [`start_consumer`], [`MessageProducer`], [`OnStop`] |
 //! | fan messages out to handlers by type | [`AsyncConsumer`], [`AsyncDispatcher`], [`Dispatcher`] |
 //! | run workers together | [`Workers`], [`ChildSpec`], [`WorkersControl`] to add and remove them meanwhile, several at once too |
 //! | restart what fails | [`Restart`], [`RestartStrategy`], [`Backoff`], [`Budget`] |
@@ -179,7 +179,8 @@ pub use handle::{WorkerHandle, start};
 pub use outcome::{Ending, Outcome, WorkerFailed};
 #[cfg(feature = "runtime")]
 pub use queue::{
-    Leftovers, OnStop, QueueConsumer, QueueConsumerWorker, QueueSender, SendError, SendErrorKind,
+    ConsumerHandle, Leftovers, MessageConsumer, MessageProducer, OnStop, QueueConsumer, QueueConsumerWorker,
+    QueueSender, SendError, SendErrorKind, start_consumer,
 };
 #[cfg(feature = "runtime")]
 pub use reason::{StatusReason, StoppedBy};

@@ -7,7 +7,10 @@ use crate::{
     context::WorkerContext,
     error::WorkerError,
     given::{Given, answers_of_every_worker, settings_of_every_worker},
-    queue::{Failures, QueueConsumer, ready::methods_of_every_consumer},
+    queue::{
+        Failures, MessageConsumer, MessageProducer, QueueConsumer, SendError,
+        ready::{answers_of_every_consumer, methods_of_every_consumer},
+    },
     status::StatusSource,
     worker::Worker,
 };
@@ -77,6 +80,16 @@ impl<M: EventMessage + Send + Sync + 'static> Worker for AsyncConsumer<M> {
             }
         }
         Ok(())
+    }
+}
+
+impl<M: EventMessage + Send + Sync + 'static> MessageConsumer for AsyncConsumer<M> {
+    answers_of_every_consumer!(M);
+}
+
+impl<M: EventMessage + Send + Sync + 'static> MessageProducer<M> for AsyncConsumer<M> {
+    fn send(&self, message: M) -> Result<(), SendError<M>> {
+        self.queue.send(message)
     }
 }
 

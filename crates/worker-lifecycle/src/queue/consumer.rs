@@ -16,7 +16,7 @@ use tokio::{sync::Semaphore, task::coop, time::timeout};
 use crate::{
     context::WorkerContext,
     queue::{
-        OnStop, QueueSender,
+        OnStop, QueueSender, SendError,
         channel::Receiver,
         sender::{Left, Link},
     },
@@ -107,6 +107,14 @@ impl<T: Send + 'static> QueueConsumer<T> {
     /// A sender into this queue.
     pub fn sender(&self) -> QueueSender<T> {
         QueueSender::new(Arc::clone(&self.link))
+    }
+
+    /// Sends a message into this queue, without waiting.
+    ///
+    /// # Errors
+    /// As [`QueueSender::send`].
+    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+        self.sender().send(message)
     }
 
     /// How many messages nobody has begun to handle.

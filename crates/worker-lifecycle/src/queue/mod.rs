@@ -1,17 +1,20 @@
 //! Queue consumers: workers that are sent messages.
 //!
 //! [`QueueConsumer`] is the receiving end of a queue, for workers that take messages themselves; [`QueueSender`] the end
-//! that is sent into; [`QueueConsumerWorker`] a ready worker that calls a function for each message.
+//! that is sent into; [`QueueConsumerWorker`] a ready worker that calls a function for each message. [`ConsumerHandle`] is the
+//! handle of a worker that is sent messages, and [`MessageProducer`] whatever takes them.
 
 mod callback;
 mod channel;
 mod consumer;
+mod producer;
 pub(crate) mod ready;
 mod sender;
 mod worker;
 
 pub(crate) use callback::{Failures, survive};
 pub use consumer::QueueConsumer;
+pub use producer::{ConsumerHandle, MessageConsumer, MessageProducer, start_consumer};
 pub use sender::{Leftovers, QueueSender, SendError, SendErrorKind};
 pub use worker::QueueConsumerWorker;
 

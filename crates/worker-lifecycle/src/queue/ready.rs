@@ -34,6 +34,14 @@ macro_rules! methods_of_every_consumer {
             self
         }
 
+        /// Sends a message into its queue, without waiting.
+        ///
+        /// # Errors
+        /// As [`QueueSender::send`](crate::QueueSender::send).
+        pub fn send(&self, message: $message) -> Result<(), crate::SendError<$message>> {
+            self.queue.send(message)
+        }
+
         /// A sender into its queue.
         pub fn sender(&self) -> crate::QueueSender<$message> {
             self.queue.sender()
@@ -41,3 +49,15 @@ macro_rules! methods_of_every_consumer {
     };
 }
 pub(crate) use methods_of_every_consumer;
+
+/// What [`MessageConsumer`](crate::MessageConsumer) asks for of that.
+macro_rules! answers_of_every_consumer {
+    ($message:ty) => {
+        type Message = $message;
+
+        fn sender(&self) -> crate::QueueSender<$message> {
+            self.queue.sender()
+        }
+    };
+}
+pub(crate) use answers_of_every_consumer;

@@ -6,7 +6,11 @@ use crate::{
     context::WorkerContext,
     error::{FailureCause, WorkerError},
     given::{Given, answers_of_every_worker, settings_of_every_worker},
-    queue::{Failures, QueueConsumer, ready::methods_of_every_consumer, survive},
+    queue::{
+        Failures, MessageConsumer, MessageProducer, QueueConsumer, SendError,
+        ready::{answers_of_every_consumer, methods_of_every_consumer},
+        survive,
+    },
     status::StatusSource,
     worker::{HookOutput, Worker},
 };
@@ -75,6 +79,26 @@ where
             }
         }
         Ok(())
+    }
+}
+
+impl<T, F, Fut> MessageConsumer for QueueConsumerWorker<T, F>
+where
+    T: Send + 'static,
+    F: FnMut(T) -> Fut + Send + 'static,
+    Fut: Future<Output: HookOutput> + Send + 'static,
+{
+    answers_of_every_consumer!(T);
+}
+
+impl<T, F, Fut> MessageProducer<T> for QueueConsumerWorker<T, F>
+where
+    T: Send + 'static,
+    F: FnMut(T) -> Fut + Send + 'static,
+    Fut: Future<Output: HookOutput> + Send + 'static,
+{
+    fn send(&self, message: T) -> Result<(), SendError<T>> {
+        self.queue.send(message)
     }
 }
 
