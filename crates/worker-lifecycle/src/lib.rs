@@ -171,7 +171,8 @@ pub use group::Role;
 #[cfg(feature = "runtime")]
 pub use group::{
     AddAllError, AddError, BySpec, Child, ChildId, ChildReport, ChildSpec, GroupError, HeldUp, IntoChild,
-    RemoveError, Restart, RestartStrategy, StopOrder, StopReport, Workers, WorkersControl,
+    RemoveError, Restart, RestartStrategy, StopHookFailure, StopOrder, StopReport, StoppingChild, Workers,
+    WorkersControl,
 };
 #[cfg(feature = "runtime")]
 pub use handle::{WorkerHandle, start};

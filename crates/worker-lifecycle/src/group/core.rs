@@ -12,6 +12,8 @@
 //!   counts only then: whether it comes a moment before or after makes no difference to who starts the group.
 //! - Children that were added together become members together: each is up once, or all of them are removed. Each such set
 //!   is settled exactly once, unless the group stops first.
+//! - While a stop hook runs, nobody is asked to stop but by the hook, and the group does not end. It runs no longer than to
+//!   the group's deadline.
 //! - Each life that was started ends exactly once: by an end that was handled, or given up as stuck.
 
 mod sets;
@@ -119,6 +121,8 @@ pub(super) struct Supervisor {
     has_come_up: bool,
     /// A child that ended, without a failure and not to be restarted, before the group was up: the group stops when it is.
     ended_early: Option<ChildId>,
+    /// The stop hook was begun and is not over.
+    hook_runs: bool,
     /// How many children live, by phase.
     living: BTreeMap<u32, usize>,
     /// While the group is stopping: the phase from which on all were asked to.
@@ -145,6 +149,7 @@ impl Supervisor {
             initial_left: 0,
             has_come_up: false,
             ended_early: None,
+            hook_runs: false,
             living: BTreeMap::new(),
             asked_down_to: None,
             deadline: None,
@@ -333,6 +338,33 @@ impl Supervisor {
                 _ => {}
             }
         }
+        let is_overdue = self.deadline.is_some_and(|deadline| deadline <= now);
+        if self.config.has_stop_hook && !self.living.is_empty() && !is_overdue {
+            self.hook_runs = true;
+            self.effects.push_back(Effect::BeginStopHook);
+        }
+        self.stop_next_phase(now);
+    }
+
+    /// Who lives, in the order in which they were to start.
+    pub(super) fn living(&self) -> Vec<ChildId> {
+        let living = self.children.iter().filter(|(_, child)| child.lives());
+        let mut living: Vec<Key> = living.map(|(id, child)| (child.traits.phase, *id)).collect();
+        living.sort_unstable();
+        living.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The stop hook asks a child to stop.
+    pub(super) fn stop_by_hook(&mut self, now: Instant, id: ChildId) {
+        let lives = |child: &Child| matches!(child.state, State::Starting | State::Up);
+        if self.hook_runs && self.children.get(&id).is_some_and(lives) {
+            self.ask_to_stop(now, id, Then::Down);
+        }
+    }
+
+    /// The stop hook has ended: those that it has left stop in the group's order.
+    pub(super) fn handle_hook_ended(&mut self, now: Instant) {
+        self.hook_runs = false;
         self.stop_next_phase(now);
     }
 
@@ -427,6 +459,13 @@ impl Supervisor {
     fn stop_next_phase(&mut self, now: Instant) {
         if self.mode != Mode::Stopping {
             return;
+        }
+        if self.hook_runs {
+            if self.deadline.is_none_or(|deadline| deadline > now) {
+                return;
+            }
+            self.hook_runs = false;
+            self.effects.push_back(Effect::CutStopHook);
         }
         let Some((&last, _)) = self.living.last_key_value() else {
             self.mode = Mode::Ended;

@@ -24,6 +24,7 @@ use super::{
     core::{Config, Effect, LifeTraits, Mode, SetId, Supervisor, Verdict},
     report::EndedBy,
     roster::Entry,
+    stop_hook::{RunningHook, StopHook, StopHookFailure, StopShared, StoppingChild},
 };
 use crate::{
     clock::{self, STUCK_AFTER},
@@ -54,6 +55,8 @@ struct Slot {
     is_stuck: bool,
     /// It is to go, and not to be restarted.
     is_leaving: bool,
+    /// As the stop hook knows it.
+    stopping: Option<Arc<StopShared>>,
 }
 
 impl Slot {
@@ -68,6 +71,7 @@ impl Slot {
             removed: Vec::new(),
             is_stuck: false,
             is_leaving: false,
+            stopping: None,
         }
     }
 
@@ -122,6 +126,12 @@ pub enum GroupError {
         /// The budget's window.
         window: Duration,
     },
+    /// Its stop hook returned an error or panicked.
+    #[error("{reason}")]
+    StopHook {
+        /// How it failed.
+        reason: String,
+    },
     /// A child was to be stopped for a restart and is stuck.
     #[error("the child `{child}` is stuck and cannot be restarted")]
     Stuck {
@@ -151,6 +161,9 @@ pub(super) struct Driver {
     roster: Arc<Roster>,
     cx: WorkerContext,
     board: watch::Receiver<Board>,
+    stop_hook: Option<StopHook>,
+    running_hook: Option<RunningHook>,
+    hook_failure: Option<StopHookFailure>,
     /// When it began to stop, and who has stopped since.
     stopping_since: Option<Instant>,
     stopped: Vec<ChildReport>,
@@ -187,6 +200,9 @@ impl Driver {
             roster,
             cx: cx.clone(),
             board: cx.shared().board.subscribe(),
+            stop_hook: None,
+            running_hook: None,
+            hook_failure: None,
             stopping_since: None,
             stopped: Vec::new(),
             failed_stopping: Vec::new(),
@@ -197,6 +213,11 @@ impl Driver {
             driver.slots.insert(id, Slot::new(child));
         }
         driver
+    }
+
+    pub(super) fn with_stop_hook(mut self, stop_hook: Option<StopHook>) -> Self {
+        self.stop_hook = stop_hook;
+        self
     }
 
     /// Starts all children. If one does not come up, stops the others and fails; if the group is asked to stop meanwhile,
@@ -233,9 +254,18 @@ impl Driver {
         let mut children = std::mem::take(&mut self.stopped);
         children.sort_by_key(|child| child.outcome.is_err());
         let ended_by = self.core.verdict().and_then(|verdict| self.ended_by(verdict));
-        self.roster.set_report(StopReport { took: since.elapsed(), ended_by, children });
-        match self.failed_stopping.first() {
-            Some(error) => Err(error.clone().into()),
+        self.roster.set_report(StopReport {
+            took: since.elapsed(),
+            ended_by,
+            stop_hook: self.hook_failure.clone(),
+            children,
+        });
+        let of_hook = match &self.hook_failure {
+            None | Some(StopHookFailure::CutOff) => None,
+            Some(failure) => Some(GroupError::StopHook { reason: failure.to_string() }),
+        };
+        match self.failed_stopping.first().cloned().or(of_hook) {
+            Some(error) => Err(error.into()),
             None => Ok(()),
         }
     }
@@ -264,6 +294,11 @@ impl Driver {
                         self.handle(event);
                     }
                 }
+                ended = RunningHook::end(&mut self.running_hook) => {
+                    self.running_hook = None;
+                    self.hook_failure = ended.err();
+                    self.core.handle_hook_ended(now());
+                }
                 Some(command) = self.commands.0.recv() => self.obey(command),
                 () = timer => self.core.handle_timeout(now()),
             }
@@ -283,6 +318,7 @@ impl Driver {
     fn handle(&mut self, ChildEvent { child, life, what }: ChildEvent) {
         match what {
             Occurrence::Up => self.core.handle_up(now(), child, life),
+            Occurrence::AskedByHook => self.core.stop_by_hook(now(), child),
             Occurrence::Refused => self.core.handle_ended(now(), child, life, true, jitter()),
             Occurrence::Ended(outcome) => {
                 let failed = outcome.state() != WorkerState::Stopped;
@@ -411,7 +447,25 @@ impl Driver {
                     }
                 }
                 Effect::Settled(set) => self.settle(set),
+                Effect::BeginStopHook => self.begin_stop_hook(),
+                Effect::CutStopHook => {
+                    self.hook_failure = self.running_hook.take().map(RunningHook::cut);
+                }
             }
+        }
+    }
+
+    fn begin_stop_hook(&mut self) {
+        let mut children = Vec::new();
+        for id in self.core.living() {
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            let Some(worker) = slot.worker.clone() else { continue };
+            let (child, shared) = StoppingChild::new(id, worker, self.to_events.clone());
+            slot.stopping = Some(shared);
+            children.push(child);
+        }
+        if let Some(hook) = self.stop_hook.take() {
+            self.running_hook = Some(RunningHook::new(hook, children));
         }
     }
 
@@ -459,6 +513,9 @@ impl Driver {
     fn note_stuck(&mut self, id: ChildId) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         slot.is_stuck = true;
+        if let Some(stopping) = &slot.stopping {
+            stopping.stuck.cancel();
+        }
         workfleet_notice::error!(
             child = &*slot.name,
             "a child is stuck: it blocks its thread and cannot be aborted"
@@ -524,6 +581,9 @@ impl Driver {
 /// Reached with living children only if the runtime drops the group's task: then they go too, whoever runs them.
 impl Drop for Driver {
     fn drop(&mut self) {
+        // The hook is somebody else's code, and its end is none of the group's.
+        discard(self.running_hook.take());
+        discard(self.stop_hook.take());
         if self.core.mode() == Mode::Ended {
             return;
         }

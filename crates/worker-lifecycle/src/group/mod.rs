@@ -7,6 +7,7 @@ mod ids;
 mod report;
 mod roster;
 mod spec;
+mod stop_hook;
 mod workers;
 
 pub use control::{AddAllError, AddError, Child, RemoveError, WorkersControl};
@@ -18,6 +19,7 @@ pub use report::{ChildReport, HeldUp, StopReport};
 pub use roster::Role;
 pub(crate) use roster::Roster;
 pub use spec::{BySpec, ChildSpec, IntoChild};
+pub use stop_hook::{StopHookFailure, StoppingChild};
 pub use workers::Workers;
 
 use crate::outcome::Outcome;
@@ -41,4 +43,6 @@ pub(crate) enum Occurrence {
     Ended(Outcome),
     /// It did not even begin.
     Refused,
+    /// The group's stop hook asks it to stop.
+    AskedByHook,
 }

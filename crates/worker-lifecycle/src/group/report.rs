@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::ids::ChildId;
+use super::{ids::ChildId, stop_hook::StopHookFailure};
 use crate::{error::Stuck, lifecycle::WorkerState, outcome::Outcome};
 
 /// How a group's children stopped: in its [`Outcome::report`].
@@ -14,6 +14,8 @@ pub struct StopReport {
     /// The child that ended by itself, without a failure, and so ended the group: it is neither
     /// [restarted](crate::Restart::Always) nor [may it end](crate::ChildSpec::may_end).
     pub ended_by: Option<String>,
+    /// What went wrong with the group's [stop hook](crate::Workers::with_stop_hook).
+    pub stop_hook: Option<StopHookFailure>,
     /// Every child that was up when the group began to stop, in the order in which they ended; stuck ones last.
     pub children: Vec<ChildReport>,
 }
@@ -76,7 +78,11 @@ impl StopReport {
 
     /// What a group has come to whose children ended like this, if none failed.
     pub(crate) fn worst(&self) -> WorkerState {
-        if self.held_up_by().is_empty() { WorkerState::Stopped } else { WorkerState::ForceStopped }
+        if self.held_up_by().is_empty() && self.stop_hook != Some(StopHookFailure::CutOff) {
+            WorkerState::Stopped
+        } else {
+            WorkerState::ForceStopped
+        }
     }
 }
 
@@ -100,6 +106,9 @@ impl fmt::Display for StopReport {
         write!(f, "stopped in {:?}", self.took)?;
         if let Some(child) = &self.ended_by {
             write!(f, "\n{}", EndedBy(child))?;
+        }
+        if let Some(failure) = &self.stop_hook {
+            write!(f, "\n{failure}")?;
         }
         for held_up in self.held_up_by() {
             let how = if held_up.is_stuck { "is stuck" } else { "was aborted" };

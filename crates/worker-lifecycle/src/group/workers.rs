@@ -1,19 +1,23 @@
 //! The group: a worker whose work is its children.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
 use super::{
-    ChildId, ChildSpec, IntoChild, RestartStrategy, Role, Roster, StopOrder, WorkersControl,
-    control::Commands, core::Config, driver::Driver, roster::Entry,
+    ChildId, ChildSpec, IntoChild, RestartStrategy, Role, Roster, StopOrder, StoppingChild, WorkersControl,
+    control::Commands,
+    core::Config,
+    driver::Driver,
+    roster::Entry,
+    stop_hook::{self, StopHook},
 };
 use crate::{
     context::WorkerContext,
     error::WorkerError,
     name,
     restart::{Backoff, Budget},
-    worker::Worker,
+    worker::{HookOutput, Worker},
 };
 
 /// A group of workers that are started in order, watched, restarted if need be, and stopped together. Groups nest.
@@ -26,7 +30,7 @@ use crate::{
 ///   [`Failed`](crate::WorkerState::Failed). Children that are given as a function, [`ChildSpec::new`], are
 ///   [restarted](crate::Restart) instead, after a [backoff](Self::with_backoff) and within a
 ///   [budget](Self::with_budget); when that is spent, the group fails.
-/// - **Stop**: [at once or in reverse phases](Self::with_stop_order), by one deadline for the whole tree: a child has its
+/// - **Stop**: [at once or in reverse phases](Self::with_stop_order), or in [an order of your own](Self::with_stop_hook), by one deadline for the whole tree: a child has its
 ///   own grace period, or what its group has left, whichever is less. The outcome's [report](crate::Outcome::report) says
 ///   who held it up. If a child had to be aborted or is stuck, the group is
 ///   [`ForceStopped`](crate::WorkerState::ForceStopped).
@@ -60,6 +64,7 @@ pub struct Workers {
     grace: Option<Duration>,
     config: Config,
     children: Vec<ChildSpec>,
+    stop_hook: Option<StopHook>,
     roster: Arc<Roster>,
     control: WorkersControl,
     /// Until it is started.
@@ -77,6 +82,7 @@ impl Workers {
             grace: None,
             config: Config::default(),
             children: Vec::new(),
+            stop_hook: None,
             roster: Arc::default(),
             control: WorkersControl::new(control),
             commands: Some(Commands(commands)),
@@ -156,6 +162,49 @@ impl Workers {
         self
     }
 
+    /// Sets a function that stops the children in an order of its own. It is called when the group begins to stop and any
+    /// child lives, with those that live, in the order in which they start. Until it ends, no child is asked to stop but by
+    /// [`StoppingChild::stop`] and [`ask_to_stop`](StoppingChild::ask_to_stop).
+    ///
+    /// When it ends, whatever it has left is stopped in the group's [stop order](Self::with_stop_order), all at once by
+    /// default: also if it ends with an error or a panic. Then the group has [failed](crate::GroupError::StopHook). At the
+    /// group's deadline it is dropped where it waits, and those that it has left are aborted; where the group has no deadline
+    /// ([`gracefully_stop`](crate::WorkerRef::gracefully_stop)), it has none either. The report says what went wrong with it:
+    /// [`StopReport::stop_hook`](crate::StopReport::stop_hook). A group that is aborted does not call it.
+    ///
+    /// It runs on the group's task.
+    ///
+    /// ```
+    /// use workfleet_worker_lifecycle::{QueueConsumerWorker, StoppingChild, WorkerFunction, Workers, start};
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let events = QueueConsumerWorker::new(|event: String| async move { println!("{event}") }).with_name("events");
+    /// let source = WorkerFunction::new(|| async {}).with_name("source");
+    /// // What others send to outlives them.
+    /// let service = Workers::new("service").with_child(events).with_child(source).with_stop_hook(
+    ///     |children: Vec<StoppingChild>| async move {
+    ///         for child in children.iter().filter(|child| child.name() != "events") {
+    ///             child.stop().await?;
+    ///         }
+    ///         Ok::<(), workfleet_worker_lifecycle::Stuck>(())
+    ///     },
+    /// );
+    /// let service = start(service).await?;
+    /// service.shutdown().await?.into_result()?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    #[doc(alias("_wait_for_workers", "wait_for_workers"))]
+    pub fn with_stop_hook<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: FnOnce(Vec<StoppingChild>) -> Fut + Send + 'static,
+        Fut: Future<Output: HookOutput> + Send + 'static,
+    {
+        self.config.has_stop_hook = true;
+        self.stop_hook = Some(stop_hook::erase(hook));
+        self
+    }
+
     /// What adds and removes children while it runs.
     pub fn control(&self) -> WorkersControl {
         self.control.clone()
@@ -188,7 +237,7 @@ impl Worker for Workers {
         let Some(commands) = self.commands.take() else { return Ok(()) };
         let children = std::mem::take(&mut self.children);
         let driver = Driver::new(self.config, children, commands, Arc::clone(&self.roster), cx);
-        self.driver.insert(driver).start().await
+        self.driver.insert(driver.with_stop_hook(self.stop_hook.take())).start().await
     }
 
     async fn run(&mut self, _cx: &WorkerContext) -> Result<(), WorkerError> {

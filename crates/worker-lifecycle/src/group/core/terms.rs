@@ -48,6 +48,8 @@ pub enum StopOrder {
 pub(in crate::group) struct Config {
     pub(in crate::group) strategy: RestartStrategy,
     pub(in crate::group) stop_order: StopOrder,
+    /// Somebody's function says first in which order the children stop.
+    pub(in crate::group) has_stop_hook: bool,
     pub(in crate::group) backoff: Backoff,
     pub(in crate::group) budget: Budget,
 }
@@ -85,6 +87,10 @@ pub(in crate::group) enum Effect {
     Gone(ChildId),
     /// This child of a set did not come up: all of the set go.
     NotUp(SetId, ChildId),
+    /// The group stops: the stop hook begins.
+    BeginStopHook,
+    /// The group's deadline has passed: the stop hook is dropped.
+    CutStopHook,
     /// Each child of the set has been up, or one did not come up and all have gone.
     Settled(SetId),
 }

@@ -23,6 +23,8 @@ enum Step {
     Pass(u64),
     Deadline(u64),
     Stop,
+    AskByHook(usize),
+    HookEnds,
 }
 
 fn traits() -> impl Strategy<Value = Traits> {
@@ -41,6 +43,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0_u64..400).prop_map(Step::Pass),
         1 => (0_u64..600).prop_map(Step::Deadline),
         1 => Just(Step::Stop),
+        3 => (0_usize..8).prop_map(Step::AskByHook),
+        1 => Just(Step::HookEnds),
     ]
 }
 
@@ -51,12 +55,15 @@ fn config() -> impl Strategy<Value = Config> {
         Just(RestartStrategy::RestForOne)
     ];
     let stop_order = prop_oneof![Just(StopOrder::Concurrent), Just(StopOrder::ReversePhases)];
-    (strategy, stop_order, 0_u32..6).prop_map(|(strategy, stop_order, limit)| Config {
-        strategy,
-        stop_order,
-        backoff: BACKOFF,
-        budget: Budget::new(limit, WINDOW),
-    })
+    (strategy, stop_order, any::<bool>(), 0_u32..6).prop_map(
+        |(strategy, stop_order, has_stop_hook, limit)| Config {
+            strategy,
+            stop_order,
+            has_stop_hook,
+            backoff: BACKOFF,
+            budget: Budget::new(limit, WINDOW),
+        },
+    )
 }
 
 /// A child as the world sees it.
@@ -87,6 +94,10 @@ struct World {
     children: BTreeMap<ChildId, Seen>,
     deadline: Option<Instant>,
     is_stopping: bool,
+    /// Since it began; whether it is over; and whom it asks now.
+    hook_begun: bool,
+    hook_runs: bool,
+    hook_asks: Option<ChildId>,
     /// Ended, as it may not, before all were up.
     ended_early: Option<ChildId>,
     /// Added together, and whether one of them did not come up.
@@ -105,6 +116,9 @@ impl World {
             children: BTreeMap::new(),
             deadline: None,
             is_stopping: false,
+            hook_begun: false,
+            hook_runs: false,
+            hook_asks: None,
             ended_early: None,
             sets: BTreeMap::new(),
             restarts: Vec::new(),
@@ -212,8 +226,20 @@ impl World {
                 self.is_stopping = true;
                 self.core.stop(self.now);
             }
+            Step::AskByHook(number) => {
+                self.hook_asks = self.nth(*number);
+                let Some(id) = self.hook_asks else { return };
+                self.core.stop_by_hook(self.now, id);
+            }
+            Step::HookEnds => {
+                if !std::mem::take(&mut self.hook_runs) {
+                    return;
+                }
+                self.core.handle_hook_ended(self.now);
+            }
         }
         self.carry_out(ended_unasked);
+        self.hook_asks = None;
     }
 
     /// Holds every effect against what the world knows, and carries it out.
@@ -258,6 +284,15 @@ impl World {
                     for member in members {
                         self.children.get_mut(member).expect("it is there").is_removing = true;
                     }
+                }
+                Effect::BeginStopHook => {
+                    assert!(self.config.has_stop_hook && self.is_stopping && !self.hook_begun);
+                    assert!(self.children.values().any(|seen| seen.lives.is_some() && !seen.is_stuck));
+                    (self.hook_begun, self.hook_runs) = (true, true);
+                }
+                Effect::CutStopHook => {
+                    assert!(std::mem::take(&mut self.hook_runs), "it runs");
+                    assert!(self.deadline.is_some_and(|deadline| deadline <= self.now), "it had time");
                 }
                 Effect::Settled(set) => {
                     let (members, has_failed) = self.sets.remove(&set).expect("it is settled once");
@@ -305,7 +340,9 @@ impl World {
         assert!(deadline <= self.now + GRACE);
         let phase = self.children[&id].traits.phase;
         let is_first = self.children[&id].asked.is_none();
-        if is_first && self.is_stopping && self.config.stop_order == StopOrder::ReversePhases {
+        if is_first && self.hook_runs {
+            assert_eq!(self.hook_asks, Some(id), "only the hook asks");
+        } else if is_first && self.is_stopping && self.config.stop_order == StopOrder::ReversePhases {
             let later = self.children.values().find(|seen| {
                 seen.traits.phase > phase && seen.lives.is_some() && !seen.is_stuck && seen.asked.is_none()
             });
@@ -376,7 +413,8 @@ impl World {
     fn check_always(&self) {
         let living = self.children.values().filter(|seen| seen.lives.is_some() && !seen.is_stuck);
         let living: Vec<&Seen> = living.collect();
-        assert_eq!(self.core.mode() == Mode::Ended, self.is_stopping && living.is_empty());
+        let is_over = self.is_stopping && living.is_empty() && !self.hook_runs;
+        assert_eq!(self.core.mode() == Mode::Ended, is_over);
         assert_eq!(self.is_stopping, matches!(self.core.mode(), Mode::Stopping | Mode::Ended));
         if !self.is_stopping {
             assert_eq!(self.core.mode() == Mode::Starting, self.is_starting());
@@ -388,6 +426,9 @@ impl World {
             let waits = self.core.children.values().any(|child| child.state == State::Pending);
             let moves = living.iter().any(|seen| !seen.is_up || seen.asked.is_some());
             assert!(!waits || moves || self.core.poll_timeout().is_some(), "{:?}", self.core);
+        } else if self.hook_runs {
+            // It may take its time.
+            assert!(self.deadline.is_none() || self.core.poll_timeout() <= self.deadline.max(Some(self.now)));
         } else if self.config.stop_order == StopOrder::Concurrent {
             assert!(living.iter().all(|seen| seen.asked.is_some()));
         } else {
@@ -420,6 +461,7 @@ impl World {
     /// Stops the group. Some obey, the others are given up, and it comes to its end.
     fn finish(&mut self) {
         self.take(&Step::Stop);
+        self.take(&Step::HookEnds);
         for round in 0.. {
             if self.core.mode() == Mode::Ended {
                 break;
