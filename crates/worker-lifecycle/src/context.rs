@@ -5,7 +5,10 @@ use std::{fmt, future::Future, sync::Arc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock, lifecycle::WorkerState, reason::StoppedBy, reference::WorkerRef, shared::Shared};
+use crate::{
+    clock, lifecycle::WorkerState, reason::StoppedBy, reference::WorkerRef, shared::Shared,
+    worker::HookOutput,
+};
 
 /// A running worker's view of itself. Clone it for what the worker spawns.
 ///
@@ -88,6 +91,49 @@ impl WorkerContext {
             () = self.stopping() => None,
             output = future => Some(output),
         }
+    }
+
+    /// Spawns a task that ends with the worker, in the worker's runtime. Returns whether it was spawned: the future is dropped
+    /// if `run` has ended, or the worker was not started by this process.
+    ///
+    /// - **It does not outlive the worker.** When `run` has ended because the worker was asked to stop, the tasks have what is
+    ///   left of the grace period to end by themselves, as a clone of the context tells them to. Then, and at once if `run` has
+    ///   ended otherwise, they are dropped wherever they wait. `on_shutdown` follows when all have ended. A task that blocks its
+    ///   thread makes the worker [`Stuck`](crate::Stuck).
+    /// - **Its failure is the worker's.** If it panics or returns an error, `run` is dropped where it waits, the other tasks are
+    ///   dropped, `on_shutdown` is called, and the worker has [`Failed`](WorkerState::Failed), with a
+    ///   [failure](crate::WorkerFailure) of [`Hook::Task`](crate::Hook::Task). What is spawned in `on_startup` is
+    ///   looked after from the begin of `run`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use workfleet_worker_lifecycle::{WorkerContext, start};
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = start(|cx: WorkerContext| async move {
+    ///     let ticking = cx.clone();
+    ///     cx.spawn(async move {
+    ///         let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ///         while ticking.until_stopping(ticks.tick()).await.is_some() {
+    ///             println!("tick");
+    ///         }
+    ///     });
+    ///     cx.stopping().await;
+    /// })
+    /// .await?;
+    /// server.shutdown().await?.into_result()?; // the ticks have ended
+    /// # Ok(()) }
+    /// ```
+    pub fn spawn<F>(&self, future: F) -> bool
+    where
+        F: Future<Output: HookOutput> + Send + 'static,
+    {
+        let runtime = self.shared.runtime().filter(|_| self.shared.is_here());
+        let Some(runtime) = runtime else {
+            workfleet_panics::discard(future);
+            return false;
+        };
+        self.shared.tasks.spawn(runtime, future)
     }
 
     /// A token that is cancelled when the worker is asked to stop, and at the latest when it has ended. Cancelling it

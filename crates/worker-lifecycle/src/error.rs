@@ -83,6 +83,8 @@ pub enum Hook {
     AfterShutdown,
     /// The worker's own `Drop`.
     Drop,
+    /// A task that it has spawned: see [`WorkerContext::spawn`](crate::WorkerContext::spawn).
+    Task,
     /// The function that makes a child anew: see [`ChildSpec::new`](crate::ChildSpec::new).
     Factory,
 }
@@ -95,6 +97,7 @@ impl fmt::Display for Hook {
             Self::OnShutdown => "on_shutdown",
             Self::AfterShutdown => "after_shutdown",
             Self::Drop => "drop",
+            Self::Task => "a spawned task",
             Self::Factory => "its factory",
         })
     }

@@ -50,6 +50,7 @@
 //!   worker's thread: a process that exits without dropping its runtime calls neither.
 //! - **A stop is prompt, and has a deadline.** A worker that waits is woken by the request itself: nothing polls, and what
 //!   is idle takes no processor time. One that ignores it is aborted when its grace period is over.
+//! - **Nothing outlives its worker** of what it spawned by [`WorkerContext::spawn`]; a task that fails there fails the worker.
 //! - **Nothing outlives its group**, and a whole tree stops by one deadline; its [report](StopReport) says who held it up.
 //! - **No message is lost in silence.** What was sent is handled, or comes back to its sender, or is handed back as a
 //!   leftover, or is counted as discarded, also if the sending raced the stop.
@@ -67,7 +68,9 @@
 //! | start, stop, wait, look | [`WorkerHandle`], [`WorkerRef`], [`Outcome`], [`Status`] |
 //! | send messages to a worker | [`QueueConsumerWorker`], [`QueueConsumer`] in a worker of your own, [`start_consumer`], [`MessageProducer`], [`OnStop`] |
 //! | fan messages out to handlers by type | [`AsyncConsumer`], [`AsyncDispatcher`], [`Dispatcher`] |
+//! | spawn what ends with a worker | [`WorkerContext::spawn`] |
 //! | run workers together | [`Workers`], [`ChildSpec`], [`WorkersControl`] to add and remove them meanwhile, several at once too |
+//! | stop them one after the other | [`StopOrder`], [`Workers::with_stop_hook`] |
 //! | restart what fails | [`Restart`], [`RestartStrategy`], [`Backoff`], [`Budget`] |
 //! | stop on Ctrl-C, answer probes, tell systemd | `run_until_signal`, `Probe`, `SystemdNotifier`: features |
 //!
@@ -149,6 +152,8 @@ mod shared;
 mod status;
 #[cfg(feature = "runtime")]
 mod sync;
+#[cfg(feature = "runtime")]
+mod tasks;
 #[cfg(feature = "runtime")]
 mod worker;
 

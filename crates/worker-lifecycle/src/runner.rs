@@ -4,6 +4,7 @@
 //! - Whatever happens to the task, also when its runtime is shut down and drops it: if `on_startup` has succeeded,
 //!   `on_shutdown` is polled at least once; `after_shutdown` is called; the worker is dropped; and then the outcome is
 //!   published.
+//! - What the worker has spawned has ended before `on_shutdown` is called, and before the outcome is published.
 //! - No panic of the worker's leaves the task.
 //! - A worker that stops at once when asked costs no timer.
 
@@ -55,6 +56,9 @@ impl<W: Worker> Runner<W> {
     pub(crate) async fn live(mut self) {
         let mut step = Step::OnStartup;
         loop {
+            if matches!(step, Step::OnShutdown | Step::AfterShutdown) {
+                self.end_tasks().await;
+            }
             self.has_cleaned_up |= step == Step::OnShutdown;
             let Self { worker: Some(worker), cx, board, .. } = &mut self else { return };
             let watched = Watched { board, is_group: cx.shared().is_group() };
@@ -62,7 +66,11 @@ impl<W: Worker> Runner<W> {
                 Step::OnStartup => {
                     (Hook::OnStartup, attend(async { worker.on_startup(cx).await }, watched).await)
                 }
-                Step::Run => (Hook::Run, attend(async { worker.run(cx).await }, watched).await),
+                Step::Run => {
+                    let tasks = &cx.shared().tasks;
+                    let run = async { tasks.unless_one_fails(worker.run(cx)).await.unwrap_or(Ok(())) };
+                    (Hook::Run, attend(run, watched).await)
+                }
                 Step::OnShutdown => {
                     (Hook::OnShutdown, attend(async { worker.on_shutdown(cx).await }, watched).await)
                 }
@@ -77,6 +85,27 @@ impl<W: Worker> Runner<W> {
             }
         }
         self.finish(Ending::Forced);
+    }
+
+    /// Waits for what the worker has spawned, as long as it may still run, and drops the rest. Again, it does nothing.
+    async fn end_tasks(&mut self) {
+        let Self { cx, board, failures, .. } = self;
+        let tasks = &cx.shared().tasks;
+        tasks.close();
+        let lifecycle = board.borrow().lifecycle;
+        let is_graceful = lifecycle.is_stop_requested() && !lifecycle.is_aborted() && !lifecycle.has_failed();
+        failures.extend(tasks.take_failures().into_iter().map(of_task));
+        if is_graceful && failures.is_empty() {
+            let watched = Watched { board, is_group: cx.shared().is_group() };
+            tokio::select! {
+                biased;
+                () = tasks.ended() => {}
+                () = watched.due() => {}
+            }
+        }
+        tasks.abort();
+        tasks.ended().await;
+        failures.extend(tasks.take_failures().into_iter().map(of_task));
     }
 
     /// What the end of a hook is to the lifecycle.
@@ -124,7 +153,8 @@ impl<W: Worker> Runner<W> {
 
         // Before they are woken.
         let is_awaited = self.is_awaited();
-        let event = if failures.len() > so_far.failures().len() { Event::Failed } else { Event::Completed };
+        // A task's failure is no hook's: the lifecycle learns of it here.
+        let event = if failures.is_empty() { Event::Completed } else { Event::Failed };
         shared.end(event, |lifecycle| {
             if event == Event::Completed { so_far } else { conclude(lifecycle, aborted, failures, &shared) }
         });
@@ -138,6 +168,10 @@ impl<W: Worker> Runner<W> {
         let shared = self.cx.shared();
         shared.is_child() || shared.board.receiver_count() > OWN
     }
+}
+
+fn of_task(cause: FailureCause) -> WorkerFailure {
+    WorkerFailure::new(Hook::Task, cause)
 }
 
 fn failure(hook: Hook, panic: String) -> WorkerFailure {
@@ -185,6 +219,11 @@ impl<W: Worker> Drop for Runner<W> {
         if self.worker.is_none() {
             return;
         }
+        // The runtime drops them too, or has.
+        let tasks = &self.cx.shared().tasks;
+        tasks.close();
+        tasks.abort();
+        self.failures.extend(tasks.take_failures().into_iter().map(of_task));
         let mut step = self.cx.shared().board.borrow().lifecycle.step();
         while matches!(step, Step::OnStartup | Step::Run | Step::OnShutdown) {
             let is_due = step == Step::OnShutdown && !self.has_cleaned_up;

@@ -32,6 +32,7 @@ use crate::{
     outcome::{Ending, Outcome},
     reason::{StatusReason, StoppedBy},
     status::{Status, StatusSource},
+    tasks::Tasks,
 };
 
 /// What everybody may read, and what tells the worker's task what to do.
@@ -120,6 +121,8 @@ pub(crate) struct Shared {
     /// finds it set; read with acquire by [`is_stopping`](Self::is_stopping), which is asked for every message and shall
     /// take no lock.
     is_stopping: AtomicBool,
+    /// What it has spawned.
+    pub(crate) tasks: Tasks,
     /// Of a child: set before it is started.
     parent: OnceLock<Parent>,
     /// Set before it is started.
@@ -142,6 +145,7 @@ impl Shared {
             board: watch::Sender::new(Board::new()),
             token: CancellationToken::new(),
             is_stopping: AtomicBool::new(false),
+            tasks: Tasks::default(),
             parent: OnceLock::new(),
             runtime: OnceLock::new(),
             home: Home::here(),

@@ -1,0 +1,162 @@
+//! What a worker has spawned, so that none of it outlives the worker.
+//!
+//! Invariants:
+//! - Once this is closed, nothing is spawned any more.
+//! - A task is alive from before it is spawned until its future is dropped, however that comes about.
+//! - A failure is recorded before the task is no longer alive.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
+use tokio_util::sync::CancellationToken;
+use workfleet_panics::discard;
+
+use crate::{error::FailureCause, panic::Caught, worker::HookOutput};
+
+/// The tasks of one worker. Most workers have none, and pay nothing for this.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    state: Mutex<State>,
+    /// Notified when one has failed: also before the first is waited for.
+    failed: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    None,
+    Some(Arc<Spawned>),
+    Closed(Option<Arc<Spawned>>),
+}
+
+#[derive(Debug)]
+struct Spawned {
+    alive: watch::Sender<usize>,
+    /// Cancelled to have all of them dropped.
+    abort: CancellationToken,
+    failures: Mutex<Vec<FailureCause>>,
+}
+
+impl Spawned {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            alive: watch::Sender::new(0),
+            abort: CancellationToken::new(),
+            failures: Mutex::default(),
+        })
+    }
+}
+
+/// One of them, while it lives.
+struct Alive(Arc<Spawned>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.alive.send_modify(|alive| *alive -= 1);
+    }
+}
+
+impl Tasks {
+    /// Spawns a task, unless this is closed. Returns whether it did.
+    pub(crate) fn spawn<F>(&self, runtime: &Handle, future: F) -> bool
+    where
+        F: Future<Output: HookOutput> + Send + 'static,
+    {
+        let alive = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if let State::None = *state {
+                *state = State::Some(Spawned::new());
+            }
+            match &*state {
+                State::Some(spawned) => {
+                    spawned.alive.send_modify(|alive| *alive += 1);
+                    Some(Alive(Arc::clone(spawned)))
+                }
+                State::None | State::Closed(_) => None,
+            }
+        };
+        let Some(alive) = alive else {
+            // Its end is somebody else's code: not under the lock, and not as a panic of whoever spawns.
+            discard(future);
+            return false;
+        };
+        let failed = Arc::clone(&self.failed);
+        runtime.spawn(async move {
+            let spawned = &alive.0;
+            let mut task = pin!(Caught::new(async { future.await.into_result() }));
+            let ended = tokio::select! {
+                biased;
+                () = spawned.abort.cancelled() => None,
+                ended = task.as_mut() => Some(ended),
+            };
+            let failure = match ended {
+                Some(Ok(Ok(()))) => None,
+                Some(Ok(Err(error))) => Some(FailureCause::Error(error)),
+                Some(Err(panic)) => Some(FailureCause::Panic(panic)),
+                None => task.abort().err().map(FailureCause::Panic),
+            };
+            if let Some(failure) = failure {
+                spawned.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
+                failed.notify_one();
+            }
+        });
+        true
+    }
+
+    fn spawned(&self) -> Option<Arc<Spawned>> {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::None => None,
+            State::Some(spawned) => Some(Arc::clone(spawned)),
+            State::Closed(spawned) => spawned.clone(),
+        }
+    }
+
+    /// The output of a future, or `None` if a task fails first, which drops the future.
+    pub(crate) async fn unless_one_fails<F: Future>(&self, future: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = self.failed.notified() => None,
+        }
+    }
+
+    /// Nothing is spawned any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = match std::mem::take(&mut *state) {
+            State::None => State::Closed(None),
+            State::Some(spawned) => State::Closed(Some(spawned)),
+            State::Closed(spawned) => State::Closed(spawned),
+        };
+    }
+
+    /// Has all of them dropped wherever they wait.
+    pub(crate) fn abort(&self) {
+        if let Some(spawned) = self.spawned() {
+            spawned.abort.cancel();
+        }
+    }
+
+    /// Returns when none lives any more.
+    pub(crate) async fn ended(&self) {
+        if let Some(spawned) = self.spawned() {
+            // The sender lives as long as `spawned`.
+            let _ = spawned.alive.subscribe().wait_for(|alive| *alive == 0).await;
+        }
+    }
+
+    /// How those failed that have, since this was asked last.
+    pub(crate) fn take_failures(&self) -> Vec<FailureCause> {
+        let spawned = self.spawned();
+        spawned.map_or_else(Vec::new, |spawned| {
+            std::mem::take(&mut *spawned.failures.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+    }
+}
