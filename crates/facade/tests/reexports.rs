@@ -389,9 +389,12 @@ fn a_pool_closes_on_a_signal() {
 #[cfg(feature = "worker-signal")]
 #[test]
 fn workers_run_until_a_signal() {
-    use workfleet::worker::{RunEnded, RunError, Workers, run_until_signal};
+    use workfleet::worker::{
+        RunEnded, RunError, RunOptions, Workers, run_until_signal, run_until_signal_with,
+    };
     drop(run_until_signal(Workers::new("nobody")));
-    for (name, _) in types![RunEnded, RunError] {
+    drop(run_until_signal_with(Workers::new("nobody"), RunOptions::default()));
+    for (name, _) in types![RunEnded, RunError, RunOptions] {
         assert!(name.starts_with("workfleet_worker_lifecycle::"), "{name}");
     }
 }

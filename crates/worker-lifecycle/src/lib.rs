@@ -200,7 +200,7 @@ pub use worker::{ByFunction, ByTrait, FnWorker, HookOutput, IntoWorker, Worker, 
 #[cfg(feature = "probe")]
 pub use process::probe::Probe;
 #[cfg(feature = "signal")]
-pub use process::signals::{RunEnded, RunError, run_until_signal};
+pub use process::signals::{RunEnded, RunError, RunOptions, run_until_signal, run_until_signal_with};
 #[cfg(feature = "systemd")]
 pub use process::systemd::SystemdNotifier;
 

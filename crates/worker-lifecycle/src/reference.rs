@@ -89,6 +89,17 @@ impl WorkerRef {
         roster.map_or_else(|| vec![self.clone()], |roster| roster.workers())
     }
 
+    #[cfg(feature = "signal")]
+    pub(crate) fn grace(&self) -> Duration {
+        // Without a valid grace period it was never started.
+        self.shared.grace().unwrap_or_default()
+    }
+
+    #[cfg(feature = "signal")]
+    pub(crate) fn is_group(&self) -> bool {
+        self.shared.is_group()
+    }
+
     /// The outcome, if the worker has ended.
     pub fn outcome(&self) -> Option<Outcome> {
         if !self.shared.is_here() {

@@ -1,5 +1,7 @@
 //! Workers and the process that they run in: signals, probes, the service manager.
 
+#[cfg(feature = "signal")]
+mod exit_deadline;
 #[cfg(feature = "probe")]
 mod json;
 #[cfg(feature = "probe")]

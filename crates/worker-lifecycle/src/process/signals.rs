@@ -24,6 +24,7 @@ use signal_hook::{
 use tokio::sync::Notify;
 use workfleet_panics::discard;
 
+use super::exit_deadline;
 use crate::{
     error::{StartError, Stuck},
     handle::WorkerHandle,
@@ -65,8 +66,58 @@ const ABORT_LIMIT: Duration = Duration::from_secs(1);
 /// # Cancel safety
 /// Dropping the future asks the worker to stop and no longer heeds signals.
 pub async fn run_until_signal<Kind>(worker: impl IntoWorker<Kind>) -> Result<RunEnded, RunError> {
+    run_until_signal_with(worker, RunOptions::default()).await
+}
+
+/// How [`run_until_signal_with`] runs a worker.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    exit_margin: Option<Duration>,
+}
+
+impl RunOptions {
+    /// Has the process end at the latest this long after the worker's grace period, which begins with the first signal,
+    /// whatever holds it up: a worker that blocks its thread, a destructor, or a runtime that waits for one of its threads when
+    /// `main` returns. It then exits with 1, and standard error names the workers that have not ended. By default there is
+    /// no such deadline.
+    ///
+    /// It holds to the end of the process: also after [`run_until_signal_with`] has returned. Time in which the whole program
+    /// was stopped counts for a sixteenth of the limit at most. What the program does at its exit has a second; then the
+    /// process ends without it.
+    #[must_use]
+    pub fn with_exit_margin(mut self, margin: Duration) -> Self {
+        self.exit_margin = Some(margin);
+        self
+    }
+}
+
+/// [`run_until_signal`] with options.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use workfleet_worker_lifecycle::{RunOptions, WorkerFunction, Workers, run_until_signal_with};
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let ticker = WorkerFunction::new(|| async { println!("tick") });
+///     let service = Workers::new("service").with_grace(Duration::from_secs(20)).with_child(ticker);
+///     // A supervisor that kills after 30 seconds does not have to.
+///     let options = RunOptions::default().with_exit_margin(Duration::from_secs(5));
+///     run_until_signal_with(service, options).await?.exit()
+/// }
+/// ```
+///
+/// # Errors
+/// As [`run_until_signal`].
+///
+/// # Cancel safety
+/// As [`run_until_signal`]. A deadline that a signal has set stands.
+pub async fn run_until_signal_with<Kind>(
+    worker: impl IntoWorker<Kind>,
+    options: RunOptions,
+) -> Result<RunEnded, RunError> {
     let handle = WorkerHandle::new(worker);
-    let watch = Watch::begin(&handle).map_err(RunError::Signals)?;
+    let watch = Watch::begin(&handle, options).map_err(RunError::Signals)?;
     let first = Arc::clone(&watch.first);
     let life = async {
         match handle.startup().await {
@@ -172,7 +223,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn begin(worker: &WorkerRef) -> io::Result<Self> {
+    fn begin(worker: &WorkerRef, options: RunOptions) -> io::Result<Self> {
         let is_on_the_spot = on_the_spot()?;
         let signals = Signals::new([SIGINT, SIGTERM])?;
         // In this order: no signal is left to its default, and none ends the process that is for the worker.
@@ -182,6 +233,7 @@ impl Watch {
         let (first, second) = (Arc::new(Notify::new()), Arc::new(AtomicI32::new(0)));
         let listener = Listener {
             worker: worker.clone(),
+            options,
             first: Arc::clone(&first),
             second: Arc::clone(&second),
             is_on_the_spot: Arc::clone(&is_on_the_spot),
@@ -226,6 +278,7 @@ impl Drop for Watch {
 
 struct Listener {
     worker: WorkerRef,
+    options: RunOptions,
     first: Arc<Notify>,
     second: Arc<AtomicI32>,
     is_on_the_spot: Arc<AtomicBool>,
@@ -238,6 +291,12 @@ impl Listener {
         let Some(signal) = heard.next() else { return };
         tracing::info!(signal, "stopping");
         self.worker.stop_within_grace(StoppedBy::Signal(signal));
+        if let Some(margin) = self.options.exit_margin {
+            let limit = self.worker.grace().saturating_add(margin);
+            if let Err(error) = exit_deadline::arm(self.worker.clone(), limit) {
+                workfleet_notice::error!("there is no deadline for the end of this process: {error}");
+            }
+        }
         self.first.notify_one();
 
         let Some(signal) = heard.next() else { return };
