@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock, lifecycle::WorkerState, reason::StoppedBy, reference::WorkerRef, shared::Shared,
-    worker::HookOutput,
+    clock, lifecycle::WorkerState, output::HookOutput, reason::StoppedBy, reference::WorkerRef,
+    shared::Shared,
 };
 
 /// A running worker's view of itself. Clone it for what the worker spawns.

@@ -6,8 +6,9 @@ use crate::{
     context::WorkerContext,
     error::WorkerError,
     given::{Given, answers_of_every_worker, settings_of_every_worker},
+    output::HookOutput,
     runner::let_others_run,
-    worker::{HookOutput, Worker},
+    worker::Worker,
 };
 
 /// A worker that calls a function, sleeps for its heartbeat, and begins anew, until it is asked to stop.

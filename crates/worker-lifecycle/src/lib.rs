@@ -135,6 +135,8 @@ mod name;
 #[cfg(feature = "runtime")]
 mod outcome;
 #[cfg(feature = "runtime")]
+mod output;
+#[cfg(feature = "runtime")]
 mod panic;
 #[cfg(feature = "runtime")]
 mod process;
@@ -184,6 +186,8 @@ pub use handle::{WorkerHandle, start};
 #[cfg(feature = "runtime")]
 pub use outcome::{Ending, Outcome, WorkerFailed};
 #[cfg(feature = "runtime")]
+pub use output::HookOutput;
+#[cfg(feature = "runtime")]
 pub use queue::{
     ConsumerHandle, Leftovers, MessageConsumer, MessageProducer, OnStop, QueueConsumer, QueueConsumerWorker,
     QueueSender, SendError, SendErrorKind, start_consumer,
@@ -195,7 +199,7 @@ pub use reference::{StateWatch, WorkerRef};
 #[cfg(feature = "runtime")]
 pub use status::{Status, StatusSource};
 #[cfg(feature = "runtime")]
-pub use worker::{ByFunction, ByTrait, FnWorker, HookOutput, IntoWorker, Worker, worker_fn};
+pub use worker::{ByFunction, ByTrait, FnWorker, IntoWorker, Worker, worker_fn};
 
 #[cfg(feature = "probe")]
 pub use process::probe::Probe;

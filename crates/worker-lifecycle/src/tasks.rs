@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use workfleet_panics::discard;
 
-use crate::{error::FailureCause, panic::Caught, worker::HookOutput};
+use crate::{error::FailureCause, output::HookOutput, panic::Caught};
 
 /// The tasks of one worker. Most workers have none, and pay nothing for this.
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use crate::{
     grace,
     group::Role,
     name,
+    output::HookOutput,
     shared::Made,
     status::StatusSource,
 };
@@ -184,27 +185,6 @@ where
 
     fn into_worker(self) -> FnWorker<F> {
         worker_fn(self)
-    }
-}
-
-/// What a function may return as the end of its work: `()`, or a `Result<(), E>` of any error.
-pub trait HookOutput {
-    /// As a hook's result.
-    ///
-    /// # Errors
-    /// The function's error.
-    fn into_result(self) -> Result<(), WorkerError>;
-}
-
-impl HookOutput for () {
-    fn into_result(self) -> Result<(), WorkerError> {
-        Ok(())
-    }
-}
-
-impl<E: Into<WorkerError>> HookOutput for Result<(), E> {
-    fn into_result(self) -> Result<(), WorkerError> {
-        self.map_err(Into::into)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use workfleet_panics::discard;
 
 use super::{DispatchEvent, Dispatched, EventMessage, HandlerFailure, registry::Registry};
-use crate::{error::WorkerError, queue::survive, worker::HookOutput};
+use crate::{error::WorkerError, output::HookOutput, queue::survive};
 
 /// What a call of an [`AsyncHandler`] returns.
 type Handling = Pin<Box<dyn Future<Output = Result<(), WorkerError>> + Send>>;

@@ -7,7 +7,7 @@ use workfleet_panics::catch;
 
 use crate::{
     error::{FailureCause, WorkerError},
-    worker::HookOutput,
+    output::HookOutput,
 };
 
 /// A handler of a [`Dispatcher`].

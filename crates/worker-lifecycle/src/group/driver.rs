@@ -19,12 +19,12 @@ use workfleet_panics::discard;
 
 use super::{
     AddAllError, Child, ChildEvent, ChildId, ChildReport, ChildSpec, Life, Occurrence, RemoveError, Roster,
-    StopReport,
+    StopHookFailure, StopReport,
     control::{Command, Commands},
     core::{Config, Effect, LifeTraits, Mode, SetId, Supervisor, Verdict},
     report::EndedBy,
     roster::Entry,
-    stop_hook::{RunningHook, StopHook, StopHookFailure, StopShared, StoppingChild},
+    stop_hook::{RunningHook, StopHook, StopShared, StoppingChild},
 };
 use crate::{
     clock::{self, STUCK_AFTER},

@@ -15,11 +15,11 @@ pub use core::{Restart, RestartStrategy, StopOrder};
 pub use driver::GroupError;
 pub use ids::ChildId;
 pub(crate) use ids::Life;
-pub use report::{ChildReport, HeldUp, StopReport};
+pub use report::{ChildReport, HeldUp, StopHookFailure, StopReport};
 pub use roster::Role;
 pub(crate) use roster::Roster;
 pub use spec::{BySpec, ChildSpec, IntoChild};
-pub use stop_hook::{StopHookFailure, StoppingChild};
+pub use stop_hook::StoppingChild;
 pub use workers::Workers;
 
 use crate::outcome::Outcome;

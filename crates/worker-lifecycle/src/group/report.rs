@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{ids::ChildId, stop_hook::StopHookFailure};
+use super::ids::ChildId;
 use crate::{error::Stuck, lifecycle::WorkerState, outcome::Outcome};
 
 /// How a group's children stopped: in its [`Outcome::report`].
@@ -32,6 +32,29 @@ pub struct ChildReport {
     pub took: Duration,
     /// Its outcome; if it is stuck, it has none.
     pub outcome: Result<Outcome, Stuck>,
+}
+
+/// How a group's [stop hook](crate::Workers::with_stop_hook) did not end well. The children that it had left were then stopped
+/// by the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopHookFailure {
+    /// It returned an error, with this text. The group has failed.
+    Failed(String),
+    /// It panicked with this message. The group has failed.
+    Panicked(String),
+    /// It had not ended at the group's deadline, and was dropped where it waited.
+    CutOff,
+}
+
+impl fmt::Display for StopHookFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => write!(f, "the stop hook failed: {error}"),
+            Self::Panicked(panic) => write!(f, "the stop hook panicked: {panic}"),
+            Self::CutOff => f.write_str("the stop hook was cut off at the group's deadline"),
+        }
+    }
 }
 
 /// A worker that did not stop within its grace period.

@@ -13,14 +13,14 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{ChildEvent, ChildId, Life, Occurrence};
+use super::{ChildEvent, ChildId, Life, Occurrence, StopHookFailure};
 use crate::{
     clock::STUCK_AFTER,
     error::{Stuck, WorkerError},
     outcome::Outcome,
+    output::HookOutput,
     panic::Caught,
     reference::WorkerRef,
-    worker::HookOutput,
 };
 
 /// What a group is given to stop by.
@@ -56,29 +56,6 @@ impl RunningHook {
     /// Drops it where it waits.
     pub(super) fn cut(mut self) -> StopHookFailure {
         self.0.as_mut().abort().err().map_or(StopHookFailure::CutOff, StopHookFailure::Panicked)
-    }
-}
-
-/// How a group's [stop hook](crate::Workers::with_stop_hook) did not end well. The children that it had left were then stopped
-/// by the group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StopHookFailure {
-    /// It returned an error, with this text. The group has failed.
-    Failed(String),
-    /// It panicked with this message. The group has failed.
-    Panicked(String),
-    /// It had not ended at the group's deadline, and was dropped where it waited.
-    CutOff,
-}
-
-impl fmt::Display for StopHookFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(error) => write!(f, "the stop hook failed: {error}"),
-            Self::Panicked(panic) => write!(f, "the stop hook panicked: {panic}"),
-            Self::CutOff => f.write_str("the stop hook was cut off at the group's deadline"),
-        }
     }
 }
 

@@ -16,8 +16,9 @@ use crate::{
     context::WorkerContext,
     error::WorkerError,
     name,
+    output::HookOutput,
     restart::{Backoff, Budget},
-    worker::{HookOutput, Worker},
+    worker::Worker,
 };
 
 /// A group of workers that are started in order, watched, restarted if need be, and stopped together. Groups nest.

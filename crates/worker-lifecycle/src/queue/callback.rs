@@ -8,7 +8,7 @@ use std::{
 
 use workfleet_panics::catch;
 
-use crate::{error::FailureCause, panic::Caught, worker::HookOutput};
+use crate::{error::FailureCause, output::HookOutput, panic::Caught};
 
 /// Where failures of handlers go: into the log and, if wanted, to somebody's function.
 pub(crate) struct Failures<F> {

@@ -6,13 +6,14 @@ use crate::{
     context::WorkerContext,
     error::{FailureCause, WorkerError},
     given::{Given, answers_of_every_worker, settings_of_every_worker},
+    output::HookOutput,
     queue::{
         Failures, MessageConsumer, MessageProducer, QueueConsumer, SendError,
         ready::{answers_of_every_consumer, methods_of_every_consumer},
         survive,
     },
     status::StatusSource,
-    worker::{HookOutput, Worker},
+    worker::Worker,
 };
 
 /// A worker that calls a function for each message it is sent, one after the other, in the order of sending.
