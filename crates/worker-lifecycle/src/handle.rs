@@ -46,8 +46,11 @@ pub async fn start<Kind>(worker: impl IntoWorker<Kind>) -> Result<WorkerHandle, 
         pending: Mutex::new(None),
         is_owned: true,
     };
+    // From before it runs, so that it finds its end awaited however quick that is.
+    let watcher = shared.board.subscribe();
     runtime.spawn(Runner::new(worker, shared).live());
     handle.wait_for_startup().await?;
+    drop(watcher);
     Ok(handle)
 }
 
@@ -101,6 +104,8 @@ impl WorkerHandle {
     /// The worker is started by the first poll. Dropping the future afterwards changes nothing: it comes up unwatched.
     pub async fn startup(&self) -> Result<(), StartError> {
         let runtime = self.worker.shared().begin()?;
+        // From before it runs, so that it finds its end awaited however quick that is.
+        let _watcher = self.worker.shared().board.subscribe();
         let launch = self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(launch) = launch {
             launch(&runtime);
