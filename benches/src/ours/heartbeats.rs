@@ -294,7 +294,7 @@ pub(crate) fn unregister_flooded(samples: usize, workers: usize) -> Result<f64, 
     let manager = ours::start(workers)?;
     ours::wait_until_all_are_up(&manager)?;
     for _ in 0..workers {
-        manager.schedule(Flood { senders: senders.clone() }, Priority(1)).map_err(Error::contender)?;
+        manager.schedule(Flood { senders: senders.clone() }).map_err(Error::contender)?;
     }
     for _ in 0..workers {
         next_message(&manager)?;

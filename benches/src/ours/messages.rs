@@ -42,7 +42,7 @@ pub(crate) fn throughput(messages_each: u64) -> Result<f64, Error> {
     ours::wait_until_all_are_up(&manager)?;
     let started = Instant::now();
     for _ in 0..WORKERS {
-        manager.schedule(Chatter(messages_each), Priority(1)).map_err(Error::contender)?;
+        manager.schedule(Chatter(messages_each)).map_err(Error::contender)?;
     }
     let (mut count, mut sum) = (0, 0);
     for message in manager.messages::<Tick>() {

@@ -42,7 +42,7 @@ pub(crate) fn schedule_throughput(tasks: u64) -> Result<f64, Error> {
     let manager = start()?;
     let started = Instant::now();
     for number in 0..tasks {
-        manager.schedule(Noop(number), Priority(1)).map_err(Error::contender)?;
+        manager.schedule(Noop(number)).map_err(Error::contender)?;
     }
     // Whatever comes is a failure.
     for message in manager.messages::<NoMessage>() {

@@ -61,7 +61,7 @@ impl Held {
         ours::wait_until_all_are_up(&manager)?;
         let mut gate = gate::Gate::new()?;
         for _ in 0..WORKERS {
-            manager.schedule(Gate(gate.path().to_owned()), Priority(0)).map_err(Error::contender)?;
+            manager.schedule(Gate(gate.path().to_owned())).map_err(Error::contender)?;
         }
         // Both have begun: what is scheduled from now on waits.
         gate.wait_for(WORKERS)?;
@@ -71,7 +71,7 @@ impl Held {
     fn schedule(&self, tasks: usize) -> Result<(), Error> {
         for number in 0..tasks {
             let task = Small([number as u8; PAYLOAD_LEN_BYTES]);
-            self.manager.schedule(task, Priority(1)).map_err(Error::contender)?;
+            self.manager.schedule(task).map_err(Error::contender)?;
             self.settle(number);
         }
         Ok(())

@@ -74,7 +74,10 @@ impl Task for Page {
                     let distance = self.distance.saturating_add(1);
                     let priority = if is_text(&path) { LAST } else { distance.min(LAST) };
                     if self.site.is_free(&path) {
-                        cx.schedule(Page { path, distance, site: self.site.clone() }, Priority(priority))?;
+                        cx.schedule_with(
+                            Page { path, distance, site: self.site.clone() },
+                            Priority(priority),
+                        )?;
                     }
                 }
                 Ok(_elsewhere) => {}
@@ -147,7 +150,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let site = Site { root: root.canonicalize()?, claims: claims.path().to_owned() };
 
     let manager = ProcessManager::builder(registry).priority_levels(LEVELS).start()?;
-    manager.schedule(Page { path: start, distance: 0, site: site.clone() }, Priority(0))?;
+    manager.schedule_with(Page { path: start, distance: 0, site: site.clone() }, Priority(0))?;
     let mut failed = false;
     let shown = |path: &Path| path.strip_prefix(&site.root).unwrap_or(path).display().to_string();
     for message in manager.messages::<Found>() {

@@ -73,7 +73,7 @@
 //! | read messages for as long as a service runs | [`Pool::messages_until_close`], [`Pool::message_stream_until_close`] |
 //! | wait for tasks in an async program | [`TaskHandle`] is a future, [`Pool::message_stream`] a stream |
 //! | start and close a manager there | [`start_async`], [`scope_async`], [`Pool::close_async`] |
-//! | let some tasks go first | [`Priority`], [`Pool::submit_at`] |
+//! | let some tasks go first | [`Priority`], [`Pool::submit_with`] |
 //! | schedule tasks from within tasks | [`TaskContext::schedule`] |
 //! | run tasks one after the other, as one | [`Chain`] |
 //! | run many tasks at once in a worker that wait rather than work | [`AsyncTask`], [`async_tasks`] |
@@ -127,7 +127,7 @@
 //! [`Pool::close_async`]: task::Pool::close_async
 //! [`start_async`]: task::ProcessManagerBuilder::start_async
 //! [`scope_async`]: task::ProcessManagerBuilder::scope_async
-//! [`Pool::submit_at`]: task::Pool::submit_at
+//! [`Pool::submit_with`]: task::Pool::submit_with
 //! [`Registry::session`]: task::Registry::session
 //! [`Chain`]: task::Chain
 //! [`AsyncTask`]: task::AsyncTask
@@ -177,7 +177,7 @@ pub mod prelude {
     pub use workfleet_task_manager::{
         AsyncTask, Chain, ClosePolicy, FailureCause, Manager as _, ManagerExt as _, Message, MessageError,
         NoMessage, Priority, ProcessManager, Registry, Task, TaskContext, TaskError, TaskFailure, TaskHandle,
-        TaskMessage, TaskSpec, ThreadManager,
+        TaskMessage, TaskOptions, TaskSpec, ThreadManager,
     };
     #[cfg(feature = "worker")]
     #[doc(no_inline)]

@@ -34,7 +34,7 @@ fn the_prelude_is_enough_for_a_program() {
     // Not called: a process that calls it is a program, whose workers get its arguments, and this one is a test binary.
     let _: fn(&Registry) = workfleet::init;
     let manager = ProcessManager::builder(registry()).workers(1).start().expect("it starts");
-    let handle: TaskHandle<u32> = manager.submit_at(Double(21), Priority(0)).expect("it is taken");
+    let handle: TaskHandle<u32> = manager.submit_with(Double(21), Priority(0)).expect("it is taken");
     let messages: Result<Vec<Message<Doubling>>, MessageError> = manager.messages().collect();
     let contents: Vec<Doubling> =
         messages.expect("they are").into_iter().map(|message| message.content).collect();

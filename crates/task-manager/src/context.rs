@@ -22,7 +22,7 @@ use crate::{
     ids::TaskId,
     manager::{Manager, ManagerExt},
     message::{EncodedMessage, TaskMessage},
-    priority::Priority,
+    options::TaskOptions,
     refusal::{ScheduleError, SendError},
     registry::entry::Entry,
     run::{Attempt, host::Host, sessions::Sessions},
@@ -95,8 +95,21 @@ impl TaskContext {
     /// [`ScheduleError`] with the task: its priority is beyond the levels, it is not registered, it cannot be
     /// encoded, it exceeds the frame limit, this task has scheduled as many as it
     /// [may](crate::ProcessManagerBuilder::children_limit), or this attempt has ended.
-    pub fn schedule<T: TaskSpec>(&self, task: T, priority: Priority) -> Result<(), ScheduleError<T>> {
-        ManagerExt::schedule(&self.proxy, task, priority)
+    pub fn schedule<T: TaskSpec>(&self, task: T) -> Result<(), ScheduleError<T>> {
+        ManagerExt::schedule(&self.proxy, task)
+    }
+
+    /// Schedules another task as `options` say: a [`TaskOptions`], or a [`Priority`](crate::Priority) alone. Otherwise the same
+    /// as [`schedule`](Self::schedule).
+    ///
+    /// # Errors
+    /// As for [`schedule`](Self::schedule).
+    pub fn schedule_with<T: TaskSpec>(
+        &self,
+        task: T,
+        options: impl Into<TaskOptions>,
+    ) -> Result<(), ScheduleError<T>> {
+        ManagerExt::schedule_with(&self.proxy, task, options)
     }
 
     /// Sends a message to the manager's inbox.
@@ -291,8 +304,9 @@ impl Manager for Proxy {
     fn schedule_encoded(
         &self,
         task: EncodedTask,
-        priority: Priority,
+        options: TaskOptions,
     ) -> Result<(), ScheduleError<EncodedTask>> {
+        let priority = options.priority_of(self.host.priority_levels());
         self.host
             .schedule(self.attempt, task, priority)
             .map_err(|(task, kind)| ScheduleError::<EncodedTask>::new(task, kind))

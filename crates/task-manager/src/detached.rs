@@ -135,7 +135,7 @@ impl Host for Detached {
         task: EncodedTask,
         priority: Priority,
     ) -> Result<(), (EncodedTask, ScheduleErrorKind)> {
-        self.manager.schedule_encoded(task, priority).map_err(|error| error.into_parts())
+        self.manager.schedule_encoded(task, priority.into()).map_err(|error| error.into_parts())
     }
 
     fn send(&self, _attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {

@@ -7,8 +7,8 @@
 //! ```no_run
 //! use serde::{Deserialize, Serialize};
 //! use workfleet_task_manager::{
-//!     ClosePolicy, Message, MessageError, Priority, ProcessManager, Registry, Task, TaskContext, TaskError,
-//!     TaskMessage, TaskSpec, init,
+//!     ClosePolicy, Message, MessageError, ProcessManager, Registry, Task, TaskContext, TaskError, TaskMessage,
+//!     TaskSpec, init,
 //! };
 //!
 //! /// Counts the words of a file.
@@ -43,7 +43,7 @@
 //!
 //!     let manager = ProcessManager::builder(registry).workers(4).start()?;
 //!     let readme = manager.submit(Count("README.md".into()))?; // its output comes through the handle
-//!     manager.schedule(Count("no-such-file".into()), Priority(0))?; // its failure comes with the messages
+//!     manager.schedule(Count("no-such-file".into()))?; // its failure comes with the messages
 //!     for message in manager.messages::<Counted>() {
 //!         match message {
 //!             Ok(Message { content, .. }) => println!("{} words", content.words),
@@ -217,7 +217,7 @@
 //! | `Chain` | [`Chain`]: nested, of mixed types, and its failure names the link |
 //! | `Manager`, `NullManager`, `ProcessManager` | [`Manager`], [`NullManager`], [`ProcessManager`] |
 //! | `ProcessManager(workers, priority_levels, log_directory)` | [`ProcessManagerBuilder`] |
-//! | `schedule(task, priority)`, also from a task | [`Pool::schedule`], [`TaskContext::schedule`] |
+//! | `schedule(task, priority)`, also from a task | [`Pool::schedule_with`], [`TaskContext::schedule_with`] |
 //! | `send_message`, `messages()` | [`TaskContext::send_message`], [`Pool::send_message`], [`Pool::messages`], [`Pool::message_stream`]; [`Pool::messages_until_close`] for a service |
 //! | `close`, `ClosePolicy.{JOIN, CANCEL, KILL}` | [`Pool::close`], [`Pool::close_async`], [`ClosePolicy`] |
 //! | the `with` block | [`ProcessManagerBuilder::scope`] |
@@ -283,6 +283,7 @@ mod manager;
 mod marks;
 mod message;
 mod mismatch;
+mod options;
 mod park;
 mod pool;
 mod priority;
@@ -317,6 +318,7 @@ pub use manager::{Manager, ManagerExt, NullManager};
 pub use message::{
     EncodedMessage, Message, MessageError, NAME_LIMIT_BYTES, NoMessage, ReadMessage, TaskMessage,
 };
+pub use options::TaskOptions;
 #[cfg(feature = "signal")]
 pub use pool::SignalWatch;
 pub use pool::{

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     message::{EncodedMessage, TaskMessage},
-    priority::Priority,
+    options::TaskOptions,
     refusal::{ScheduleError, ScheduleErrorKind, SendError},
     task::{EncodedTask, TaskSpec},
 };
@@ -23,7 +23,7 @@ pub trait Manager: Send + Sync {
     fn schedule_encoded(
         &self,
         task: EncodedTask,
-        priority: Priority,
+        options: TaskOptions,
     ) -> Result<(), ScheduleError<EncodedTask>>;
 
     /// Puts a message into the inbox.
@@ -41,9 +41,9 @@ impl<M: Manager + ?Sized> Manager for Arc<M> {
     fn schedule_encoded(
         &self,
         task: EncodedTask,
-        priority: Priority,
+        options: TaskOptions,
     ) -> Result<(), ScheduleError<EncodedTask>> {
-        (**self).schedule_encoded(task, priority)
+        (**self).schedule_encoded(task, options)
     }
 
     fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError> {
@@ -56,9 +56,9 @@ impl<M: Manager + ?Sized> Manager for Arc<M> {
 /// For running one task in place: see [`TaskContext::detached`](crate::TaskContext::detached).
 ///
 /// ```
-/// use workfleet_task_manager::{Chain, ManagerExt, NullManager, Priority, ScheduleErrorKind};
+/// use workfleet_task_manager::{Chain, ManagerExt, NullManager, ScheduleErrorKind};
 ///
-/// let error = NullManager.schedule(Chain::new(), Priority(0)).unwrap_err();
+/// let error = NullManager.schedule(Chain::new()).unwrap_err();
 /// assert!(matches!(error.kind(), ScheduleErrorKind::NoWorkers));
 /// assert!(error.into_task().is_empty());
 /// ```
@@ -73,7 +73,7 @@ impl Manager for NullManager {
     fn schedule_encoded(
         &self,
         task: EncodedTask,
-        _priority: Priority,
+        _options: TaskOptions,
     ) -> Result<(), ScheduleError<EncodedTask>> {
         Err(ScheduleError::new(task, ScheduleErrorKind::NoWorkers))
     }
@@ -90,11 +90,23 @@ pub trait ManagerExt: Manager {
     /// # Errors
     /// [`ScheduleError`] with the task: its priority is beyond the levels, it is not registered, it cannot be
     /// encoded, it exceeds the frame limit, or the manager takes no more.
-    fn schedule<T: TaskSpec>(&self, task: T, priority: Priority) -> Result<(), ScheduleError<T>> {
+    fn schedule<T: TaskSpec>(&self, task: T) -> Result<(), ScheduleError<T>> {
+        self.schedule_with(task, TaskOptions::new())
+    }
+
+    /// Schedules a task as `options` say: a [`TaskOptions`], or a [`Priority`](crate::Priority) alone.
+    ///
+    /// # Errors
+    /// As for [`schedule`](Self::schedule).
+    fn schedule_with<T: TaskSpec>(
+        &self,
+        task: T,
+        options: impl Into<TaskOptions>,
+    ) -> Result<(), ScheduleError<T>> {
         match EncodedTask::new(&task) {
             Err(error) => Err(ScheduleError::new(task, ScheduleErrorKind::Encode(error))),
             Ok(encoded) => {
-                self.schedule_encoded(encoded, priority).map_err(|error| error.map(|_encoded| task))
+                self.schedule_encoded(encoded, options.into()).map_err(|error| error.map(|_encoded| task))
             }
         }
     }

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use support::{alone, assert_balanced, process::signal_itself, task::async_task, tasks::Text, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use workfleet_task_manager::{
-    ClosePolicy, ExitStatus, FailureCause, Pool, Priority, ProcessManager, Registry, StartError, Task,
-    TaskContext, TaskError, TaskFailure, TaskHandle, TaskSpec, ThreadManager,
+    ClosePolicy, ExitStatus, FailureCause, Pool, ProcessManager, Registry, StartError, Task, TaskContext,
+    TaskError, TaskFailure, TaskHandle, TaskSpec, ThreadManager,
 };
 
 /// Waits at a door, and tells whether it was cancelled meanwhile.
@@ -118,7 +118,7 @@ async_task!(Family, "family", (), |self, cx| {
     let Self(door, name) = self;
     for time in ["early", "late"] {
         cx.send_message(&Text(format!("{name} {time}")))?;
-        cx.schedule(Say(format!("child of {name}, {time}")), Priority(0))?;
+        cx.schedule(Say(format!("child of {name}, {time}")))?;
         if time == "early" {
             both::come_to(&door, &name).await?;
         }
@@ -364,7 +364,7 @@ fn blocking_tasks_run_beside_them(kind: Kind) {
     let handles = ["a", "b"].map(|name| visit(&manager, &door, name));
     let guests = door.next_few(2);
     for n in 0..20 {
-        manager.schedule(Say(n.to_string()), Priority(1)).expect("it is taken");
+        manager.schedule(Say(n.to_string())).expect("it is taken");
     }
     let runtime = manager.submit(OwnRuntime).expect("it is taken");
     assert_eq!(runtime.wait().expect("a runtime of its own is no matter"), 7);
@@ -524,7 +524,7 @@ fn a_hundred_thousand_of_them(kind: Kind) {
     const TASKS: u64 = 100_000;
     let manager = start!(kind, registry(), workers(2), async_tasks(64));
     let handles: Vec<_> = (0..TASKS / 2).map(|_| manager.submit(Nothing).expect("it is taken")).collect();
-    (0..TASKS / 2).for_each(|_| manager.schedule(Nothing, Priority(0)).expect("it is taken"));
+    (0..TASKS / 2).for_each(|_| manager.schedule(Nothing).expect("it is taken"));
     handles.into_iter().for_each(|handle| handle.wait().expect("it is done"));
     let report = manager.close(ClosePolicy::Join).expect("it closes");
     assert_eq!((report.tasks.scheduled, report.tasks.done), (TASKS, TASKS));
@@ -544,7 +544,7 @@ fn joining_waits_for_all_that_run(kind: Kind) {
     let report = thread::scope(|scope| {
         let closing = scope.spawn(|| manager.close(ClosePolicy::Join).expect("it closes"));
         // When nothing is taken from outside any more, it has begun.
-        until(|| manager.schedule(Nothing, Priority(0)).is_err());
+        until(|| manager.schedule(Nothing).is_err());
         drop(guests);
         door.next().go_on();
         closing.join().expect("it does not panic")
@@ -616,7 +616,7 @@ fn one_of_five_kills_its_worker(
     let trigger = if is_first { take(&mut guests, "culprit") } else { door.next() };
     assert!(guests.iter().all(|guest| guest.pid == trigger.pid));
     // There is no room for them yet.
-    (0..50).for_each(|_| manager.schedule(Together, Priority(1)).expect("it is taken"));
+    (0..50).for_each(|_| manager.schedule(Together).expect("it is taken"));
     trigger.go_on();
 
     for innocent in innocents {

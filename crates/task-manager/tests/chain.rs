@@ -83,7 +83,7 @@ task!(DieInFirst, "die-in-first", u32, |self, cx| {
 #[derive(Debug, Serialize, Deserialize)]
 struct Schedule(Vec<String>);
 task!(Schedule, "schedule", (), |self, cx| {
-    self.0.into_iter().try_for_each(|text| cx.schedule(Say(text), Priority(1)))?;
+    self.0.into_iter().try_for_each(|text| cx.schedule(Say(text)))?;
     Ok(())
 });
 
@@ -283,7 +283,7 @@ fn an_output_that_fits_no_frame_is_lost_and_harms_nobody_else(kind: Kind) {
     let outputs = run(&manager, Chain::new().with(Bytes(5000)).with(Bytes(3000))).expect("they fit");
     assert_eq!(outputs.get::<Bytes>(0).expect("it is there"), [7; 5000]);
     // An output that nobody waits for goes nowhere.
-    manager.schedule(Chain::new().with(Bytes(10_000)), Priority(1)).expect("it is taken");
+    manager.schedule(Chain::new().with(Bytes(10_000))).expect("it is taken");
     assert_eq!(texts(&manager), [""; 0]);
     let report = manager.close(ClosePolicy::Join).expect("it closes");
     assert_eq!((report.tasks.done, report.tasks.failed), (2, 2));
@@ -302,7 +302,7 @@ fn a_chain_with_an_unregistered_link_does_nothing_at_all(kind: Kind) {
 fn a_chain_that_was_scheduled_names_its_failed_link_in_the_inbox(kind: Kind) {
     let manager = start!(kind, registry(), workers(1));
     let chain = Chain::new().with(say("one")).with(Fail).with(say("never"));
-    manager.schedule(chain, Priority(0)).expect("it is taken");
+    manager.schedule_with(chain, Priority(0)).expect("it is taken");
     let mut items = manager.messages::<Text>();
     assert_eq!(items.next().expect("it says one").expect("a message").content, Text("one".into()));
     match items.next() {
@@ -411,7 +411,7 @@ fn chains_within_chains_a_hundred_deep(kind: Kind) {
 fn a_chain_has_one_priority(kind: Kind) {
     let manager = start!(kind, registry(), workers(1), priority_levels(3));
     // The cancellation that opens it comes on the same connection as the tasks, so they are all there by then.
-    let gate = manager.submit_at(AwaitCancellation { obey: false }, Priority(0)).expect("it is taken");
+    let gate = manager.submit_with(AwaitCancellation { obey: false }, Priority(0)).expect("it is taken");
     let begun = manager.messages::<Text>().next().expect("it begins").expect("a message");
     assert_eq!(begun.content, Text("begun".into()));
     let chain = |name: &str| {
@@ -419,9 +419,9 @@ fn a_chain_has_one_priority(kind: Kind) {
         texts.fold(Chain::new(), |chain, text| chain.with(Say(text)))
     };
     for (name, priority) in [("last", 2), ("second", 1), ("third", 1), ("first", 0)] {
-        manager.schedule(chain(name), Priority(priority)).expect("it is taken");
+        manager.schedule_with(chain(name), Priority(priority)).expect("it is taken");
     }
-    manager.schedule(say("between"), Priority(1)).expect("it is taken");
+    manager.schedule(say("between")).expect("it is taken");
     gate.cancel();
     gate.wait().expect("it ends well");
     let names = |text: String| text.split(' ').next().map(str::to_owned);

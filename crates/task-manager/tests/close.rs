@@ -87,7 +87,7 @@ fn a_close_amid_deaths_leaves_balanced_books_and_no_process() {
         let manager = start();
         let stop = AtomicBool::new(false);
         let handles: Vec<_> = (0..6).map(|_| manager.submit(Die).expect("it is taken")).collect();
-        (0..50).for_each(|n| manager.schedule(Fail(n), NORMAL).expect("it is taken"));
+        (0..50).for_each(|n| manager.schedule_with(Fail(n), NORMAL).expect("it is taken"));
         let report = thread::scope(|scope| {
             // Kills from outside, too.
             scope.spawn(|| {
@@ -128,17 +128,17 @@ fn program() {
         }
         "busy" | "exits" => {
             for _ in 0..WORKERS {
-                manager.schedule(Nest, NORMAL).expect("it is taken");
+                manager.schedule_with(Nest, NORMAL).expect("it is taken");
             }
             pids = (0..WORKERS).flat_map(|_| numbers(&next_text(&manager))).collect();
-            (0..1000).for_each(|n| manager.schedule(Fail(n), NORMAL).expect("it is taken"));
+            (0..1000).for_each(|n| manager.schedule_with(Fail(n), NORMAL).expect("it is taken"));
         }
         "closing" => {
-            manager.schedule(Nest, NORMAL).expect("it is taken");
+            manager.schedule_with(Nest, NORMAL).expect("it is taken");
             pids.extend(numbers(&next_text(&manager)));
             let closing = Arc::clone(&manager);
             thread::spawn(move || closing.close(ClosePolicy::Cancel));
-            until(|| manager.schedule(Fail(1), NORMAL).is_err());
+            until(|| manager.schedule_with(Fail(1), NORMAL).is_err());
         }
         other => panic!("no part is called {other}"),
     }

@@ -145,7 +145,7 @@ impl Way {
                 let announces = thread::spawn({
                     let manager = Arc::clone(&manager);
                     move || {
-                        until(|| manager.schedule(Nothing, NORMAL).is_err());
+                        until(|| manager.schedule_with(Nothing, NORMAL).is_err());
                         stops.announce(CLOSING);
                     }
                 });
@@ -354,10 +354,10 @@ fn set_up(pool: &Pool, kind: Kind, policy: ClosePolicy, state: State, stops: &Ar
     };
     let handle = match state {
         State::Queued => {
-            let blocker = pool.submit_at(held(Manner::Obey), URGENT).expect("it is taken");
+            let blocker = pool.submit_with(held(Manner::Obey), URGENT).expect("it is taken");
             conductor.blockers.push((blocker, next()));
             let handle = pool.submit(mark()).expect("it is taken");
-            pool.schedule(mark(), NORMAL).expect("it is taken");
+            pool.schedule_with(mark(), NORMAL).expect("it is taken");
             // What was handed out behind the blocker has been taken back.
             until(|| pool.stats().queued == 2);
             handle
@@ -366,7 +366,7 @@ fn set_up(pool: &Pool, kind: Kind, policy: ClosePolicy, state: State, stops: &Ar
             // Behind each blocker there is room for one, and who is stopped gives nothing back.
             support::all_ready(pool, 2);
             for _ in 0..2 {
-                let blocker = pool.submit_at(held(Manner::Obey), URGENT).expect("it is taken");
+                let blocker = pool.submit_with(held(Manner::Obey), URGENT).expect("it is taken");
                 conductor.blockers.push((blocker, next()));
             }
             conductor.stopped = support::worker_pids(pool);
@@ -375,7 +375,7 @@ fn set_up(pool: &Pool, kind: Kind, policy: ClosePolicy, state: State, stops: &Ar
                 await_stop(worker);
             }
             let handle = pool.submit(mark()).expect("it is taken");
-            pool.schedule(mark(), NORMAL).expect("it is taken");
+            pool.schedule_with(mark(), NORMAL).expect("it is taken");
             until(|| pool.stats().workers.iter().all(|worker| worker.in_flight == 2));
             handle
         }
@@ -386,26 +386,26 @@ fn set_up(pool: &Pool, kind: Kind, policy: ClosePolicy, state: State, stops: &Ar
                 _ => Manner::Ignore,
             };
             let handle = pool.submit(held(manner())).expect("it is taken");
-            pool.schedule(held(manner()), NORMAL).expect("it is taken");
+            pool.schedule_with(held(manner()), NORMAL).expect("it is taken");
             conductor.held = vec![next(), next()];
             handle
         }
         State::Done => {
             let handle = pool.submit(mark()).expect("it is taken");
-            pool.schedule(mark(), NORMAL).expect("it is taken");
+            pool.schedule_with(mark(), NORMAL).expect("it is taken");
             ended(2);
             handle
         }
         State::Failed => {
             let handle = pool.submit(Fail(1)).expect("it is taken");
-            pool.schedule(Fail(2), NORMAL).expect("it is taken");
+            pool.schedule_with(Fail(2), NORMAL).expect("it is taken");
             ended(2);
             handle
         }
         State::Said => {
             let say = || Say { text: String::new(), times: 1 };
             let handle = pool.submit(say()).expect("it is taken");
-            pool.schedule(say(), NORMAL).expect("it is taken");
+            pool.schedule_with(say(), NORMAL).expect("it is taken");
             ended(2);
             handle
         }
@@ -614,12 +614,14 @@ fn program() {
     let started = <ProcessManager as Fleet>::start(Place::NoRuntime, 4, AN_HOUR).now_or_never();
     let manager = started.expect("it blocks rather than wait");
     for manner in [Manner::Obey, Manner::Finish, Manner::Ignore, Manner::Breed { marks: marks.clone() }] {
-        manager.schedule(Held { stops: stops.clone(), manner }, URGENT).expect("it is taken");
+        manager.schedule_with(Held { stops: stops.clone(), manner }, URGENT).expect("it is taken");
     }
     // Until the test has seen them.
     let _ = std::io::stdin().read_line(&mut String::new());
     for _ in 0..20 {
-        manager.schedule(Mark { file: marks.clone(), line: String::new() }, NORMAL).expect("it is taken");
+        manager
+            .schedule_with(Mark { file: marks.clone(), line: String::new() }, NORMAL)
+            .expect("it is taken");
     }
     support::all_ready(&manager, 4);
     let pids: Vec<_> = support::worker_pids(&manager).iter().map(u32::to_string).collect();

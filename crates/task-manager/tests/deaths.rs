@@ -31,7 +31,7 @@ use support::{
 };
 use workfleet_task_manager::{
     DeathCertificate, ExitStatus, Extension, FailureCause, Incarnation, KillReason, MessageError, NoMessage,
-    Peer, Priority, ProcessManager, ProcessManagerBuilder, Registry, Service, ServiceLine, Task, TaskContext,
+    Peer, ProcessManager, ProcessManagerBuilder, Registry, Service, ServiceLine, Task, TaskContext,
     TaskError, TaskMessage, TaskSpec,
 };
 use workfleet_wire::Kind;
@@ -553,7 +553,7 @@ fn the_crash_limit_is_how_many_attempts_there_are() {
 fn the_failure_of_a_scheduled_task_comes_with_the_messages() {
     let _watchdog = watchdog();
     let manager = one_worker().start().expect("it starts");
-    manager.schedule(Act::always(Deed::Abort), Priority(0)).expect("it is taken");
+    manager.schedule(Act::always(Deed::Abort)).expect("it is taken");
     let items: Vec<_> = manager.messages::<NoMessage>().collect();
     match &items[..] {
         [Err(MessageError::Failed(failure))] => {

@@ -44,7 +44,7 @@ impl Task for Tell {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         cx.send_message(&Text(self.text))?;
         if let Some(child) = self.child {
-            cx.schedule(*child, Priority(1))?;
+            cx.schedule(*child)?;
         }
         Ok(cx.flush()?)
     }
@@ -92,14 +92,14 @@ fn tell(text: &str, child: Option<Tell>) -> Tell {
 
 #[test]
 fn the_null_manager_hands_every_task_back_and_drops_every_message() {
-    let error = NullManager.schedule(Multiply(7), Priority(0)).expect_err("it has no workers");
+    let error = NullManager.schedule_with(Multiply(7), Priority(0)).expect_err("it has no workers");
     assert!(matches!(error.kind(), ScheduleErrorKind::NoWorkers));
     assert_eq!(error.to_string(), "this manager has no workers");
     assert_eq!(error.into_task(), Multiply(7));
 
     let object: &dyn Manager = &NullManager;
     let encoded = EncodedTask::new(&Multiply(8)).expect("it encodes");
-    let error = object.schedule_encoded(encoded, Priority(255)).expect_err("it has no workers");
+    let error = object.schedule_encoded(encoded, Priority(255).into()).expect_err("it has no workers");
     assert_eq!(error.into_task().payload(), EncodedTask::new(&Multiply(8)).expect("it encodes").payload());
     assert_eq!(object.priority_levels(), 128);
     NullManager.send_message(&Text("unheard".into())).expect("it is dropped");
@@ -134,7 +134,7 @@ fn what_a_task_schedules_in_place_comes_back_from_the_null_manager() {
     assert_eq!(error.to_string(), "this manager has no workers");
     let proxy = thread::spawn({
         let proxy = cx.proxy();
-        move || proxy.schedule(tell("mine", None), Priority(0))
+        move || proxy.schedule_with(tell("mine", None), Priority(0))
     });
     let error = proxy.join().expect("it does not panic").expect_err("there are no workers");
     assert_eq!(error.into_task().text, "mine");
@@ -185,7 +185,7 @@ fn reaches<M: Manager + Deref<Target = Pool> + 'static>(manager: M) {
     assert!(said[0].task.is_none() && said[1].task.is_some());
 
     manager.close(ClosePolicy::Join).expect("it closes");
-    let refused = cx.schedule(tell("too late", None), Priority(1)).expect_err("it is closed");
+    let refused = cx.schedule(tell("too late", None)).expect_err("it is closed");
     assert!(matches!(refused.kind(), ScheduleErrorKind::Closed));
     assert_eq!(refused.into_task().text, "too late");
     assert!(matches!(cx.send_message(&Text("too late".into())), Err(SendError::Closed)));

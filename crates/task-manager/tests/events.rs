@@ -16,8 +16,8 @@ use workfleet_heartbeat::{
     remote::{KINDS, NAME_LIMIT_BYTES},
 };
 use workfleet_task_manager::{
-    Chain, ClosePolicy, Extension, FailureCause, KillReason, Priority, ProcessManager, Registry, ServiceLine,
-    Task, TaskContext, TaskError, TaskSpec,
+    Chain, ClosePolicy, Extension, FailureCause, KillReason, ProcessManager, Registry, ServiceLine, Task,
+    TaskContext, TaskError, TaskSpec,
 };
 use workfleet_wire::Kind;
 
@@ -163,7 +163,7 @@ fn one_worker_wakes_another() {
     let other = manager.submit(done(&there, [Step::Meet(gate.path()), Step::Wait, Step::Look]));
     let waiting = gate.wait();
     waiting.go_on();
-    manager.schedule(done(&there, [Step::Set]), Priority(0)).expect("it is taken");
+    manager.schedule(done(&there, [Step::Set])).expect("it is taken");
     assert!(other.expect("it is taken").wait().expect("it is woken"));
 }
 

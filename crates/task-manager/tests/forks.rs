@@ -18,8 +18,8 @@ use support::{
     process::{Program, fork, part, reap},
 };
 use workfleet_task_manager::{
-    CloseError, ClosePolicy, FailureCause, MessageError, Pool, Priority, ProcessManager, Registry,
-    ScheduleErrorKind, SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec, ThreadManager, init,
+    CloseError, ClosePolicy, FailureCause, MessageError, Pool, ProcessManager, Registry, ScheduleErrorKind,
+    SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec, ThreadManager, init,
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ impl Task for Forks {
                 // SAFETY: it takes a number.
                 unsafe { libc::alarm(60) };
                 let sent = cx.send_message(&Note);
-                let scheduled = cx.schedule(WaitAt(None), Priority(0));
+                let scheduled = cx.schedule(WaitAt(None));
                 let is_right = matches!(sent, Err(SendError::AttemptEnded))
                     && scheduled.is_err_and(|error| matches!(error.kind(), ScheduleErrorKind::AttemptEnded))
                     && cx.heartbeat(&1).is_err();
@@ -101,7 +101,7 @@ fn refuses_everything(pool: &Pool) {
     let error = pool.submit(WaitAt(None)).expect_err("nobody would run it");
     assert!(matches!(error.kind(), ScheduleErrorKind::Forked), "{error}");
     assert!(error.to_string().contains("fork"), "{error}");
-    let error = pool.schedule(WaitAt(None), Priority(0)).expect_err("nobody would run it");
+    let error = pool.schedule(WaitAt(None)).expect_err("nobody would run it");
     assert!(matches!(error.kind(), ScheduleErrorKind::Forked), "{error}");
     assert!(matches!(pool.send_message(&Note), Err(SendError::Forked)));
     for mut messages in [pool.messages::<Note>(), pool.messages_until_close::<Note>()] {

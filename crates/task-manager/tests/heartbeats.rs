@@ -256,7 +256,7 @@ fn a_task_that_waits_for_its_next_attempt_still_shows_what_it_said() {
     let handle = submit(&manager, Once(vec![Say(1), Flush, WaitAt(door.path())]));
     let guest = door.next();
     let urgent = Always(vec![WaitAt(door.path())]);
-    let urgent = manager.submit_at(urgent, Priority(0)).expect("it is taken");
+    let urgent = manager.submit_with(urgent, Priority(0)).expect("it is taken");
     signal(guest.pid, Signal::KILL);
     let guest = door.next();
     until(|| manager.stats().queued == 1);

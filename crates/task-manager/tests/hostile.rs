@@ -29,7 +29,7 @@ use support::{
     without_leaks,
 };
 use workfleet_task_manager::{
-    ClosePolicy, DeathCertificate, ExitStatus, FailureCause, KillReason, Message, Priority, ProcessManager,
+    ClosePolicy, DeathCertificate, ExitStatus, FailureCause, KillReason, Message, ProcessManager,
     ProcessManagerBuilder, Registry, Task, TaskContext, TaskError, TaskSpec, init,
 };
 
@@ -290,7 +290,7 @@ impl Task for Talk {
     fn run(self, cx: &TaskContext) -> Result<Done, TaskError> {
         cx.send_message(&Text("hello".into()))?;
         for _ in 0..self.children {
-            cx.schedule(Self { children: 0 }, Priority(0))?;
+            cx.schedule(Self { children: 0 })?;
         }
         cx.flush()?;
         Ok(Done::by(cx))

@@ -23,8 +23,8 @@ use support::{
     without_leaks,
 };
 use workfleet_task_manager::{
-    ClosePolicy, ExitStatus, FailureCause, Message, Priority, ProcessManager, Registry, ScheduleErrorKind,
-    SendError, Task, TaskContext, TaskError, TaskHandle, TaskSpec,
+    ClosePolicy, ExitStatus, FailureCause, Message, ProcessManager, Registry, ScheduleErrorKind, SendError,
+    Task, TaskContext, TaskError, TaskHandle, TaskSpec,
 };
 
 /// What an [`Act`] does.
@@ -87,7 +87,7 @@ impl acts::Deed for Deed {
                 let child = fork(|| assert_refused(cx));
                 assert_eq!(reap(child), 0, "it exited with code 0");
                 cx.send_message(&Text("after".into()))?;
-                cx.schedule(Act::once(Self::Nothing), Priority(1))?;
+                cx.schedule(Act::once(Self::Nothing))?;
                 cx.flush()?;
             }
             Self::Daemonise { die } => {
@@ -139,7 +139,7 @@ fn tell(cx: &TaskContext, pid: u32) -> Result<(), TaskError> {
 /// The copy of a worker has no attempt of its own.
 fn assert_refused(cx: &TaskContext) {
     let sent = cx.send_message(&Text("from the copy".into()));
-    let scheduled = cx.schedule(Act::once(Deed::Nothing), Priority(1)).expect_err("it is refused");
+    let scheduled = cx.schedule(Act::once(Deed::Nothing)).expect_err("it is refused");
     let refused = matches!(sent, Err(SendError::AttemptEnded))
         && matches!(scheduled.kind(), ScheduleErrorKind::AttemptEnded)
         && matches!(cx.flush(), Err(SendError::AttemptEnded));

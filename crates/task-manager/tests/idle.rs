@@ -14,7 +14,7 @@ use support::{
     tasks::{self, Fail, Gate, Say, next_text},
     until,
 };
-use workfleet_task_manager::{ClosePolicy, Priority, ProcessManager, Registry};
+use workfleet_task_manager::{ClosePolicy, ProcessManager, Registry};
 
 fn registry() -> Registry {
     tasks::registry()
@@ -80,8 +80,8 @@ fn a_pool_whose_tasks_have_ended_makes_no_wake_ups() {
     let _alone = alone();
     let manager = start();
     for n in 0..1000 {
-        manager.schedule(Say { text: "x".repeat(1000), times: 3 }, Priority(0)).expect("it is taken");
-        manager.schedule(Fail(n), Priority(1)).expect("it is taken");
+        manager.schedule(Say { text: "x".repeat(1000), times: 3 }).expect("it is taken");
+        manager.schedule(Fail(n)).expect("it is taken");
     }
     assert_eq!(manager.messages::<tasks::Text>().count(), 4000);
     assert_falls_silent(&manager);
@@ -94,7 +94,7 @@ fn a_pool_whose_tasks_wait_makes_no_wake_ups() {
     let manager = start();
     let gates: Vec<_> = (0..WORKERS).map(|_| manager.submit(Gate::Finish).expect("it is taken")).collect();
     (0..WORKERS).for_each(|_| assert_eq!(next_text(&manager), "begun"));
-    (0..1000).for_each(|n| manager.schedule(Fail(n), Priority(1)).expect("it is taken"));
+    (0..1000).for_each(|n| manager.schedule(Fail(n)).expect("it is taken"));
     assert_falls_silent(&manager);
     gates.iter().for_each(|gate| gate.cancel());
     let report = manager.close(ClosePolicy::Join).expect("it closes");

@@ -48,7 +48,7 @@ impl Task for DieAfterFlush {
     fn run(self, cx: &TaskContext) -> Result<u32, TaskError> {
         cx.send_message(&Count(cx.attempt()))?;
         for n in 0..3 {
-            cx.schedule(Mark { file: self.file.clone(), line: n.to_string() }, NORMAL)?;
+            cx.schedule_with(Mark { file: self.file.clone(), line: n.to_string() }, NORMAL)?;
         }
         if cx.attempt() <= self.deaths {
             cx.flush()?;

@@ -71,7 +71,7 @@ impl Task for Leaf {
 /// Schedules up to so many leaves; returns how many were taken, and the limit if there is one.
 fn schedule_leaves(cx: &TaskContext, leaves: u32) -> Result<(u32, Option<u32>), TaskError> {
     for taken in 0..leaves {
-        match cx.schedule(Leaf, NORMAL) {
+        match cx.schedule_with(Leaf, NORMAL) {
             Ok(()) => {}
             Err(error) => match *error.kind() {
                 ScheduleErrorKind::TooManyChildren { limit, .. } => return Ok((taken, Some(limit))),
@@ -125,7 +125,7 @@ impl Task for WideParent {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         Flood(SENT).run(cx)?;
         let padding = "x".repeat(WIDE_BYTES);
-        Ok((0..self.0).try_for_each(|_| cx.schedule(Padded(padding.clone()), NORMAL))?)
+        Ok((0..self.0).try_for_each(|_| cx.schedule_with(Padded(padding.clone()), NORMAL))?)
     }
 }
 
@@ -242,7 +242,7 @@ fn a_pool_whose_inbox_has_dropped_goes_on_when_it_is_read(kind: Kind) {
     let manager = start_dropping(kind);
     manager.submit(Flood(SENT)).expect("it is taken").wait().expect("it is done, although nobody reads");
     for _ in 0..20 {
-        manager.schedule(Flood(100), NORMAL).expect("it is taken");
+        manager.schedule_with(Flood(100), NORMAL).expect("it is taken");
     }
     until(|| manager.stats().queued == 20);
     // Closing reads, too, and what was dropped does not stop it.

@@ -63,14 +63,14 @@ impl Numbers {
 
 /// Shuts the only worker's gate.
 fn shut(pool: &Pool) -> TaskHandle<()> {
-    let gate = pool.submit_at(Gate, Priority(0)).expect("it is taken");
+    let gate = pool.submit_with(Gate, Priority(0)).expect("it is taken");
     let begun = pool.messages::<Step>().next().expect("it begins").expect("a message");
     assert_eq!(begun.content, Step(0, u32::MAX));
     gate
 }
 
 fn schedule(pool: &Pool, step: Step) {
-    pool.schedule(step, Priority(step.0)).expect("it is taken");
+    pool.schedule_with(step, Priority(step.0)).expect("it is taken");
 }
 
 /// The order in which everything scheduled was run, the gate open.
@@ -176,8 +176,8 @@ fn an_urgent_task_goes_before_everything_that_has_not_begun(kind: Kind) {
 fn a_level_beyond_the_last_is_refused(kind: Kind) {
     for levels in [1, 3, LEVELS] {
         let manager = start!(kind, registry(), workers(1), priority_levels(levels));
-        manager.schedule(Step(levels - 1, 0), Priority(levels - 1)).expect("it is the last level");
-        let error = manager.schedule(Step(0, 1), Priority(levels)).expect_err("there is no such level");
+        manager.schedule_with(Step(levels - 1, 0), Priority(levels - 1)).expect("it is the last level");
+        let error = manager.schedule_with(Step(0, 1), Priority(levels)).expect_err("there is no such level");
         assert!(matches!(error.kind(), ScheduleErrorKind::Priority { .. }), "{error}");
         assert_eq!(error.into_task(), Step(0, 1));
         assert_eq!(manager.close(ClosePolicy::Join).expect("it closes").tasks.done, 1);

@@ -320,7 +320,7 @@ fn a_killed_worker_is_no_reason_to_wait() {
     signal_child(waiting.pid, Signal::STOP);
     await_stop(waiting.pid);
     // The next worker runs this task first. So the other task comes again when the test lets it: after its token is gone.
-    let before = manager.submit_at(Do(other.clone(), vec![Step::Meet(gate.path())]), Priority(0));
+    let before = manager.submit_with(Do(other.clone(), vec![Step::Meet(gate.path())]), Priority(0));
     let flushed = heartbeaters.unregister_timeout("import", Duration::from_secs(60));
     signal(waiting.pid, Signal::KILL);
     block_on(flushed).expect("the dead have said what they had to say");

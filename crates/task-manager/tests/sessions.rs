@@ -339,7 +339,7 @@ fn that_are_still_being_made_end_when_the_manager_closes(kind: Kind) {
         let pool = starts.join().expect("it does not panic");
         thread::scope(|scope| {
             let closes = scope.spawn(|| pool.close(policy).expect("it closes"));
-            until(|| pool.schedule(WhereIsScratch, NORMAL).is_err());
+            until(|| pool.schedule_with(WhereIsScratch, NORMAL).is_err());
             late.go_on();
             assert_balanced(&closes.join().expect("it does not panic"));
         });

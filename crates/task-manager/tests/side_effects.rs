@@ -15,8 +15,8 @@ use support::{
     script::{ATTEMPTS, Attempt, End, Run, Scripted, Step, describe},
 };
 use workfleet_task_manager::{
-    FailureCause, ManagerExt, Message, MessageError, Priority, ProcessManager, Registry, Task, TaskContext,
-    TaskError, TaskMessage, TaskSpec,
+    FailureCause, ManagerExt, Message, MessageError, ProcessManager, Registry, Task, TaskContext, TaskError,
+    TaskMessage, TaskSpec,
 };
 
 /// Names its process; then, in its first attempt, sends or schedules without end and without a
@@ -65,7 +65,7 @@ impl Task for Burst {
         for number in 0..count {
             match self.what {
                 What::Messages => cx.send_message(&Number::new(number))?,
-                What::Children => cx.schedule(Child(number), Priority(0))?,
+                What::Children => cx.schedule(Child(number))?,
             }
         }
         Ok(())
@@ -95,12 +95,12 @@ impl TaskSpec for Whimsical {
 impl Task for Whimsical {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         if cx.attempt() == 1 {
-            cx.schedule(Child(1), Priority(1))?;
+            cx.schedule(Child(1))?;
             cx.flush()?;
             support::process::signal(process::id(), Signal::KILL);
         }
-        cx.schedule(Child(2), Priority(1))?;
-        Ok(cx.schedule(Child(3), Priority(1))?)
+        cx.schedule(Child(2))?;
+        Ok(cx.schedule(Child(3))?)
     }
 }
 
@@ -251,7 +251,7 @@ fn more_deaths_than_the_usual_limit_double_nothing() {
 fn a_child_is_recognised_by_its_index() {
     let _alone = alone();
     let manager = start(2);
-    manager.schedule(Whimsical, Priority(1)).expect("it is taken");
+    manager.schedule(Whimsical).expect("it is taken");
     let mut ran: Vec<_> = manager.messages::<Number>().map(|m| m.expect("a number").content.0).collect();
     ran.sort_unstable();
     assert_eq!(ran, [1, 3], "the second took the place of the first, which was there already");
@@ -288,7 +288,7 @@ fn a_worker_killed_from_outside_behind_its_flush_loses_nothing() {
     ];
     let task = parent(1, attempts, directory.path());
     let manager = start(1);
-    manager.schedule(task.clone(), Priority(1)).expect("it is taken");
+    manager.schedule(task.clone()).expect("it is taken");
     kill(&gate);
     let mut run = Run::default();
     run.read_to_end(&manager);
@@ -320,7 +320,7 @@ fn a_child_that_runs_elsewhere_when_its_parent_dies_is_run_once() {
     let manager = start(2);
     all_ready(&manager, 2);
     let mut run = Run::default();
-    manager.schedule(task.clone(), Priority(1)).expect("it is taken");
+    manager.schedule(task.clone()).expect("it is taken");
     let child = child_gate.wait();
     kill(&gate);
     // The parent's second attempt has scheduled it again and ended: the child still waits.
@@ -344,7 +344,7 @@ fn a_child_that_has_ended_when_its_parent_dies_is_not_run_again() {
     let task = parent(1, attempts, directory.path());
     let manager = start(2);
     let mut run = Run::default();
-    manager.schedule(task.clone(), Priority(1)).expect("it is taken");
+    manager.schedule(task.clone()).expect("it is taken");
     run.read_until(&manager, 1);
     kill(&gate);
     kill(&gate);
@@ -395,7 +395,7 @@ fn what_was_said_before_an_exit_a_flush_a_panic_or_an_error_arrives_in_order() {
     let ends = [(Talk::Fail, 1), (Talk::Panic, 1), (Talk::Exit, DYING), (Talk::KillBehindFlush, DYING)];
     for (end, attempts) in ends {
         let manager = start(1);
-        manager.schedule(end, Priority(1)).expect("it is taken");
+        manager.schedule(end).expect("it is taken");
         let count = if end == Talk::KillBehindFlush { MANY + LARGE } else { MANY };
         let mut expected = (1..=attempts).flat_map(|attempt| (0..count).map(move |number| (attempt, number)));
         let mut failure = None;

@@ -301,7 +301,7 @@ fn a_service_hears_once_of_each_thread_that_is_gone_however_it_went() {
         if policy == ClosePolicy::Kill {
             // One that is abandoned is gone, too.
             manager
-                .schedule(support::tasks::Gate::Ignore, workfleet_task_manager::Priority(0))
+                .schedule_with(support::tasks::Gate::Ignore, workfleet_task_manager::Priority(0))
                 .expect("it is taken");
             assert_eq!(support::tasks::next_text(&manager), "begun");
         }

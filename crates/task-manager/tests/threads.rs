@@ -102,7 +102,7 @@ fn what_an_abandoned_task_says_late_is_refused_and_its_output_ignored() {
                 // Until the test drops its end.
                 let _ = is_let_go.recv();
                 let sent = cx.send_message(&Text("late".into()));
-                let scheduled = cx.schedule(deed(|_| Ok("never run".into())), NORMAL);
+                let scheduled = cx.schedule_with(deed(|_| Ok("never run".into())), NORMAL);
                 let by_proxy = cx.proxy().send_message(&Text("late".into()));
                 tell_late.send((
                     cx.is_cancelled(),
@@ -210,7 +210,7 @@ fn the_last_owner_may_be_a_task_of_the_pool() {
     let _alone = alone();
     for _ in 0..20 {
         let manager = Arc::new(start(2));
-        let obeys = manager.submit_at(Gate::Obey, URGENT).expect("it is taken");
+        let obeys = manager.submit_with(Gate::Obey, URGENT).expect("it is taken");
         assert_eq!(next_text(&manager), "begun");
         let (give, given) = channel::<Arc<ThreadManager>>();
         let drops = manager.submit(deed(move |_| {
@@ -342,7 +342,7 @@ fn the_session_of_an_abandoned_thread_goes_when_its_task_ends() {
     let _alone = alone();
     let (registry, dropped) = noted();
     let manager = builder_of(registry, 1).start().expect("it starts");
-    manager.schedule(Gate::Ignore, NORMAL).expect("it is taken");
+    manager.schedule_with(Gate::Ignore, NORMAL).expect("it is taken");
     assert_eq!(next_text(&manager), "begun");
     assert_eq!(manager.close(ClosePolicy::Kill).expect("it closes").abandoned.len(), 1);
     drop(manager);
@@ -433,12 +433,12 @@ fn no_thread_is_handed_a_task_that_it_cannot_begin() {
     let gates: Vec<_> = (0..2).map(|_| manager.submit(Gate::Finish).expect("it is taken")).collect();
     (0..2).for_each(|_| assert_eq!(next_text(&manager), "begun"));
     for _ in 0..50 {
-        manager.schedule(note("normal"), NORMAL).expect("it is taken");
+        manager.schedule_with(note("normal"), NORMAL).expect("it is taken");
     }
     let stats = manager.stats();
     assert!(stats.workers.iter().all(|worker| worker.in_flight == 1), "{stats:?}");
     assert_eq!(stats.queued, 50);
-    manager.schedule(note("urgent"), URGENT).expect("it is taken");
+    manager.schedule_with(note("urgent"), URGENT).expect("it is taken");
     // Whichever thread is free first: the other stays where it is.
     gates[1].cancel();
     assert_eq!(order.recv(), Ok("urgent"));
@@ -486,7 +486,7 @@ impl Task for Run {
         cx.send_message(&Text(String::new()))?;
         if self.0.is_multiple_of(5) {
             // It may have been abandoned meanwhile.
-            let _ = cx.schedule(Run(self.0 + 1), URGENT);
+            let _ = cx.schedule_with(Run(self.0 + 1), URGENT);
         }
         cx.check_cancelled()?;
         Ok(self.0)
@@ -509,7 +509,7 @@ fn many_threads_schedule_cancel_read_and_close_at_once() {
                         begin.wait();
                         let mut handles = Vec::new();
                         for n in 0.. {
-                            let Ok(handle) = manager.submit_at(Run(n), Priority((n % 2) as u8)) else {
+                            let Ok(handle) = manager.submit_with(Run(n), Priority((n % 2) as u8)) else {
                                 break;
                             };
                             accepted.fetch_add(1, Ordering::Relaxed);
@@ -590,7 +590,7 @@ fn what_a_proxy_was_promised_while_its_task_ends_is_kept() {
                         runs.fetch_add(1, Ordering::Relaxed);
                         Ok(String::new())
                     });
-                    match proxy.schedule(child, NORMAL) {
+                    match proxy.schedule_with(child, NORMAL) {
                         Ok(()) => children += 1,
                         Err(error) => {
                             assert!(matches!(error.kind(), ScheduleErrorKind::AttemptEnded), "{error}");
@@ -607,7 +607,7 @@ fn what_a_proxy_was_promised_while_its_task_ends_is_kept() {
             }
             Ok(String::new())
         });
-        manager.schedule(task, URGENT).expect("it is taken");
+        manager.schedule_with(task, URGENT).expect("it is taken");
         let read = manager.messages::<Text>().inspect(|item| assert!(item.is_ok())).count() as u64;
         let (messages, children) = told.recv().expect("it has begun").join().expect("no panic");
         assert_eq!((read, child_runs.load(Ordering::Relaxed)), (messages, children));
@@ -637,7 +637,7 @@ fn all_children_are_run_that_the_threads_of_a_task_schedule_at_once() {
                     count.fetch_add(1, Ordering::Relaxed);
                     Ok(String::new())
                 });
-                cx.schedule(child, NORMAL).expect("it is taken");
+                cx.schedule_with(child, NORMAL).expect("it is taken");
             }
         };
         thread::scope(|scope| {

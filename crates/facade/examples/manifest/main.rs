@@ -199,7 +199,7 @@ impl Walker {
     fn submit(&self, batch: Batch) -> Result<(), ScheduleError<Digest>> {
         let Batch { files, len_bytes, priority } = batch;
         self.meter.add(files.len() as u64, len_bytes);
-        let handle = self.manager.submit_at(Digest::new(files.clone()), priority)?;
+        let handle = self.manager.submit_with(Digest::new(files.clone()), priority)?;
         // Nobody receives it if the main thread has failed: then nobody wants it.
         let _ = self.submitted.send(Submitted { files, handle });
         Ok(())

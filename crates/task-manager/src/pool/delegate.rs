@@ -19,9 +19,9 @@ macro_rules! manages_by_its_pool {
             fn schedule_encoded(
                 &self,
                 task: $crate::task::EncodedTask,
-                priority: $crate::priority::Priority,
+                options: $crate::options::TaskOptions,
             ) -> Result<(), $crate::refusal::ScheduleError<$crate::task::EncodedTask>> {
-                self.pool.schedule_encoded(task, priority)
+                self.pool.schedule_encoded(task, options)
             }
 
             fn send_encoded(

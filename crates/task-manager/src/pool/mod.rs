@@ -58,8 +58,8 @@ use crate::{
     inbox::Reads,
     manager::{Manager, ManagerExt},
     message::{self, EncodedMessage, ReadMessage, TaskMessage},
+    options::TaskOptions,
     park,
-    priority::Priority,
     refusal::{ScheduleError, ScheduleErrorKind, SendError},
     slot::Slot,
     stats::{Stats, WorkerStats},
@@ -146,27 +146,40 @@ impl Pool {
     /// # Errors
     /// [`ScheduleError`] with the task: its priority is beyond the levels, it is not registered, it cannot be
     /// encoded, it exceeds the frame limit, the manager is closed, or this process is a fork of the one that started it.
-    pub fn schedule<T: TaskSpec>(&self, task: T, priority: Priority) -> Result<(), ScheduleError<T>> {
-        ManagerExt::schedule(self, task, priority)
+    pub fn schedule<T: TaskSpec>(&self, task: T) -> Result<(), ScheduleError<T>> {
+        ManagerExt::schedule(self, task)
     }
 
-    /// Submits a task of the default priority, 1 (0 where that is the only level); its output or failure comes
-    /// through the handle, and only there.
+    /// Schedules a task as `options` say: a [`TaskOptions`], or a [`Priority`](crate::Priority) alone. Otherwise the same as
+    /// [`schedule`](Self::schedule).
+    ///
+    /// # Errors
+    /// As for [`schedule`](Self::schedule).
+    pub fn schedule_with<T: TaskSpec>(
+        &self,
+        task: T,
+        options: impl Into<TaskOptions>,
+    ) -> Result<(), ScheduleError<T>> {
+        ManagerExt::schedule_with(self, task, options)
+    }
+
+    /// Submits a task. Its output or failure comes through the handle, and only there.
     ///
     /// # Errors
     /// As for [`schedule`](Self::schedule).
     pub fn submit<T: TaskSpec>(&self, task: T) -> Result<TaskHandle<T::Output>, ScheduleError<T>> {
-        self.submit_at(task, Priority::default().min(Priority(self.shared.levels - 1)))
+        self.submit_with(task, TaskOptions::new())
     }
 
-    /// Submits a task of some priority.
+    /// Submits a task as `options` say: a [`TaskOptions`], or a [`Priority`](crate::Priority) alone.
     ///
     /// # Errors
     /// As for [`schedule`](Self::schedule).
-    pub fn submit_at<T: TaskSpec>(
+    #[doc(alias = "submit_at")]
+    pub fn submit_with<T: TaskSpec>(
         &self,
         task: T,
-        priority: Priority,
+        options: impl Into<TaskOptions>,
     ) -> Result<TaskHandle<T::Output>, ScheduleError<T>> {
         let encoded = match EncodedTask::new(&task) {
             Ok(encoded) => encoded,
@@ -174,6 +187,7 @@ impl Pool {
         };
         let (spec, payload_bytes) = (encoded.spec, encoded.payload.len());
         let slot = Arc::new(Slot::default());
+        let priority = options.into().priority_of(self.shared.levels);
         match self.shared.schedule(encoded, priority, Some(Arc::clone(&slot))) {
             Ok(id) => Ok(TaskHandle::new(slot, Arc::downgrade(&self.shared), spec, payload_bytes, id)),
             Err((_encoded, kind)) => Err(ScheduleError::new(task, kind)),
@@ -256,7 +270,7 @@ impl Pool {
     /// use std::thread;
     /// use serde::{Deserialize, Serialize};
     /// use workfleet_task_manager::{
-    ///     ClosePolicy, Priority, Registry, Task, TaskContext, TaskError, TaskMessage, TaskSpec, ThreadManager,
+    ///     ClosePolicy, Registry, Task, TaskContext, TaskError, TaskMessage, TaskSpec, ThreadManager,
     /// };
     ///
     /// #[derive(Debug, Serialize, Deserialize)]
@@ -282,7 +296,7 @@ impl Pool {
     /// let read = thread::scope(|scope| {
     ///     let reader = scope.spawn(|| messages.count());
     ///     for _ in 0..3 {
-    ///         manager.schedule(Work, Priority(0))?;
+    ///         manager.schedule(Work)?;
     ///     }
     ///     manager.close(ClosePolicy::Join)?;
     ///     Ok::<_, Box<dyn std::error::Error>>(reader.join().expect("it does not panic"))
@@ -443,9 +457,9 @@ impl Manager for Pool {
     fn schedule_encoded(
         &self,
         task: EncodedTask,
-        priority: Priority,
+        options: TaskOptions,
     ) -> Result<(), ScheduleError<EncodedTask>> {
-        match self.shared.schedule(task, priority, None) {
+        match self.shared.schedule(task, options.priority_of(self.shared.levels), None) {
             Ok(_id) => Ok(()),
             Err((task, kind)) => Err(ScheduleError::new(task, kind)),
         }

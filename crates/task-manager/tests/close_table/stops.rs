@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use workfleet_task_manager::{Priority, ScheduleErrorKind, Task, TaskContext, TaskError, TaskSpec};
+use workfleet_task_manager::{ScheduleErrorKind, Task, TaskContext, TaskError, TaskSpec};
 
 use crate::support::tasks::Mark;
 
@@ -153,7 +153,7 @@ impl Task for Held {
             Manner::Finish | Manner::Ignore => {}
             Manner::Breed { marks } => {
                 let child = Mark { file: marks.clone(), line: String::new() };
-                let said = match cx.schedule(child, Priority(1)) {
+                let said = match cx.schedule(child) {
                     Ok(()) => TAKEN,
                     Err(error) if matches!(error.kind(), ScheduleErrorKind::AttemptEnded) => REFUSED,
                     Err(error) => return Err(error.into()),

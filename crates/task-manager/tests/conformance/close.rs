@@ -45,8 +45,8 @@ impl TaskSpec for Breed {
 impl Task for Breed {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         if let Some(depth) = self.0.checked_sub(1) {
-            cx.schedule(Breed(depth), NORMAL)?;
-            cx.schedule(Breed(depth), NORMAL)?;
+            cx.schedule_with(Breed(depth), NORMAL)?;
+            cx.schedule_with(Breed(depth), NORMAL)?;
         }
         Ok(())
     }
@@ -81,7 +81,8 @@ fn start() -> Manager {
 
 /// Occupies every worker, and waits until it is so.
 fn occupy(manager: &Manager, gate: fn() -> Gate) -> Vec<TaskHandle<()>> {
-    let gates = (0..WORKERS).map(|_| manager.submit_at(gate(), Priority(0)).expect("it is taken")).collect();
+    let gates =
+        (0..WORKERS).map(|_| manager.submit_with(gate(), Priority(0)).expect("it is taken")).collect();
     (0..WORKERS).for_each(|_| assert_eq!(next_text(manager), "begun"));
     gates
 }
@@ -113,8 +114,8 @@ fn join_waits_for_every_task_and_hands_over_what_nobody_read() {
     let _alone = alone();
     let manager = start();
     for n in 0..50 {
-        manager.schedule(Say { text: "unread".into(), times: 3 }, NORMAL).expect("it is taken");
-        manager.schedule(Fail(n), NORMAL).expect("it is taken");
+        manager.schedule_with(Say { text: "unread".into(), times: 3 }, NORMAL).expect("it is taken");
+        manager.schedule_with(Fail(n), NORMAL).expect("it is taken");
     }
     let report = manager.close(ClosePolicy::Join).expect("it closes");
     assert_balanced(&report);
@@ -127,7 +128,7 @@ fn join_waits_for_every_task_and_hands_over_what_nobody_read() {
 fn join_takes_the_children_of_running_tasks() {
     let _alone = alone();
     let manager = start();
-    manager.schedule(Breed(9), NORMAL).expect("it is taken");
+    manager.schedule_with(Breed(9), NORMAL).expect("it is taken");
     let report = manager.close(ClosePolicy::Join).expect("it closes");
     assert_balanced(&report);
     assert_eq!(report.tasks.done, (1 << 10) - 1);
@@ -138,7 +139,7 @@ fn join_goes_on_past_a_full_inbox() {
     let _alone = alone();
     let manager = builder(WORKERS).inbox_limit(4096).start().expect("it starts");
     for _ in 0..200 {
-        manager.schedule(Say { text: "x".repeat(1000), times: 5 }, NORMAL).expect("it is taken");
+        manager.schedule_with(Say { text: "x".repeat(1000), times: 5 }, NORMAL).expect("it is taken");
     }
     let report = manager.close(ClosePolicy::Join).expect("it closes");
     assert_balanced(&report);
@@ -168,7 +169,7 @@ fn what_was_never_begun_is_returned_and_not_run() {
             if n % 2 == 0 {
                 marks.push(manager.submit(mark).expect("it is taken"));
             } else {
-                manager.schedule(mark, NORMAL).expect("it is taken");
+                manager.schedule_with(mark, NORMAL).expect("it is taken");
             }
         }
         if stalled {
@@ -203,7 +204,7 @@ fn unstarted_tasks_are_handed_back_in_the_order_they_were_scheduled_in() {
     let manager = builder(WORKERS).return_limit(usize::MAX).start().expect("it starts");
     occupy(&manager, || Gate::Obey);
     for n in 0..500_u32 {
-        manager.schedule(Fail(n), NORMAL).expect("it is taken");
+        manager.schedule_with(Fail(n), NORMAL).expect("it is taken");
     }
     until(|| manager.stats().workers.iter().all(|worker| worker.in_flight == 1));
     let report = manager.close(ClosePolicy::Cancel).expect("it closes");
@@ -273,7 +274,7 @@ fn the_failures_of_cancelled_tasks_without_a_handle_are_in_the_report() {
     let _alone = alone();
     let manager = start();
     for _ in 0..WORKERS {
-        manager.schedule(Gate::Obey, NORMAL).expect("it is taken");
+        manager.schedule_with(Gate::Obey, NORMAL).expect("it is taken");
     }
     (0..WORKERS).for_each(|_| assert_eq!(next_text(&manager), "begun"));
     let report = manager.close(ClosePolicy::Cancel).expect("it closes");
@@ -299,7 +300,7 @@ fn a_task_after_the_close_is_handed_back() {
     for policy in ClosePolicy::ALL {
         let manager = start();
         manager.close(policy).expect("it closes");
-        let refused = manager.schedule(Fail(7), NORMAL).expect_err("it is closed");
+        let refused = manager.schedule_with(Fail(7), NORMAL).expect_err("it is closed");
         assert!(matches!(refused.kind(), ScheduleErrorKind::Closed), "{refused:?}");
         assert_eq!(refused.into_task().0, 7);
         let refused = manager.submit(Fail(8)).expect_err("it is closed");
@@ -317,7 +318,7 @@ fn a_scope_that_ends_well_cancels() {
     let (value, report) = builder(WORKERS)
         .scope(|manager| {
             occupy(manager, || Gate::Finish);
-            manager.schedule(Fail(0), NORMAL).expect("it is taken");
+            manager.schedule_with(Fail(0), NORMAL).expect("it is taken");
             Ok::<_, TaskError>(7)
         })
         .expect("it ends well");
@@ -333,7 +334,7 @@ fn a_scope_that_ends_in_an_error_kills() {
     let ended = builder(WORKERS).scope(|manager| {
         // The grace is an hour.
         gates = occupy(manager, || Gate::Ignore);
-        manager.schedule(Fail(0), NORMAL).expect("it is taken");
+        manager.schedule_with(Fail(0), NORMAL).expect("it is taken");
         Err::<(), _>("enough")
     });
     assert_no_child_left();
@@ -477,9 +478,9 @@ fn a_close_that_nobody_awaits_any_more_goes_on_and_its_report_is_kept() {
         let manager = start_async().await;
         let gate = manager.submit(Gate::Finish).expect("it is taken");
         begun(&manager).await;
-        manager.schedule(Fail(0), NORMAL).expect("it is taken");
+        manager.schedule_with(Fail(0), NORMAL).expect("it is taken");
         assert!(manager.close_async(ClosePolicy::Join).now_or_never().is_none(), "the gate is shut");
-        manager.schedule(Fail(1), NORMAL).expect_err("it closes");
+        manager.schedule_with(Fail(1), NORMAL).expect_err("it closes");
         gate.cancel();
         gate.await.expect("it finishes");
         until(|| !manager.stats().workers.iter().any(|worker| worker.ready));
@@ -507,7 +508,7 @@ fn blocking_and_asynchronous_closes_hurry_one_another() {
         };
         let (one, other) = thread::scope(|scope| {
             let patient = scope.spawn(move || close(patient, blocks).expect("it closes"));
-            until(|| manager.schedule(Fail(1), NORMAL).is_err());
+            until(|| manager.schedule_with(Fail(1), NORMAL).is_err());
             let harsh = close(ClosePolicy::Kill, !blocks);
             (patient.join().expect("it does not panic"), harsh.expect("it closes"))
         });
@@ -618,7 +619,7 @@ fn closing_twice_is_harmless() {
     for first in ClosePolicy::ALL {
         for second in ClosePolicy::ALL {
             let manager = start();
-            manager.schedule(Fail(0), NORMAL).expect("it is taken");
+            manager.schedule_with(Fail(0), NORMAL).expect("it is taken");
             let first = manager.close(first).expect("it closes");
             let second = manager.close(second).expect("it closes again");
             assert_eq!(first.tasks, second.tasks);
@@ -638,7 +639,7 @@ fn a_kill_on_another_thread_hurries_a_close_that_waits() {
         let (one, other) = thread::scope(|scope| {
             let patient = scope.spawn(|| manager.close(patient).expect("it closes"));
             // Refusing newcomers is the first thing that a close does; then it waits for the gates.
-            until(|| manager.schedule(Fail(1), NORMAL).is_err());
+            until(|| manager.schedule_with(Fail(1), NORMAL).is_err());
             let harsh = manager.close(ClosePolicy::Kill).expect("it closes");
             (patient.join().expect("it does not panic"), harsh)
         });
@@ -708,7 +709,7 @@ fn a_close_amid_tasks_that_schedule_tasks_leaves_balanced_books() {
     for policy in [ClosePolicy::Cancel, ClosePolicy::Kill] {
         for rounds in 1..12 {
             let manager = start();
-            manager.schedule(Breed(40), NORMAL).expect("it is taken");
+            manager.schedule_with(Breed(40), NORMAL).expect("it is taken");
             until(|| manager.stats().tasks.done > rounds * 50);
             let report = manager.close(policy).expect("it closes");
             assert_no_child_left();

@@ -11,8 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    ClosePolicy, EncodedTask, FailureCause, MessageError, NoMessage, Priority, Registry, Task, TaskContext,
-    TaskError, TaskSpec,
+    ClosePolicy, EncodedTask, FailureCause, MessageError, NoMessage, Registry, Task, TaskContext, TaskError,
+    TaskSpec,
 };
 
 use crate::{
@@ -145,7 +145,7 @@ fn a_debug_form_that_blocks_holds_up_its_own_task_alone() {
     let failure = stuck.wait().expect_err("it fails");
     assert_eq!(failure.debug, "Shown { form: Waits, fate: Fails }");
     // The same where the failure comes with the messages.
-    manager.schedule(task, Priority(0)).expect("it is taken");
+    manager.schedule(task).expect("it is taken");
     gate.wait().go_on();
     match manager.messages::<NoMessage>().next() {
         Some(Err(MessageError::Failed(failure))) => {

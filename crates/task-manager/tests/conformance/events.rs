@@ -4,9 +4,7 @@ use std::{path::PathBuf, sync::mpsc::channel};
 
 use serde::{Deserialize, Serialize};
 use workfleet_heartbeat::{Event, HeartbeatSender, Heartbeaters, Report};
-use workfleet_task_manager::{
-    ClosePolicy, NoMessage, Priority, Registry, Task, TaskContext, TaskError, TaskSpec,
-};
+use workfleet_task_manager::{ClosePolicy, NoMessage, Registry, Task, TaskContext, TaskError, TaskSpec};
 
 use crate::{
     Manager, builder,
@@ -60,7 +58,7 @@ impl Task for PassOn {
             None => self.0.blocking_wait()?,
             Some(gate) => {
                 wait_at(&gate)?;
-                cx.schedule(self, Priority(1))?;
+                cx.schedule(self)?;
             }
         }
         Ok(())
@@ -111,7 +109,7 @@ fn an_event_is_kept_by_the_children_that_it_is_passed_on_to() {
     let (manager, event, gate) = (start(1), Event::new(), Gate::new());
     event.set().expect("it is at home here");
     let family = PassOn(event.clone(), vec![gate.path(), gate.path()]);
-    manager.schedule(family, Priority(1)).expect("it is taken");
+    manager.schedule(family).expect("it is taken");
     let parent = gate.wait();
     // From here on, only the tasks have it.
     drop(event);

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use workfleet_heartbeat::{Details, DetailsError};
 use workfleet_task_manager::{
-    Chain, ClosePolicy, EncodedMessage, FailureCause, HeartbeatError, NoMessage, Priority, Registry,
-    ScheduleErrorKind, SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
+    Chain, ClosePolicy, EncodedMessage, FailureCause, HeartbeatError, NoMessage, Registry, ScheduleErrorKind,
+    SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
 };
 use workfleet_wire::message::encode;
 
@@ -77,7 +77,7 @@ impl Task for Try {
                 Err(SendError::TooLarge { len_bytes, limit_bytes, .. }) => Ok(Some((len_bytes, limit_bytes))),
                 Err(error) => Err(error.into()),
             },
-            Self::Schedule(len) => match cx.schedule(Blob::of(len), Priority(0)) {
+            Self::Schedule(len) => match cx.schedule(Blob::of(len)) {
                 Ok(()) => Ok(None),
                 Err(error) => match *error.kind() {
                     ScheduleErrorKind::TooLarge { len_bytes, limit_bytes, .. } => {

@@ -9,8 +9,7 @@ use std::sync::{
 use serde::{Deserialize, Serialize};
 use tracing::{Event, Level};
 use workfleet_task_manager::{
-    ClosePolicy, NoMessage, Priority, Registry, ScheduleErrorKind, Task, TaskContext, TaskError, TaskMessage,
-    TaskSpec,
+    ClosePolicy, NoMessage, Registry, ScheduleErrorKind, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
 };
 
 use crate::{
@@ -45,7 +44,7 @@ impl TaskSpec for ScheduleBlob {
 }
 impl Task for ScheduleBlob {
     fn run(self, cx: &TaskContext) -> Result<bool, TaskError> {
-        match cx.schedule(Blob("x".repeat(self.0)), Priority(0)) {
+        match cx.schedule(Blob("x".repeat(self.0))) {
             Ok(()) => Ok(true),
             Err(error) if matches!(error.kind(), ScheduleErrorKind::TooLarge { .. }) => Ok(false),
             Err(error) => Err(error.into()),
@@ -114,7 +113,7 @@ fn a_subscriber_may_look_at_the_manager_whatever_it_is_told() {
     let manager = builder(1).inbox_limit(1).start().expect("it starts");
     let manager = MANAGER.get_or_init(|| Arc::new(manager));
     for _ in 0..20 {
-        manager.schedule(SayBytes(1000), Priority(0)).expect("it is taken");
+        manager.schedule(SayBytes(1000)).expect("it is taken");
     }
     assert_eq!(manager.messages::<Said>().filter(Result::is_ok).count(), 20);
     assert!(TOLD.load(Ordering::Relaxed) > 0, "the inbox was full at least once");

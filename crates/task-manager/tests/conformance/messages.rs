@@ -71,7 +71,7 @@ impl Task for Tree {
     fn run(self, cx: &TaskContext) -> Result<(), TaskError> {
         cx.send_message(&Count(self.0))?;
         if let Some(depth) = self.0.checked_sub(1) {
-            (0..3).try_for_each(|_| cx.schedule(Tree(depth), NORMAL))?;
+            (0..3).try_for_each(|_| cx.schedule_with(Tree(depth), NORMAL))?;
         }
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Task for LeaveProxy {
         *LEFT.lock().map_err(|error| error.to_string())? = Some(proxy.clone());
         let thread = thread::spawn(move || {
             proxy.send_message(&Count(1))?;
-            proxy.schedule(CountTo(1), URGENT)?;
+            proxy.schedule_with(CountTo(1), URGENT)?;
             Ok::<_, TaskError>(())
         });
         thread.join().map_err(|_panic| "the thread panicked")??;
@@ -120,7 +120,7 @@ impl Task for UseProxy {
             other => format!("{other:?}"),
         };
         let scheduled =
-            format!("{:?}", left.schedule(CountTo(9), NORMAL).map_err(|error| error.into_task().0));
+            format!("{:?}", left.schedule_with(CountTo(9), NORMAL).map_err(|error| error.into_task().0));
         left.flush()?;
         Ok((sent, scheduled))
     }
@@ -167,7 +167,7 @@ fn the_messages_of_a_task_come_in_order_and_name_it() {
     let _alone = alone();
     let manager = start(2);
     for _ in 0..5 {
-        manager.schedule(CountTo(2000), NORMAL).expect("it is taken");
+        manager.schedule_with(CountTo(2000), NORMAL).expect("it is taken");
     }
     let handle = manager.submit(CountTo(2000)).expect("it is taken");
     let mut next = HashMap::new();
@@ -200,7 +200,7 @@ fn the_messages_end_after_the_last_child_of_a_child() {
     let _alone = alone();
     let manager = start(2);
     for _ in 0..3 {
-        manager.schedule(Tree(5), NORMAL).expect("it is taken");
+        manager.schedule_with(Tree(5), NORMAL).expect("it is taken");
         let mut by_depth = [0; 6];
         counts(&manager).into_iter().for_each(|depth| by_depth[depth as usize] += 1);
         assert_eq!(by_depth, [243, 81, 27, 9, 3, 1]);
@@ -213,13 +213,13 @@ fn the_messages_end_after_the_last_child_of_a_child() {
 fn the_loop_over_the_messages_may_schedule_more() {
     let _alone = alone();
     let manager = start(2);
-    manager.schedule(Say { text: "s".into(), times: 1 }, NORMAL).expect("it is taken");
+    manager.schedule_with(Say { text: "s".into(), times: 1 }, NORMAL).expect("it is taken");
     let mut longest = 0;
     for message in manager.messages::<Text>() {
         let text = message.expect("it is a message").content.0;
         longest = longest.max(text.len());
         if text.len() < 200 {
-            manager.schedule(Say { text: text + "s", times: 1 }, NORMAL).expect("it is taken");
+            manager.schedule_with(Say { text: text + "s", times: 1 }, NORMAL).expect("it is taken");
         }
     }
     assert_eq!(longest, 200);
@@ -231,7 +231,7 @@ fn each_failure_of_a_scheduled_task_comes_once_and_that_of_a_submitted_one_only_
     let _alone = alone();
     let manager = start(2);
     let handles: Vec<_> = (0..50).map(|n| manager.submit(Fail(1000 + n)).expect("it is taken")).collect();
-    (0..200).for_each(|n| manager.schedule(Fail(n), NORMAL).expect("it is taken"));
+    (0..200).for_each(|n| manager.schedule_with(Fail(n), NORMAL).expect("it is taken"));
     let mut failures = HashSet::new();
     for item in manager.messages::<NoMessage>() {
         let Err(MessageError::Failed(failure)) = item else { panic!("{item:?}") };
@@ -295,7 +295,7 @@ fn a_reader_of_any_message_gets_all_with_their_names_and_bytes_and_decodes_as_as
         task.wait().expect("it is done");
         id
     });
-    manager.schedule(Fail(7), NORMAL).expect("it is taken");
+    manager.schedule_with(Fail(7), NORMAL).expect("it is taken");
 
     let mut items = manager.messages::<EncodedMessage>();
     let first = items.next().expect("one is there").expect("it is a message");
@@ -384,7 +384,7 @@ fn a_stream_of_messages_can_be_dropped_and_made_again() {
     for runtime in [multi, current] {
         runtime.block_on(async {
             let gate = manager.submit(Gate::Finish).expect("it is taken");
-            manager.schedule(CountTo(1000), NORMAL).expect("it is taken");
+            manager.schedule_with(CountTo(1000), NORMAL).expect("it is taken");
             let (mut seen, mut begun) = (Vec::new(), 0);
             while seen.len() < 1000 || begun < 1 {
                 // A stream of its own for each.
@@ -399,7 +399,7 @@ fn a_stream_of_messages_can_be_dropped_and_made_again() {
             let mut waiting = manager.message_stream::<Count>();
             assert!(waiting.next().now_or_never().is_none());
             drop(waiting);
-            manager.schedule(CountTo(1), NORMAL).expect("it is taken");
+            manager.schedule_with(CountTo(1), NORMAL).expect("it is taken");
             let mut stream = manager.message_stream::<Count>();
             assert_eq!(stream.next().await.expect("one is sent").expect("a message").content, Count(0));
             gate.cancel();
@@ -416,7 +416,7 @@ fn two_readers_share_the_messages_and_both_see_the_end() {
     let _alone = alone();
     let manager = start(2);
     for _ in 0..20 {
-        (0..4).for_each(|_| manager.schedule(CountTo(250), NORMAL).expect("it is taken"));
+        (0..4).for_each(|_| manager.schedule_with(CountTo(250), NORMAL).expect("it is taken"));
         let (mut one, other) = thread::scope(|scope| {
             let other = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -443,9 +443,9 @@ fn readers_of_several_types_take_nothing_from_one_another() {
             if lasts { manager.message_stream_until_close::<Count>() } else { manager.message_stream() };
         let failures = if lasts { manager.messages_until_close::<NoMessage>() } else { manager.messages() };
         for n in 0..20 {
-            manager.schedule(Say { text: "said".into(), times: 50 }, NORMAL).expect("it is taken");
-            manager.schedule(CountTo(50), NORMAL).expect("it is taken");
-            manager.schedule(Fail(n), NORMAL).expect("it is taken");
+            manager.schedule_with(Say { text: "said".into(), times: 50 }, NORMAL).expect("it is taken");
+            manager.schedule_with(CountTo(50), NORMAL).expect("it is taken");
+            manager.schedule_with(Fail(n), NORMAL).expect("it is taken");
         }
         thread::scope(|scope| {
             let texts = scope.spawn(move || texts.inspect(|item| assert!(item.is_ok())).count());
@@ -535,7 +535,7 @@ fn join_does_not_hang_for_a_reader_that_is_open_and_not_read() {
     let manager = builder(1).inbox_limit(4096).grace(Duration::from_millis(20)).start().expect("it starts");
     let texts = manager.messages_until_close::<Text>();
     for _ in 0..20 {
-        manager.schedule(Say { text: "x".repeat(1000), times: 3 }, NORMAL).expect("it is taken");
+        manager.schedule_with(Say { text: "x".repeat(1000), times: 3 }, NORMAL).expect("it is taken");
     }
     let report = manager.close(ClosePolicy::Join).expect("it closes");
     assert_balanced(&report);
@@ -611,10 +611,10 @@ fn an_inbox_of_any_limit_lets_everything_through_that_is_read() {
     for limit_bytes in [0, 1, 500, 5000] {
         let manager = builder(2).inbox_limit(limit_bytes).start().expect("it starts");
         for n in 0..200 {
-            manager.schedule(Say { text: "x".repeat(n * 7), times: 3 }, NORMAL).expect("it is taken");
-            manager.schedule(Fail(1), NORMAL).expect("it is taken");
+            manager.schedule_with(Say { text: "x".repeat(n * 7), times: 3 }, NORMAL).expect("it is taken");
+            manager.schedule_with(Fail(1), NORMAL).expect("it is taken");
         }
-        manager.schedule(Tree(4), NORMAL).expect("it is taken");
+        manager.schedule_with(Tree(4), NORMAL).expect("it is taken");
         let (mut texts, mut counts, mut failures) = (0, 0, 0);
         for item in manager.messages::<Text>() {
             match item {
@@ -668,7 +668,7 @@ fn order_behind_a_gate(levels: &[(u8, u32)], learnt: bool, stalled: bool) -> Vec
         let first = Mark { file: "/dev/null".into(), line: String::new() };
         manager.submit(first).expect("it is taken").wait().expect("it is done");
     }
-    let gate = manager.submit_at(Gate::Finish, Priority(0)).expect("it is taken");
+    let gate = manager.submit_with(Gate::Finish, Priority(0)).expect("it is taken");
     assert_eq!(next_text(&manager), "begun");
     let last = levels.len() - 1;
     for (place, &(level, count)) in levels.iter().enumerate() {
@@ -676,7 +676,7 @@ fn order_behind_a_gate(levels: &[(u8, u32)], learnt: bool, stalled: bool) -> Vec
             until(|| manager.stats().workers[0].in_flight == 1);
         }
         for n in 0..count {
-            manager.schedule(mark(format!("{level}.{n}")), Priority(level)).expect("it is taken");
+            manager.schedule_with(mark(format!("{level}.{n}")), Priority(level)).expect("it is taken");
         }
     }
     gate.cancel();
@@ -717,7 +717,7 @@ fn one_worker_runs_the_tasks_of_one_level_in_the_order_they_were_scheduled_in() 
     let file = directory.path().join("marks");
     let manager = start(1);
     for n in 0..3000_u32 {
-        manager.schedule(Mark { file: file.clone(), line: n.to_string() }, NORMAL).expect("it is taken");
+        manager.schedule_with(Mark { file: file.clone(), line: n.to_string() }, NORMAL).expect("it is taken");
     }
     join(&manager);
     let order: Vec<_> = read_to_string(&file).expect("marks").lines().map(str::to_owned).collect();

@@ -128,7 +128,7 @@ fn no_task_is_stranded_however_many_threads_schedule() {
                 together.wait();
                 for round in 0..ROUNDS {
                     let priority = Priority((caller % 2) as u8);
-                    let handle = manager.submit_at(Square(round), priority).expect("it is taken");
+                    let handle = manager.submit_with(Square(round), priority).expect("it is taken");
                     if caller == 0 && round % 7 == 0 {
                         handle.cancel();
                         // Cancelled or done: it ends.
@@ -162,7 +162,7 @@ fn the_roster_shows_every_worker() {
     let _alone = alone();
     let manager = start(3);
     for _ in 0..100 {
-        manager.schedule(Square(1), Priority(0)).expect("it is taken");
+        manager.schedule_with(Square(1), Priority(0)).expect("it is taken");
     }
     assert_eq!(manager.messages::<NoMessage>().count(), 0);
     let stats = manager.stats();

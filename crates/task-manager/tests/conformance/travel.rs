@@ -10,8 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    CHAIN_NESTING_LIMIT, Chain, FailureCause, Priority, Registry, ScheduleErrorKind, SendError, Task,
-    TaskContext, TaskError, TaskMessage, TaskSpec,
+    CHAIN_NESTING_LIMIT, Chain, FailureCause, Registry, ScheduleErrorKind, SendError, Task, TaskContext,
+    TaskError, TaskMessage, TaskSpec,
 };
 
 use crate::{
@@ -159,7 +159,7 @@ fn a_payload_that_would_be_altered_is_refused_with_the_reason() {
         assert!(text.starts_with("the task cannot be encoded: `"), "{text}");
         assert!(text.contains("::Ship`") && text.contains(reason), "{text}\ndoes not say\n{reason}");
         assert!(error.into_task() == task, "it is handed back");
-        let error = manager.schedule(task.clone(), Priority(0)).expect_err("it does not travel");
+        let error = manager.schedule(task.clone()).expect_err("it does not travel");
         assert!(error.to_string().contains(reason), "{error}");
         let error = Chain::new().then(&task).expect_err("it does not travel");
         assert!(error.to_string().contains(reason), "{error}");

@@ -159,7 +159,7 @@ fn send_bad_messages(cx: &TaskContext) -> Result<(), TaskError> {
 
 fn schedule_bad_tasks(cx: &TaskContext) -> Result<(), TaskError> {
     let refuse = |task: Carry, priority: u8| {
-        let error = cx.schedule(task.clone(), Priority(priority)).expect_err("it is refused");
+        let error = cx.schedule_with(task.clone(), Priority(priority)).expect_err("it is refused");
         let text = error.to_string();
         assert_eq!(error.into_task(), task, "it is handed back");
         text
@@ -174,9 +174,9 @@ fn schedule_bad_tasks(cx: &TaskContext) -> Result<(), TaskError> {
     assert!(text.ends_with("::Carry`: field `fields`: it has no bytes"), "{text}");
     let large = Carry { padding: Bytes(vec![0; LIMIT_BYTES]), ..Carry::bytes(0) };
     assert!(refuse(large, 0).ends_with(&format!("of {LIMIT_BYTES}, which the manager's builder can raise")));
-    let error = cx.schedule(Unregistered, Priority(0)).expect_err("it is refused");
+    let error = cx.schedule_with(Unregistered, Priority(0)).expect_err("it is refused");
     assert!(matches!(error.kind(), ScheduleErrorKind::Unregistered { name: "unregistered", .. }), "{error}");
-    cx.schedule(Carry::bytes(0), Priority(1))?;
+    cx.schedule(Carry::bytes(0))?;
     Ok(())
 }
 
@@ -273,7 +273,7 @@ fn a_task_that_does_not_encode_is_handed_back() {
         let error = manager.submit(task.clone()).map(drop).expect_err("it is refused");
         assert!(matches!(error.kind(), ScheduleErrorKind::Encode(_)), "{error}");
         assert_eq!(error.into_task(), task);
-        let error = manager.schedule(task.clone(), Priority(0)).expect_err("it is refused");
+        let error = manager.schedule_with(task.clone(), Priority(0)).expect_err("it is refused");
         assert!(matches!(error.kind(), ScheduleErrorKind::Encode(_)), "{error}");
         assert_eq!(error.into_task(), task);
         assert_eq!(manager.stats().tasks.scheduled, 0);
@@ -328,7 +328,7 @@ fn an_output_that_does_not_travel_is_a_failure() {
 fn the_output_of_a_scheduled_task_is_not_looked_at() {
     unharmed(|manager| {
         let task = Carry::new(Deed::Yield(OutputKind::Unwritable));
-        manager.schedule(task, Priority(0)).expect("it is taken");
+        manager.schedule_with(task, Priority(0)).expect("it is taken");
         assert!(manager.messages::<Word>().next().is_none());
         assert_eq!(manager.stats().tasks.done, 1);
     });
@@ -391,7 +391,7 @@ fn a_limit_above_the_default_holds_both_ways() {
 fn a_priority_beyond_the_levels_is_refused() {
     unharmed(|manager| {
         for priority in [2, 128, 255] {
-            let error = manager.submit_at(Carry::bytes(0), Priority(priority)).map(drop);
+            let error = manager.submit_with(Carry::bytes(0), Priority(priority)).map(drop);
             let error = error.expect_err("it is refused");
             match error.kind() {
                 ScheduleErrorKind::Priority { priority: found, levels, .. } => {

@@ -12,8 +12,8 @@ use std::{
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    CloseReport, DeathCertificate, EncodedTask, ExitStatus, FailureCause, MessageError, Priority,
-    ProcessManager, Task, TaskContext, TaskError, TaskFailure, TaskId, TaskMessage, TaskSpec,
+    CloseReport, DeathCertificate, EncodedTask, ExitStatus, FailureCause, MessageError, ProcessManager, Task,
+    TaskContext, TaskError, TaskFailure, TaskId, TaskMessage, TaskSpec,
 };
 
 use super::{append_line, gate::wait_at, process::signal};
@@ -141,7 +141,7 @@ impl Task for Scripted {
                 }
                 Step::Schedule => {
                     if let Some(child) = self.children.get(scheduled) {
-                        cx.schedule(child.clone(), Priority(1))?;
+                        cx.schedule(child.clone())?;
                         scheduled += 1;
                     }
                 }
@@ -229,7 +229,7 @@ pub(crate) struct Run {
 impl Run {
     /// Schedules a task and reads until it and all below it have ended.
     pub(crate) fn of(manager: &ProcessManager, root: &Scripted) -> Self {
-        manager.schedule(root.clone(), Priority(1)).expect("it is taken");
+        manager.schedule(root.clone()).expect("it is taken");
         let mut run = Self::default();
         run.read_to_end(manager);
         run
