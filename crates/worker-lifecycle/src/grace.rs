@@ -8,11 +8,13 @@ pub const GRACE_PERIOD_VARIABLE: &str = "WORKFLEET_STOPPING_GRACE_PERIOD";
 const DEFAULT: Duration = Duration::from_secs(10);
 
 /// `WORKFLEET_STOPPING_GRACE_PERIOD` is set to something that is no number of seconds.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{GRACE_PERIOD_VARIABLE} is {value:?}: it must be a number of seconds, such as 10 or 0.5")]
 pub struct GracePeriodError {
     value: String,
 }
+
+workfleet_causes::readable!(struct GracePeriodError { value });
 
 impl GracePeriodError {
     /// What the variable is set to.
@@ -34,7 +36,7 @@ fn read() -> Result<Duration, GracePeriodError> {
     }
 }
 
-fn parse(value: &str) -> Result<Duration, GracePeriodError> {
+pub(crate) fn parse(value: &str) -> Result<Duration, GracePeriodError> {
     let seconds = value.trim().parse().ok();
     let period = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     period.ok_or_else(|| GracePeriodError { value: value.into() })

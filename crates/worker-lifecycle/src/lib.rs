@@ -116,6 +116,8 @@ pub use restart::{Backoff, Budget, Charge, Charges, Streak};
 mod clock;
 #[cfg(feature = "runtime")]
 mod context;
+#[cfg(all(test, feature = "runtime", not(workfleet_loom)))]
+mod convention;
 #[cfg(feature = "runtime")]
 mod dispatch;
 #[cfg(feature = "runtime")]

@@ -248,11 +248,13 @@ impl Lifecycle {
 }
 
 /// An event that cannot happen to a worker in its present state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct IllegalTransition {
     life: Lifecycle,
     event: Event,
 }
+
+workfleet_causes::readable!(struct IllegalTransition { life, event });
 
 impl IllegalTransition {
     /// The worker's state, which has not changed.

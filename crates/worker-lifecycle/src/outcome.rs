@@ -2,11 +2,9 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use crate::{
-    error::{WorkerFailure, write_with_sources},
-    group::StopReport,
-    lifecycle::WorkerState,
-};
+use workfleet_causes::readable;
+
+use crate::{error::WorkerFailure, group::StopReport, lifecycle::WorkerState};
 
 /// Why a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -177,15 +175,7 @@ impl fmt::Display for WorkerFailed {
     }
 }
 
-/// As `Display`, with the sources of the first failure; the outcome with `{:#?}`.
-impl fmt::Debug for WorkerFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() {
-            return f.debug_struct("WorkerFailed").field("outcome", &self.outcome).finish();
-        }
-        write_with_sources(self, f)
-    }
-}
+readable!(struct WorkerFailed { outcome });
 
 impl Error for WorkerFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {

@@ -129,7 +129,7 @@ async fn a_child_that_does_not_start_fails_the_start_and_stops_the_others() {
     let error = ends(handle.startup()).await.expect_err("a child did not start");
     assert!(matches!(error, StartError::Failed { .. }), "{error}");
     assert_eq!(
-        error.to_string(),
+        format!("{error:?}"),
         "the worker `group` did not start: on_startup failed: the child `bad` did not start: on_startup failed: as told"
     );
     assert_eq!(handle.state(), WorkerState::Failed);
@@ -147,7 +147,7 @@ async fn a_child_that_dies_while_the_group_is_starting_stops_it() {
         .with_child(Scripted::new("dies", &journal).run(Act::Fail))
         .with_child(Scripted::new("slow", &journal).on_startup(Act::Await(gate)));
     let error = ends(start(group)).await.expect_err("a child died");
-    assert!(error.to_string().contains("the child `dies` failed: run failed: as told"), "{error}");
+    assert!(format!("{error:?}").contains("the child `dies` failed: run failed: as told"), "{error}");
     // The slow one was asked, did not listen, and was aborted at the deadline.
     journal.assert_has("slow after_shutdown 1 forced shutdown");
 }
@@ -415,10 +415,10 @@ async fn an_added_child_that_does_not_start_is_no_member() {
     let group = start(workers).await.expect("it starts");
     let bad = Scripted::new("bad", &Journal::default()).on_startup(Act::Fail);
     let error = ends(control.add(bad)).await.expect_err("it does not start");
-    assert_eq!(error.to_string(), "the worker `bad` did not start: on_startup failed: as told");
+    assert_eq!(format!("{error:?}"), "the worker `bad` did not start: on_startup failed: as told");
     let factory = || -> Scripted { panic!("as told") };
     let error = ends(control.add(ChildSpec::new(factory))).await.expect_err("there is nothing to start");
-    assert!(error.to_string().ends_with("its factory panicked: as told"), "{error}");
+    assert!(format!("{error:?}").ends_with("its factory panicked: as told"), "{error}");
     struct Nameless;
     impl workfleet_worker_lifecycle::Worker for Nameless {
         fn name(&self) -> std::borrow::Cow<'static, str> {
@@ -430,7 +430,7 @@ async fn an_added_child_that_does_not_start_is_no_member() {
         }
     }
     let error = ends(control.add(ChildSpec::new(|| Nameless))).await.expect_err("it does not start");
-    assert!(error.to_string().ends_with("its factory panicked: as told"), "{error}");
+    assert!(format!("{error:?}").ends_with("its factory panicked: as told"), "{error}");
     assert!(group.state().is_running() && group.workers().is_empty());
 }
 
@@ -678,7 +678,7 @@ async fn an_added_worker_that_panics_for_its_name_harms_only_itself() {
     let control = group.control();
     let group = start(group).await.expect("it starts");
     let error = ends(control.add(Nameless)).await.expect_err("it does not start");
-    assert_eq!(error.to_string(), "the worker `nameless` did not start: its factory panicked: as told");
+    assert_eq!(format!("{error:?}"), "the worker `nameless` did not start: its factory panicked: as told");
     assert!(group.state().is_running() && group.workers().is_empty());
 }
 

@@ -76,7 +76,7 @@ async fn if_one_does_not_come_up_none_is_added() {
         matches!(&error, AddAllError::Start(StartError::Failed { name, .. }) if name == "bad"),
         "{error:?}"
     );
-    assert_eq!(error.to_string(), "the worker `bad` did not start: on_startup failed: as told");
+    assert_eq!(format!("{error:?}"), "the worker `bad` did not start: on_startup failed: as told");
     // The one that was up has stopped, before the error is returned; the one behind was never started; the group goes on.
     let lines = journal.lines();
     assert!(lines.contains(&"up down".into()) && lines.contains(&"up dropped".into()), "{lines:?}");

@@ -6,14 +6,15 @@ use super::problem::Problem;
 use crate::workspace::{Dependency, Member, dependencies};
 
 /// Each crate by its directory, and the crates that it may depend on. A crate depends only on crates above it.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("fork", &[]),
     ("notice", &[]),
     ("panics", &[]),
+    ("causes", &["panics"]),
     ("wire", &[]),
     ("shared-lock", &["fork", "panics", "wire"]),
     ("heartbeat", &["fork", "notice", "panics", "wire"]),
-    ("worker-lifecycle", &["fork", "notice", "panics"]),
+    ("worker-lifecycle", &["causes", "fork", "notice", "panics"]),
     ("scheduler", &["heartbeat", "worker-lifecycle"]),
     ("task-manager", &["fork", "notice", "panics", "wire", "heartbeat", "scheduler"]),
     ("broker", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager"]),

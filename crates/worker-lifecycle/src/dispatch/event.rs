@@ -90,10 +90,12 @@ impl fmt::Display for DispatchEvent {
 }
 
 /// A text that is neither `type` nor `type.tag`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EventError {
     text: String,
 }
+
+workfleet_causes::readable!(struct EventError { text });
 
 impl EventError {
     /// The text.

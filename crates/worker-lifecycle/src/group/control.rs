@@ -4,6 +4,7 @@ use std::fmt;
 
 use tokio::sync::{mpsc, oneshot};
 
+use workfleet_causes::readable;
 use workfleet_fork::Home;
 use workfleet_panics::discard;
 
@@ -167,7 +168,7 @@ impl fmt::Debug for WorkersControl {
 }
 
 /// Why a child was not added.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError {
     /// The group is stopping or has stopped. Here is the child; it is gone if the group's runtime was shut down with it.
@@ -181,8 +182,10 @@ pub enum AddError {
     Forked(ChildSpec),
 }
 
+readable!(AddError { Stopped(child), Start(error), Forked(child) });
+
 /// Why none of several children was added.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AddAllError {
     /// The group is stopping or has stopped. Here are the children; they are gone if the group's runtime was shut down with
@@ -197,8 +200,10 @@ pub enum AddAllError {
     Forked(Vec<ChildSpec>),
 }
 
+readable!(AddAllError { Stopped(children), Start(error), Forked(children) });
+
 /// Why a child was not removed, or not properly.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RemoveError {
     /// There is no such child.
@@ -214,3 +219,5 @@ pub enum RemoveError {
     #[error(transparent)]
     Stuck(Stuck),
 }
+
+readable!(RemoveError { Unknown(child), Stopped, Forked, Stuck(stuck) });

@@ -15,6 +15,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
+use workfleet_causes::{readable, with_sources};
 use workfleet_panics::discard;
 
 use super::{
@@ -82,7 +83,7 @@ impl Slot {
     /// Why it did not come up, or how it failed, in words, with the sources: nobody can ask a text for them.
     fn failure(&self) -> String {
         match &self.refused {
-            Some(refused) => refused.to_string(),
+            Some(refused) => with_sources(refused),
             None => self.outcome().in_full(),
         }
     }
@@ -93,7 +94,7 @@ impl Slot {
 }
 
 /// How a group failed: because of which child.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
     /// A child did not come up with the group.
@@ -139,6 +140,13 @@ pub enum GroupError {
         child: String,
     },
 }
+
+readable!(GroupError {
+    DidNotStart { child, reason },
+    Failed { child, reason },
+    Exhausted { child, reason, limit, window },
+    Stuck { child },
+});
 
 /// Children that were added together, until that is settled.
 struct Adding {

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A child of a group: unique in it, also among children of the same name. It stays the same when the child is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChildId(pub(super) u64);
+pub struct ChildId(pub(crate) u64);
 
 impl fmt::Display for ChildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

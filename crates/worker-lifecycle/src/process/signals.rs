@@ -134,7 +134,7 @@ pub async fn run_until_signal_with<Kind>(
 }
 
 /// Why [`run_until_signal`] did not run a worker.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// Signals cannot be caught.
@@ -144,6 +144,8 @@ pub enum RunError {
     #[error(transparent)]
     Start(StartError),
 }
+
+workfleet_causes::readable!(RunError { Signals(source), Start(error) });
 
 /// How a worker ended that ran until a signal.
 #[derive(Clone, Debug)]

@@ -176,8 +176,8 @@ impl<T> ExactSizeIterator for Leftovers<T> {}
 /// A message that was not sent, and why.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SendError<T> {
-    message: T,
-    kind: SendErrorKind,
+    pub(crate) message: T,
+    pub(crate) kind: SendErrorKind,
 }
 
 /// Why a message was not sent.
@@ -218,6 +218,9 @@ impl<T> fmt::Display for SendError<T> {
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
         f.debug_struct("SendError").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
