@@ -7,7 +7,8 @@ use workfleet_causes::check_variants;
 use crate::{
     AddAllError, AddError, ChildId, ChildSpec, DispatchEvent, Ending, Event, EventError, FailureCause,
     GracePeriodError, GroupError, Hook, IllegalTransition, Lifecycle, Outcome, RemoveError, SendError,
-    SendErrorKind, StartError, Stuck, WorkerContext, WorkerFailed, WorkerFailure, WorkerState, worker_fn,
+    SendErrorKind, StartError, StopHookFailure, Stuck, WorkerContext, WorkerFailed, WorkerFailure,
+    WorkerState, WorkerStateError, worker_fn,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,7 @@ fn errors_of_workers() {
         Outcome::new(WorkerState::Failed, Ending::Failed, false, failures, None)
     };
     check_variants!(WorkerFailed { _ => WorkerFailed::new(failed()) });
+    check_variants!(WorkerStateError { _ => "idle".parse::<WorkerState>().expect_err("it is none") });
     check_variants!(IllegalTransition {
         _ => Lifecycle::default().handle(Event::Completed).expect_err("it was not started")
     });
@@ -84,6 +86,9 @@ fn errors_of_groups() {
         GroupError::Failed { .. } => GroupError::Failed { child: name(), reason: reason() },
         GroupError::Exhausted { .. } => {
             GroupError::Exhausted { child: name(), reason: reason(), limit: 3, window: Duration::from_secs(5) }
+        },
+        GroupError::StopHook { .. } => {
+            GroupError::StopHook { reason: StopHookFailure::Failed("as told".to_owned()).to_string() }
         },
         GroupError::Stuck { .. } => GroupError::Stuck { child: name() },
     });

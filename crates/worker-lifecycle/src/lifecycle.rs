@@ -99,10 +99,12 @@ impl FromStr for WorkerState {
 }
 
 /// A text that names no [`WorkerState`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WorkerStateError {
     text: String,
 }
+
+workfleet_causes::readable!(struct WorkerStateError { text });
 
 impl WorkerStateError {
     /// The text.

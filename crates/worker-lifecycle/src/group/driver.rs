@@ -145,6 +145,7 @@ readable!(GroupError {
     DidNotStart { child, reason },
     Failed { child, reason },
     Exhausted { child, reason, limit, window },
+    StopHook { reason },
     Stuck { child },
 });
 
