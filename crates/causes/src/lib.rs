@@ -84,6 +84,13 @@ pub fn with_sources(error: &(dyn Error + 'static)) -> String {
 /// ```
 #[macro_export]
 macro_rules! readable {
+    (struct $type:ident) => {
+        impl ::std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                if f.alternate() { f.write_str(stringify!($type)) } else { f.write_str(&$crate::with_sources(self)) }
+            }
+        }
+    };
     (struct $type:ident { $($field:ident),+ $(,)? }) => {
         impl ::std::fmt::Debug for $type {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {

@@ -23,7 +23,7 @@ pub const DETAILS_LIMIT_BYTES: usize = 64 * 1024;
 pub struct Details(Arc<[u8]>);
 
 /// Details that cannot be sent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetailsError {
     /// The value does not travel.
@@ -40,8 +40,10 @@ pub enum DetailsError {
     },
 }
 
+workfleet_causes::readable!(DetailsError { Encode(error), TooLarge { len_bytes, limit_bytes } });
+
 /// Details that are not a value of the type that was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 #[non_exhaustive]
 pub struct DetailsMismatch {
@@ -49,6 +51,8 @@ pub struct DetailsMismatch {
     #[from]
     pub source: DecodeError,
 }
+
+workfleet_causes::readable!(struct DetailsMismatch { source });
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };

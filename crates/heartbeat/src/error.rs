@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use workfleet_causes::readable;
+
 use crate::{DetailsError, Token};
 
 /// A token that could not be registered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
     /// It is registered already, or still being unregistered.
@@ -23,8 +25,10 @@ pub enum RegisterError {
     Forked,
 }
 
+readable!(RegisterError { Taken { token }, Stopped, Forked });
+
 /// A beat that was not sent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeartbeatError {
     /// Its details cannot be.
@@ -38,8 +42,10 @@ pub enum HeartbeatError {
     Forked,
 }
 
+readable!(HeartbeatError { Details(error), NotConnected, Forked });
+
 /// A token that was not unregistered, or not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnregisterError {
     /// It is not registered.
@@ -96,6 +102,16 @@ pub enum UnregisterError {
     #[error("this process is a fork of the one that started the heartbeaters: start others after the fork")]
     Forked,
 }
+
+readable!(UnregisterError {
+    Unknown { token },
+    InProgress { token },
+    InsideCallback { token },
+    FlushTimedOut { token, workers, callback_runs, after },
+    CallbackPanicked { token, message },
+    Stopped,
+    Forked,
+});
 
 fn no_answer(workers: &[String]) -> String {
     if workers.is_empty() { String::new() } else { format!("; no answer from {}", workers.join(", ")) }

@@ -105,6 +105,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(all(test, feature = "remote", not(workfleet_loom)))]
+mod convention;
 pub mod cores;
 mod details;
 mod options;

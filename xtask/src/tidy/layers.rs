@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("causes", &["panics"]),
     ("wire", &[]),
     ("shared-lock", &["fork", "panics", "wire"]),
-    ("heartbeat", &["fork", "notice", "panics", "wire"]),
+    ("heartbeat", &["causes", "fork", "notice", "panics", "wire"]),
     ("worker-lifecycle", &["causes", "fork", "notice", "panics"]),
     ("scheduler", &["heartbeat", "worker-lifecycle"]),
     ("task-manager", &["fork", "notice", "panics", "wire", "heartbeat", "scheduler"]),

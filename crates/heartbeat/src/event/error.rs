@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use workfleet_causes::readable;
+
 /// The event is out of reach: nobody in the process that made it held it any more when it arrived here, or this process
 /// was not started as a worker of one that has a way there; or this process is a fork of the one that had it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the event is out of reach: the process that made it has let go of it, or is not connected, or this process is a fork of \
      one that had it"
@@ -12,8 +14,10 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct EventLost;
 
+readable!(struct EventLost);
+
 /// A wait for an event ended without it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
     /// It was not set in time.
@@ -29,3 +33,5 @@ pub enum WaitError {
     #[error(transparent)]
     Lost(#[from] EventLost),
 }
+
+readable!(WaitError { TimedOut(after), NoTimer, Lost(error) });

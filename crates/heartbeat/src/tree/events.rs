@@ -32,13 +32,15 @@ enum Reach {
 }
 
 /// An event's name exceeds [`NAME_LIMIT_BYTES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event's name has {len_bytes} bytes, of {NAME_LIMIT_BYTES} that it may have")]
 #[non_exhaustive]
 pub struct NameTooLong {
     /// The name's length.
     pub len_bytes: usize,
 }
+
+workfleet_causes::readable!(struct NameTooLong { len_bytes });
 
 impl Node {
     /// A place for an event that was made here.

@@ -101,7 +101,7 @@ pub(super) struct Beat {
 }
 
 /// What another process sent does not fit here.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
     /// A frame's payload does not decode.
@@ -128,6 +128,8 @@ pub enum Violation {
         reason: String,
     },
 }
+
+workfleet_causes::readable!(Violation { Payload { kind, source }, Direction { kind }, Attachment { reason } });
 
 pub(super) fn decode<'a, T: Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> Result<T, Violation> {
     message::decode_borrowed(payload).map_err(|source| Violation::Payload { kind, source })

@@ -1,0 +1,94 @@
+//! Every public error of this crate follows the convention: one line, no text twice, and readable where `main` prints it.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer, ser};
+use workfleet_causes::check_variants;
+use workfleet_wire::message;
+
+use crate::{
+    DetailsError, DetailsMismatch, EventLost, HeartbeatError, RegisterError, Token, UnregisterError,
+    WaitError,
+    remote::{NameTooLong, Violation},
+};
+
+fn token() -> Token {
+    Token::from("import/42")
+}
+
+fn too_large() -> DetailsError {
+    DetailsError::TooLarge { len_bytes: 2000, limit_bytes: 1024 }
+}
+
+fn undecodable() -> workfleet_wire::DecodeError {
+    message::decode::<u64>(&[]).expect_err("there is nothing")
+}
+
+#[test]
+fn errors_of_details() {
+    check_variants!(DetailsError {
+        DetailsError::Encode(_) => DetailsError::Encode(message::encode(&Refuses).expect_err("it refuses")),
+        DetailsError::TooLarge { .. } => too_large(),
+    });
+    check_variants!(DetailsMismatch { _ => DetailsMismatch { source: undecodable() } });
+}
+
+/// A value that refuses to be encoded.
+struct Refuses;
+
+impl Serialize for Refuses {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(ser::Error::custom("it is told to"))
+    }
+}
+
+#[test]
+fn errors_of_heartbeaters() {
+    check_variants!(RegisterError {
+        RegisterError::Taken { .. } => RegisterError::Taken { token: token() },
+        RegisterError::Stopped => RegisterError::Stopped,
+        RegisterError::Forked => RegisterError::Forked,
+    });
+    check_variants!(HeartbeatError {
+        HeartbeatError::Details(_) => HeartbeatError::Details(too_large()),
+        HeartbeatError::NotConnected => HeartbeatError::NotConnected,
+        HeartbeatError::Forked => HeartbeatError::Forked,
+    });
+    check_variants!(UnregisterError {
+        UnregisterError::Unknown { .. } => UnregisterError::Unknown { token: token() },
+        UnregisterError::InProgress { .. } => UnregisterError::InProgress { token: token() },
+        UnregisterError::InsideCallback { .. } => UnregisterError::InsideCallback { token: token() },
+        UnregisterError::FlushTimedOut { .. } => UnregisterError::FlushTimedOut {
+            token: token(),
+            workers: vec!["worker-0".to_owned()],
+            callback_runs: true,
+            after: Duration::from_secs(5),
+        },
+        UnregisterError::CallbackPanicked { .. } => {
+            UnregisterError::CallbackPanicked { token: token(), message: "it broke".to_owned() }
+        },
+        UnregisterError::Stopped => UnregisterError::Stopped,
+        UnregisterError::Forked => UnregisterError::Forked,
+    });
+}
+
+#[test]
+fn errors_of_events() {
+    check_variants!(EventLost { EventLost => EventLost });
+    check_variants!(WaitError {
+        WaitError::TimedOut(_) => WaitError::TimedOut(Duration::from_millis(1)),
+        WaitError::NoTimer => WaitError::NoTimer,
+        WaitError::Lost(_) => WaitError::Lost(EventLost),
+    });
+    check_variants!(NameTooLong { _ => NameTooLong { len_bytes: 2000 } });
+}
+
+#[test]
+fn errors_of_other_processes() {
+    let kind = workfleet_wire::Kind(0x30);
+    check_variants!(Violation {
+        Violation::Payload { .. } => Violation::Payload { kind, source: undecodable() },
+        Violation::Direction { .. } => Violation::Direction { kind },
+        Violation::Attachment { .. } => Violation::Attachment { reason: "its name is too long".to_owned() },
+    });
+}
