@@ -4,10 +4,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use workfleet_causes::readable;
+
 /// Why a lock was not granted. Whoever gets it holds nothing, and no longer waits.
 ///
 /// That a lock is taken is none of these: [`try_lock`](crate::SharedState::try_lock) returns `None` then.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockFailed {
     /// The state was closed, before the request or while it waited.
@@ -40,8 +42,18 @@ pub enum LockFailed {
     Refused(Refusal),
 }
 
+readable!(LockFailed {
+    Closed,
+    TimedOut { after },
+    NoTimer,
+    SessionLost,
+    WouldDeadlock(cycle),
+    Forked,
+    Refused(refusal),
+});
+
 /// What is wrong with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The key is the empty text.
@@ -56,6 +68,8 @@ pub enum Refusal {
         limit_bytes: usize,
     },
 }
+
+readable!(Refusal { KeyEmpty, KeyTooLong { len_bytes, limit_bytes } });
 
 impl Refusal {
     /// Holds a key against the limit.

@@ -155,6 +155,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blocking;
+#[cfg(all(test, not(workfleet_loom)))]
+mod convention;
 pub mod cores;
 mod display;
 mod dynamic;

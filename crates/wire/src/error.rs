@@ -23,7 +23,7 @@ use crate::{DecodeError, EncodeError, Frame, FrameError, Kind};
 /// assert!(error.is_disconnect());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The writer failed.
@@ -36,6 +36,8 @@ pub enum SendError {
     #[error("could not encode a message to send")]
     Encode(#[from] EncodeError),
 }
+
+workfleet_causes::readable!(SendError { Io(error), Frame(error), Encode(error) });
 
 impl SendError {
     /// Whether the other side is gone: the connection was closed, reset or aborted.
@@ -60,7 +62,7 @@ impl SendError {
 /// assert!(matches!(error, ReceiveError::Frame(FrameError::Truncated { have_bytes: 11, need_bytes: 14, .. })));
 /// assert!(error.is_disconnect());
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ReceiveError {
     /// The stream ended between two frames, as a connection does that is closed in good order.
@@ -90,6 +92,14 @@ pub enum ReceiveError {
         frame: Frame,
     },
 }
+
+workfleet_causes::readable!(ReceiveError {
+    Ended,
+    Io(error),
+    Frame(error),
+    Decode { kind, source },
+    Unexpected { expected, frame },
+});
 
 impl ReceiveError {
     /// Whether the other side is gone: the stream ended, between frames or inside one, or the connection was reset or aborted.

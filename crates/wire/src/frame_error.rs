@@ -27,7 +27,7 @@ use crate::direction::Direction;
 ///     "frame of kind 0x6d has a payload of 18446744073709551615 bytes, above the limit of 1024 bytes"
 /// );
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
     /// A header announces, or a sender offers, a payload above the limit.
@@ -63,6 +63,13 @@ pub enum FrameError {
         violation: Violation,
     },
 }
+
+workfleet_causes::readable!(FrameError {
+    TooLarge { kind, len_bytes, limit_bytes },
+    Truncated { have_bytes, need_bytes },
+    UnknownKind { kind },
+    Unexpected { kind, direction, len_bytes, violation },
+});
 
 impl FrameError {
     /// The text, with kinds printed as `named` has them.

@@ -67,6 +67,8 @@ pub mod asynchronous;
 pub mod blocking;
 #[cfg(feature = "codec")]
 pub mod codec;
+#[cfg(all(test, not(workfleet_loom)))]
+mod convention;
 mod decoder;
 mod direction;
 mod error;

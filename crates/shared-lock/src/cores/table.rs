@@ -113,7 +113,7 @@ pub enum RequestEnd<K, O> {
 }
 
 /// Why an operation was not carried out. Nothing has changed then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LockOpRefused {
     /// The request has ended, and the member has confirmed that, or it has made one with a larger number.
@@ -134,6 +134,8 @@ pub enum LockOpRefused {
     #[error("all reserved fences are used")]
     NoFences,
 }
+
+workfleet_causes::readable!(LockOpRefused { Outdated { request, last }, TooMany { limit }, NoFences });
 
 /// The states of a member's requests that have changed since a version.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -97,12 +97,14 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for FormatWith<
 ///      remove the attribute"
 /// ));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EncodeError {
     type_name: &'static str,
     place: Option<Place>,
     kind: EncodeErrorKind,
 }
+
+workfleet_causes::readable!(struct EncodeError { type_name, place, kind });
 
 /// Why a value does not travel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,7 +235,7 @@ impl fmt::Display for EncodeError {
 impl std::error::Error for EncodeError {}
 
 /// A payload that is not the message that was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The bytes are no value of this type: they end too early, or hold what it cannot.
@@ -290,6 +292,14 @@ pub enum DecodeError {
         trailing_bytes: usize,
     },
 }
+
+workfleet_causes::readable!(DecodeError {
+    Malformed { type_name, len_bytes, source },
+    Refused { type_name, len_bytes, reason },
+    SelfDescribing { type_name, asked },
+    TooDeep { type_name, len_bytes, limit },
+    Trailing { type_name, len_bytes, trailing_bytes },
+});
 
 /// The error that goes through serde: one pointer, so that it costs nothing where nothing fails.
 #[derive(Debug)]

@@ -1,0 +1,38 @@
+//! Every public error of this crate follows the convention: one line, no text twice, and readable where `main` prints it.
+
+use std::time::Duration;
+
+use workfleet_causes::check_variants;
+
+use crate::{
+    Cycle, CycleLink, LockFailed, Refusal,
+    cores::{LockOpRefused, RequestId},
+};
+
+#[test]
+fn errors_of_locks() {
+    check_variants!(LockFailed {
+        LockFailed::Closed => LockFailed::Closed,
+        LockFailed::TimedOut { .. } => LockFailed::TimedOut { after: Duration::from_secs(1) },
+        LockFailed::NoTimer => LockFailed::NoTimer,
+        LockFailed::SessionLost => LockFailed::SessionLost,
+        LockFailed::WouldDeadlock(_) => {
+            LockFailed::WouldDeadlock(Cycle::new([CycleLink { owner: "ann".into(), key: "x".into() }]))
+        },
+        LockFailed::Forked => LockFailed::Forked,
+        LockFailed::Refused(_) => LockFailed::Refused(Refusal::KeyEmpty),
+    });
+    check_variants!(Refusal {
+        Refusal::KeyEmpty => Refusal::KeyEmpty,
+        Refusal::KeyTooLong { .. } => Refusal::KeyTooLong { len_bytes: 5, limit_bytes: 4 },
+    });
+}
+
+#[test]
+fn errors_of_tables() {
+    check_variants!(LockOpRefused {
+        LockOpRefused::Outdated { .. } => LockOpRefused::Outdated { request: RequestId::new(1), last: RequestId::new(2) },
+        LockOpRefused::TooMany { .. } => LockOpRefused::TooMany { limit: 64 },
+        LockOpRefused::NoFences => LockOpRefused::NoFences,
+    });
+}
