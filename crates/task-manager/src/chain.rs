@@ -200,7 +200,7 @@ pub struct ChainOutputs {
 }
 
 /// There is no such output.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NoOutput {
     /// The chain has no such link.
@@ -222,6 +222,8 @@ pub enum NoOutput {
         source: DecodeError,
     },
 }
+
+workfleet_causes::readable!(NoOutput { NoLink { index, len }, Decode { index, source } });
 
 impl ChainOutputs {
     /// What link `index`, counted from 0, yielded.

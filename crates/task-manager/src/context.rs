@@ -324,7 +324,7 @@ impl fmt::Debug for Proxy {
 }
 
 /// A task asked for a session that its registry does not make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the registry makes no session of type {type_name}")]
 #[non_exhaustive]
 pub struct NoSession {
@@ -332,8 +332,12 @@ pub struct NoSession {
     pub type_name: &'static str,
 }
 
+workfleet_causes::readable!(struct NoSession { type_name });
+
 /// The task was asked to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the task was cancelled")]
 #[non_exhaustive]
 pub struct Cancelled;
+
+workfleet_causes::readable!(struct Cancelled);

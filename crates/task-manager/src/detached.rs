@@ -9,8 +9,9 @@ use workfleet_heartbeat::{
 };
 use workfleet_wire::Kind;
 
+use workfleet_causes::with_sources;
+
 use crate::{
-    causes::with_sources,
     context::TaskContext,
     error::TaskError,
     extension::{Extensions, SendToManager},

@@ -1,11 +1,10 @@
 //! What a task fails with, in the process that ran it.
 //!
-//! Invariant: an error's chain of sources is kept as text, as far as [`causes`] walks it, because the types that made it do not travel.
+//! Invariant: an error's chain of sources is kept as text, as far as [`workfleet_causes::chain`] walks it, because the types that made it do not travel.
 
 use std::{error::Error, fmt};
 
 use crate::{
-    causes,
     failure::{Failed, FailureCause},
     run::traces::Trace,
 };
@@ -63,7 +62,7 @@ impl TaskError {
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for TaskError {
     fn from(error: E) -> Self {
         let error: Box<dyn Error + Send + Sync> = error.into();
-        Self { chain: causes::chain(&*error), trace: Trace::capture(), failed: None }
+        Self { chain: workfleet_causes::chain(&*error), trace: Trace::capture(), failed: None }
     }
 }
 

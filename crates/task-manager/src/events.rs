@@ -12,8 +12,9 @@ use std::{
 use workfleet_heartbeat::remote::{self, Down, Downwards};
 use workfleet_wire::Kind;
 
+use workfleet_causes::with_sources;
+
 use crate::{
-    causes::with_sources,
     pool::CaughtUp,
     refusal::SendError,
     service::{Incarnation, Peer, Service},

@@ -18,8 +18,9 @@ use workfleet_fork::Home;
 use workfleet_heartbeat::{Details, runtime_thread};
 use workfleet_wire::message;
 
+use workfleet_causes::with_sources;
+
 use crate::{
-    causes::with_sources,
     failure::{FailureCause, FailureReport, TaskFailure},
     ids::TaskId,
     pool::Shared,

@@ -3,7 +3,7 @@
 use workfleet_heartbeat::DetailsError;
 
 /// A heartbeat was not taken. The task may go on: nothing else has happened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeartbeatError {
     /// Its details cannot be encoded, or are too large.
@@ -13,3 +13,5 @@ pub enum HeartbeatError {
     #[error("the attempt that this heartbeat is of has ended")]
     AttemptEnded,
 }
+
+workfleet_causes::readable!(HeartbeatError { Details(error), AttemptEnded });

@@ -260,7 +260,6 @@
 compile_error!("workfleet needs Unix sockets and process groups");
 
 mod bytes;
-mod causes;
 mod chain;
 mod code;
 mod connection;

@@ -10,7 +10,9 @@ use std::fmt;
 use serde::{Serialize, de::DeserializeOwned};
 use workfleet_wire::DecodeError;
 
-use crate::{causes::readable, failure::TaskFailure, ids::TaskId, refusal::SendError};
+use workfleet_causes::readable;
+
+use crate::{failure::TaskFailure, ids::TaskId, refusal::SendError};
 
 /// The longest [name](TaskMessage::NAME) of a type of message: 1 KiB.
 pub const NAME_LIMIT_BYTES: usize = 1024;

@@ -6,7 +6,9 @@ use std::fmt;
 
 use workfleet_wire::{EncodeError, Kind};
 
-use crate::{causes::readable, kinds, priority::Priority};
+use workfleet_causes::readable;
+
+use crate::{kinds, priority::Priority};
 
 /// A task was not taken. [`into_task`](Self::into_task) has it back.
 pub struct ScheduleError<T> {

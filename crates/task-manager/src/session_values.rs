@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use workfleet_heartbeat::remote::Pins;
 use workfleet_wire::{EncodeError, message};
 
-use crate::{bytes::at_once, causes::with_sources, error::TaskError};
+use workfleet_causes::with_sources;
+
+use crate::{bytes::at_once, error::TaskError};
 
 /// The value of a session, in the program that registers it.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("heartbeat", &["causes", "fork", "notice", "panics", "wire"]),
     ("worker-lifecycle", &["causes", "fork", "notice", "panics"]),
     ("scheduler", &["heartbeat", "worker-lifecycle"]),
-    ("task-manager", &["fork", "notice", "panics", "wire", "heartbeat", "scheduler"]),
+    ("task-manager", &["causes", "fork", "notice", "panics", "wire", "heartbeat", "scheduler"]),
     ("broker", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager"]),
     ("facade", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "broker"]),
     ("cli", &["facade"]),

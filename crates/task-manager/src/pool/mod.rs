@@ -52,8 +52,9 @@ pub use signals::SignalWatch;
 pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently, start_patiently};
 pub use start::{StartError, StartFailure};
 
+use workfleet_causes::readable;
+
 use crate::{
-    causes::readable,
     handle::TaskHandle,
     inbox::Reads,
     manager::{Manager, ManagerExt},

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Mode, Shared, StartFailure, changed};
-use crate::causes::with_sources;
+use workfleet_causes::with_sources;
 
 /// What a manager of one kind of worker starts each of them from.
 pub(crate) trait Plan: Send + Sync + 'static {

@@ -17,8 +17,9 @@ use workfleet_scheduler::{BACKOFF, Prospect};
 use workfleet_wire::EncodeError;
 
 use super::shared::jitter;
+use workfleet_causes::readable;
+
 use crate::{
-    causes::readable,
     failure::{DeathCertificate, ExitStatus, Signal},
     mismatch::named,
     protocol::EXIT_CODE,

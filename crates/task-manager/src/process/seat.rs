@@ -25,8 +25,9 @@ use super::{
     spawn::{Process, Spawned, spawn},
     turns::in_turn,
 };
+use workfleet_causes::with_sources;
+
 use crate::{
-    causes::with_sources,
     connection::{Connection, Event, HandshakeFailed, Mail, Terms},
     failure::{DeathCertificate, ExitStatus, KillReason},
     guardian::Guardian,

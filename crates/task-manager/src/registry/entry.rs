@@ -9,8 +9,9 @@ use std::{any::TypeId, fmt, future::Future, pin::Pin};
 
 use workfleet_wire::{EncodeError, message};
 
+use workfleet_causes::with_sources;
+
 use crate::{
-    causes::with_sources,
     code::{AsyncTask, Task},
     context::TaskContext,
     error::TaskError,

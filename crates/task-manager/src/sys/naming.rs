@@ -6,12 +6,13 @@ use std::{borrow::Cow, io};
 
 use rustix::io::Errno;
 
-/// What the system refused, and why. The reason is part of the text: many who show an error show no source.
+/// What the system refused, and why. The reason is part of the text, and so no source: many who show an error show no source, and
+/// nobody shows the reason twice.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {source}")]
+#[error("{what}: {reason}")]
 struct Named {
     what: Cow<'static, str>,
-    source: io::Error,
+    reason: io::Error,
 }
 
 /// Names what failed.
@@ -23,8 +24,8 @@ pub(crate) trait Naming<T> {
 impl<T, E: Into<io::Error>> Naming<T> for Result<T, E> {
     fn naming(self, what: impl Into<Cow<'static, str>>) -> io::Result<T> {
         self.map_err(|error| {
-            let source = error.into();
-            io::Error::new(source.kind(), Named { what: what.into(), source })
+            let reason = error.into();
+            io::Error::new(reason.kind(), Named { what: what.into(), reason })
         })
     }
 }
@@ -33,7 +34,7 @@ impl<T, E: Into<io::Error>> Naming<T> for Result<T, E> {
 pub(crate) fn errno_of(error: &io::Error) -> Option<Errno> {
     let mut error = error;
     while let Some(named) = error.get_ref().and_then(|inner| inner.downcast_ref::<Named>()) {
-        error = &named.source;
+        error = &named.reason;
     }
     Errno::from_io_error(error)
 }
@@ -41,7 +42,7 @@ pub(crate) fn errno_of(error: &io::Error) -> Option<Errno> {
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests {
     use super::*;
-    use crate::causes::with_sources;
+    use workfleet_causes::chain;
 
     #[test]
     fn a_named_error_keeps_what_the_system_said() {
@@ -49,9 +50,9 @@ mod tests {
         let plain = io::Error::from(Errno::MFILE);
         let named = refused().naming("pidfd_open").expect_err("it was refused");
         assert_eq!((named.kind(), errno_of(&named)), (plain.kind(), Some(Errno::MFILE)));
-        assert_eq!(with_sources(&named), format!("pidfd_open: {plain}"));
+        assert_eq!(chain(&named), [format!("pidfd_open: {plain}")]);
         let twice = refused().naming("pidfd_open").naming("a start").expect_err("it was refused");
         assert_eq!(errno_of(&twice), Some(Errno::MFILE));
-        assert_eq!(with_sources(&twice), format!("a start: pidfd_open: {plain}"));
+        assert_eq!(chain(&twice), [format!("a start: pidfd_open: {plain}")]);
     }
 }

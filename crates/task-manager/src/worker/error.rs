@@ -4,8 +4,9 @@ use std::{fmt, io};
 
 use workfleet_wire::EncodeError;
 
+use workfleet_causes::with_sources;
+
 use crate::{
-    causes::with_sources,
     protocol::{self, Violation},
     registry::RegistryError,
 };

@@ -8,8 +8,9 @@ use std::{
 use workfleet_scheduler::{AWAY, Gone, Lease, Life, Next, Verdict};
 
 use super::{Seated, Shared, core::Core, jitter, worker_name};
+use workfleet_causes::with_sources;
+
 use crate::{
-    causes::with_sources,
     failure::{DeathCertificate, KillReason},
     ids::TaskId,
     pool::{given_up::GivenUp, report::Abandoned, start::StartFailure},
