@@ -7,7 +7,7 @@ use std::process::exit;
 use rustix::process::Signal;
 use support::{
     all_ready, alone, builder,
-    process::{Program, Watched, numbers, part, say, signal, wait_for_the_test},
+    process::{Program, Watched, fork, numbers, part, reap, say, signal, wait_for_the_test},
     tasks::{self, Gate, next_text},
     until,
 };
@@ -27,6 +27,7 @@ fn program() {
         }
         Some("stays") => stays(),
         Some("unwatched") => unwatched(),
+        Some("forks") => forks(),
         Some(other) => panic!("no part is called {other}"),
     }
 }
@@ -74,6 +75,13 @@ fn unwatched() {
     wait_for_the_test();
 }
 
+/// Its copy drops the watch, whose thread it does not have.
+fn forks() {
+    let manager = ThreadManager::builder(tasks::registry()).workers(1).start().expect("it starts");
+    let watch = watch(&manager, ClosePolicy::Cancel);
+    assert_eq!(reap(fork(|| drop(watch))), 0);
+}
+
 fn interrupt(program: &Program, by: Signal) {
     signal(program.child.id(), by);
 }
@@ -106,6 +114,12 @@ fn the_second_signal_ends_the_program_and_its_workers() {
     interrupt(&program, Signal::TERM);
     assert_code(program, 143);
     worker.wait();
+}
+
+#[test]
+fn a_copy_drops_the_watch_of_its_original() {
+    let _alone = alone();
+    Program::start("program", "forks").assert_success();
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! - Whatever happens to the task, also when its runtime is shut down and drops it: if `on_startup` has succeeded,
 //!   `on_shutdown` is polled at least once; `after_shutdown` is called; the worker is dropped; and then the outcome is
 //!   published.
-//! - What the worker has spawned has ended before `on_shutdown` is called, and before the outcome is published.
+//! - What the worker has spawned has ended before `on_shutdown` is called, and before the outcome is published; but where its
+//!   runtime is shut down, it is only told to.
 //! - No panic of the worker's leaves the task.
 //! - A worker that stops at once when asked costs no timer.
 
@@ -38,6 +39,8 @@ pub(crate) struct Runner<W: Worker> {
     failures: Vec<WorkerFailure>,
     /// `on_shutdown` was called.
     has_cleaned_up: bool,
+    /// What it has spawned had not ended at its deadline, and was dropped.
+    tasks_held_up: bool,
 }
 
 impl<W: Worker> Runner<W> {
@@ -49,6 +52,7 @@ impl<W: Worker> Runner<W> {
             board,
             failures: Vec::new(),
             has_cleaned_up: false,
+            tasks_held_up: false,
         }
     }
 
@@ -89,7 +93,7 @@ impl<W: Worker> Runner<W> {
 
     /// Waits for what the worker has spawned, as long as it may still run, and drops the rest. Again, it does nothing.
     async fn end_tasks(&mut self) {
-        let Self { cx, board, failures, .. } = self;
+        let Self { cx, board, failures, tasks_held_up, .. } = self;
         let tasks = &cx.shared().tasks;
         tasks.close();
         let lifecycle = board.borrow().lifecycle;
@@ -100,7 +104,8 @@ impl<W: Worker> Runner<W> {
             tokio::select! {
                 biased;
                 () = tasks.ended() => {}
-                () = watched.due() => {}
+                () = tasks.has_failed() => {}
+                () = watched.due() => *tasks_held_up = true,
             }
         }
         tasks.abort();
@@ -108,12 +113,15 @@ impl<W: Worker> Runner<W> {
         failures.extend(tasks.take_failures().into_iter().map(of_task));
     }
 
+    /// Whether it is a group that had to abort a child.
+    fn has_held_up_children(&self) -> bool {
+        self.cx.shared().roster().is_some_and(|roster| roster.has_held_up())
+    }
+
     /// What the end of a hook is to the lifecycle.
     fn note(&mut self, hook: Hook, end: End) -> Event {
         match end {
-            End::Completed if self.cx.shared().roster().is_some_and(|roster| roster.has_held_up()) => {
-                Event::Aborted
-            }
+            End::Completed if self.tasks_held_up || self.has_held_up_children() => Event::Aborted,
             End::Completed => Event::Completed,
             End::Aborted => Event::Aborted,
             End::Failed(cause) => {

@@ -89,6 +89,8 @@ impl Tasks {
         };
         let failed = Arc::clone(&self.failed);
         runtime.spawn(async move {
+            // In this order, so that it is dropped before it counts as ended, also where it is never polled.
+            let (alive, future) = (alive, future);
             let spawned = &alive.0;
             let mut task = pin!(Caught::new(async { future.await.into_result() }));
             let ended = tokio::select! {
@@ -125,6 +127,11 @@ impl Tasks {
             output = future => Some(output),
             () = self.failed.notified() => None,
         }
+    }
+
+    /// Returns when one has failed and nobody was told yet.
+    pub(crate) async fn has_failed(&self) {
+        self.failed.notified().await;
     }
 
     /// Nothing is spawned any more.

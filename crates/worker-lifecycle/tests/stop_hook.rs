@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, io, sync::Arc, time::Duration};
 
 use support::{Act, Explosive, Journal, Scripted, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
@@ -89,6 +89,31 @@ async fn a_hook_that_fails_or_panics_stops_all_that_is_left_and_is_reported() {
         assert!(report.to_string().contains(&expected.to_string()), "{report}");
         assert_eq!(report.stop_hook, Some(expected));
     }
+}
+
+/// Its child fails while the hook runs, and before the hook has asked it for anything.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_before_its_turn_has_failed_the_group() {
+    let stops = Arc::new(Notify::new());
+    let failing = worker_fn({
+        let stops = Arc::clone(&stops);
+        |_: WorkerContext| async move {
+            stops.notified().await;
+            Err::<(), _>(io::Error::from(io::ErrorKind::NotFound))
+        }
+    });
+    let group = Workers::new("group").with_child(failing.with_name("failing"));
+    let group = group.with_stop_hook(|children: Vec<StoppingChild>| async move {
+        stops.notify_one();
+        children[0].worker().wait_for_shutdown().await;
+    });
+    let group = start(group).await.expect("it starts");
+    let outcome = ends(group.shutdown()).await.expect("groups are not stuck");
+    assert_eq!(outcome.state(), WorkerState::Failed);
+    let said = format!("{:?}", outcome.failures()[0]);
+    assert!(said.contains("the child `failing` failed: run failed: entity not found"), "{said}");
+    let report = outcome.report().expect("it has stopped");
+    assert_eq!(report.children.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,7 @@ use signal_hook::{
     flag,
     iterator::{Handle, Signals},
 };
+use workfleet_fork::Home;
 
 use super::{ClosePolicy, Pool, Shared};
 
@@ -36,8 +37,10 @@ impl Pool {
     /// still [closed](Self::close) by the program, which waits for the workers and gets the report. At the second signal, the
     /// workers end as they do when their manager is killed.
     ///
-    /// Signals are the process's: watch one pool at a time. Once the watch is dropped, a signal ends the process at once, with
-    /// the same exit code.
+    /// Signals are the process's: watch one pool at a time, drop one watch before the next begins, and use neither beside nor after
+    /// this what else catches these signals for good, as `run_until_signal` of `workfleet-worker-lifecycle` does. Once the watch is
+    /// dropped, a signal ends the process at once, with the same exit code. Once the pool has closed, the first signal is kept for
+    /// [`SignalWatch::signal`] and does nothing else.
     ///
     /// ```no_run
     /// # use serde::{Deserialize, Serialize};
@@ -81,6 +84,8 @@ pub struct SignalWatch {
     ends_process: Arc<AtomicBool>,
     signals: Handle,
     thread: Option<JoinHandle<()>>,
+    /// A fork has no such thread.
+    home: Home,
 }
 
 impl SignalWatch {
@@ -101,7 +106,7 @@ impl SignalWatch {
         };
         let spawned = thread::Builder::new().name("workfleet-signals".into()).spawn(listen);
         let thread = spawned.inspect_err(|_| ends_process.store(true, Ordering::SeqCst))?;
-        Ok(Self { first, ends_process, signals: handle, thread: Some(thread) })
+        Ok(Self { first, ends_process, signals: handle, thread: Some(thread), home: Home::here() })
     }
 
     /// The signal that has closed the pool, by its number; none if there was none yet.
@@ -122,6 +127,9 @@ impl SignalWatch {
 impl Drop for SignalWatch {
     fn drop(&mut self) {
         self.ends_process.store(true, Ordering::SeqCst);
+        if !self.home.is_here() {
+            return;
+        }
         self.signals.close();
         // A waker that closing has woken may be what drops this, on that very thread.
         let is_own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
@@ -139,14 +147,14 @@ impl fmt::Debug for SignalWatch {
     }
 }
 
-/// Whether a signal ends the process in its handler; each signal sets it. Registered for good when first needed: what catches a
+/// Whether a signal ends the process in its handler: while no watch listens, and from a watch's first signal on. Registered for good when first needed: what catches a
 /// signal cannot give it back its default.
 fn ends_process() -> io::Result<Arc<AtomicBool>> {
     static REGISTERED: OnceLock<Result<Arc<AtomicBool>, io::ErrorKind>> = OnceLock::new();
     let register = || {
-        let ends_process = Arc::new(AtomicBool::new(false));
+        let ends_process = Arc::new(AtomicBool::new(true));
         for signal in SIGNALS {
-            // In this order: the first signal finds the flag unset, and sets it.
+            // In this order: the first signal of a watch finds the flag unset, and sets it. Until a watch has begun, it is set.
             flag::register_conditional_shutdown(signal, SIGNAL_CODE + signal, Arc::clone(&ends_process))?;
             flag::register(signal, Arc::clone(&ends_process))?;
         }

@@ -345,7 +345,8 @@ impl Driver {
     fn note_end(&mut self, child: ChildId, life: Life, outcome: &Outcome) {
         let Some(slot) = self.slots.get_mut(&child) else { return };
         let is_removed = !slot.removed.is_empty();
-        let Some(asked) = slot.asked.take() else { return };
+        // One that was not asked has ended by itself, before its turn came.
+        let asked = slot.asked.take();
         tracing::trace!(child = slot.name, life = life.0, "child stopped");
         if self.core.mode() != Mode::Stopping || slot.is_stuck {
             return;
@@ -353,12 +354,12 @@ impl Driver {
         let report = ChildReport {
             id: child,
             name: slot.name.clone(),
-            took: asked.elapsed(),
+            took: asked.map_or(Duration::ZERO, |asked| asked.elapsed()),
             outcome: Ok(outcome.clone()),
         };
         self.stopped.push(report);
         if outcome.state() == WorkerState::Failed && !is_removed {
-            let reason = outcome.to_string();
+            let reason = outcome.in_full();
             self.failed_stopping.push(GroupError::Failed { child: slot.name.clone(), reason });
         }
     }

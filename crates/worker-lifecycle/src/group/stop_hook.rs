@@ -12,6 +12,7 @@ use std::{
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use workfleet_causes::with_sources;
 
 use super::{ChildEvent, ChildId, Life, Occurrence, StopHookFailure};
 use crate::{
@@ -48,7 +49,7 @@ impl RunningHook {
         let Some(Self(hook)) = running else { return std::future::pending().await };
         match hook.as_mut().await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(StopHookFailure::Failed(error.to_string())),
+            Ok(Err(error)) => Err(StopHookFailure::Failed(with_sources(error.as_dyn()))),
             Err(panic) => Err(StopHookFailure::Panicked(panic)),
         }
     }

@@ -201,7 +201,7 @@ impl std::fmt::Display for RunEnded {
 fn on_the_spot() -> io::Result<Arc<AtomicBool>> {
     static REGISTERED: OnceLock<Result<Arc<AtomicBool>, io::ErrorKind>> = OnceLock::new();
     let register = || {
-        let is_armed = Arc::new(AtomicBool::new(false));
+        let is_armed = Arc::new(AtomicBool::new(true));
         for signal in [SIGINT, SIGTERM] {
             flag::register_conditional_shutdown(signal, SIGNAL_CODE + signal, Arc::clone(&is_armed))?;
         }
