@@ -115,13 +115,20 @@ fn it_counts_survives_a_failure_and_stops_cleanly_on_ctrl_c() {
     service.send("four score and seven\n");
     service.send("fail\n");
     // Until it has been restarted.
-    while !service.get("/status").contains("\n  intake running, restarts 1") {}
+    let is_restarted =
+        |line: &str| line.starts_with("  intake running for ") && line.ends_with(", restarts 1");
+    while !service.get("/status").lines().any(is_restarted) {}
     while !service.get("/readyz").starts_with("HTTP/1.1 200 ") {}
     service.send("years ago\nour fathers\n");
     service.signal(Signal::INT);
     let (said, complaints, code) = service.finish();
     assert_eq!(said, "service: 3 lines, 8 words, the longest line has 20 bytes");
-    assert_eq!((complaints.as_str(), code), ("service: normal shutdown\n", Some(0)));
+    let [restarted, ended] = complaints.lines().collect::<Vec<_>>()[..] else { panic!("{complaints}") };
+    assert!(
+        restarted
+            .starts_with("workfleet: a child is restarted, because it failed: run failed: told to fail (")
+    );
+    assert_eq!((ended, code), ("service: normal shutdown", Some(0)));
 }
 
 #[test]
