@@ -225,7 +225,7 @@ fn who_speaks_for_an_attempt_that_has_ended_is_refused() {
     let manager = start(1);
     manager.submit(Free(Act::LeaveProxy)).expect("it is taken").wait().expect("it is done");
     let refused = manager.submit(Free(Act::UseProxy)).expect("it is taken").wait().expect("it is done");
-    assert_eq!(refused, "Err(AttemptEnded)");
+    assert_eq!(refused, "Err(the attempt that this heartbeat is of has ended)");
     join(&manager);
 }
 
