@@ -84,21 +84,14 @@ pub fn with_sources(error: &(dyn Error + 'static)) -> String {
 /// ```
 #[macro_export]
 macro_rules! readable {
-    (struct $type:ident) => {
-        impl ::std::fmt::Debug for $type {
-            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                if f.alternate() { f.write_str(stringify!($type)) } else { f.write_str(&$crate::with_sources(self)) }
-            }
-        }
-    };
-    (struct $type:ident { $($field:ident),+ $(,)? }) => {
+    (struct $type:ident $({ $($field:ident),+ $(,)? })?) => {
         impl ::std::fmt::Debug for $type {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 if !f.alternate() {
                     return f.write_str(&$crate::with_sources(self));
                 }
-                let Self { $($field),+ } = self;
-                $crate::readable!(@ f, $type { $($field),+ })
+                let Self $({ $($field),+ })? = self;
+                $crate::readable!(@ f, $type $({ $($field),+ })?)
             }
         }
     };
@@ -204,6 +197,11 @@ mod tests {
     readable!(Kinds { One, Another(source), Fields { count, name } });
 
     #[derive(thiserror::Error)]
+    #[error("it is gone")]
+    struct Gone;
+    readable!(struct Gone);
+
+    #[derive(thiserror::Error)]
     #[error("{name} has not come")]
     struct Late {
         name: &'static str,
@@ -220,6 +218,7 @@ mod tests {
         let fields = format!("{:#?}", Kinds::Fields { count: 2, name: "them" });
         assert_eq!(fields, "Fields {\n    count: 2,\n    name: \"them\",\n}");
         assert!(format!("{another:#?}").starts_with("Another(\n    Kind("), "{another:#?}");
+        assert_eq!((format!("{Gone:?}"), format!("{Gone:#?}")), ("it is gone".into(), "Gone".into()));
         let late = Late { name: "spring", source: not_found() };
         assert_eq!(format!("{late:?}"), "spring has not come: entity not found");
         assert!(format!("{late:#?}").starts_with("Late {\n    name: \"spring\","), "{late:#?}");

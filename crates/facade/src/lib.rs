@@ -52,8 +52,8 @@
 //!
 //! # What is promised
 //!
-//! - **Nothing waits for ever** but for what your own code does not end. A worker that exits, aborts, is killed, overflows its
-//!   stack, falls silent or never starts is noticed, buried and replaced, and whoever waits for its task is answered.
+//! - **Nothing waits forever** but for what your own code does not end. A worker that exits, aborts, is killed, overflows its
+//!   stack, falls silent or never starts is noticed, buried and replaced, and each wait for its task ends.
 //! - **Work survives its workers.** The task that ran is run again, up to three times in all; the tasks that waited
 //!   behind it go elsewhere and are charged with nothing. So a task may run more than once, but each handle resolves
 //!   exactly once.

@@ -23,7 +23,7 @@ use dashmap::DashMap;
 use waiting::Waiting;
 use workfleet_heartbeat::Details;
 
-/// How many tokens beat between two looks of who sends.
+/// How many tokens beat before the sender of frames looks once.
 const TOKENS: u64 = 64;
 
 struct Calls(VecDeque<u64>);
@@ -84,7 +84,7 @@ fn leaving(criterion: &mut Criterion) {
             assert_eq!(Vec::from_iter(receiver.try_iter()).len() as u64, TOKENS);
         });
     });
-    // The latest details of each, as a table that is emptied by who sends.
+    // The latest details of each, as a table that the sender of frames empties.
     let latest = DashMap::new();
     let details = Details::encode(&7_u64).expect("it encodes");
     group.bench_function("DashMap of the latest", |bencher| {

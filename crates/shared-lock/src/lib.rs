@@ -86,7 +86,7 @@
 //!
 //! # Deadlock
 //!
-//! There is no re-entrancy: whoever holds a key and asks for it again waits for itself, unless both are shared and nobody
+//! There is no re-entrancy: a holder that asks for its key again waits for itself, unless both are shared and nobody
 //! waits. And two tasks that each hold what
 //! the other wants wait for ever. There are two remedies:
 //!

@@ -14,7 +14,7 @@ use crate::{Guards, LockFailed, LockGuard, Mode, Refusal, Snapshot, blocking};
 /// - *Arrival order.* Whoever asked first is granted first; a shared request joins the holders only if nobody waits. So
 ///   neither readers nor writers starve. A request arrives when its future is first polled.
 /// - *Fences.* Each exclusive grant of a key has a larger [`Fence`](crate::Fence) than any grant of it before.
-/// - *No re-entrancy.* Whoever holds a key and asks for it again waits for itself, unless both are shared and nobody waits. A
+/// - *No re-entrancy.* A holder that asks for its key again waits for itself, unless both are shared and nobody waits. A
 ///   known [owner](crate::LocalState::owner) gets [`LockFailed::WouldDeadlock`] instead.
 /// - *A key is any text* from 1 byte up to [`key_limit_bytes`](Self::key_limit_bytes).
 ///

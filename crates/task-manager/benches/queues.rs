@@ -39,7 +39,7 @@ impl Command for Submit {
     }
 }
 
-/// What a submission queue has to do: each command is numbered in the order in which it is taken, and who pushed it learns
+/// What a submission queue has to do: each command is numbered in the order in which it is taken, and its caller learns
 /// whether the core is to be run.
 fn submission(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("{COMMANDS} commands pushed, then taken"));

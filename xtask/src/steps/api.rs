@@ -57,8 +57,7 @@ fn public_items(ws: &Workspace, member: &Member) -> Result<String> {
     items_of(&json).map_err(|error| {
         let rustc = process::output(std::process::Command::new("rustc").arg("--version")).unwrap_or_default();
         Error::new(format!(
-            "cannot read what rustdoc says of {package} ({error}): public-api {} has to go with the compiler, {}",
-            "as Cargo.lock has it",
+            "cannot read what rustdoc says of {package} ({error}): the public-api in Cargo.lock has to go with the compiler, {}",
             rustc.trim()
         ))
     })

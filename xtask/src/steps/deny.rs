@@ -7,9 +7,9 @@ use crate::process;
 use crate::workspace::Workspace;
 
 pub(crate) fn run(ws: &Workspace, arguments: &[String]) -> Result {
-    let checks: &[&str] = match arguments {
-        [] => &["licenses", "bans", "sources", "advisories"],
-        [flag] if flag == "--offline" => &["licenses", "bans", "sources"],
+    let is_offline = match arguments {
+        [] => false,
+        [flag] if flag == "--offline" => true,
         _ => {
             return Err(Error::new(format!(
                 "unknown arguments `{}`: only --offline is",
@@ -22,8 +22,12 @@ pub(crate) fn run(ws: &Workspace, arguments: &[String]) -> Result {
     })?;
     let mut command = ws.cargo();
     command.args(["deny", "--locked"]);
-    if checks.len() == 3 {
+    if is_offline {
         command.arg("--offline");
     }
-    process::run(command.arg("check").args(checks))
+    command.args(["check", "licenses", "bans", "sources"]);
+    if !is_offline {
+        command.arg("advisories");
+    }
+    process::run(&mut command)
 }

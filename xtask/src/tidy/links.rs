@@ -96,7 +96,7 @@ fn without_code(line: &str) -> String {
     plain + rest
 }
 
-enum Target {
+pub(super) enum Target {
     /// An address, or a place in the same file.
     Elsewhere,
     /// A path from the root.
@@ -105,7 +105,7 @@ enum Target {
     Outside,
 }
 
-fn resolve(from: &str, link: &str) -> Target {
+pub(super) fn resolve(from: &str, link: &str) -> Target {
     let path = link.split(['#', '?']).next().unwrap_or_default();
     let scheme = path.split_once(':').map(|(scheme, _)| scheme);
     if path.is_empty() || scheme.is_some_and(|scheme| scheme.chars().all(|c| c.is_ascii_alphanumeric())) {

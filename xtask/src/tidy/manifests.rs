@@ -48,7 +48,7 @@ fn check_one(member: &Member) -> Vec<String> {
     problems
 }
 
-/// What whoever looks for a crate does not find.
+/// What a manifest lacks for a search on crates.io or docs.rs.
 fn unfindable(package: Option<&Value>) -> Vec<String> {
     let field = |name: &str| package.and_then(|package| package.get(name));
     let count = |name: &str| field(name).and_then(Value::as_array).map_or(0, Vec::len);

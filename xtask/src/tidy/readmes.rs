@@ -2,7 +2,10 @@
 
 use toml::{Table, Value};
 
-use super::problem::{Problem, Text};
+use super::{
+    links::{Target, resolve},
+    problem::{Problem, Text},
+};
 use crate::workspace::Member;
 
 /// `root` is the manifest of the workspace.
@@ -18,9 +21,9 @@ pub(super) fn check(root: &Table, crates: &[Member], texts: &[Text]) -> Vec<Prob
         let package = member.manifest.get("package");
         let field =
             |name| package.and_then(|package| package.get(name)).and_then(Value::as_str).unwrap_or_default();
-        let path = match field("readme") {
-            "../../README.md" => "README.md".to_owned(),
-            name => format!("crates/{}/{name}", member.name),
+        let path = match resolve(&member.path, field("readme")) {
+            Target::Path(path) => path,
+            Target::Elsewhere | Target::Outside => field("readme").to_owned(),
         };
         let Some(text) = texts.iter().find(|text| text.path == path) else {
             problems.push(Problem::new(&member.path, format!("package.readme is no tracked file: {path}")));

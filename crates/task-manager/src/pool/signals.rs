@@ -32,7 +32,7 @@ impl Pool {
     /// Has the first SIGINT (Ctrl-C) or SIGTERM close the manager by `policy`, and the second end the process at once with 128 and
     /// the signal's number.
     ///
-    /// The first signal ends nothing but the pool's work, as the [table](ClosePolicy) says. Whoever waits for a handle is answered,
+    /// The first signal ends nothing but the pool's work, as the [table](ClosePolicy) says. Each wait for a handle ends,
     /// and the program goes on behind its last wait: so it ends in its own order, and can say how far it came. The pool is
     /// still [closed](Self::close) by the program, which waits for the workers and gets the report. At the second signal, the
     /// workers end as they do when their manager is killed.
@@ -111,7 +111,7 @@ impl SignalWatch {
 
     /// The signal that has closed the pool, by its number; none if there was none yet.
     pub fn signal(&self) -> Option<i32> {
-        // Pairs with the release of whoever heard it.
+        // Pairs with the release by the thread that hears signals.
         match self.first.load(Ordering::Acquire) {
             0 => None,
             signal => Some(signal),
@@ -147,8 +147,8 @@ impl fmt::Debug for SignalWatch {
     }
 }
 
-/// Whether a signal ends the process in its handler: while no watch listens, and from a watch's first signal on. Registered for good when first needed: what catches a
-/// signal cannot give it back its default.
+/// Whether a signal ends the process in its handler: while no watch listens, and from a watch's first signal on. Registered for
+/// good when first needed: what catches a signal cannot give it back its default.
 fn ends_process() -> io::Result<Arc<AtomicBool>> {
     static REGISTERED: OnceLock<Result<Arc<AtomicBool>, io::ErrorKind>> = OnceLock::new();
     let register = || {

@@ -1,4 +1,4 @@
-//! A status as JSON, for whoever watches a process: written by hand, because the few fields need neither a serialiser among
+//! A status as JSON, for the programs that watch a process: written by hand, because the few fields need neither a serialiser among
 //! the probe's dependencies nor its form of durations and times, which nobody reads.
 
 use std::{
