@@ -82,6 +82,10 @@ impl Workspace {
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root);
+        if std::env::var_os("CI").is_some() {
+            // A clean checkout is built once: what incremental compilation keeps for the next time only fills its disk.
+            command.env("CARGO_INCREMENTAL", "0");
+        }
         command
     }
 
