@@ -142,6 +142,10 @@ rows! {
         let manager = ThreadManager::builder(registry()).workers(2).start().expect("it starts");
         run_tasks(&manager);
     }, as_it_is => Says(&["memfd_create", NOT_IMPLEMENTED]);
+    no_pidfd_send_signal: plain, || refuse(libc::SYS_pidfd_send_signal, libc::ENOSYS), as_it_is
+        => Says(&["pidfd_send_signal (it takes Linux 5.1", NOT_IMPLEMENTED]);
+    a_forbidden_pidfd_send_signal: plain, || refuse(libc::SYS_pidfd_send_signal, libc::EPERM), as_it_is
+        => Says(&["pidfd_send_signal (it takes Linux 5.1", NOT_PERMITTED]);
     a_forbidden_socketpair: plain, || refuse(libc::SYS_socketpair, libc::EPERM), as_it_is
         => Says(&["socketpair: ", NOT_PERMITTED]);
     a_forbidden_sendmsg: plain, || refuse(libc::SYS_sendmsg, libc::EPERM), as_it_is
@@ -152,7 +156,12 @@ rows! {
         => Says(&["starting /proc/self/exe: ", NOT_PERMITTED]);
     a_forbidden_recvmsg: plain, || refuse(libc::SYS_recvmsg, libc::EPERM), as_it_is
         => Says(&["its connection failed: recvmsg: ", NOT_PERMITTED]);
-    no_new_pidfd_signal_for_groups: plain, || refuse(libc::SYS_pidfd_send_signal, libc::EINVAL), as_it_is => Works;
+    a_forbidden_recvfrom: plain, || refuse(libc::SYS_recvfrom, libc::EPERM), as_it_is
+        => Says(&["recv of its connection failed", NOT_PERMITTED]);
+    a_forbidden_poll: plain, || refuse(libc::SYS_ppoll, libc::EPERM), as_it_is
+        => Says(&["poll of the list of tests: ", NOT_PERMITTED]);
+    forbidden_limits: plain, || refuse(libc::SYS_prlimit64, libc::EPERM), as_it_is => Works;
+    no_pidfd_signal_for_groups: plain, || refuse_flags(libc::SYS_pidfd_send_signal, 3, libc::EINVAL), as_it_is => Works;
     // Limits.
     files_of_a_few_bytes: plain, || limit(Resource::Fsize, 100), as_it_is => Says(&["(RLIMIT_FSIZE)"]);
     few_descriptors: plain, || limit(Resource::Nofile, 12), as_it_is => Says(&[FEW_DESCRIPTORS]);
@@ -350,14 +359,36 @@ fn take_a_terminal() {
 
 /// Has the system refuse a call with this error from now on, to this process and to all that it starts.
 fn refuse(call: libc::c_long, error: i32) {
+    set_filter(call, None, error);
+}
+
+/// As a kernel does that does not know these flags, which are the argument of this index.
+fn refuse_flags(call: libc::c_long, index: u32, error: i32) {
+    set_filter(call, Some(index), error);
+}
+
+/// With `flags`, the call is refused only where that argument is not 0.
+fn set_filter(call: libc::c_long, flags: Option<u32>, error: i32) {
     let statement = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let (call, error) = (u32::try_from(call).expect("a number"), error.unsigned_abs());
     // Code of the kernel's filters is 16 bits wide.
     let code = |parts: &[u32]| u16::try_from(parts.iter().fold(0, |all, part| all | part)).expect("a code");
+    let load = |offset| statement(code(&[libc::BPF_LD, libc::BPF_W, libc::BPF_ABS]), 0, 0, offset);
+    // What is not refused jumps behind the refusal.
+    let goes_on_if =
+        |value, yes, no| statement(code(&[libc::BPF_JMP, libc::BPF_JEQ, libc::BPF_K]), yes, no, value);
+    let low_half = if cfg!(target_endian = "big") { 4 } else { 0 };
+    // Where there are no flags, the number of the call is looked at twice.
+    let (second, refused, let_pass) = match flags {
+        Some(index) => (16 + 8 * index + low_half, 0, (1, 0)),
+        None => (0, call, (0, 1)),
+    };
     let mut filter = [
         // The number of the call is what stands first.
-        statement(code(&[libc::BPF_LD, libc::BPF_W, libc::BPF_ABS]), 0, 0, 0),
-        statement(code(&[libc::BPF_JMP, libc::BPF_JEQ, libc::BPF_K]), 0, 1, call),
+        load(0),
+        goes_on_if(call, 0, 3),
+        load(second),
+        goes_on_if(refused, let_pass.0, let_pass.1),
         statement(code(&[libc::BPF_RET, libc::BPF_K]), 0, 0, libc::SECCOMP_RET_ERRNO | error),
         statement(code(&[libc::BPF_RET, libc::BPF_K]), 0, 0, libc::SECCOMP_RET_ALLOW),
     ];

@@ -12,16 +12,14 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, FdFlags, fcntl_getfd, ioctl_fionbio},
-    process::{
-        Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, pidfd_open, pidfd_send_signal, setrlimit,
-    },
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
     stdio::stdin,
 };
 
 use super::record::{self, Record};
 use crate::{
     marks::{self, origin},
-    sys::{pidfd, signals, socket, stat, terminal},
+    sys::{limits, pidfd, signals, socket, stat, terminal},
 };
 
 /// What guardians are listed as.
@@ -74,8 +72,7 @@ fn settle() {
     let _ = fs::write("/proc/self/comm", NAME);
     let _ = terminal::give_up();
     let _ = ioctl_fionbio(stdin(), true);
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    limits::raise_descriptors();
     close_inherited();
 }
 

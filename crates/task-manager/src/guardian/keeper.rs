@@ -27,7 +27,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
-    process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, pidfd_send_signal, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid},
 };
 
 use workfleet_fork::{Home, PerProcess};
@@ -321,7 +321,7 @@ impl Life {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .naming("socketpair(SOCK_SEQPACKET)")?;
         let mark = marks::of_socket(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
-        let own = pidfd::open(getpid())?;
+        let own = pidfd::of_this_process()?;
         let mut command = program.command();
         command.env(super::MARK, mark).stdin(theirs).stdout(descriptor::null()?).stderr(descriptor::null()?);
         let mut child = program.named(command.spawn())?;

@@ -96,13 +96,13 @@ fn read_list(child: &mut Child, limit: Duration) -> io::Result<Vec<u8>> {
             Ok(0) => break,
             Err(rustix::io::Errno::INTR) => continue,
             Ok(_) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error).naming("poll of the list of tests"),
         }
         match output.read(&mut bytes) {
             Ok(0) => break,
             Ok(read_bytes) => list.extend_from_slice(&bytes[..read_bytes]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error).naming("reading the list of tests"),
         }
     }
     Ok(list)

@@ -31,7 +31,7 @@ use crate::pool::{Pool, delegate::manages_by_its_pool};
 /// `workfleet-guard`, ignores what is sent to whole groups (SIGTERM, SIGINT, SIGHUP), and is ended when the last pool is
 /// closed. If it is killed or stopped, another takes its place. All pools with workers of the same program share it.
 ///
-/// It needs Linux 5.4 or later, with the calls `pidfd_open` and `memfd_create`, and `/proc` unless a
+/// It needs Linux 5.4 or later, with the calls `pidfd_open`, `pidfd_send_signal` and `memfd_create`, and `/proc` unless a
 /// [program](ProcessManagerBuilder::program) is named; or macOS, where it is not tested. Where one of these is missing or refused,
 /// it does not start, by an error that names it. A [`ThreadManager`](crate::ThreadManager) needs none of them.
 ///

@@ -3,12 +3,12 @@
 
 use std::{fs::File, io, os::fd::AsFd};
 
-use rustix::{
-    fs::fstat,
-    process::{Resource, getrlimit},
-};
+use rustix::fs::fstat;
 
-use super::naming::Naming;
+use super::{
+    limits::{self, Limit},
+    naming::Naming,
+};
 
 /// What stands behind a descriptor, whatever its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,5 +37,5 @@ pub(crate) fn null() -> io::Result<File> {
 
 /// Whether the system lets this process poll so many descriptors at once: not more than it may have open.
 pub(crate) fn may_poll(descriptors: u64) -> bool {
-    getrlimit(Resource::Nofile).current.is_none_or(|limit| descriptors <= limit)
+    limits::current(Limit::Descriptors).is_none_or(|limit| descriptors <= limit)
 }

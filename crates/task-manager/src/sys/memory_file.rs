@@ -9,17 +9,17 @@ use std::{
     },
 };
 
-use rustix::{
-    fs::{fstat, ftruncate},
-    process::{Resource, getrlimit},
-};
+use rustix::fs::{fstat, ftruncate};
 
-use super::naming::Naming;
+use super::{
+    limits::{self, Limit},
+    naming::Naming,
+};
 
 /// A file of this length, full of zeros, that stays that long.
 pub(crate) fn of_len(name: &str, len_bytes: u64) -> io::Result<OwnedFd> {
     // The system would answer by a signal that ends the process.
-    if let Some(limit_bytes) = getrlimit(Resource::Fsize).current.filter(|limit| *limit < len_bytes) {
+    if let Some(limit_bytes) = limits::current(Limit::FileLen).filter(|limit| *limit < len_bytes) {
         let reason = format!(
             "a file of {len_bytes} bytes exceeds the process's limit of {limit_bytes} (RLIMIT_FSIZE)"
         );

@@ -3,6 +3,7 @@
 
 pub(crate) mod descriptor;
 pub(crate) mod frames;
+pub(crate) mod limits;
 pub(crate) mod memory_file;
 pub(crate) mod name;
 pub(crate) mod naming;

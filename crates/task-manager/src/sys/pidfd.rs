@@ -7,7 +7,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, getpid, pidfd_open},
 };
 
 use super::naming::Naming;
@@ -19,6 +19,16 @@ const TO_GROUP: libc::c_uint = 1 << 2;
 pub(crate) fn open(process: Pid) -> io::Result<OwnedFd> {
     pidfd_open(process, PidfdFlags::empty())
         .naming("pidfd_open (it takes Linux 5.3, and nothing that forbids it)")
+}
+
+/// This process by its own descriptor, which shows that processes may be signalled so.
+///
+/// # Errors
+/// They may not. A manager that finds out when it has to kill could do nothing any more.
+pub(crate) fn of_this_process() -> io::Result<OwnedFd> {
+    let own = open(getpid())?;
+    send(&own, 0, 0).naming("pidfd_send_signal (it takes Linux 5.1, and nothing that forbids it)")?;
+    Ok(own)
 }
 
 /// Kills the group that the process leads, or has led: also where it is reaped, and even if its number was reused.

@@ -10,6 +10,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
+    io::retry_on_intr,
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
         SendFlags, recv, recvmsg, send, sendmsg,
@@ -32,12 +33,7 @@ pub(crate) fn refuse_sigpipe(socket: impl AsFd) -> io::Result<()> {
 
 /// Sends as much of `bytes` as the socket takes now; `WouldBlock` if that is nothing.
 pub(crate) fn send_now(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match send(&socket, bytes, SEND_FLAGS) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return Ok(result?),
-        }
-    }
+    Ok(retry_on_intr(|| send(&socket, bytes, SEND_FLAGS))?)
 }
 
 /// Receives what is there; `Ok(0)` at the end of the stream, `WouldBlock` if nothing is there.
@@ -57,12 +53,7 @@ pub(crate) fn receive(socket: impl AsFd, space: &mut [u8]) -> io::Result<usize> 
 }
 
 fn receive_with(socket: impl AsFd, space: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
-    loop {
-        match recv(&socket, &mut *space, flags) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return Ok(result?.0),
-        }
-    }
+    Ok(retry_on_intr(|| recv(&socket, &mut *space, flags))?.0)
 }
 
 /// So many descriptors may come with the first bytes.
@@ -77,7 +68,7 @@ pub(crate) fn send_with_descriptors(
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     assert!(ancillary.push(SendAncillaryMessage::ScmRights(descriptors)), "there is space for them");
-    let sent = sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SEND_FLAGS)?;
+    let sent = retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(bytes)], &mut ancillary, SEND_FLAGS))?;
     if sent < bytes.len() {
         let reason = format!("a fresh socket took {sent} of {} bytes", bytes.len());
         return Err(io::Error::new(io::ErrorKind::WriteZero, reason));
@@ -96,12 +87,7 @@ pub(crate) fn receive_with_descriptors(
     let flags = RecvFlags::CMSG_CLOEXEC;
     #[cfg(target_vendor = "apple")]
     let flags = RecvFlags::empty();
-    let received = loop {
-        match recvmsg(&socket, &mut [IoSliceMut::new(space)], &mut ancillary, flags) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => break result?,
-        }
-    };
+    let received = retry_on_intr(|| recvmsg(&socket, &mut [IoSliceMut::new(space)], &mut ancillary, flags))?;
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {

@@ -7,7 +7,7 @@
 //! - When the connection ends, the process group ends: a worker never outlives its manager.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     os::fd::OwnedFd,
     sync::PoisonError,
     time::{Duration, Instant},
@@ -75,8 +75,7 @@ pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
             match poll(&mut [PollFd::new(&connection, PollFlags::IN)], Some(&patience)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => true,
                 Ok(_) => receive_or_tell(worker, Read::Now),
-                // A task has taken from this process what it takes to watch the connection.
-                Err(_) => false,
+                Err(error) => lost(worker, "poll", &error.into()),
             }
         }
     };
@@ -107,15 +106,16 @@ fn turn(worker: &Worker) -> bool {
     let asked = if interest.is_empty() { 1 } else { 2 };
     match poll(&mut watched[..asked], timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        // As above.
-        Err(_) => return false,
+        Err(error) => return lost(worker, "poll", &error.into()),
     }
     if !watched[0].revents().is_empty() {
         let mut bytes = [0; 64];
         // However many wake-ups there were, one turn serves them all. The other end is open as long as the process,
         // unless a task has closed or replaced one of both: then nothing would wake this thread up any more.
-        if !matches!(socket::receive_now(wakened, &mut bytes), Ok(1..)) {
-            return false;
+        match socket::receive_now(wakened, &mut bytes) {
+            Ok(1..) => {}
+            Ok(0) => return false,
+            Err(error) => return lost(worker, "recv", &error),
         }
     }
     let events = watched[1].revents();
@@ -124,6 +124,15 @@ fn turn(worker: &Worker) -> bool {
     } else {
         !events.contains(PollFlags::NVAL)
     }
+}
+
+/// Says why the connection cannot be read any more: a task has taken from this process what that takes, or the system forbids it.
+/// The process ends by a signal, which tells nobody.
+fn lost(worker: &Worker, call: &str, error: &io::Error) -> bool {
+    if error.kind() != ErrorKind::ConnectionReset {
+        workfleet_notice::error!(worker = worker.name, %error, "the worker ends: {call} of its connection failed");
+    }
+    false
 }
 
 /// How to begin to read. What comes behind that is read only if it is there.
@@ -161,8 +170,7 @@ fn receive(worker: &Worker, first: Read) -> Result<bool, Violation> {
             Ok(0) => return Ok(false),
             Ok(received_bytes) => received_bytes,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-            // Reset, or the task closed the socket.
-            Err(_) => return Ok(false),
+            Err(error) => return Ok(lost(worker, "recv", &error)),
         };
         decoder.advance(received_bytes);
         let mut tasks = Vec::new();
