@@ -4,36 +4,36 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use workfleet_scheduler::{Appetite, Class, Lease, Limits, Scheduler};
+use workfleet_scheduler::{Class, Lease, Limits, PrefetchBudget, Scheduler};
 
 const TOOK: Duration = Duration::from_micros(50);
 
-fn scheduler(now: Instant, seats: usize, prefetch: bool) -> Scheduler<u64> {
+fn scheduler(now: Instant, slots: usize, prefetch: bool) -> Scheduler<u64> {
     let mut scheduler = Scheduler::new(Limits {
         levels: 2,
         crash_limit: 3,
         silence_limit: Some(Duration::from_secs(10)),
         heartbeat_grace: Duration::from_secs(10),
-        appetite: Appetite { prefetch, concurrent: 1 },
+        prefetch_budget: PrefetchBudget { prefetch, concurrent: 1 },
         tasks_per_worker: u64::MAX,
     });
-    (0..seats).for_each(|seat| scheduler.worker_ready(now, seat));
+    (0..slots).for_each(|slot| scheduler.worker_ready(now, slot));
     scheduler
 }
 
 /// Tasks that come one by one, as from a caller that waits for each.
 fn alone(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a task alone");
-    for seats in [1, 8, 64] {
-        group.bench_function(format!("{seats} workers"), |bencher| {
+    for slots in [1, 8, 64] {
+        group.bench_function(format!("{slots} workers"), |bencher| {
             let now = Instant::now();
-            let (mut scheduler, mut sequence) = (scheduler(now, seats, true), 0);
+            let (mut scheduler, mut sequence) = (scheduler(now, slots, true), 0);
             bencher.iter(|| {
                 sequence += 1;
                 scheduler.schedule(sequence, 1, Class::default(), sequence);
                 let dispatch = scheduler.next_dispatch(now).expect("a worker is free");
-                let (seat, lease) = (dispatch.seat, dispatch.lease);
-                scheduler.done(now, seat, lease, TOOK).expect("the lease stands")
+                let (slot, lease) = (dispatch.slot, dispatch.lease);
+                scheduler.done(now, slot, lease, TOOK).expect("the lease stands")
             });
         });
     }
@@ -56,10 +56,10 @@ fn flood(criterion: &mut Criterion) {
             bencher.iter(|| {
                 schedule(&mut scheduler);
                 while let Some(dispatch) = scheduler.next_dispatch(now) {
-                    in_hand.push_back((dispatch.seat, dispatch.lease));
+                    in_hand.push_back((dispatch.slot, dispatch.lease));
                 }
-                let (seat, lease) = in_hand.pop_front().expect("somebody has a task");
-                scheduler.done(now, seat, lease, TOOK).expect("the lease stands")
+                let (slot, lease) = in_hand.pop_front().expect("somebody has a task");
+                scheduler.done(now, slot, lease, TOOK).expect("the lease stands")
             });
         });
     }

@@ -25,17 +25,17 @@ impl<B> Scheduler<B> {
             // The one that waited may have been cancelled.
             self.reserved = None;
         }
-        let (lane, seat) = self.lanes().find_map(|lane| Some((lane, self.seat_for(lane)?)))?;
+        let (lane, slot) = self.lanes().find_map(|lane| Some((lane, self.slot_for(lane)?)))?;
         let task = self.queue.lease(lane)?;
         if lane == Lane::Suspect {
             self.reserved = None;
         }
         let cost_ns = self.estimates.of(task.class);
-        if let Some(worker) = self.worker_mut(seat) {
+        if let Some(worker) = self.worker_mut(slot) {
             worker.give(now, &task, cost_ns);
         }
-        let (lease, task) = self.flights.lease(task, seat, cost_ns);
-        Some(Dispatch { seat, lease, attempt: task.attempt_number(), task })
+        let (lease, task) = self.flights.lease(task, slot, cost_ns);
+        Some(Dispatch { slot, lease, attempt: task.attempt_number(), task })
     }
 
     /// The lanes that hold tasks, the one whose first task is the most urgent and oldest at the front.
@@ -49,54 +49,54 @@ impl<B> Scheduler<B> {
     }
 
     /// Where the first task of a lane may go.
-    fn seat_for(&mut self, lane: Lane) -> Option<usize> {
+    fn slot_for(&mut self, lane: Lane) -> Option<usize> {
         match lane {
-            Lane::Single => self.seat_in_turn(),
+            Lane::Single => self.slot_in_turn(),
             Lane::Concurrent => self.least_laden(self.queue.first(lane)?),
             Lane::Suspect => self.queue.first(lane).is_some().then(|| self.reserve())?,
         }
     }
 
-    /// A seat whose worker has nothing in hand; if there is none, one is reserved, so that there will be.
+    /// A slot whose worker has nothing in hand; if there is none, one is reserved, so that there will be.
     fn reserve(&mut self) -> Option<usize> {
         let candidates = self.workers().filter(|(_, worker)| worker.may_become_empty());
-        let (seat, least_laden) = candidates.min_by_key(|(_, worker)| worker.load.len())?;
+        let (slot, least_laden) = candidates.min_by_key(|(_, worker)| worker.load.len())?;
         if least_laden.load.is_empty() {
-            return Some(seat);
+            return Some(slot);
         }
-        self.reserved.get_or_insert(seat);
+        self.reserved.get_or_insert(slot);
         None
     }
 
     fn least_laden(&self, task: &Pending<B>) -> Option<usize> {
         let takers =
-            self.workers().filter(|(seat, worker)| self.reserved != Some(*seat) && worker.takes(task));
+            self.workers().filter(|(slot, worker)| self.reserved != Some(*slot) && worker.takes(task));
         let least = takers.min_by_key(|(_, worker)| (worker.load.len().min(1), worker.load.weight()));
-        least.map(|(seat, _)| seat)
+        least.map(|(slot, _)| slot)
     }
 
-    /// The seat being filled while its turn lasts, then the one with the least in hand.
-    fn seat_in_turn(&mut self) -> Option<usize> {
+    /// The slot being filled while its turn lasts, then the one with the least in hand.
+    fn slot_in_turn(&mut self) -> Option<usize> {
         let Some(task) = self.queue.first(Lane::Single) else {
             self.filling = None;
             return None;
         };
-        if let Some((seat, left)) = self.filling
+        if let Some((slot, left)) = self.filling
             && left > 0
-            && self.reserved != Some(seat)
-            && self.worker(seat).is_some_and(|worker| worker.takes(task))
+            && self.reserved != Some(slot)
+            && self.worker(slot).is_some_and(|worker| worker.takes(task))
         {
-            self.filling = Some((seat, left - 1));
-            return Some(seat);
+            self.filling = Some((slot, left - 1));
+            return Some(slot);
         }
-        let Some(seat) = self.least_laden(task) else {
+        let Some(slot) = self.least_laden(task) else {
             // The turn is over: what comes later goes to the worker that has the least in hand then.
             self.filling = None;
             return None;
         };
         let turn = (self.queue.len() / (2 * self.workers().count())).max(1);
-        self.filling = Some((seat, turn - 1));
-        Some(seat)
+        self.filling = Some((slot, turn - 1));
+        Some(slot)
     }
 
     /// An idle worker with nothing left in the queue gets half of what waits behind the busiest one.
@@ -114,26 +114,26 @@ impl<B> Scheduler<B> {
                     && !worker.recalls.are_unanswered()
                     && worker.load.time_ns() / queue_len * (queue_len - 1) >= RECALL_MIN_NS
             });
-            let Some((seat, victim)) = victims.max_by_key(|(_, worker)| worker.load.time_ns()) else {
+            let Some((slot, victim)) = victims.max_by_key(|(_, worker)| worker.load.time_ns()) else {
                 return;
             };
             victim.recalls.ask(0);
             let at_most = victim.load.queue_len().div_ceil(2);
-            self.effects.push_back(Effect::Recall { seat, at_most, from: 0 });
+            self.effects.push_back(Effect::Recall { slot, at_most, from: 0 });
         }
     }
 
     /// Tasks that have to wait here are not overtaken by less urgent ones that wait in a worker's hand.
     fn make_way(&mut self, urgent: u8) {
         let mut recalls = Vec::new();
-        for (seat, worker) in self.workers_mut() {
+        for (slot, worker) in self.workers_mut() {
             if worker.in_the_way_of() >= Some(urgent) {
                 worker.recalls.none_is_less_urgent_than(urgent);
                 let at_most = worker.load.beyond(urgent);
                 if at_most > 0 {
                     let from = urgent + 1;
                     worker.recalls.ask(from);
-                    recalls.push(Effect::Recall { seat, at_most, from });
+                    recalls.push(Effect::Recall { slot, at_most, from });
                 }
             }
         }

@@ -15,10 +15,10 @@ pub enum Ending {
     Returned,
     /// No worker could be started.
     NeverStarted,
-    /// The attempt that ran on this seat has not beaten for so long.
+    /// The attempt that ran on this slot has not beaten for so long.
     HeartbeatMissed {
         /// Where it ran.
-        seat: usize,
+        slot: usize,
         /// For how long it did not beat.
         timeout: Duration,
     },
@@ -27,10 +27,10 @@ pub enum Ending {
 /// What the driver has to do.
 #[derive(Debug)]
 pub enum Effect<B> {
-    /// Ask the worker on this seat to give back tasks that it has not begun.
+    /// Ask the worker on this slot to give back tasks that it has not begun.
     Recall {
         /// Whom to ask.
-        seat: usize,
+        slot: usize,
         /// At most this many, the last first.
         at_most: u32,
         /// None that is more urgent than this.
@@ -39,25 +39,25 @@ pub enum Effect<B> {
     /// Ask the worker to cancel the attempt under this lease.
     Cancel {
         /// Whom to ask.
-        seat: usize,
+        slot: usize,
         /// Which attempt.
         lease: Lease,
     },
     /// Ask the worker for a sign of life.
     Ping {
         /// Whom to ask.
-        seat: usize,
+        slot: usize,
     },
     /// Something did not come from the worker in time. Handle whatever it has sent, then say so by
     /// [`caught_up`](crate::Scheduler::caught_up).
     CatchUp {
         /// With whom to catch up.
-        seat: usize,
+        slot: usize,
     },
     /// Let the worker go: it has had its share of tasks, or the manager halts, and it has none in hand.
     Retire {
         /// Whom to let go.
-        seat: usize,
+        slot: usize,
     },
     /// Tell the caller that waits for this task.
     Ended {
@@ -72,10 +72,10 @@ pub enum Effect<B> {
 
 impl<B> Effect<B> {
     /// The worker that it is meant for.
-    pub(crate) fn seat(&self) -> Option<usize> {
+    pub(crate) fn slot(&self) -> Option<usize> {
         match *self {
-            Self::Recall { seat, .. } | Self::Cancel { seat, .. } => Some(seat),
-            Self::Ping { seat } | Self::CatchUp { seat } | Self::Retire { seat } => Some(seat),
+            Self::Recall { slot, .. } | Self::Cancel { slot, .. } => Some(slot),
+            Self::Ping { slot } | Self::CatchUp { slot } | Self::Retire { slot } => Some(slot),
             Self::Ended { .. } => None,
         }
     }
@@ -85,7 +85,7 @@ impl<B> Effect<B> {
 #[derive(Debug)]
 pub struct Dispatch<'a, B> {
     /// Who gets it.
-    pub seat: usize,
+    pub slot: usize,
     /// What its reports are fenced by.
     pub lease: Lease,
     /// Which attempt at the task this is, from 1.

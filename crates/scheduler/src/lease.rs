@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease {
     /// Where the task stands in the table of tasks in flight.
-    pub(crate) slot: u32,
+    pub(crate) index: u32,
     /// How many leases the scheduler had granted before, in 32 bits, and never 0.
     pub(crate) fence: u32,
 }
@@ -12,12 +12,12 @@ pub struct Lease {
 impl Lease {
     /// The lease as it travels; never 0.
     pub fn to_bits(self) -> u64 {
-        (u64::from(self.fence) << 32) | u64::from(self.slot)
+        (u64::from(self.fence) << 32) | u64::from(self.index)
     }
 
     /// A lease as it came. One that was never granted is stale.
     pub fn from_bits(bits: u64) -> Self {
-        Self { slot: bits as u32, fence: (bits >> 32) as u32 }
+        Self { index: bits as u32, fence: (bits >> 32) as u32 }
     }
 }
 

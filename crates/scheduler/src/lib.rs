@@ -13,14 +13,14 @@
 //! ```
 //! use std::time::{Duration, Instant};
 //!
-//! use workfleet_scheduler::{Appetite, Class, Limits, Scheduler};
+//! use workfleet_scheduler::{PrefetchBudget, Class, Limits, Scheduler};
 //!
 //! let mut scheduler = Scheduler::new(Limits {
 //!     levels: 2,
 //!     crash_limit: 3,
 //!     silence_limit: None,
 //!     heartbeat_grace: Duration::from_secs(10),
-//!     appetite: Appetite { prefetch: true, concurrent: 1 },
+//!     prefetch_budget: PrefetchBudget { prefetch: true, concurrent: 1 },
 //!     tasks_per_worker: u64::MAX,
 //! });
 //! let now = Instant::now();
@@ -39,6 +39,7 @@
 mod dispatch;
 mod effect;
 mod flights;
+mod heartbeat_deadline;
 mod lease;
 mod limits;
 mod liveness;
@@ -53,16 +54,16 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod time;
-mod watch;
 mod worker;
 
 pub use effect::{Dispatch, Effect, Ended, Ending, Gone, Kill};
 pub use lease::{Books, Lease};
 pub use limits::Limits;
-pub use load::{Appetite, Hunger};
+pub use load::{Demand, PrefetchBudget};
 pub use queue::{Class, Pending};
 pub use restart::{
-    AWAY, BACKOFF, FIRST_PATIENCE, Life, Next, OUTAGE_PATIENCE, Prospect, Restarts, Verdict, first_patience,
+    AWAY, BACKOFF, FIRST_PATIENCE, Next, OUTAGE_PATIENCE, Prospect, Restarts, Verdict, WorkerUse,
+    first_patience,
 };
 pub use scheduler::Scheduler;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::load::Appetite;
+use crate::load::PrefetchBudget;
 
 /// Limits of a [`Scheduler`](crate::Scheduler).
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub struct Limits {
     /// How long an attempt that missed a heartbeat may take to end before its worker is killed.
     pub heartbeat_grace: Duration,
     /// How much a worker may have in hand.
-    pub appetite: Appetite,
+    pub prefetch_budget: PrefetchBudget,
     /// A worker that was given so many tasks, and has ended them, is replaced. At least 1.
     pub tasks_per_worker: u64,
 }

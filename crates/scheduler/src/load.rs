@@ -6,7 +6,7 @@
 //! Tasks of which a worker runs several at once are counted instead: they do not wait for one another, so none is
 //! handed out before it can begin.
 //!
-//! Invariant: an appetite is monotone. A worker that would take a task of some priority would take every more
+//! Invariant: a demand is monotone. A worker that would take a task of some priority would take every more
 //! urgent one of the same kind.
 
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ impl Estimates {
 
 /// How much a worker may have in hand.
 #[derive(Clone, Copy, Debug)]
-pub struct Appetite {
+pub struct PrefetchBudget {
     /// It may have tasks waiting behind the one it runs.
     pub prefetch: bool,
     /// How many tasks of a concurrent class it runs at once.
@@ -71,22 +71,22 @@ pub struct Appetite {
 /// What of a new task could be handed to a worker at once, rather than with the next batch: of each kind, the least
 /// urgent priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hunger {
+pub struct Demand {
     /// Of those that run one after the other.
     pub single: Option<u8>,
     /// Of those that run several at once.
     pub concurrent: Option<u8>,
 }
 
-impl Hunger {
+impl Demand {
     /// Whether a task of this priority is among it.
     #[inline]
     pub fn is_for(self, class: Class, priority: u8) -> bool {
-        let hunger = if class.concurrent { self.concurrent } else { self.single };
-        hunger.is_some_and(|hunger| priority <= hunger)
+        let demand = if class.concurrent { self.concurrent } else { self.single };
+        demand.is_some_and(|demand| priority <= demand)
     }
 
-    /// What either of two workers hungers for.
+    /// What either of two workers has demand for.
     #[inline]
     pub(crate) fn or(self, other: Self) -> Self {
         Self { single: self.single.max(other.single), concurrent: self.concurrent.max(other.concurrent) }
@@ -96,7 +96,7 @@ impl Hunger {
 /// What a worker has in hand, by priority.
 #[derive(Debug)]
 pub(crate) struct Load {
-    appetite: Appetite,
+    prefetch_budget: PrefetchBudget,
     levels: Box<[Level]>,
     /// Tasks of concurrent classes, which count in none of the levels.
     concurrent: u32,
@@ -123,10 +123,10 @@ enum Progress {
 }
 
 impl Load {
-    pub(crate) fn new(now: Instant, levels: u8, appetite: Appetite) -> Self {
+    pub(crate) fn new(now: Instant, levels: u8, prefetch_budget: PrefetchBudget) -> Self {
         let levels = vec![Level::default(); usize::from(levels)].into_boxed_slice();
         Self {
-            appetite,
+            prefetch_budget,
             levels,
             concurrent: 0,
             total: Level::default(),
@@ -232,12 +232,12 @@ impl Load {
 
     /// What should be added at once, rather than with the next batch.
     #[inline]
-    pub(crate) fn hunger(&self) -> Hunger {
+    pub(crate) fn demand(&self) -> Demand {
         if self.suspect {
-            return Hunger::default();
+            return Demand::default();
         }
         let concurrent = self.takes_concurrent().then_some(u8::MAX);
-        Hunger { single: self.hunger_for_single(), concurrent }
+        Demand { single: self.demand_for_single(), concurrent }
     }
 
     /// It runs a suspect.
@@ -255,21 +255,21 @@ impl Load {
     fn takes_concurrent(&self) -> bool {
         // What stalls blocks their thread too.
         let blocked = self.is_stalled() && self.total.count > 0;
-        !blocked && self.concurrent < self.appetite.concurrent
+        !blocked && self.concurrent < self.prefetch_budget.concurrent
     }
 
     #[inline]
-    fn hunger_for_single(&self) -> Option<u8> {
-        let hungers = |level: &Level| {
+    fn demand_for_single(&self) -> Option<u8> {
+        let has_demand = |level: &Level| {
             self.takes_beside(*level)
                 && (level.count == 0 || level.time_ns / u64::from(level.count) >= BATCHED_NS)
         };
-        (0..).zip(self.up_to()).filter(|(_, level)| hungers(level)).map(|(priority, _)| priority).last()
+        (0..).zip(self.up_to()).filter(|(_, level)| has_demand(level)).map(|(priority, _)| priority).last()
     }
 
     #[inline]
     fn takes_beside(&self, Level { count, time_ns }: Level) -> bool {
-        if self.is_stalled() || !self.appetite.prefetch {
+        if self.is_stalled() || !self.prefetch_budget.prefetch {
             // Not even an urgent one: it would wait behind the one that runs, while other workers get on.
             return self.total.count == 0;
         }

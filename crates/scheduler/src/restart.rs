@@ -1,12 +1,12 @@
 //! When a worker that died or did not start is replaced, and when what waits for a worker is given up. A core: no clock,
 //! no randomness.
 //!
-//! Each seat has delays of its own, which grow while its starts come to nothing. The pool has one outage at most, with one
-//! clock for all seats: it runs while no worker is up.
+//! Each slot has delays of its own, which grow while its starts come to nothing. The pool has one outage at most, with one
+//! clock for all slots: it runs while no worker is up.
 //!
 //! Invariants:
 //! - While a worker is up, nothing is given up.
-//! - Nothing is given up while the first try on a seat is under way, which may be the one that works, nor before some try has
+//! - Nothing is given up while the first try on a slot is under way, which may be the one that works, nor before some try has
 //!   failed after the patience was over.
 //! - What may pass is waited for as long as the patience says, however many tries that takes.
 //! - Time in which this program did not run, as far as it noticed, counts for no outage.
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use workfleet_worker_lifecycle::Backoff;
 
-/// How long to wait before the next try: per seat, so that one that works does not have the others try without pause.
+/// How long to wait before the next try: per slot, so that one that works does not have the others try without pause.
 pub const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), LONGEST_DELAY);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
@@ -42,9 +42,9 @@ pub enum Prospect {
     Certain,
 }
 
-/// How the life of a worker went that had come up.
+/// What an incarnation of a worker did that had come up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum WorkerUse {
     /// It died before it began anything, although something waited.
     Unused,
     /// It died when nothing waited.
@@ -56,26 +56,26 @@ pub enum Life {
 /// Why what waits is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No seat can start a worker, and that will not pass.
+    /// No slot can start a worker, and that will not pass.
     Certain,
     /// No worker was up for this long.
     Waited(Duration),
 }
 
-/// What follows from the end of a life, or of a try.
+/// What follows from the end of a worker incarnation, or of a failed start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
-    /// How long to wait before the next try on that seat.
+    /// How long to wait before the next try on that slot.
     pub delay: Duration,
     /// Whether what waits is given up.
     pub verdict: Option<Verdict>,
 }
 
-/// The lives of a pool's workers, as far as they tell what the next is worth.
+/// The worker incarnations of a pool, as far as they say whether to start the next.
 #[derive(Debug)]
 pub struct Restarts {
     patience: Duration,
-    seats: Vec<Seat>,
+    slots: Vec<Slot>,
     /// How many of them are [`Place::Up`].
     up: usize,
     /// A worker has come up at some time.
@@ -87,31 +87,31 @@ pub struct Restarts {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Seat {
+struct Slot {
     place: Place,
-    /// Tries and lives in a row that came to nothing.
+    /// Starts and incarnations in a row that came to nothing.
     failures: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// The first try after a life that came to something, or the first of all.
+    /// The first try after an incarnation that came to something, or the first of all.
     Trying,
     Up(Instant),
-    /// The last try, or the last life, came to nothing.
+    /// The last try, or the last incarnation, came to nothing.
     Failed(Prospect),
 }
 
 impl Restarts {
-    /// Those of a pool without seats.
+    /// Those of a pool without slots.
     pub fn new(now: Instant, patience: Duration) -> Self {
-        Self { patience, seats: Vec::new(), up: 0, has_come_up: false, since: Some(now), excused_until: now }
+        Self { patience, slots: Vec::new(), up: 0, has_come_up: false, since: Some(now), excused_until: now }
     }
 
-    /// One more seat, on which the first worker is about to be tried. Returns its number.
-    pub fn add_seat(&mut self) -> usize {
-        self.seats.push(Seat { place: Place::Trying, failures: 0 });
-        self.seats.len() - 1
+    /// One more slot, on which the first worker is about to be tried. Returns its number.
+    pub fn add_slot(&mut self) -> usize {
+        self.slots.push(Slot { place: Place::Trying, failures: 0 });
+        self.slots.len() - 1
     }
 
     /// Whether a worker has come up at some time: this program can be a worker.
@@ -119,45 +119,45 @@ impl Restarts {
         self.has_come_up
     }
 
-    /// A worker has come up on `seat`.
-    pub fn ready(&mut self, now: Instant, seat: usize) {
-        self.leave(seat);
-        self.seats[seat].place = Place::Up(now);
+    /// A worker has come up on `slot`.
+    pub fn ready(&mut self, now: Instant, slot: usize) {
+        self.leave(slot);
+        self.slots[slot].place = Place::Up(now);
         self.up += 1;
         self.has_come_up = true;
     }
 
-    /// A try on `seat` has failed. `jitter` spreads the delay over its upper half, so that workers which failed together
+    /// A try on `slot` has failed. `jitter` spreads the delay over its upper half, so that workers which failed together
     /// do not come back together.
-    pub fn start_failed(&mut self, now: Instant, seat: usize, prospect: Prospect, jitter: u8) -> Next {
-        self.leave(seat);
-        let delay = self.failed(seat, prospect, jitter);
+    pub fn start_failed(&mut self, now: Instant, slot: usize, prospect: Prospect, jitter: u8) -> Next {
+        self.leave(slot);
+        let delay = self.failed(slot, prospect, jitter);
         Next { delay, verdict: self.verdict(now) }
     }
 
-    /// The worker on `seat` is gone.
-    pub fn died(&mut self, now: Instant, seat: usize, life: Life, jitter: u8) -> Next {
-        let steady = match self.seats[seat].place {
+    /// The worker on `slot` is gone.
+    pub fn died(&mut self, now: Instant, slot: usize, worker_use: WorkerUse, jitter: u8) -> Next {
+        let steady = match self.slots[slot].place {
             Place::Up(since) => now.saturating_duration_since(since) >= STEADY_AFTER,
             Place::Trying | Place::Failed(_) => false,
         };
-        self.leave(seat);
-        if steady || life != Life::Unused {
+        self.leave(slot);
+        if steady || worker_use != WorkerUse::Unused {
             self.since = None;
         }
         if self.up == 0 {
             self.since.get_or_insert(now);
         }
-        if steady || life == Life::Ran {
-            self.seats[seat].failures = 0;
+        if steady || worker_use == WorkerUse::Ran {
+            self.slots[slot].failures = 0;
         }
-        if life == Life::Ran {
-            self.seats[seat].place = Place::Trying;
+        if worker_use == WorkerUse::Ran {
+            self.slots[slot].place = Place::Trying;
             return Next { delay: Duration::ZERO, verdict: None };
         }
-        let delay = self.failed(seat, Prospect::MayPass, jitter);
+        let delay = self.failed(slot, Prospect::MayPass, jitter);
         // Where nothing waits, there is nothing to be given up.
-        let verdict = if life == Life::Unused { self.verdict(now) } else { None };
+        let verdict = if worker_use == WorkerUse::Unused { self.verdict(now) } else { None };
         Next { delay, verdict }
     }
 
@@ -181,16 +181,16 @@ impl Restarts {
         }
     }
 
-    fn leave(&mut self, seat: usize) {
-        if let Place::Up(_) = self.seats[seat].place {
+    fn leave(&mut self, slot: usize) {
+        if let Place::Up(_) = self.slots[slot].place {
             self.up -= 1;
         }
     }
 
-    fn failed(&mut self, seat: usize, prospect: Prospect, jitter: u8) -> Duration {
-        let seat = &mut self.seats[seat];
-        let delay = BACKOFF.delay(seat.failures, jitter);
-        *seat = Seat { place: Place::Failed(prospect), failures: seat.failures.saturating_add(1) };
+    fn failed(&mut self, slot: usize, prospect: Prospect, jitter: u8) -> Duration {
+        let slot = &mut self.slots[slot];
+        let delay = BACKOFF.delay(slot.failures, jitter);
+        *slot = Slot { place: Place::Failed(prospect), failures: slot.failures.saturating_add(1) };
         delay
     }
 
@@ -200,8 +200,8 @@ impl Restarts {
         }
         let since = *self.since.get_or_insert(now);
         let mut certain = true;
-        for seat in &self.seats {
-            match seat.place {
+        for slot in &self.slots {
+            match slot.place {
                 Place::Failed(prospect) => certain &= prospect == Prospect::Certain,
                 Place::Trying | Place::Up(_) => return None,
             }

@@ -1,6 +1,6 @@
 //! Which task goes to which worker, and what becomes of it.
 //!
-//! Workers sit on *seats*, numbered from 0; a seat is empty while its worker is dead or starting, and there are as many as
+//! Workers sit on *slots*, numbered from 0; a slot is empty while its worker is dead or starting, and there are as many as
 //! the driver uses. It reports what happened (a worker is ready, an attempt ended, a worker died), then carries out [`Scheduler::next_dispatch`]
 //! and [`Scheduler::poll_effect`] until both yield nothing, and calls [`Scheduler::handle_timeout`] when
 //! [`Scheduler::poll_timeout`] is due.
@@ -26,7 +26,7 @@ use crate::{
     flights::{Flight, Flights},
     lease::{Books, Lease},
     limits::Limits,
-    load::{Estimates, Hunger},
+    load::{Demand, Estimates},
     queue::{Class, Pending, Queue},
     worker::Worker,
 };
@@ -44,7 +44,7 @@ enum Phase {
 pub struct Scheduler<B> {
     pub(crate) queue: Queue<B>,
     pub(crate) flights: Flights<B>,
-    /// By seat, as far as seats had workers; none while its worker is dead or starting.
+    /// By slot, as far as slots had workers; none while its worker is dead or starting.
     workers: Vec<Option<Worker>>,
     pub(crate) estimates: Estimates,
     books: Books,
@@ -53,9 +53,9 @@ pub struct Scheduler<B> {
     /// Nothing is dispatched meanwhile: the inbox is full.
     paused: bool,
     pub(crate) effects: VecDeque<Effect<B>>,
-    /// The seat that is being filled, and how many more tasks it gets before the next one's turn.
+    /// The slot that is being filled, and how many more tasks it gets before the next one's turn.
     pub(crate) filling: Option<(usize, usize)>,
-    /// The seat that gets nothing until it is empty and runs the suspect that waits.
+    /// The slot that gets nothing until it is empty and runs the suspect that waits.
     pub(crate) reserved: Option<usize>,
 }
 
@@ -87,26 +87,26 @@ impl<B> Scheduler<B> {
         self.queue.len()
     }
 
-    /// How many tasks the worker on `seat` has in hand.
-    pub fn in_flight(&self, seat: usize) -> usize {
-        self.worker(seat).map_or(0, |worker| worker.load.len())
+    /// How many tasks the worker on `slot` has in hand.
+    pub fn in_flight(&self, slot: usize) -> usize {
+        self.worker(slot).map_or(0, |worker| worker.load.len())
     }
 
-    /// The task under `lease`, if that lease still stands on `seat`, and the number of the attempt.
-    pub fn leased(&self, seat: usize, lease: Lease) -> Option<(&Pending<B>, u32)> {
-        let flight = self.flights.get(seat, lease)?;
+    /// The task under `lease`, if that lease still stands on `slot`, and the number of the attempt.
+    pub fn leased(&self, slot: usize, lease: Lease) -> Option<(&Pending<B>, u32)> {
+        let flight = self.flights.get(slot, lease)?;
         Some((&flight.task, flight.task.attempt_number()))
     }
 
     /// The same task, to be changed.
-    pub fn leased_mut(&mut self, seat: usize, lease: Lease) -> Option<&mut Pending<B>> {
-        Some(&mut self.flights.get_mut(seat, lease)?.task)
+    pub fn leased_mut(&mut self, slot: usize, lease: Lease) -> Option<&mut Pending<B>> {
+        Some(&mut self.flights.get_mut(slot, lease)?.task)
     }
 
     /// The index of the next child of the attempt under `lease`, which the caller uses up by setting it one higher: for
     /// attempts that do not count by themselves.
-    pub fn next_child(&mut self, seat: usize, lease: Lease) -> Option<&mut u32> {
-        self.flights.get_mut(seat, lease).map(|flight| &mut flight.next_child)
+    pub fn next_child(&mut self, slot: usize, lease: Lease) -> Option<&mut u32> {
+        self.flights.get_mut(slot, lease).map(|flight| &mut flight.next_child)
     }
 
     /// The task of this number, if it has not ended.
@@ -116,22 +116,22 @@ impl<B> Scheduler<B> {
     }
 
     /// Since when nothing was heard of the worker, if it owes the answer to a ping.
-    pub fn silent_since(&self, seat: usize) -> Option<Instant> {
-        self.worker(seat)?.liveness.silent_since()
+    pub fn silent_since(&self, slot: usize) -> Option<Instant> {
+        self.worker(slot)?.liveness.silent_since()
     }
 
     /// What some worker should get, or make way for, at once rather than with the next batch.
-    pub fn hunger(&self) -> Hunger {
+    pub fn demand(&self) -> Demand {
         if !self.dispatches() {
-            return Hunger::default();
+            return Demand::default();
         }
-        let others = self.workers().filter(|(seat, _)| self.reserved != Some(*seat));
-        others.map(|(_, worker)| worker.hunger()).fold(Hunger::default(), Hunger::or)
+        let others = self.workers().filter(|(slot, _)| self.reserved != Some(*slot));
+        others.map(|(_, worker)| worker.demand()).fold(Demand::default(), Demand::or)
     }
 
     /// Whether the attempt under `lease` has missed a heartbeat, and has not ended.
-    pub fn has_missed(&self, seat: usize, lease: Lease) -> bool {
-        self.flights.get(seat, lease).is_some_and(|flight| missed(flight).is_some())
+    pub fn has_missed(&self, slot: usize, lease: Lease) -> bool {
+        self.flights.get(slot, lease).is_some_and(|flight| missed(flight).is_some())
     }
 
     /// Takes a new task. Its number is larger than those before. While the manager halts, the task is returned at once.
@@ -160,8 +160,8 @@ impl<B> Scheduler<B> {
 
     /// Whether the attempt under `lease` may schedule its child number `index`, which counts as scheduled from then on.
     /// False if the attempt has ended, or the child was scheduled by an earlier attempt already.
-    pub fn admits_child(&mut self, seat: usize, lease: Lease, index: u32) -> bool {
-        let Some(flight) = self.flights.get_mut(seat, lease) else { return false };
+    pub fn admits_child(&mut self, slot: usize, lease: Lease, index: u32) -> bool {
+        let Some(flight) = self.flights.get_mut(slot, lease) else { return false };
         let is_new = index >= flight.task.children;
         if is_new {
             flight.task.children = index.saturating_add(1);
@@ -176,17 +176,17 @@ impl<B> Scheduler<B> {
             return self.end(task, Ending::Cancelled, attempts);
         }
         let found = self.flights.iter().find(|(.., flight)| flight.task.sequence == sequence);
-        if let Some((seat, lease)) = found.map(|(seat, lease, _)| (seat, lease)) {
-            self.request_cancel(seat, lease);
+        if let Some((slot, lease)) = found.map(|(slot, lease, _)| (slot, lease)) {
+            self.request_cancel(slot, lease);
         }
     }
 
     /// Asks once.
-    pub(crate) fn request_cancel(&mut self, seat: usize, lease: Lease) {
-        if let Some(flight) = self.flights.get_mut(seat, lease)
+    pub(crate) fn request_cancel(&mut self, slot: usize, lease: Lease) {
+        if let Some(flight) = self.flights.get_mut(slot, lease)
             && !std::mem::replace(&mut flight.cancel_requested, true)
         {
-            self.effects.push_back(Effect::Cancel { seat, lease });
+            self.effects.push_back(Effect::Cancel { slot, lease });
         }
     }
 
@@ -195,41 +195,41 @@ impl<B> Scheduler<B> {
     /// # Panics
     ///
     /// If the worker before it has tasks in hand: its end was not reported.
-    pub fn worker_ready(&mut self, now: Instant, seat: usize) {
-        assert!(self.in_flight(seat) == 0, "a seat is cleared before it is taken again");
-        if self.workers.len() <= seat {
-            self.workers.resize_with(seat + 1, || None);
+    pub fn worker_ready(&mut self, now: Instant, slot: usize) {
+        assert!(self.in_flight(slot) == 0, "a slot is cleared before it is taken again");
+        if self.workers.len() <= slot {
+            self.workers.resize_with(slot + 1, || None);
         }
-        self.workers[seat] = Some(Worker::new(now, &self.limits));
+        self.workers[slot] = Some(Worker::new(now, &self.limits));
         if self.phase == Phase::Halting {
-            self.dismiss(seat);
+            self.dismiss(slot);
         }
     }
 
-    /// The worker on `seat` is gone. If one of the attempts that it was `running` has not reported its end, that
-    /// attempt is charged: `mark` may note so in its body. If several have not, any of them may have been the cause:
+    /// The worker on `slot` is gone. If one of the attempts that it was `running` has not reported its end, that
+    /// attempt is charged: `note_death` may note so in its body. If several have not, any of them may have been the cause:
     /// none is charged, and each is a suspect from now on. If it was ended for those that had missed a heartbeat, they
     /// are charged, and nobody else is or is suspected. Everything else that the worker had in hand goes back as it
     /// was. Returns how many went back or ended.
     pub fn worker_gone(
         &mut self,
-        seat: usize,
+        slot: usize,
         running: &[Lease],
         gone: Gone,
-        mut mark: impl FnMut(&mut Pending<B>),
+        mut note_death: impl FnMut(&mut Pending<B>),
     ) -> usize {
-        if let Some(worker) = self.workers.get_mut(seat) {
+        if let Some(worker) = self.workers.get_mut(slot) {
             *worker = None;
         }
-        self.reserved = self.reserved.filter(|&reserved| reserved != seat);
+        self.reserved = self.reserved.filter(|&reserved| reserved != slot);
         self.filling = None;
         // What was meant for this worker must not reach its successor.
-        self.effects.retain(|effect| effect.seat() != Some(seat));
-        let unended = running.iter().filter(|lease| self.leased(seat, **lease).is_some()).count();
-        let leases = self.flights.on(seat);
+        self.effects.retain(|effect| effect.slot() != Some(slot));
+        let unended = running.iter().filter(|lease| self.leased(slot, **lease).is_some()).count();
+        let leases = self.flights.on(slot);
         let count = leases.len();
         for lease in leases {
-            let Some(mut flight) = self.flights.take(seat, lease) else { continue };
+            let Some(mut flight) = self.flights.take(slot, lease) else { continue };
             let ran = running.contains(&lease);
             let missed = missed(&flight);
             let charged = match gone {
@@ -237,10 +237,10 @@ impl<B> Scheduler<B> {
                 Gone::Overdue => missed.is_some(),
             };
             if charged {
-                mark(&mut flight.task);
+                note_death(&mut flight.task);
             }
             if let Some(timeout) = missed {
-                self.end_missed(flight.task, seat, timeout);
+                self.end_missed(flight.task, slot, timeout);
                 continue;
             }
             if charged {
@@ -276,8 +276,8 @@ impl<B> Scheduler<B> {
 
     /// The attempt under `lease` ended with an output. `None` if the lease is stale, or the attempt has missed a heartbeat:
     /// it has failed by that.
-    pub fn done(&mut self, now: Instant, seat: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
-        let ended = self.end_attempt(now, seat, lease, took)?;
+    pub fn done(&mut self, now: Instant, slot: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
+        let ended = self.end_attempt(now, slot, lease, took)?;
         self.books.done += 1;
         Some(ended)
     }
@@ -287,12 +287,12 @@ impl<B> Scheduler<B> {
     pub fn failed(
         &mut self,
         now: Instant,
-        seat: usize,
+        slot: usize,
         lease: Lease,
         took: Duration,
         by_cancellation: bool,
     ) -> Option<Ended<B>> {
-        let ended = self.end_attempt(now, seat, lease, took)?;
+        let ended = self.end_attempt(now, slot, lease, took)?;
         if by_cancellation {
             self.books.cancelled += 1;
         } else {
@@ -301,14 +301,14 @@ impl<B> Scheduler<B> {
         Some(ended)
     }
 
-    fn end_attempt(&mut self, now: Instant, seat: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
-        let flight = self.take_flight(seat, lease)?;
+    fn end_attempt(&mut self, now: Instant, slot: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
+        let flight = self.take_flight(slot, lease)?;
         self.estimates.learn(flight.task.class, took);
-        if let Some(worker) = self.worker_mut(seat) {
+        if let Some(worker) = self.worker_mut(slot) {
             worker.load.progressed(now);
         }
         if let Some(timeout) = missed(&flight) {
-            self.end_missed(flight.task, seat, timeout);
+            self.end_missed(flight.task, slot, timeout);
             return None;
         }
         let attempt = flight.task.attempt_number();
@@ -316,27 +316,27 @@ impl<B> Scheduler<B> {
     }
 
     /// The worker gave back a task that it had not begun. False if the lease is stale.
-    pub fn given_back(&mut self, seat: usize, lease: Lease) -> bool {
-        if self.flights.get(seat, lease).is_none() {
+    pub fn given_back(&mut self, slot: usize, lease: Lease) -> bool {
+        if self.flights.get(slot, lease).is_none() {
             return false;
         }
         if self.phase == Phase::Open
-            && let Some(worker) = self.worker_mut(seat)
+            && let Some(worker) = self.worker_mut(slot)
         {
             worker.took_back();
         }
-        let Some(flight) = self.take_flight(seat, lease) else { return false };
+        let Some(flight) = self.take_flight(slot, lease) else { return false };
         match missed(&flight) {
             // It had begun: a worker that says otherwise does not know what it does.
-            Some(timeout) => self.end_missed(flight.task, seat, timeout),
+            Some(timeout) => self.end_missed(flight.task, slot, timeout),
             None => self.go_back(flight, None),
         }
         true
     }
 
     /// The worker has answered a recall, whatever it gave back.
-    pub fn recall_answered(&mut self, seat: usize) {
-        if let Some(worker) = self.worker_mut(seat) {
+    pub fn recall_answered(&mut self, slot: usize) {
+        if let Some(worker) = self.worker_mut(slot) {
             worker.recalls.answered();
         }
     }
@@ -347,17 +347,17 @@ impl<B> Scheduler<B> {
         self.phase = Phase::Halting;
         self.filling = None;
         self.end_queued(Ending::Returned);
-        for seat in 0..self.workers.len() {
-            self.dismiss(seat);
+        for slot in 0..self.workers.len() {
+            self.dismiss(slot);
         }
     }
 
     /// Gives the worker nothing more.
-    fn dismiss(&mut self, seat: usize) {
-        if let Some(worker) = self.worker_mut(seat)
+    fn dismiss(&mut self, slot: usize) {
+        if let Some(worker) = self.worker_mut(slot)
             && worker.dismiss()
         {
-            self.effects.push_back(Effect::Retire { seat });
+            self.effects.push_back(Effect::Retire { slot });
         }
     }
 
@@ -384,21 +384,21 @@ impl<B> Scheduler<B> {
         !self.paused && self.phase == Phase::Open
     }
 
-    pub(crate) fn worker(&self, seat: usize) -> Option<&Worker> {
-        self.workers.get(seat)?.as_ref()
+    pub(crate) fn worker(&self, slot: usize) -> Option<&Worker> {
+        self.workers.get(slot)?.as_ref()
     }
 
-    pub(crate) fn worker_mut(&mut self, seat: usize) -> Option<&mut Worker> {
-        self.workers.get_mut(seat)?.as_mut()
+    pub(crate) fn worker_mut(&mut self, slot: usize) -> Option<&mut Worker> {
+        self.workers.get_mut(slot)?.as_mut()
     }
 
-    /// Every worker, with its seat.
+    /// Every worker, with its slot.
     pub(crate) fn workers(&self) -> impl Iterator<Item = (usize, &Worker)> {
-        self.workers.iter().enumerate().filter_map(|(seat, worker)| Some((seat, worker.as_ref()?)))
+        self.workers.iter().enumerate().filter_map(|(slot, worker)| Some((slot, worker.as_ref()?)))
     }
 
     pub(crate) fn workers_mut(&mut self) -> impl Iterator<Item = (usize, &mut Worker)> {
-        self.workers.iter_mut().enumerate().filter_map(|(seat, worker)| Some((seat, worker.as_mut()?)))
+        self.workers.iter_mut().enumerate().filter_map(|(slot, worker)| Some((slot, worker.as_mut()?)))
     }
 
     fn end_queued(&mut self, ending: Ending) {
@@ -409,9 +409,9 @@ impl<B> Scheduler<B> {
     }
 
     /// The attempt that missed a heartbeat has ended.
-    fn end_missed(&mut self, task: Pending<B>, seat: usize, timeout: Duration) {
+    fn end_missed(&mut self, task: Pending<B>, slot: usize, timeout: Duration) {
         let attempt = task.attempt_number();
-        self.end(task, Ending::HeartbeatMissed { seat, timeout }, attempt);
+        self.end(task, Ending::HeartbeatMissed { slot, timeout }, attempt);
     }
 
     fn end(&mut self, task: Pending<B>, ending: Ending, attempt: u32) {
@@ -426,12 +426,12 @@ impl<B> Scheduler<B> {
     }
 
     /// Takes a flight out of its worker's hand.
-    fn take_flight(&mut self, seat: usize, lease: Lease) -> Option<Flight<B>> {
-        let flight = self.flights.take(seat, lease)?;
-        if let Some(worker) = self.worker_mut(seat) {
+    fn take_flight(&mut self, slot: usize, lease: Lease) -> Option<Flight<B>> {
+        let flight = self.flights.take(slot, lease)?;
+        if let Some(worker) = self.worker_mut(slot) {
             worker.load.remove(&flight.task, flight.cost_ns);
             if worker.is_to_retire() {
-                self.effects.push_back(Effect::Retire { seat });
+                self.effects.push_back(Effect::Retire { slot });
             }
         }
         Some(flight)
@@ -440,5 +440,5 @@ impl<B> Scheduler<B> {
 
 /// The timeout, if the attempt has not beaten for that long.
 fn missed<B>(flight: &Flight<B>) -> Option<Duration> {
-    flight.watch()?.missed()
+    flight.deadline()?.missed()
 }

@@ -7,8 +7,8 @@ use workfleet_heartbeat::cores::AWAY;
 use std::time::{Duration, Instant};
 
 use crate::{
-    Appetite, Books, Class, Dispatch, Effect, Ended, Ending, Gone, Hunger, Kill, Lease, Limits, Scheduler,
-    load::STALL_LIMIT,
+    Books, Class, Demand, Dispatch, Effect, Ended, Ending, Gone, Kill, Lease, Limits, PrefetchBudget,
+    Scheduler, load::STALL_LIMIT,
 };
 
 const LEVELS: u8 = 3;
@@ -25,16 +25,16 @@ const NORMAL: u8 = 1;
 type Core = Scheduler<u32>;
 
 fn core() -> Core {
-    core_with(Appetite { prefetch: true, concurrent: 1 }, u64::MAX)
+    core_with(PrefetchBudget { prefetch: true, concurrent: 1 }, u64::MAX)
 }
 
-fn core_with(appetite: Appetite, tasks_per_worker: u64) -> Core {
+fn core_with(prefetch_budget: PrefetchBudget, tasks_per_worker: u64) -> Core {
     let limits = Limits {
         levels: LEVELS,
         crash_limit: CRASH_LIMIT,
         silence_limit: Some(SILENCE_LIMIT),
         heartbeat_grace: HEARTBEAT_GRACE,
-        appetite,
+        prefetch_budget,
         tasks_per_worker,
     };
     Scheduler::new(limits)
@@ -48,18 +48,18 @@ fn concurrent(number: u16) -> Class {
     Class { number, concurrent: true }
 }
 
-/// A scheduler with a worker on each of its seats.
-fn fleet(seats: usize) -> (Core, Instant) {
+/// A scheduler with a worker on each of its slots.
+fn fleet(slots: usize) -> (Core, Instant) {
     let (mut core, now) = (core(), Instant::now());
-    (0..seats).for_each(|seat| core.worker_ready(now, seat));
+    (0..slots).for_each(|slot| core.worker_ready(now, slot));
     (core, now)
 }
 
-/// What went out: seat, sequence, lease.
+/// What went out: slot, sequence, lease.
 type Sent = (usize, u64, Lease);
 
 fn dispatches(core: &mut Core, now: Instant) -> Vec<Sent> {
-    let next = || core.next_dispatch(now).map(|sent| (sent.seat, sent.task.sequence, sent.lease));
+    let next = || core.next_dispatch(now).map(|sent| (sent.slot, sent.task.sequence, sent.lease));
     std::iter::from_fn(next).collect()
 }
 
@@ -77,8 +77,8 @@ fn schedule(core: &mut Core, now: Instant, priority: u8, class: u16, count: usiz
     dispatches(core, now)
 }
 
-fn seats(sent: &[Sent]) -> Vec<usize> {
-    sent.iter().map(|&(seat, ..)| seat).collect()
+fn slots(sent: &[Sent]) -> Vec<usize> {
+    sent.iter().map(|&(slot, ..)| slot).collect()
 }
 
 fn effects(core: &mut Core) -> Vec<String> {
@@ -87,8 +87,8 @@ fn effects(core: &mut Core) -> Vec<String> {
 
 /// Lets a task of `class` end that took this long.
 fn teach(core: &mut Core, now: Instant, class: u16, took: Duration) {
-    let (seat, _, lease) = schedule(core, now, NORMAL, class, 1)[0];
-    core.done(now, seat, lease, took).expect("the lease stands");
+    let (slot, _, lease) = schedule(core, now, NORMAL, class, 1)[0];
+    core.done(now, slot, lease, took).expect("the lease stands");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_stalled_worker_gives_everything_back_and_gets_no_successor_until_it_makes_p
     core.handle_timeout(at - Duration::from_nanos(1));
     assert!(effects(&mut core).is_empty());
     core.handle_timeout(at);
-    assert_eq!(effects(&mut core), [format!("Recall {{ seat: 0, at_most: {}, from: 0 }}", u32::MAX)]);
+    assert_eq!(effects(&mut core), [format!("Recall {{ slot: 0, at_most: {}, from: 0 }}", u32::MAX)]);
 
     core.recall_answered(0);
     assert_eq!(core.poll_timeout(), Some(now + SILENCE_LIMIT / 2), "it is recalled once");
@@ -125,22 +125,22 @@ fn a_stalled_worker_gives_everything_back_and_gets_no_successor_until_it_makes_p
 #[test]
 fn an_idle_worker_gets_half_of_what_the_busiest_one_has_in_hand() {
     let (mut core, now) = (core(), Instant::now());
-    (0..2).for_each(|seat| core.worker_ready(now, seat));
+    (0..2).for_each(|slot| core.worker_ready(now, slot));
     teach(&mut core, now, 0, MS);
     teach(&mut core, now, 1, 3 * MS);
     let sent = [0, 1, 0, 1].map(|class| schedule(&mut core, now, NORMAL, class, 1)[0]);
-    assert_eq!(seats(&sent), [0, 1, 0, 1]);
+    assert_eq!(slots(&sent), [0, 1, 0, 1]);
     assert!(effects(&mut core).is_empty());
 
     core.worker_ready(now, 2);
-    assert_eq!(effects(&mut core), ["Recall { seat: 1, at_most: 1, from: 0 }"]);
+    assert_eq!(effects(&mut core), ["Recall { slot: 1, at_most: 1, from: 0 }"]);
     core.worker_ready(now, 3);
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1, from: 0 }"]);
+    assert_eq!(effects(&mut core), ["Recall { slot: 0, at_most: 1, from: 0 }"]);
     for (task, to) in [(3, 2), (2, 3)] {
         let (from, _, lease) = sent[task];
         assert!(core.given_back(from, lease));
         core.recall_answered(from);
-        assert_eq!(seats(&dispatches(&mut core, now)), [to]);
+        assert_eq!(slots(&dispatches(&mut core, now)), [to]);
         assert!(effects(&mut core).is_empty());
     }
 }
@@ -157,7 +157,7 @@ fn a_worker_that_answered_a_recall_may_be_recalled_again() {
     assert_eq!(dispatches(&mut core, now + STALL_LIMIT).len(), 1);
     assert_eq!(core.poll_timeout(), Some(now + 2 * STALL_LIMIT), "progress puts the next stall off");
     core.worker_ready(now, 1);
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1, from: 0 }"]);
+    assert_eq!(effects(&mut core), ["Recall { slot: 0, at_most: 1, from: 0 }"]);
 }
 
 #[test]
@@ -166,11 +166,11 @@ fn a_worker_that_dies_with_a_recall_unanswered_does_not_keep_others_from_being_r
     core.worker_ready(now, 0);
     assert_eq!(schedule(&mut core, now, NORMAL, 0, 2).len(), 2);
     core.worker_ready(now, 1);
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 1, from: 0 }"]);
+    assert_eq!(effects(&mut core), ["Recall { slot: 0, at_most: 1, from: 0 }"]);
     core.worker_gone(0, &[], Gone::Died, |_| {});
-    assert_eq!(seats(&dispatches(&mut core, now)), [1, 1]);
+    assert_eq!(slots(&dispatches(&mut core, now)), [1, 1]);
     core.worker_ready(now, 2);
-    assert_eq!(effects(&mut core), ["Recall { seat: 1, at_most: 1, from: 0 }"]);
+    assert_eq!(effects(&mut core), ["Recall { slot: 1, at_most: 1, from: 0 }"]);
 }
 
 #[test]
@@ -191,9 +191,9 @@ fn a_worker_that_dies_while_it_is_being_filled_gets_nothing_more() {
     for _ in 0..40 {
         push(&mut core, NORMAL, single(0));
     }
-    assert_eq!(core.next_dispatch(now).map(|sent| sent.seat), Some(0));
+    assert_eq!(core.next_dispatch(now).map(|sent| sent.slot), Some(0));
     core.worker_gone(0, &[], Gone::Died, |_| {});
-    assert_eq!(seats(&dispatches(&mut core, now)), [1, 1]);
+    assert_eq!(slots(&dispatches(&mut core, now)), [1, 1]);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn an_urgent_task_passes_the_less_urgent_ones_of_a_full_worker() {
 fn an_urgent_task_goes_to_an_idle_worker_rather_than_to_a_busy_one() {
     let (mut core, now) = fleet(2);
     let sent = schedule(&mut core, now, NORMAL, 0, 40);
-    assert_eq!(seats(&sent), [0, 0, 1, 1]);
+    assert_eq!(slots(&sent), [0, 0, 1, 1]);
     for &(_, _, lease) in &sent[..2] {
         core.done(now, 0, lease, MS).expect("the lease stands");
     }
@@ -221,12 +221,12 @@ fn a_silent_worker_is_pinged_at_half_the_limit_and_killed_at_the_limit() {
     schedule(&mut core, now, NORMAL, 0, 1);
     assert_eq!(core.poll_timeout(), Some(now + SILENCE_LIMIT / 2));
     core.handle_timeout(now + SILENCE_LIMIT / 2);
-    assert_eq!(effects(&mut core), ["Ping { seat: 0 }"]);
+    assert_eq!(effects(&mut core), ["Ping { slot: 0 }"]);
     assert_eq!(core.poll_timeout(), Some(now + SILENCE_LIMIT * 3 / 4), "the manager looks whether it runs");
     core.handle_timeout(now + SILENCE_LIMIT - Duration::from_nanos(1));
     assert!(effects(&mut core).is_empty());
     core.handle_timeout(now + SILENCE_LIMIT);
-    assert_eq!(effects(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(effects(&mut core), ["CatchUp { slot: 0 }"]);
     assert_eq!(kill(&mut core, now + SILENCE_LIMIT), Some(Kill::Silent));
     assert_eq!(core.poll_timeout(), None, "once is enough");
 }
@@ -240,7 +240,7 @@ fn a_sign_of_life_starts_the_silence_anew() {
     core.heard(heard_at, 0);
     assert_eq!(core.poll_timeout(), Some(heard_at + SILENCE_LIMIT / 2));
     core.handle_timeout(now + SILENCE_LIMIT);
-    assert_eq!(effects(&mut core), ["Ping { seat: 0 }"], "the first one only");
+    assert_eq!(effects(&mut core), ["Ping { slot: 0 }"], "the first one only");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_manager_that_was_held_up_itself_leaves_its_workers_time_to_answer() {
     let late = now + 10 * SILENCE_LIMIT;
     core.handle_timeout(late);
     core.handle_timeout(late);
-    assert_eq!(effects(&mut core), ["Ping { seat: 0 }"]);
+    assert_eq!(effects(&mut core), ["Ping { slot: 0 }"]);
     assert_eq!(core.poll_timeout(), Some(late + SILENCE_LIMIT / 4));
     // Stopped again, with its workers, before they have answered.
     let again = late + 10 * SILENCE_LIMIT;
@@ -259,7 +259,7 @@ fn a_manager_that_was_held_up_itself_leaves_its_workers_time_to_answer() {
     core.handle_timeout(again + SILENCE_LIMIT / 2 - Duration::from_nanos(1));
     assert!(effects(&mut core).is_empty());
     core.handle_timeout(again + SILENCE_LIMIT / 2);
-    assert_eq!(effects(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(effects(&mut core), ["CatchUp { slot: 0 }"]);
     assert_eq!(kill(&mut core, again + SILENCE_LIMIT / 2), Some(Kill::Silent));
 }
 
@@ -304,10 +304,10 @@ fn less_urgent_tasks_in_hand_make_way_for_what_has_to_wait() {
     let urgent = schedule(&mut core, now, URGENT, 0, 2);
     assert_eq!(urgent.len(), 2);
     assert!(effects(&mut core).is_empty());
-    assert!(core.hunger().is_for(single(0), URGENT), "whoever has one more has to say so at once");
-    assert!(!core.hunger().is_for(single(0), NORMAL));
+    assert!(core.demand().is_for(single(0), URGENT), "whoever has one more has to say so at once");
+    assert!(!core.demand().is_for(single(0), NORMAL));
     assert!(schedule(&mut core, now, URGENT, 0, 1).is_empty());
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 2, from: 1 }"]);
+    assert_eq!(effects(&mut core), ["Recall { slot: 0, at_most: 2, from: 1 }"]);
     assert!(core.given_back(0, normal[1].2));
     core.recall_answered(0);
     // The other has begun; nobody asks for it again.
@@ -346,7 +346,7 @@ fn a_recall_for_an_urgent_task_leaves_those_that_are_as_urgent() {
     let least = schedule(&mut core, now, LEVELS - 1, 0, 2);
     assert_eq!(least.len(), 2);
     assert_eq!(schedule(&mut core, now, NORMAL, 0, 3).len(), 2);
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 2, from: 2 }"]);
+    assert_eq!(effects(&mut core), ["Recall { slot: 0, at_most: 2, from: 2 }"]);
     // Its answer is still under way: what is as urgent as the reason for the recall needs not wait for it, what is
     // less urgent would overtake what comes back.
     core.done(now, 0, least[0].2, 9 * MS).expect("the lease stands");
@@ -363,9 +363,9 @@ fn a_recall_that_is_unanswered_does_not_hold_back_one_for_something_more_urgent(
     assert_eq!(schedule(&mut core, now, LEVELS - 1, 0, 2).len(), 2);
     let normal = schedule(&mut core, now, NORMAL, 0, 3);
     assert_eq!(normal.len(), 2);
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 2, from: 2 }"]);
+    assert_eq!(effects(&mut core), ["Recall { slot: 0, at_most: 2, from: 2 }"]);
     assert_eq!(schedule(&mut core, now, URGENT, 0, 3).len(), 2);
-    assert_eq!(effects(&mut core), ["Recall { seat: 0, at_most: 4, from: 1 }"]);
+    assert_eq!(effects(&mut core), ["Recall { slot: 0, at_most: 4, from: 1 }"]);
     // One answer is not both: what is still on its way back is not overtaken.
     core.recall_answered(0);
     assert!(core.given_back(0, normal[1].2));
@@ -376,11 +376,11 @@ fn a_recall_that_is_unanswered_does_not_hold_back_one_for_something_more_urgent(
 #[test]
 fn without_prefetch_a_worker_has_one_task_in_hand() {
     let now = Instant::now();
-    let mut core = core_with(Appetite { prefetch: false, concurrent: 1 }, u64::MAX);
-    (0..2).for_each(|seat| core.worker_ready(now, seat));
+    let mut core = core_with(PrefetchBudget { prefetch: false, concurrent: 1 }, u64::MAX);
+    (0..2).for_each(|slot| core.worker_ready(now, slot));
     let sent = schedule(&mut core, now, NORMAL, 0, 5);
-    assert_eq!(seats(&sent), [0, 1]);
-    assert_eq!(core.hunger().single, None);
+    assert_eq!(slots(&sent), [0, 1]);
+    assert_eq!(core.demand().single, None);
     assert!(schedule(&mut core, now, URGENT, 0, 1).is_empty());
     assert!(effects(&mut core).is_empty());
     core.done(now, 1, sent[1].2, MS).expect("the lease stands");
@@ -391,7 +391,7 @@ fn without_prefetch_a_worker_has_one_task_in_hand() {
 #[test]
 fn a_worker_without_prefetch_is_not_asked_to_give_back_what_it_has_begun() {
     let now = Instant::now();
-    let mut core = core_with(Appetite { prefetch: false, concurrent: 2 }, u64::MAX);
+    let mut core = core_with(PrefetchBudget { prefetch: false, concurrent: 2 }, u64::MAX);
     core.worker_ready(now, 0);
     assert_eq!(schedule_concurrent(&mut core, now, 1).len(), 1);
     let blocking = schedule(&mut core, now, NORMAL, 0, 1);
@@ -404,9 +404,10 @@ fn a_worker_without_prefetch_is_not_asked_to_give_back_what_it_has_begun() {
 }
 
 /// A fleet whose workers run three tasks of a concurrent class at once.
-fn wide_fleet(seats: usize) -> (Core, Instant) {
-    let (mut core, now) = (core_with(Appetite { prefetch: true, concurrent: 3 }, u64::MAX), Instant::now());
-    (0..seats).for_each(|seat| core.worker_ready(now, seat));
+fn wide_fleet(slots: usize) -> (Core, Instant) {
+    let (mut core, now) =
+        (core_with(PrefetchBudget { prefetch: true, concurrent: 3 }, u64::MAX), Instant::now());
+    (0..slots).for_each(|slot| core.worker_ready(now, slot));
     (core, now)
 }
 
@@ -421,9 +422,9 @@ fn schedule_concurrent(core: &mut Core, now: Instant, count: usize) -> Vec<Sent>
 fn concurrent_tasks_are_spread_and_never_handed_out_before_they_can_begin() {
     let (mut core, now) = wide_fleet(2);
     let sent = schedule_concurrent(&mut core, now, 10);
-    assert_eq!(seats(&sent), [0, 1, 0, 1, 0, 1]);
+    assert_eq!(slots(&sent), [0, 1, 0, 1, 0, 1]);
     core.done(now, 1, sent[1].2, MS).expect("the lease stands");
-    assert_eq!(seats(&dispatches(&mut core, now)), [1]);
+    assert_eq!(slots(&dispatches(&mut core, now)), [1]);
 }
 
 #[test]
@@ -456,7 +457,7 @@ fn those_that_ran_together_when_their_worker_died_run_alone_and_only_the_next_de
 }
 
 #[test]
-fn a_suspect_that_is_cancelled_leaves_no_seat_reserved() {
+fn a_suspect_that_is_cancelled_leaves_no_slot_reserved() {
     let (mut core, now) = wide_fleet(1);
     let sent = schedule_concurrent(&mut core, now, 2);
     core.worker_gone(0, &[sent[0].2, sent[1].2], Gone::Died, |_| panic!("neither is charged"));
@@ -473,7 +474,7 @@ fn a_suspect_that_is_cancelled_leaves_no_seat_reserved() {
 #[test]
 fn a_worker_that_has_had_its_share_is_let_go_once_nothing_is_in_its_hand() {
     let now = Instant::now();
-    let mut core = core_with(Appetite { prefetch: true, concurrent: 1 }, 3);
+    let mut core = core_with(PrefetchBudget { prefetch: true, concurrent: 1 }, 3);
     core.worker_ready(now, 0);
     teach(&mut core, now, 0, MS / 4);
     let sent = schedule(&mut core, now, NORMAL, 0, 4);
@@ -482,11 +483,11 @@ fn a_worker_that_has_had_its_share_is_let_go_once_nothing_is_in_its_hand() {
     assert!(core.given_back(0, sent[1].2));
     let again = dispatches(&mut core, now);
     assert_eq!(again.len(), 1);
-    assert_eq!(core.hunger(), Hunger::default());
+    assert_eq!(core.demand(), Demand::default());
     core.done(now, 0, sent[0].2, MS).expect("the lease stands");
     assert!(effects(&mut core).is_empty());
     core.done(now, 0, again[0].2, MS).expect("the lease stands");
-    assert_eq!(effects(&mut core), ["Retire { seat: 0 }"]);
+    assert_eq!(effects(&mut core), ["Retire { slot: 0 }"]);
     assert!(dispatches(&mut core, now).is_empty());
     assert_eq!(core.worker_gone(0, &[again[0].2], Gone::Died, |_| panic!("it had ended")), 0);
     core.worker_ready(now, 0);
@@ -510,9 +511,9 @@ fn verdicts(core: &mut Core) -> Vec<String> {
 
 fn missed(core: &mut Core, now: Instant, lease: Lease) {
     core.handle_timeout(now + HEARTBEAT);
-    assert_eq!(verdicts(core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(verdicts(core), ["CatchUp { slot: 0 }"]);
     assert_eq!(core.caught_up(now + HEARTBEAT, 0, now + HEARTBEAT), None);
-    assert_eq!(verdicts(core), [format!("Cancel {{ seat: 0, lease: {lease:?} }}")]);
+    assert_eq!(verdicts(core), [format!("Cancel {{ slot: 0, lease: {lease:?} }}")]);
 }
 
 /// Whether the worker is to be killed, if everything was handled that it had sent by then.
@@ -531,7 +532,7 @@ fn ending(core: &mut Core) -> Option<(Ending, u32)> {
     std::iter::from_fn(|| core.poll_effect()).find_map(ended)
 }
 
-const MISSED: Ending = Ending::HeartbeatMissed { seat: 0, timeout: HEARTBEAT };
+const MISSED: Ending = Ending::HeartbeatMissed { slot: 0, timeout: HEARTBEAT };
 
 #[test]
 fn an_attempt_that_beats_goes_on_and_one_that_has_not_begun_has_time() {
@@ -571,7 +572,7 @@ fn a_manager_that_is_late_itself_finds_the_beats_that_have_come_meanwhile() {
     }
     let late = now + HEARTBEAT + AWAY;
     core.handle_timeout(late);
-    assert_eq!(verdicts(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(verdicts(&mut core), ["CatchUp { slot: 0 }"]);
     core.heartbeat(late, 0, lease, Some(HEARTBEAT)).expect("it has beaten");
     assert_eq!(core.caught_up(late, 0, late), None);
     assert!(verdicts(&mut core).is_empty());
@@ -595,7 +596,7 @@ fn who_could_say_nothing_while_the_manager_was_away_has_time_again() {
         }
     }
     core.handle_timeout(now + HEARTBEAT);
-    assert_eq!(verdicts(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(verdicts(&mut core), ["CatchUp { slot: 0 }"]);
 }
 
 #[test]
@@ -640,7 +641,7 @@ fn an_attempt_that_was_cancelled_can_still_miss_and_is_not_cancelled_twice() {
     assert_eq!(verdicts(&mut core).len(), 1);
     core.handle_timeout(now + HEARTBEAT);
     assert_eq!(core.caught_up(now + HEARTBEAT, 0, now + HEARTBEAT), None);
-    assert_eq!(verdicts(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(verdicts(&mut core), ["CatchUp { slot: 0 }"]);
     core.failed(now + HEARTBEAT, 0, lease, MS, true);
     assert_eq!(ending(&mut core), Some((MISSED, 1)));
 }
@@ -654,7 +655,7 @@ fn a_worker_is_killed_for_an_attempt_that_does_not_end_within_the_grace() {
     core.handle_timeout(before);
     assert!(verdicts(&mut core).is_empty() && kill(&mut core, before).is_none());
     core.handle_timeout(due);
-    assert_eq!(verdicts(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(verdicts(&mut core), ["CatchUp { slot: 0 }"]);
     assert_eq!(kill(&mut core, before), None, "what it sent since may be its end");
     assert_eq!(kill(&mut core, due), KILLED);
     core.handle_timeout(due + HEARTBEAT);
@@ -679,10 +680,10 @@ fn a_worker_is_killed_for_its_silence_unless_something_had_come() {
     let (mut core, now) = fleet(1);
     schedule(&mut core, now, NORMAL, 0, 1);
     core.handle_timeout(now + SILENCE_LIMIT / 2);
-    assert_eq!(effects(&mut core), ["Ping { seat: 0 }"]);
+    assert_eq!(effects(&mut core), ["Ping { slot: 0 }"]);
     let silent = now + SILENCE_LIMIT;
     core.handle_timeout(silent);
-    assert_eq!(effects(&mut core), ["CatchUp { seat: 0 }"]);
+    assert_eq!(effects(&mut core), ["CatchUp { slot: 0 }"]);
     assert_eq!(kill(&mut core, silent - MS), None, "what it sent since was not handled");
     assert_eq!(kill(&mut core, silent), Some(Kill::Silent));
     core.heard(silent, 0);
@@ -692,7 +693,7 @@ fn a_worker_is_killed_for_its_silence_unless_something_had_come() {
 #[test]
 fn nobody_else_is_charged_or_suspected_when_a_worker_is_killed_for_a_missed_heartbeat() {
     let now = Instant::now();
-    let mut core = core_with(Appetite { prefetch: true, concurrent: 3 }, u64::MAX);
+    let mut core = core_with(PrefetchBudget { prefetch: true, concurrent: 3 }, u64::MAX);
     core.worker_ready(now, 0);
     for _ in 0..3 {
         push(&mut core, NORMAL, concurrent(0));
@@ -719,7 +720,7 @@ fn nobody_else_is_charged_or_suspected_when_a_worker_is_killed_for_a_missed_hear
 #[test]
 fn what_was_interrupted_for_another_is_cancelled_and_not_returned_as_if_it_had_not_been_begun() {
     let now = Instant::now();
-    let mut core = core_with(Appetite { prefetch: true, concurrent: 2 }, u64::MAX);
+    let mut core = core_with(PrefetchBudget { prefetch: true, concurrent: 2 }, u64::MAX);
     core.worker_ready(now, 0);
     for _ in 0..2 {
         push(&mut core, NORMAL, concurrent(0));

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::{
     effect::{Effect, Kill},
+    heartbeat_deadline::{HeartbeatDeadline, Verdict},
     lease::Lease,
     liveness::{Due, Liveness},
     queue::Pending,
     scheduler::Scheduler,
-    watch::{Verdict, Watch},
     worker::Worker,
 };
 
@@ -23,20 +23,20 @@ impl<B> Scheduler<B> {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.look_after_heartbeats(now);
-        let (prefetch, silence_limit) = (self.limits.appetite.prefetch, self.limits.silence_limit);
+        let (prefetch, silence_limit) = (self.limits.prefetch_budget.prefetch, self.limits.silence_limit);
         let mut effects = Vec::new();
-        for (seat, worker) in self.workers_mut().filter(|(_, worker)| !worker.load.is_empty()) {
+        for (slot, worker) in self.workers_mut().filter(|(_, worker)| !worker.load.is_empty()) {
             if worker.stalls_at().is_some_and(|at| now >= at) {
                 worker.load.has_stalled();
                 // Without prefetch nothing waits in its hand but for the one that runs, and nobody could take it back.
                 if prefetch {
                     worker.recalls.ask(0);
-                    effects.push(Effect::Recall { seat, at_most: u32::MAX, from: 0 });
+                    effects.push(Effect::Recall { slot, at_most: u32::MAX, from: 0 });
                 }
             }
             match silence_limit.and_then(|limit| worker.liveness.handle_timeout(now, limit)) {
-                Some(Due::Ping) => effects.push(Effect::Ping { seat }),
-                Some(Due::CatchUp) => effects.push(Effect::CatchUp { seat }),
+                Some(Due::Ping) => effects.push(Effect::Ping { slot }),
+                Some(Due::CatchUp) => effects.push(Effect::CatchUp { slot }),
                 None => {}
             }
         }
@@ -44,55 +44,61 @@ impl<B> Scheduler<B> {
     }
 
     /// Anything at all came from the worker.
-    pub fn heard(&mut self, now: Instant, seat: usize) {
-        if let Some(worker) = self.worker_mut(seat) {
+    pub fn heard(&mut self, now: Instant, slot: usize) {
+        if let Some(worker) = self.worker_mut(slot) {
             worker.liveness = Liveness::heard(now);
         }
     }
 
-    /// A beat of the attempt under `lease` has come, or it has begun. With a timeout, it is watched from now on. Its task,
+    /// A beat of the attempt under `lease` has come, or it has begun. With a timeout, its silence counts from now on. Its task,
     /// to keep what the beat says; `None` if the lease is stale, or the beat too late to change anything.
     pub fn heartbeat(
         &mut self,
         now: Instant,
-        seat: usize,
+        slot: usize,
         lease: Lease,
         timeout: Option<Duration>,
     ) -> Option<&mut Pending<B>> {
-        match (self.flights.with_watch(seat, lease, |watch| watch.heard(now)), timeout) {
+        match (self.flights.with_deadline(slot, lease, |deadline| deadline.heard(now)), timeout) {
             (Some(false), _) => return None,
-            (None, Some(timeout)) => self.flights.watch(seat, lease, Watch::new(now, timeout)),
+            (None, Some(timeout)) => {
+                self.flights.set_deadline(slot, lease, HeartbeatDeadline::new(now, timeout))
+            }
             (Some(true), _) | (None, None) => {}
         }
-        self.leased_mut(seat, lease)
+        self.leased_mut(slot, lease)
     }
 
     /// Everything was handled that the worker had sent by `sent_by`: what was missing then is missing.
     ///
     /// An attempt that had not beaten in time has missed, and is cancelled. Its task ends when it does. If a worker is silent
     /// all the same, or has such an attempt past the grace, this is why it has to be killed.
-    pub fn caught_up(&mut self, now: Instant, seat: usize, sent_by: Instant) -> Option<Kill> {
+    pub fn caught_up(&mut self, now: Instant, slot: usize, sent_by: Instant) -> Option<Kill> {
         let mut overdue = None;
-        for lease in self.flights.on(seat) {
+        for lease in self.flights.on(slot) {
             let grace = self.limits.heartbeat_grace;
-            match self.flights.with_watch(seat, lease, |watch| watch.caught_up(now, sent_by, grace)).flatten()
+            match self
+                .flights
+                .with_deadline(slot, lease, |deadline| deadline.caught_up(now, sent_by, grace))
+                .flatten()
             {
-                Some(Verdict::Missed) => self.request_cancel(seat, lease),
+                Some(Verdict::Missed) => self.request_cancel(slot, lease),
                 Some(Verdict::Overdue(timeout)) => {
                     overdue.get_or_insert(Kill::HeartbeatMissed { timeout });
                 }
                 None => {}
             }
         }
-        let is_silent = self.worker(seat).is_some_and(|worker| worker.liveness.is_silent(sent_by));
+        let is_silent = self.worker(slot).is_some_and(|worker| worker.liveness.is_silent(sent_by));
         if is_silent { Some(Kill::Silent) } else { overdue }
     }
 
     fn look_after_heartbeats(&mut self, now: Instant) {
-        while let Some((seat, lease)) = self.flights.next_alarm(now) {
+        while let Some((slot, lease)) = self.flights.next_alarm(now) {
             // It may have beaten since the alarm was set, or have time again.
-            if self.flights.with_watch(seat, lease, |watch| watch.handle_timeout(now)) == Some(true) {
-                self.effects.push_back(Effect::CatchUp { seat });
+            if self.flights.with_deadline(slot, lease, |deadline| deadline.handle_timeout(now)) == Some(true)
+            {
+                self.effects.push_back(Effect::CatchUp { slot });
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::{
     limits::Limits,
     liveness::Liveness,
-    load::{Hunger, Load},
+    load::{Demand, Load},
     queue::Pending,
     recalls::Recalls,
 };
@@ -23,7 +23,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(now: Instant, limits: &Limits) -> Self {
         Self {
-            load: Load::new(now, limits.levels, limits.appetite),
+            load: Load::new(now, limits.levels, limits.prefetch_budget),
             liveness: Liveness::heard(now),
             recalls: Recalls::default(),
             tasks_left: limits.tasks_per_worker,
@@ -81,11 +81,11 @@ impl Worker {
 
     /// What it should get, or make way for, at once.
     #[inline]
-    pub(crate) fn hunger(&self) -> Hunger {
+    pub(crate) fn demand(&self) -> Demand {
         if self.tasks_left == 0 || self.load.is_suspect() {
-            return Hunger::default();
+            return Demand::default();
         }
-        self.load.hunger().or(Hunger { single: self.in_the_way_of(), concurrent: None })
+        self.load.demand().or(Demand { single: self.in_the_way_of(), concurrent: None })
     }
 
     /// The least urgent priority of which a task should not be overtaken by what waits in its hand, and is not asked back

@@ -2,12 +2,12 @@
 //!
 //! They are not public: their files are part of this program as they stand, with the standard library's locks.
 
-#[expect(dead_code, reason = "the manager uses more of it than is measured")]
-#[path = "../src/pool/intake.rs"]
-mod intake;
 #[expect(dead_code, reason = "its tests are its crate's, and this program has no harness for them")]
 #[path = "../src/pool/mailbox.rs"]
 mod mailbox;
+#[expect(dead_code, reason = "the manager uses more of it than is measured")]
+#[path = "../src/pool/submission_queue.rs"]
+mod submission_queue;
 mod sync {
     pub(crate) use std::sync::{Mutex, MutexGuard};
 }
@@ -20,8 +20,8 @@ use std::{
 };
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use intake::{Command, Intake};
 use mailbox::Mailbox;
+use submission_queue::{Submission, SubmissionQueue};
 use tokio::sync::mpsc;
 
 /// How many commands are taken at a time.
@@ -31,11 +31,11 @@ const COMMANDS: u64 = 256;
 #[derive(Debug)]
 struct Submit([u64; 8]);
 
-impl Command for Submit {
-    type Hunger = Option<u8>;
+impl Submission for Submit {
+    type Demand = Option<u8>;
 
-    fn is_urgent(&self, hunger: Option<u8>) -> bool {
-        hunger.is_some_and(|priority| self.0[1] <= u64::from(priority))
+    fn is_urgent(&self, demand: Option<u8>) -> bool {
+        demand.is_some_and(|priority| self.0[1] <= u64::from(priority))
     }
 }
 
@@ -44,13 +44,13 @@ impl Command for Submit {
 fn submission(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("{COMMANDS} commands pushed, then taken"));
     group.throughput(Throughput::Elements(COMMANDS));
-    let (intake, mut taken) = (Intake::new(), Vec::new());
-    group.bench_function("Intake", |bencher| {
+    let (submissions, mut taken) = (SubmissionQueue::new(), Vec::new());
+    group.bench_function("SubmissionQueue", |bencher| {
         bencher.iter(|| {
             for priority in 0..COMMANDS {
-                black_box(push(&intake, priority));
+                black_box(push(&submissions, priority));
             }
-            intake.take(&mut taken);
+            submissions.take(&mut taken);
             black_box(&taken).iter().for_each(|command| assert!(command.0[1] < COMMANDS));
             taken.clear();
         });
@@ -71,9 +71,9 @@ fn submission(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn push(intake: &Intake<Submit>, priority: u64) -> intake::Pushed {
+fn push(submissions: &SubmissionQueue<Submit>, priority: u64) -> submission_queue::Pushed {
     let submit = |number, priority| Submit([number, priority, 0, 0, 0, 0, 0, 0]);
-    intake.push_new(priority, submit).expect("it is open")
+    submissions.push_new(priority, submit).expect("it is open")
 }
 
 /// What a worker's loop is told: it says each thing once, however often it is put.

@@ -17,13 +17,13 @@ use workfleet_causes::with_sources;
 use crate::{
     pool::CaughtUp,
     refusal::SendError,
-    service::{Incarnation, Peer, Service},
+    service::{Peer, Service, WorkerIncarnation},
 };
 
 /// The service of every pool of processes by which events and senders work in its workers.
 #[derive(Default)]
 pub(crate) struct Events {
-    workers: Mutex<BTreeMap<Incarnation, Arc<Downwards>>>,
+    workers: Mutex<BTreeMap<WorkerIncarnation, Arc<Downwards>>>,
 }
 
 impl Service for Events {
@@ -51,7 +51,7 @@ impl Service for Events {
         }
     }
 
-    fn on_worker_gone(&self, incarnation: Incarnation) {
+    fn on_worker_gone(&self, incarnation: WorkerIncarnation) {
         let gone = self.lock().remove(&incarnation);
         // Not under the lock: it tells whoever waited for it.
         drop(gone);
@@ -59,7 +59,7 @@ impl Service for Events {
 }
 
 impl Events {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Arc<Downwards>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkerIncarnation, Arc<Downwards>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,7 +75,7 @@ impl Down for Connection {
     fn send(&self, kind: Kind, payload: &[u8]) {
         match self.0.send_bounded_elsewhere(kind, payload) {
             Ok(()) => {}
-            // The worker's slot was told, and tells every service when the worker is buried.
+            // The worker's slot was told, and tells every service when the worker is reaped.
             Err(SendError::WorkerGone) => {
                 tracing::debug!(worker = self.0.worker(), kind = %remote::TABLE.named(kind), "a worker that is gone was sent nothing");
             }

@@ -1,7 +1,7 @@
 //! The worker's half of a service: what rides on the same connection as the tasks.
 //!
-//! The manager's half is [`Service`](crate::Service). Neither half knows tasks, and the task manager knows neither:
-//! that is how locks, events and heartbeats reach a task without being known here.
+//! The manager's half is [`Service`](crate::Service). Neither half knows tasks, and the task manager knows neither half: so
+//! locks, events and heartbeats reach a task although the task manager does not know them.
 //!
 //! Invariant: a range of frame kinds belongs to at most one extension.
 
@@ -25,8 +25,9 @@ pub trait Extension: Any + Send + Sync {
     /// The frame kinds of the service, the same as its [`Service::kinds`](crate::Service::kinds).
     const KINDS: RangeInclusive<u8>;
 
-    /// Makes it, with the line to its other half. It must not wait for an answer: frames are not handed out meanwhile.
-    fn attach(line: ServiceLine) -> Self;
+    /// Makes the extension, which sends to its other half by `sender`. It must not wait for an answer: no frame is handed out
+    /// until this returns.
+    fn attach(sender: ServiceSender) -> Self;
 
     /// A frame came from the other half. Runs on whichever of the worker's threads reads the socket, also while a task
     /// runs, and must not block it, nor flush: the answer could not be read. A panic ends the worker.
@@ -39,20 +40,21 @@ pub(crate) trait SendToManager: Send + Sync {
     fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
 }
 
-/// The line from an [`Extension`] to the [`Service`](crate::Service) in the manager.
+/// Sends frames from an [`Extension`] to its [`Service`](crate::Service) in the manager.
+#[doc(alias = "ServiceLine")]
 #[derive(Clone)]
-pub struct ServiceLine {
+pub struct ServiceSender {
     worker: Weak<dyn SendToManager>,
     kinds: RangeInclusive<u8>,
 }
 
-impl fmt::Debug for ServiceLine {
+impl fmt::Debug for ServiceSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServiceLine").field("kinds", &self.kinds).finish_non_exhaustive()
+        f.debug_struct("ServiceSender").field("kinds", &self.kinds).finish_non_exhaustive()
     }
 }
 
-impl ServiceLine {
+impl ServiceSender {
     /// Sends a frame. `Ok` means buffered: it leaves at once unless the socket is full.
     ///
     /// # Errors
@@ -97,7 +99,7 @@ impl Drop for Attaching<'_> {
 }
 
 impl Extensions {
-    /// The extension of this type. If there is none, it is made, with a line from `worker`.
+    /// The extension of this type. If there is none, it is made, with a sender of `worker`.
     pub(crate) fn get<E: Extension>(&self, worker: Weak<dyn SendToManager>) -> Arc<E> {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = attached.iter().find_map(|a| Arc::downcast(Arc::clone(&a.extension)).ok()) {
@@ -111,9 +113,9 @@ impl Extensions {
             drop(attached);
             panic!("an extension claims the frame kinds {:?}, of which another has {kinds:?}", E::KINDS);
         }
-        let line = ServiceLine { worker, kinds: E::KINDS };
+        let sender = ServiceSender { worker, kinds: E::KINDS };
         let attaching = Attaching::new(&self.attaching);
-        let extension = Arc::new(E::attach(line));
+        let extension = Arc::new(E::attach(sender));
         drop(attaching);
         attached.push(Attached {
             kinds: E::KINDS,

@@ -23,8 +23,8 @@ use workfleet_causes::with_sources;
 use crate::{
     failure::{FailureCause, FailureReport, TaskFailure},
     ids::TaskId,
+    outcome::{Outcome, OutcomeCell},
     pool::Shared,
-    slot::{Outcome, Slot},
     task::{SpecInfo, described},
 };
 
@@ -36,13 +36,13 @@ use crate::{
 /// Dropping an `.await` of `&mut handle` loses nothing: the outcome stays in the handle.
 #[must_use = "a task's failure comes through its handle only"]
 pub struct TaskHandle<O> {
-    slot: Arc<Slot>,
+    cell: Arc<OutcomeCell>,
     manager: Weak<Shared>,
     spec: &'static SpecInfo,
     /// How many bytes its task has, encoded.
     payload_bytes: usize,
     id: TaskId,
-    /// The process that waits for it: asked before the slot's lock is taken.
+    /// The process that waits for it: asked before the cell's lock is taken.
     home: Home,
     output: PhantomData<fn() -> O>,
 }
@@ -50,13 +50,13 @@ pub struct TaskHandle<O> {
 impl<O: DeserializeOwned> TaskHandle<O> {
     /// `payload_bytes` is how many bytes the task has, encoded.
     pub(crate) fn new(
-        slot: Arc<Slot>,
+        cell: Arc<OutcomeCell>,
         manager: Weak<Shared>,
         spec: &'static SpecInfo,
         payload_bytes: usize,
         id: TaskId,
     ) -> Self {
-        Self { slot, manager, spec, payload_bytes, id, home: Home::here(), output: PhantomData }
+        Self { cell, manager, spec, payload_bytes, id, home: Home::here(), output: PhantomData }
     }
 
     /// The task's id.
@@ -69,7 +69,7 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         if !self.home.is_here() {
             return true;
         }
-        let state = self.slot.lock();
+        let state = self.cell.lock();
         state.outcome.is_some() || state.taken
     }
 
@@ -88,12 +88,12 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         if !self.home.is_here() {
             return None;
         }
-        if let Some(ended) = self.slot.last_heartbeat() {
+        if let Some(ended) = self.cell.last_heartbeat() {
             return ended;
         }
         let running = self.manager.upgrade()?.last_heartbeat(self.id.sequence());
         // It may have ended between the two looks.
-        self.slot.last_heartbeat().unwrap_or(running)
+        self.cell.last_heartbeat().unwrap_or(running)
     }
 
     /// Waits for the task's output, blocking the thread: in async code, `.await` the handle.
@@ -128,9 +128,9 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         if may_wait && !self.is_finished() {
             runtime_thread::warn_of_blocking("TaskHandle::wait", "await the handle");
         }
-        let mut state = self.slot.lock();
+        let mut state = self.cell.lock();
         loop {
-            if let Some(outcome) = Slot::take(&mut state) {
+            if let Some(outcome) = OutcomeCell::take(&mut state) {
                 return Some(outcome);
             }
             if state.taken {
@@ -138,13 +138,13 @@ impl<O: DeserializeOwned> TaskHandle<O> {
             }
             state.thread_waits = true;
             state = match deadline {
-                None => self.slot.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.cell.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return None;
                     }
-                    let waited = self.slot.ready.wait_timeout(state, left);
+                    let waited = self.cell.ready.wait_timeout(state, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
@@ -187,8 +187,8 @@ impl<O: DeserializeOwned> Future for TaskHandle<O> {
         if !self.home.is_here() {
             return Poll::Ready(Err(self.failure(FailureCause::Forked)));
         }
-        let mut state = self.slot.lock();
-        if let Some(outcome) = Slot::take(&mut state) {
+        let mut state = self.cell.lock();
+        if let Some(outcome) = OutcomeCell::take(&mut state) {
             drop(state);
             return Poll::Ready(self.decode(outcome));
         }

@@ -86,7 +86,7 @@
 //! What is lost or broken is an event of `tracing`, at level `WARN` or `ERROR`. If no subscriber is set where it happens,
 //! most of these events are also written to standard error, as one line that begins with `workfleet: `. Not written is what
 //! costs time only, for example the death of a worker, or a start that is tried again: of several failed starts in a row on
-//! one seat, the first is. A worker process writes its lines to its own standard error, which its manager
+//! one slot, the first is. A worker process writes its lines to its own standard error, which its manager
 //! [logs](ProcessManagerBuilder::log_directory).
 //!
 //! A manager that is dropped with work left says what is lost. So does one that has not closed when the program ends by
@@ -279,10 +279,11 @@ mod ids;
 mod inbox;
 pub mod kinds;
 mod manager;
-mod marks;
+mod markers;
 mod message;
 mod mismatch;
 mod options;
+mod outcome;
 mod park;
 mod pool;
 mod priority;
@@ -293,7 +294,6 @@ mod registry;
 mod run;
 mod service;
 mod session_values;
-mod slot;
 mod stats;
 mod sync;
 mod sys;
@@ -305,7 +305,7 @@ pub use chain::{CHAIN_NESTING_LIMIT, Chain, ChainOutputs, NoOutput};
 pub use code::{AsyncTask, Task};
 pub use context::{Cancelled, NoSession, Proxy, TaskContext};
 pub use error::TaskError;
-pub use extension::{Extension, ServiceLine};
+pub use extension::{Extension, ServiceSender};
 pub use failure::{
     DeathCertificate, ExitStatus, FailedLink, FailureCause, FailureReport, KillReason, TaskFailure,
 };
@@ -328,7 +328,7 @@ pub use priority::Priority;
 pub use process::{ProcessManager, ProcessManagerBuilder};
 pub use refusal::{ScheduleError, ScheduleErrorKind, SendError};
 pub use registry::{Registry, RegistryError};
-pub use service::{Incarnation, Peer, Service};
+pub use service::{Peer, Service, WorkerIncarnation};
 pub use stats::{Stats, TaskCounts, WorkerStats};
 pub use task::{EncodedTask, SpecInfo, TaskSpec};
 pub use thread::{ThreadManager, ThreadManagerBuilder};

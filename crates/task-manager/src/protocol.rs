@@ -22,7 +22,7 @@ pub(crate) const VERSION: u16 = 7;
 /// What a worker exits with that could not start.
 pub(crate) const EXIT_CODE: i32 = 70;
 
-/// Manager → worker, first: who the worker is. With the frame's first byte comes the page that it publishes its running
+/// Manager → worker, first: who the worker is. With the frame's first byte comes the status page that it publishes its running
 /// attempt in, and then a file with the values for its sessions, if there are any.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Welcome {

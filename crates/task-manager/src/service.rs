@@ -17,11 +17,14 @@ use crate::{
     refusal::SendError,
 };
 
-/// One life of one worker, be it a process or a thread: it fences everything that the worker held.
+/// The number of one worker process or worker thread, from its start to its end. The next worker in the same slot has another.
+///
+/// A service keeps by it what a worker holds, and releases that when [`Service::on_worker_gone`] names it.
+#[doc(alias = "Incarnation")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Incarnation(pub(crate) u64);
+pub struct WorkerIncarnation(pub(crate) u64);
 
-impl fmt::Display for Incarnation {
+impl fmt::Display for WorkerIncarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
@@ -47,24 +50,24 @@ pub trait Service: Send + Sync {
     /// message or outcome.
     fn on_frame(&self, peer: &Peer, kind: Kind, payload: &[u8]);
 
-    /// A worker is dead: what it held under this incarnation can be released. Nothing comes of it any more.
-    fn on_worker_gone(&self, incarnation: Incarnation);
+    /// A worker is dead: release what it held under this incarnation. No frame of it arrives after this call.
+    fn on_worker_gone(&self, incarnation: WorkerIncarnation);
 }
 
 /// The worker at the other end.
 #[derive(Clone)]
 pub struct Peer {
-    pub(crate) line: Arc<dyn SendFrames>,
+    pub(crate) sender: Arc<dyn SendFrames>,
     /// None for a thread.
     pub(crate) remote: Option<Arc<dyn Remote>>,
     pub(crate) worker: Arc<str>,
-    pub(crate) incarnation: Incarnation,
+    pub(crate) incarnation: WorkerIncarnation,
     pub(crate) frame_limit_bytes: u64,
 }
 
 impl Peer {
-    /// Which life of which worker this is.
-    pub fn incarnation(&self) -> Incarnation {
+    /// The incarnation of this worker.
+    pub fn incarnation(&self) -> WorkerIncarnation {
         self.incarnation
     }
 
@@ -87,12 +90,12 @@ impl Peer {
         if len_bytes > limit_bytes {
             return Err(SendError::TooLarge { len_bytes, limit_bytes });
         }
-        self.line.send_frame(kind, payload, limit_bytes)
+        self.sender.send_frame(kind, payload, limit_bytes)
     }
 
     /// The same for a service of ours that bounds by itself what it has under way: its frames are never too many.
     pub(crate) fn send_bounded_elsewhere(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
-        self.line.send_frame(kind, payload, u64::MAX)
+        self.sender.send_frame(kind, payload, u64::MAX)
     }
 
     /// Has the worker killed, which has broken the rules of a service.
@@ -109,7 +112,7 @@ impl Peer {
     /// Nobody waits: `done` is called on the manager's thread, or at once on this one if there is nothing to handle; also
     /// if the worker is gone or the manager closes. What a stopped worker has not sent is not waited for.
     pub fn catch_up(&self, done: impl FnOnce() + Send + 'static) {
-        self.line.when_caught_up(Box::new(done));
+        self.sender.when_caught_up(Box::new(done));
     }
 }
 

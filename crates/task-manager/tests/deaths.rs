@@ -30,9 +30,9 @@ use support::{
     watchdog::watchdog,
 };
 use workfleet_task_manager::{
-    DeathCertificate, ExitStatus, Extension, FailureCause, Incarnation, KillReason, MessageError, NoMessage,
-    Peer, ProcessManager, ProcessManagerBuilder, Registry, Service, ServiceLine, Task, TaskContext,
-    TaskError, TaskMessage, TaskSpec,
+    DeathCertificate, ExitStatus, Extension, FailureCause, KillReason, MessageError, NoMessage, Peer,
+    ProcessManager, ProcessManagerBuilder, Registry, Service, ServiceSender, Task, TaskContext, TaskError,
+    TaskMessage, TaskSpec, WorkerIncarnation,
 };
 use workfleet_wire::Kind;
 
@@ -270,11 +270,11 @@ impl Task for Unprintable {
 const CALL: u8 = 0x58;
 
 /// The tasks' half of the services below.
-struct Caller(ServiceLine);
+struct Caller(ServiceSender);
 impl Extension for Caller {
     const KINDS: RangeInclusive<u8> = CALL..=CALL;
 
-    fn attach(line: ServiceLine) -> Self {
+    fn attach(line: ServiceSender) -> Self {
         Self(line)
     }
 
@@ -418,7 +418,7 @@ impl Service for Blocks {
         let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).recv();
     }
 
-    fn on_worker_gone(&self, _incarnation: Incarnation) {}
+    fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {}
 }
 
 #[test]
@@ -454,7 +454,7 @@ impl Service for Panics {
         assert!(again, "a service's own bug");
     }
 
-    fn on_worker_gone(&self, _incarnation: Incarnation) {
+    fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {
         let again =
             std::mem::replace(&mut *self.mourned.lock().unwrap_or_else(PoisonError::into_inner), true);
         assert!(again, "a service's own bug");
@@ -486,7 +486,7 @@ impl Service for Echoes {
         let _ = peer.send(kind, payload);
     }
 
-    fn on_worker_gone(&self, _incarnation: Incarnation) {}
+    fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {}
 }
 
 #[test]

@@ -178,7 +178,7 @@ rows! {
     }, as_it_is => Works;
     // What it is told.
     an_empty_environment: || { let mut command = plain(); command.env_clear(); command }, || (), as_it_is => Works;
-    marks_of_others: with_marks_of_others, || (), as_it_is => Works;
+    markers_of_others: with_markers_of_others, || (), as_it_is => Works;
 }
 
 /// Not a test by itself: the program that each row starts.
@@ -292,7 +292,7 @@ fn mounted_over(directory: &str) -> Command {
     command
 }
 
-fn with_marks_of_others() -> Command {
+fn with_markers_of_others() -> Command {
     let mut command = plain();
     for mark in ["WORKFLEET_WORKER", "WORKFLEET_GUARDIAN", "WORKFLEET_MANAGER"] {
         command.env(mark, "1:1");

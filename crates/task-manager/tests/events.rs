@@ -16,7 +16,7 @@ use workfleet_heartbeat::{
     remote::{KINDS, NAME_LIMIT_BYTES},
 };
 use workfleet_task_manager::{
-    Chain, ClosePolicy, Extension, FailureCause, KillReason, ProcessManager, Registry, ServiceLine, Task,
+    Chain, ClosePolicy, Extension, FailureCause, KillReason, ProcessManager, Registry, ServiceSender, Task,
     TaskContext, TaskError, TaskSpec,
 };
 use workfleet_wire::Kind;
@@ -46,12 +46,12 @@ enum Step {
 }
 
 /// Sends frames that are not its own.
-struct Liar(ServiceLine);
+struct Liar(ServiceSender);
 
 impl Extension for Liar {
     const KINDS: RangeInclusive<u8> = KINDS;
 
-    fn attach(line: ServiceLine) -> Self {
+    fn attach(line: ServiceSender) -> Self {
         Self(line)
     }
 

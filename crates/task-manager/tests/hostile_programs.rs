@@ -481,7 +481,7 @@ fn breeder(depth: u32) -> Result<ProcessManager, StartError> {
 }
 
 #[test]
-fn a_worker_that_lets_go_of_its_mark_and_never_calls_init_breeds_nothing() {
+fn a_worker_that_lets_go_of_its_marker_and_never_calls_init_breeds_nothing() {
     let _alone = alone();
     match breeder(1) {
         Err(StartError::Workers(StartFailure::Died { certificate, .. })) => {

@@ -102,11 +102,11 @@ fn program() {
     match &*part {
         "first" => {
             assert!(getpid().is_init(), "it is the first process of its namespace");
-            buries();
+            reaps();
         }
         "subreaper" => {
             become_subreaper();
-            buries();
+            reaps();
         }
         "kills-as-first" => {
             assert!(getpid().is_init(), "it is the first process of its namespace");
@@ -145,7 +145,7 @@ fn zombies() -> Vec<u32> {
 }
 
 /// Workers die, and leave what their tasks have started to this process.
-fn buries() {
+fn reaps() {
     let manager = builder(registry(), 1).start().expect("it starts");
     for deed in [Deed::StartAndAbort, Deed::StartAndReturn, Deed::StartAndAbort] {
         manager.submit(Act(deed.clone())).expect("it is taken").wait().expect("it is done");

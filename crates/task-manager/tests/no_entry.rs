@@ -23,7 +23,7 @@ fn a_test_binary_without_its_entry_is_told_so() {
         }
         other => panic!("{other:?}"),
     }
-    // Those that were started are buried by the manager's thread.
+    // Those that were started are reaped by the manager's thread.
     support::until(|| support::process::children().is_empty());
     assert_no_child_left();
 }

@@ -79,7 +79,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 
 /// What is logged of each start that fails.
 const NOT_STARTED: &str = "a worker did not start";
-/// So many starts on each seat have to fail before an outage ends.
+/// So many starts on each slot have to fail before an outage ends.
 const FAILURES_PER_SEAT: u64 = 3;
 const WORKERS: usize = 8;
 /// The same for a pool of so many workers.

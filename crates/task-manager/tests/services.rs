@@ -25,8 +25,8 @@ use support::{
     until,
 };
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, Incarnation, Peer, ProcessManager, Registry, SendError, Service, Task,
-    TaskContext, TaskError, TaskSpec,
+    ClosePolicy, FailureCause, Peer, ProcessManager, Registry, SendError, Service, Task, TaskContext,
+    TaskError, TaskSpec, WorkerIncarnation,
 };
 use workfleet_wire::Kind;
 
@@ -222,7 +222,7 @@ impl Service for LooksAround {
         self.seen.lock().expect("no panic").push(manager.stats().inbox);
     }
 
-    fn on_worker_gone(&self, _incarnation: Incarnation) {}
+    fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {}
 }
 
 #[test]

@@ -275,7 +275,7 @@ fn end_with_a_workers_share(kind: Kind) {
     let (_directory, file) = file();
     let pool = start!(kind, registry(), workers(1), tasks_per_worker(1));
     arrange_nothing(&pool, &file);
-    // The next worker takes the seat when this one has gone.
+    // The next worker takes the slot when this one has gone.
     let (_other_directory, other_file) = self::file();
     arrange_nothing(&pool, &other_file);
     assert_eq!(lines(&file), IN_ORDER);

@@ -32,8 +32,9 @@ use support::{
     watchdog::watchdog,
 };
 use workfleet_task_manager::{
-    ExitStatus, FailureCause, Incarnation, KillReason, Peer, ProcessManager, ProcessManagerBuilder, Registry,
-    Service, StartError, StartFailure, Task, TaskContext, TaskError, TaskSpec, init, init_test_worker, kinds,
+    ExitStatus, FailureCause, KillReason, Peer, ProcessManager, ProcessManagerBuilder, Registry, Service,
+    StartError, StartFailure, Task, TaskContext, TaskError, TaskSpec, WorkerIncarnation, init,
+    init_test_worker, kinds,
 };
 use workfleet_wire::{Kind, blocking, encode_frame, encode_header};
 
@@ -472,7 +473,7 @@ impl Service for Claims {
 
     fn on_frame(&self, _peer: &Peer, _kind: Kind, _payload: &[u8]) {}
 
-    fn on_worker_gone(&self, _incarnation: Incarnation) {}
+    fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {}
 }
 
 #[test]
@@ -551,7 +552,7 @@ fn tasks_fail_as_never_started_while_no_worker_starts_and_run_once_one_does() {
 fn one_worker_that_starts_is_enough() {
     let _watchdog = watchdog();
     let directory = tempfile::tempdir().expect("a directory");
-    // The first to make its session takes the seat of all others.
+    // The first to make its session takes the slot of all others.
     let role = format!("session-unless:{}", directory.path().join("lock").display());
     let manager = played(&role).workers(4).start().expect("it starts");
     File::create(directory.path().join("lock")).expect("a file");
@@ -697,7 +698,7 @@ fn assert_success(output: &Output) {
 }
 
 #[test]
-fn a_mark_that_a_program_has_inherited_makes_it_no_worker() {
+fn a_marker_that_a_program_has_inherited_makes_it_no_worker() {
     let _watchdog = watchdog();
     let (_ours, theirs) = UnixStream::pair().expect("sockets");
     let inode = rustix::fs::fstat(&_ours).expect("its state");

@@ -21,8 +21,8 @@ use support::{
     until,
 };
 use workfleet_task_manager::{
-    ClosePolicy, Extension, Incarnation, Peer, SendError, Service, ServiceLine, TaskHandle, ThreadManager,
-    ThreadManagerBuilder,
+    ClosePolicy, Extension, Peer, SendError, Service, ServiceSender, TaskHandle, ThreadManager,
+    ThreadManagerBuilder, WorkerIncarnation,
 };
 use workfleet_wire::Kind;
 
@@ -53,7 +53,7 @@ struct Outlasting {
 impl Extension for Outlasting {
     const KINDS: RangeInclusive<u8> = ECHO_KINDS;
 
-    fn attach(line: ServiceLine) -> Self {
+    fn attach(line: ServiceSender) -> Self {
         line.send(ECHO, &[]).expect("there is a service");
         Self { handles_a_frame: AtomicBool::new(false) }
     }
@@ -127,7 +127,7 @@ impl Service for Slow {
         let _ = self.go_on.lock().unwrap_or_else(PoisonError::into_inner).recv();
     }
 
-    fn on_worker_gone(&self, _incarnation: Incarnation) {
+    fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {
         self.gone.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -350,7 +350,7 @@ fn the_last_owner_may_be_a_service_of_the_pool() {
             drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
             let _ = self.1.set(());
         }
-        fn on_worker_gone(&self, _incarnation: Incarnation) {}
+        fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {}
     }
     let _alone = alone();
     let owner = Arc::new(Owner(Mutex::new(None), OnceLock::new()));
@@ -371,12 +371,12 @@ fn the_last_owner_may_be_a_service_of_the_pool() {
 }
 
 /// Answers every frame at once.
-struct Answers(ServiceLine);
+struct Answers(ServiceSender);
 
 impl Extension for Answers {
     const KINDS: RangeInclusive<u8> = ECHO_KINDS;
 
-    fn attach(line: ServiceLine) -> Self {
+    fn attach(line: ServiceSender) -> Self {
         Self(line)
     }
 
@@ -467,10 +467,10 @@ fn nothing_comes_of_a_thread_that_its_service_was_told_is_gone() {
 #[test]
 fn an_extension_may_send_while_it_is_made_and_too_much_waits_for_its_service() {
     static MAKING: Mutex<Option<Sender<()>>> = Mutex::new(None);
-    struct Floods(ServiceLine);
+    struct Floods(ServiceSender);
     impl Extension for Floods {
         const KINDS: RangeInclusive<u8> = ECHO.0..=ECHO.0;
-        fn attach(line: ServiceLine) -> Self {
+        fn attach(line: ServiceSender) -> Self {
             Self(line)
         }
         fn on_frame(&self, _kind: Kind, _payload: &[u8]) {}
@@ -478,7 +478,7 @@ fn an_extension_may_send_while_it_is_made_and_too_much_waits_for_its_service() {
     struct Greets(Result<(), SendError>);
     impl Extension for Greets {
         const KINDS: RangeInclusive<u8> = PANIC_THERE.0..=PANIC_THERE.0;
-        fn attach(line: ServiceLine) -> Self {
+        fn attach(line: ServiceSender) -> Self {
             drop(MAKING.lock().expect("no panic").take());
             Self(line.send(PANIC_THERE, b"made"))
         }

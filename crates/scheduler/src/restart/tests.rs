@@ -9,29 +9,29 @@ use crate::testing::cases;
 const PATIENCE: Duration = Duration::from_secs(60);
 const MS: Duration = Duration::from_millis(1);
 
-fn new(now: Instant, seats: usize) -> Restarts {
+fn new(now: Instant, slots: usize) -> Restarts {
     let mut restarts = Restarts::new(now, PATIENCE);
-    (0..seats).for_each(|seat| assert_eq!(restarts.add_seat(), seat));
+    (0..slots).for_each(|slot| assert_eq!(restarts.add_slot(), slot));
     restarts
 }
 
-/// Restarts of a pool in which some worker has come up on seat 0 and run something.
-fn used(now: Instant, seats: usize) -> Restarts {
-    let mut restarts = new(now, seats);
+/// Restarts of a pool in which some worker has come up on slot 0 and run something.
+fn used(now: Instant, slots: usize) -> Restarts {
+    let mut restarts = new(now, slots);
     restarts.ready(now, 0);
     restarts.progress();
     restarts
 }
 
 #[test]
-fn a_worker_that_worked_is_replaced_at_once_and_its_seat_forgets_what_was() {
+fn a_worker_that_worked_is_replaced_at_once_and_its_slot_forgets_what_was() {
     let now = Instant::now();
     let mut restarts = used(now, 1);
-    assert_eq!(restarts.died(now, 0, Life::Ran, 255).delay, Duration::ZERO);
+    assert_eq!(restarts.died(now, 0, WorkerUse::Ran, 255).delay, Duration::ZERO);
     assert_eq!(restarts.start_failed(now, 0, Prospect::MayPass, 255).delay, 10 * MS);
     assert_eq!(restarts.start_failed(now, 0, Prospect::MayPass, 255).delay, 20 * MS);
     restarts.ready(now, 0);
-    assert_eq!(restarts.died(now, 0, Life::Ran, 255).delay, Duration::ZERO);
+    assert_eq!(restarts.died(now, 0, WorkerUse::Ran, 255).delay, Duration::ZERO);
     assert_eq!(restarts.start_failed(now, 0, Prospect::MayPass, 255).delay, 10 * MS);
 }
 
@@ -40,7 +40,7 @@ fn a_worker_that_worked_is_replaced_at_once_and_its_seat_forgets_what_was() {
 fn what_may_pass_is_waited_for_as_long_as_the_patience_says() {
     let now = Instant::now();
     let mut restarts = used(now, 2);
-    restarts.died(now, 0, Life::Ran, 0);
+    restarts.died(now, 0, WorkerUse::Ran, 0);
     for number in 0..10_000 {
         assert_eq!(restarts.start_failed(now, number % 2, Prospect::MayPass, 0).verdict, None);
     }
@@ -53,16 +53,16 @@ fn what_may_pass_is_waited_for_as_long_as_the_patience_says() {
     // Until one comes up and is of use.
     restarts.ready(now + 2 * PATIENCE, 0);
     restarts.progress();
-    restarts.died(now + 3 * PATIENCE, 0, Life::Ran, 0);
+    restarts.died(now + 3 * PATIENCE, 0, WorkerUse::Ran, 0);
     assert_eq!(restarts.start_failed(now + 3 * PATIENCE, 0, Prospect::MayPass, 0).verdict, None);
 }
 
 #[test]
-fn a_seat_that_is_added_is_tried_before_anything_is_given_up() {
+fn a_slot_that_is_added_is_tried_before_anything_is_given_up() {
     let now = Instant::now();
     let mut restarts = new(now, 1);
     assert_eq!(restarts.start_failed(now, 0, Prospect::Certain, 0).verdict, Some(Verdict::Certain));
-    assert_eq!(restarts.add_seat(), 1);
+    assert_eq!(restarts.add_slot(), 1);
     assert_eq!(restarts.start_failed(now, 0, Prospect::Certain, 0).verdict, None);
     assert_eq!(restarts.start_failed(now, 1, Prospect::Certain, 0).verdict, Some(Verdict::Certain));
 }
@@ -75,13 +75,13 @@ fn before_the_first_worker_the_patience_is_shorter() {
     let verdict = restarts.start_failed(now + FIRST_PATIENCE, 0, Prospect::MayPass, 0).verdict;
     assert_eq!(verdict, Some(Verdict::Waited(FIRST_PATIENCE)));
     let mut restarts = Restarts::new(now, MS);
-    restarts.add_seat();
+    restarts.add_slot();
     let verdict = restarts.start_failed(now + MS, 0, Prospect::MayPass, 0).verdict;
     assert_eq!(verdict, Some(Verdict::Waited(MS)));
 }
 
 #[test]
-fn what_cannot_pass_fails_at_once_when_every_seat_says_so() {
+fn what_cannot_pass_fails_at_once_when_every_slot_says_so() {
     let now = Instant::now();
     let mut restarts = new(now, 3);
     assert_eq!(restarts.start_failed(now, 0, Prospect::Certain, 0).verdict, None);
@@ -106,13 +106,13 @@ fn while_one_worker_is_up_nothing_is_given_up_and_the_others_do_not_try_without_
 fn workers_that_greet_and_die_at_once_use_up_the_patience() {
     let begin = Instant::now();
     let mut restarts = used(begin, 1);
-    restarts.died(begin, 0, Life::Ran, 0);
+    restarts.died(begin, 0, WorkerUse::Ran, 0);
     let mut now = begin;
     let waited = loop {
         now += 500 * MS;
         restarts.ready(now, 0);
         now += 500 * MS;
-        match restarts.died(now, 0, Life::Unused, 0).verdict {
+        match restarts.died(now, 0, WorkerUse::Unused, 0).verdict {
             None => {}
             Some(Verdict::Waited(waited)) => break waited,
             Some(Verdict::Certain) => panic!("it may pass"),
@@ -124,28 +124,28 @@ fn workers_that_greet_and_die_at_once_use_up_the_patience() {
 /// One that was up for a while without having begun anything, or when nothing waited, shows that workers can be up.
 #[test]
 fn a_worker_that_was_up_for_a_while_or_died_idle_ends_the_outage() {
-    for (up, life) in [(STEADY_AFTER, Life::Unused), (MS, Life::Idle)] {
+    for (up, worker_use) in [(STEADY_AFTER, WorkerUse::Unused), (MS, WorkerUse::Idle)] {
         let now = Instant::now();
         let mut restarts = used(now, 1);
-        restarts.died(now, 0, Life::Ran, 0);
+        restarts.died(now, 0, WorkerUse::Ran, 0);
         restarts.ready(now + PATIENCE, 0);
         let died = now + PATIENCE + up;
-        assert_eq!(restarts.died(died, 0, life, 0).verdict, None);
+        assert_eq!(restarts.died(died, 0, worker_use, 0).verdict, None);
         assert_eq!(restarts.start_failed(died + PATIENCE - MS, 0, Prospect::MayPass, 0).verdict, None);
         let verdict = restarts.start_failed(died + PATIENCE, 0, Prospect::MayPass, 0).verdict;
         assert_eq!(verdict, Some(Verdict::Waited(PATIENCE)));
     }
 }
 
-/// Two seats notice the same stop of the whole program, one of them later.
+/// Two slots notice the same stop of the whole program, one of them later.
 #[test]
 fn time_in_which_the_program_did_not_run_is_no_part_of_an_outage() {
     let now = Instant::now();
     let mut restarts = used(now, 2);
-    restarts.died(now, 0, Life::Ran, 0);
+    restarts.died(now, 0, WorkerUse::Ran, 0);
     let stop = 100 * PATIENCE;
-    for seat in 0..2 {
-        assert_eq!(restarts.start_failed(now, seat, Prospect::MayPass, 0).verdict, None);
+    for slot in 0..2 {
+        assert_eq!(restarts.start_failed(now, slot, Prospect::MayPass, 0).verdict, None);
     }
     restarts.excuse(now + 10 * MS, now + stop);
     restarts.excuse(now + 20 * MS, now + stop + MS);
@@ -157,7 +157,7 @@ fn time_in_which_the_program_did_not_run_is_no_part_of_an_outage() {
 
 /// A start that takes long may be the one that works.
 #[test]
-fn a_seat_whose_start_is_under_way_keeps_what_waits() {
+fn a_slot_whose_start_is_under_way_keeps_what_waits() {
     let now = Instant::now();
     let mut restarts = new(now, 2);
     for number in 0..10 {
@@ -170,17 +170,18 @@ fn a_seat_whose_start_is_under_way_keeps_what_waits() {
 enum Input {
     Ready,
     Failed(Prospect),
-    Died(Life),
+    Died(WorkerUse),
     Progress,
 }
 
 fn input() -> impl Strategy<Value = Input> {
     let prospect = prop_oneof![3 => Just(Prospect::MayPass), 1 => Just(Prospect::Certain)];
-    let life = prop_oneof![3 => Just(Life::Unused), 1 => Just(Life::Idle), 2 => Just(Life::Ran)];
+    let worker_use =
+        prop_oneof![3 => Just(WorkerUse::Unused), 1 => Just(WorkerUse::Idle), 2 => Just(WorkerUse::Ran)];
     prop_oneof![
         4 => Just(Input::Ready),
         6 => prospect.prop_map(Input::Failed),
-        4 => life.prop_map(Input::Died),
+        4 => worker_use.prop_map(Input::Died),
         1 => Just(Input::Progress),
     ]
 }
@@ -192,25 +193,25 @@ struct History {
 }
 
 impl History {
-    fn last_of(&self, seat: usize) -> Option<(Instant, Input)> {
+    fn last_of(&self, slot: usize) -> Option<(Instant, Input)> {
         let events = self.events.iter().rev();
-        let own = events.filter(|(_, at, input)| *at == seat && !matches!(input, Input::Progress));
+        let own = events.filter(|(_, at, input)| *at == slot && !matches!(input, Input::Progress));
         own.map(|(at, _, input)| (*at, *input)).next()
     }
 
-    fn is_up(&self, seat: usize) -> bool {
-        matches!(self.last_of(seat), Some((_, Input::Ready)))
+    fn is_up(&self, slot: usize) -> bool {
+        matches!(self.last_of(slot), Some((_, Input::Ready)))
     }
 
-    /// Tries and lives of a seat that came to nothing, in a row.
-    fn failures(&self, seat: usize) -> u32 {
+    /// Tries and lives of a slot that came to nothing, in a row.
+    fn failures(&self, slot: usize) -> u32 {
         let mut failures = 0;
         let mut up_at = None;
-        for (at, _, input) in self.events.iter().filter(|(_, at, _)| *at == seat) {
+        for (at, _, input) in self.events.iter().filter(|(_, at, _)| *at == slot) {
             match input {
                 Input::Ready => up_at = Some(*at),
                 Input::Failed(_) => failures += 1,
-                Input::Died(Life::Ran) => failures = 0,
+                Input::Died(WorkerUse::Ran) => failures = 0,
                 Input::Died(_) if up_at.is_some_and(|since| *at - since >= STEADY_AFTER) => failures = 1,
                 Input::Died(_) => failures += 1,
                 Input::Progress => {}
@@ -220,15 +221,15 @@ impl History {
     }
 
     /// When the present outage began: after the last sign of use, when the last worker went.
-    fn outage_since(&self, begin: Instant, seats: usize) -> Instant {
-        let (mut up, mut since) = (vec![None; seats], Some(begin));
-        for &(at, seat, input) in &self.events {
+    fn outage_since(&self, begin: Instant, slots: usize) -> Instant {
+        let (mut up, mut since) = (vec![None; slots], Some(begin));
+        for &(at, slot, input) in &self.events {
             match input {
-                Input::Ready => up[seat] = Some(at),
+                Input::Ready => up[slot] = Some(at),
                 Input::Failed(_) => {}
-                Input::Died(life) => {
-                    let steady = up[seat].take().is_some_and(|since: Instant| at - since >= STEADY_AFTER);
-                    if steady || life != Life::Unused {
+                Input::Died(worker_use) => {
+                    let steady = up[slot].take().is_some_and(|since: Instant| at - since >= STEADY_AFTER);
+                    if steady || worker_use != WorkerUse::Unused {
                         since = None;
                     }
                 }
@@ -247,54 +248,54 @@ proptest! {
 
     #[test]
     fn what_is_given_up_is_what_the_whole_history_says(
-        seats in 1_usize..4,
+        slots in 1_usize..4,
         inputs in prop::collection::vec((0_u64..8_000, 0_usize..4, input()), 0..60),
     ) {
         let begin = Instant::now();
-        let mut restarts = new(begin, seats);
+        let mut restarts = new(begin, slots);
         let (mut history, mut now) = (History::default(), begin);
-        for (after_ms, seat, input) in inputs {
+        for (after_ms, slot, input) in inputs {
             now += Duration::from_millis(after_ms);
-            let seat = seat % seats;
+            let slot = slot % slots;
             // Only what can happen: who is up dies, who is not comes up or fails, and only who is up ends a task.
-            match (input, history.is_up(seat)) {
+            match (input, history.is_up(slot)) {
                 (Input::Ready | Input::Failed(_), false) | (Input::Died(_) | Input::Progress, true) => {}
                 _ => continue,
             }
             let next = match input {
                 Input::Ready => {
-                    restarts.ready(now, seat);
+                    restarts.ready(now, slot);
                     None
                 }
                 Input::Progress => {
                     restarts.progress();
                     None
                 }
-                Input::Failed(prospect) => Some(restarts.start_failed(now, seat, prospect, 77)),
-                Input::Died(life) => Some(restarts.died(now, seat, life, 77)),
+                Input::Failed(prospect) => Some(restarts.start_failed(now, slot, prospect, 77)),
+                Input::Died(worker_use) => Some(restarts.died(now, slot, worker_use, 77)),
             };
-            let failures = history.failures(seat);
-            let up_for = history.last_of(seat).map(|(at, _)| now - at);
-            history.events.push((now, seat, input));
+            let failures = history.failures(slot);
+            let up_for = history.last_of(slot).map(|(at, _)| now - at);
+            history.events.push((now, slot, input));
             let Some(next) = next else { continue };
 
             let delay = match input {
-                Input::Died(Life::Ran) => Duration::ZERO,
+                Input::Died(WorkerUse::Ran) => Duration::ZERO,
                 Input::Died(_) if up_for >= Some(STEADY_AFTER) => BACKOFF.delay(0, 77),
                 _ => BACKOFF.delay(failures, 77),
             };
             prop_assert_eq!(next.delay, delay);
 
-            let last = (0..seats).map(|seat| history.last_of(seat).map(|(_, input)| input));
+            let last = (0..slots).map(|slot| history.last_of(slot).map(|(_, input)| input));
             let failed = last.map(|input| match input {
                 Some(Input::Failed(prospect)) => Some(prospect),
-                Some(Input::Died(Life::Unused | Life::Idle)) => Some(Prospect::MayPass),
+                Some(Input::Died(WorkerUse::Unused | WorkerUse::Idle)) => Some(Prospect::MayPass),
                 _ => None,
             });
             let failed: Option<Vec<Prospect>> = failed.collect();
-            let asked = matches!(input, Input::Failed(_) | Input::Died(Life::Unused));
+            let asked = matches!(input, Input::Failed(_) | Input::Died(WorkerUse::Unused));
             let expected = failed.filter(|_| asked).and_then(|prospects| {
-                let waited = now - history.outage_since(begin, seats);
+                let waited = now - history.outage_since(begin, slots);
                 let came_up = history.events.iter().any(|(_, _, input)| matches!(input, Input::Ready));
                 let patience = if came_up { PATIENCE } else { FIRST_PATIENCE };
                 if prospects.iter().all(|prospect| *prospect == Prospect::Certain) {

@@ -1,6 +1,6 @@
 //! The scheduler against a model that is too simple to be wrong.
 //!
-//! The model knows each task's state and nothing else: no queues, no slots, no loads, no estimates. It says what must
+//! The model knows each task's state and nothing else: no queues, no tables, no loads, no estimates. It says what must
 //! be true of any scheduler; how well tasks are spread is not its concern.
 //! `WORKFLEET_PROPTEST_CASES=n` runs n sequences from fresh seeds instead of the few fixed ones.
 
@@ -15,7 +15,7 @@ use naive_wait::NaiveWait;
 #[path = "../../../heartbeat/src/cores/naive_wait.rs"]
 mod naive_wait;
 
-const SEATS: usize = 3;
+const SLOTS: usize = 3;
 /// The last of them is concurrent.
 const CLASSES: u16 = 3;
 const CONCURRENT: u32 = 2;
@@ -28,7 +28,7 @@ fn class(number: u16) -> Class {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Waiting,
-    Leased { seat: usize, lease: Lease, cancelling: bool, beats: Option<Beats> },
+    Leased { slot: usize, lease: Lease, cancelling: bool, beats: Option<Beats> },
     Ended,
 }
 
@@ -82,14 +82,14 @@ struct Model {
     /// By sequence number.
     tasks: Vec<Known>,
     books: Books,
-    open: [bool; SEATS],
+    open: [bool; SLOTS],
     /// How many tasks each worker was given and did not give back.
-    given: [u64; SEATS],
+    given: [u64; SLOTS],
     paused: bool,
     halting: bool,
-    /// Leases that ended, with their seats.
+    /// Leases that ended, with their slots.
     stale: Vec<(usize, Lease)>,
-    /// From which priority each seat was asked to give tasks back, and has not answered yet.
+    /// From which priority each slot was asked to give tasks back, and has not answered yet.
     recalled: BTreeMap<usize, VecDeque<u8>>,
     /// Effects that have to come before the scheduler is idle.
     due_endings: BTreeMap<u64, (Ending, u32)>,
@@ -123,17 +123,17 @@ impl Model {
         waiting
     }
 
-    /// Tasks in flight: sequence, seat, lease.
+    /// Tasks in flight: sequence, slot, lease.
     fn leased(&self) -> Vec<(u64, usize, Lease)> {
         let leased = |(sequence, task): (usize, &Known)| match task.state {
-            State::Leased { seat, lease, .. } => Some((sequence as u64, seat, lease)),
+            State::Leased { slot, lease, .. } => Some((sequence as u64, slot, lease)),
             State::Waiting | State::Ended => None,
         };
         self.tasks.iter().enumerate().filter_map(leased).collect()
     }
 
-    fn hand(&self, seat: usize) -> Vec<(u64, usize, Lease)> {
-        self.leased().into_iter().filter(|&(_, on, _)| on == seat).collect()
+    fn hand(&self, slot: usize) -> Vec<(u64, usize, Lease)> {
+        self.leased().into_iter().filter(|&(_, on, _)| on == slot).collect()
     }
 
     fn scheduled(&mut self, priority: u8, class: Class) {
@@ -184,11 +184,11 @@ impl Model {
     }
 
     /// Ends the lease of an attempt that has missed, and its task with it. False if it has not.
-    fn end_missed(&mut self, sequence: u64, seat: usize) -> bool {
+    fn end_missed(&mut self, sequence: u64, slot: usize) -> bool {
         let missed = self.has_missed(sequence);
         if missed {
             self.release(sequence);
-            self.end(sequence, Ending::HeartbeatMissed { seat, timeout: HEARTBEAT });
+            self.end(sequence, Ending::HeartbeatMissed { slot, timeout: HEARTBEAT });
         }
         missed
     }
@@ -206,9 +206,9 @@ impl Model {
     }
 
     /// Everything was handled that the worker had sent by then. True if it has an attempt that it has to be killed for.
-    fn caught_up(&mut self, now: Instant, seat: usize, sent_by: Instant) -> bool {
+    fn caught_up(&mut self, now: Instant, slot: usize, sent_by: Instant) -> bool {
         let mut is_overdue = false;
-        for (sequence, ..) in self.hand(seat) {
+        for (sequence, ..) in self.hand(slot) {
             let Some(beats) = self.beats(sequence) else { continue };
             match beats.verdict {
                 Verdict::Doubted { at } if at <= sent_by => {
@@ -226,16 +226,16 @@ impl Model {
     }
 
     fn time_has_passed(&mut self, now: Instant) {
-        for (sequence, seat, _) in self.leased() {
+        for (sequence, slot, _) in self.leased() {
             let Some(beats) = self.beats(sequence) else { continue };
             match beats.verdict {
                 Verdict::Beats if beats.wait.is_over(now) => {
                     beats.verdict = Verdict::Doubted { at: now };
-                    self.due_catch_ups.push(seat);
+                    self.due_catch_ups.push(slot);
                 }
                 Verdict::Missed if beats.wait.is_over(now) => {
                     beats.verdict = Verdict::Overdue { at: now };
-                    self.due_catch_ups.push(seat);
+                    self.due_catch_ups.push(slot);
                 }
                 _ => {}
             }
@@ -244,16 +244,16 @@ impl Model {
 
     /// Ends a lease: the task waits again. True if its cancellation was asked for.
     fn release(&mut self, sequence: u64) -> bool {
-        let State::Leased { seat, lease, cancelling, .. } = self.task(sequence).state else {
+        let State::Leased { slot, lease, cancelling, .. } = self.task(sequence).state else {
             panic!("task {sequence} is not in flight")
         };
         self.task(sequence).state = State::Waiting;
-        self.stale.push((seat, lease));
+        self.stale.push((slot, lease));
         cancelling
     }
 
-    fn given_back(&mut self, sequence: u64, seat: usize) {
-        if self.end_missed(sequence, seat) {
+    fn given_back(&mut self, sequence: u64, slot: usize) {
+        if self.end_missed(sequence, slot) {
             return;
         }
         if self.release(sequence) {
@@ -266,26 +266,26 @@ impl Model {
     fn cancelled(&mut self, sequence: u64) {
         match self.tasks.get_mut(sequence as usize).map(|task| &mut task.state) {
             Some(State::Waiting) => self.end(sequence, Ending::Cancelled),
-            Some(State::Leased { seat, lease, cancelling, .. }) if !*cancelling => {
+            Some(State::Leased { slot, lease, cancelling, .. }) if !*cancelling => {
                 *cancelling = true;
-                self.due_cancels.push((*seat, *lease));
+                self.due_cancels.push((*slot, *lease));
             }
             _ => {}
         }
     }
 
-    fn gone(&mut self, seat: usize, running: &[Lease], gone: Gone) {
-        let suspects = self.hand(seat).iter().filter(|(.., lease)| running.contains(lease)).count();
-        self.open[seat] = false;
-        self.recalled.remove(&seat);
-        self.due_cancels.retain(|&(to, _)| to != seat);
-        self.due_catch_ups.retain(|&to| to != seat);
-        for (sequence, _, lease) in self.hand(seat) {
-            if self.end_missed(sequence, seat) {
+    fn gone(&mut self, slot: usize, running: &[Lease], gone: Gone) {
+        let suspects = self.hand(slot).iter().filter(|(.., lease)| running.contains(lease)).count();
+        self.open[slot] = false;
+        self.recalled.remove(&slot);
+        self.due_cancels.retain(|&(to, _)| to != slot);
+        self.due_catch_ups.retain(|&to| to != slot);
+        for (sequence, _, lease) in self.hand(slot) {
+            if self.end_missed(sequence, slot) {
                 continue;
             }
             if !running.contains(&lease) {
-                self.given_back(sequence, seat);
+                self.given_back(sequence, slot);
                 continue;
             }
             if gone == Gone::Overdue {
@@ -303,17 +303,17 @@ impl Model {
                 }
                 continue;
             }
-            self.given_back(sequence, seat);
+            self.given_back(sequence, slot);
         }
     }
 
     fn check_dispatch(&mut self, dispatch: &Dispatch<'_, u32>) {
-        let Dispatch { seat, lease, attempt, task } = *dispatch;
-        assert!(self.open[seat] && !self.paused && !self.halting);
+        let Dispatch { slot, lease, attempt, task } = *dispatch;
+        assert!(self.open[slot] && !self.paused && !self.halting);
         let lane = self.task(task.sequence).lane();
         let first = self.waiting().into_iter().find(|&waiting| self.task(waiting).lane() == lane);
         assert_eq!(first, Some(task.sequence), "the oldest of the most urgent level of those like it");
-        let hand = self.hand(seat);
+        let hand = self.hand(slot);
         assert!(!task.suspect || hand.is_empty(), "a suspect gets a worker to itself");
         assert!(hand.iter().all(|&(other, ..)| !self.task(other).suspect), "and shares it with none");
         let beside = hand.iter().filter(|&&(other, ..)| self.task(other).concurrent).count();
@@ -326,10 +326,10 @@ impl Model {
             (known.priority, known.deaths, known.suspect)
         );
         assert_eq!((task.body, attempt), (u32::from(known.deaths), known.begun() + 1));
-        known.state = State::Leased { seat, lease, cancelling: false, beats: None };
+        known.state = State::Leased { slot, lease, cancelling: false, beats: None };
         known.next_child = 0;
-        self.given[seat] += 1;
-        assert!(self.given[seat] <= TASKS_PER_WORKER);
+        self.given[slot] += 1;
+        assert!(self.given[slot] <= TASKS_PER_WORKER);
     }
 
     fn check_effect(&mut self, effect: &Effect<u32>) {
@@ -338,35 +338,35 @@ impl Model {
                 let due = self.due_endings.remove(&task.sequence);
                 assert_eq!(due, Some((ending, attempt)), "task {} ends as it must, once", task.sequence);
             }
-            Effect::Cancel { seat, lease } => {
-                let due = self.due_cancels.iter().position(|&due| due == (seat, lease));
+            Effect::Cancel { slot, lease } => {
+                let due = self.due_cancels.iter().position(|&due| due == (slot, lease));
                 self.due_cancels.remove(due.expect("somebody asked for this cancellation"));
             }
-            Effect::Recall { seat, at_most, from } => {
+            Effect::Recall { slot, at_most, from } => {
                 assert!(from <= LEVELS);
-                assert!(self.open[seat] && at_most > 0);
+                assert!(self.open[slot] && at_most > 0);
                 let stalled = at_most == u32::MAX;
                 assert!(stalled || !(self.paused || self.halting), "nobody else could begin these tasks");
-                let unanswered = self.recalled.entry(seat).or_default();
+                let unanswered = self.recalled.entry(slot).or_default();
                 assert!(
                     unanswered.back().is_none_or(|&last| from < last),
                     "each asks for more than the last"
                 );
                 unanswered.push_back(from);
             }
-            Effect::CatchUp { seat } => {
-                assert!(self.open[seat]);
-                let due = self.due_catch_ups.iter().position(|&due| due == seat);
+            Effect::CatchUp { slot } => {
+                assert!(self.open[slot]);
+                let due = self.due_catch_ups.iter().position(|&due| due == slot);
                 due.map(|due| self.due_catch_ups.remove(due));
             }
-            Effect::Ping { seat } => assert!(self.open[seat]),
-            Effect::Retire { seat } => {
-                assert!(self.open[seat] && self.hand(seat).is_empty());
-                let has_had_its_share = self.given[seat] == TASKS_PER_WORKER;
+            Effect::Ping { slot } => assert!(self.open[slot]),
+            Effect::Retire { slot } => {
+                assert!(self.open[slot] && self.hand(slot).is_empty());
+                let has_had_its_share = self.given[slot] == TASKS_PER_WORKER;
                 assert!(has_had_its_share || self.halting, "not before it has had its share");
-                self.open[seat] = false;
+                self.open[slot] = false;
                 // Whatever it still answers, its successor was asked nothing.
-                self.recalled.remove(&seat);
+                self.recalled.remove(&slot);
             }
         }
     }
@@ -377,12 +377,12 @@ impl Model {
         assert!(self.due_cancels.is_empty(), "{:?}", self.due_cancels);
         assert!(self.due_catch_ups.is_empty(), "{:?}", self.due_catch_ups);
         if !self.paused && !self.halting && !self.waiting().is_empty() {
-            let has_work = |seat: usize| !self.open[seat] || !self.hand(seat).is_empty();
-            assert!((0..SEATS).all(has_work), "a task waits although a worker has nothing to do");
+            let has_work = |slot: usize| !self.open[slot] || !self.hand(slot).is_empty();
+            assert!((0..SLOTS).all(has_work), "a task waits although a worker has nothing to do");
         }
         if self.halting {
-            let has_gone = |seat: usize| !self.open[seat] || !self.hand(seat).is_empty();
-            assert!((0..SEATS).all(has_gone), "a worker stays although nothing will come");
+            let has_gone = |slot: usize| !self.open[slot] || !self.hand(slot).is_empty();
+            assert!((0..SLOTS).all(has_gone), "a worker stays although nothing will come");
         }
     }
 
@@ -392,17 +392,17 @@ impl Model {
         assert_eq!(core.books(), self.books);
         assert_eq!(self.books.pending(), (waiting.len() + leased.len()) as u64);
         assert_eq!(core.queued(), waiting.len());
-        for seat in 0..SEATS {
-            assert_eq!(core.in_flight(seat), self.hand(seat).len());
+        for slot in 0..SLOTS {
+            assert_eq!(core.in_flight(slot), self.hand(slot).len());
         }
-        for &(sequence, seat, lease) in &leased {
-            let (task, attempt) = core.leased(seat, lease).expect("the lease stands");
+        for &(sequence, slot, lease) in &leased {
+            let (task, attempt) = core.leased(slot, lease).expect("the lease stands");
             let begun = self.tasks[sequence as usize].begun();
             assert_eq!((task.sequence, attempt), (sequence, begun + 1));
         }
         for task in &self.tasks {
-            if let State::Leased { seat, lease, beats: Some(beats), .. } = task.state {
-                assert_eq!(core.has_missed(seat, lease), beats.has_missed());
+            if let State::Leased { slot, lease, beats: Some(beats), .. } = task.state {
+                assert_eq!(core.has_missed(slot, lease), beats.has_missed());
                 if let Some(deadline) = beats.deadline() {
                     assert!(
                         core.poll_timeout().is_some_and(|at| at <= deadline),
@@ -416,30 +416,30 @@ impl Model {
             assert_eq!(core.poll_timeout(), None, "nothing in hand, nothing to wake up for");
         }
         if self.paused || self.halting {
-            assert_eq!(core.hunger(), Hunger::default());
+            assert_eq!(core.demand(), Demand::default());
             return;
         }
-        // One that is kept for a suspect, or has one, hungers for nothing.
-        let open: Vec<usize> = (0..SEATS)
-            .filter(|&seat| {
-                core.reserved != Some(seat) && core.worker(seat).is_some_and(Worker::may_become_empty)
+        // One that is kept for a suspect, or has one, has no demand.
+        let open: Vec<usize> = (0..SLOTS)
+            .filter(|&slot| {
+                core.reserved != Some(slot) && core.worker(slot).is_some_and(Worker::may_become_empty)
             })
             .collect();
         let known = |sequence: u64| &self.tasks[sequence as usize];
-        let singles = |seat| self.hand(seat).into_iter().filter(move |&(task, ..)| !known(task).concurrent);
+        let singles = |slot| self.hand(slot).into_iter().filter(move |&(task, ..)| !known(task).concurrent);
         // One that stalls takes nothing while what stalls it is in its hand.
-        let stalled = |seat: usize| {
-            core.worker(seat).is_some_and(|worker| worker.load.is_stalled()) && singles(seat).count() > 0
+        let stalled = |slot: usize| {
+            core.worker(slot).is_some_and(|worker| worker.load.is_stalled()) && singles(slot).count() > 0
         };
         for level in 0..LEVELS {
-            let busy = |seat| stalled(seat) || singles(seat).any(|(task, ..)| known(task).priority <= level);
-            if open.iter().any(|&seat| !busy(seat)) {
-                assert!(core.hunger().is_for(class(0), level), "a worker is hungry at {level}");
+            let busy = |slot| stalled(slot) || singles(slot).any(|(task, ..)| known(task).priority <= level);
+            if open.iter().any(|&slot| !busy(slot)) {
+                assert!(core.demand().is_for(class(0), level), "a worker has demand at {level}");
             }
         }
-        let full = |seat| self.hand(seat).len() - singles(seat).count() >= CONCURRENT as usize;
-        if open.iter().any(|&seat| !stalled(seat) && !full(seat)) {
-            assert!(core.hunger().is_for(class(CLASSES - 1), LEVELS - 1), "a worker has room");
+        let full = |slot| self.hand(slot).len() - singles(slot).count() >= CONCURRENT as usize;
+        if open.iter().any(|&slot| !stalled(slot) && !full(slot)) {
+            assert!(core.demand().is_for(class(CLASSES - 1), LEVELS - 1), "a worker has room");
         }
     }
 }
@@ -463,10 +463,10 @@ enum Command {
         task: usize,
     },
     Ready {
-        seat: usize,
+        slot: usize,
     },
     Gone {
-        seat: usize,
+        slot: usize,
         running: Running,
         overdue: bool,
     },
@@ -476,7 +476,7 @@ enum Command {
     },
     /// The driver began to catch up so long before it says so.
     CaughtUp {
-        seat: usize,
+        slot: usize,
         took: Duration,
     },
     DispatchOne,
@@ -496,11 +496,11 @@ enum Command {
         task: usize,
     },
     AnswerRecall {
-        seat: usize,
+        slot: usize,
         give_back: usize,
     },
     Heard {
-        seat: usize,
+        slot: usize,
     },
     Pause {
         paused: bool,
@@ -543,19 +543,19 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(parent, priority, class)| Command::Child { parent, priority, class }),
         25 => number().prop_map(|task| Command::Cancel { task }),
         10 => Just(Command::DispatchOne),
-        40 => (0..SEATS).prop_map(|seat| Command::Ready { seat }),
-        20 => (0..SEATS, running, prop::bool::weighted(0.3))
-            .prop_map(|(seat, running, overdue)| Command::Gone { seat, running, overdue }),
+        40 => (0..SLOTS).prop_map(|slot| Command::Ready { slot }),
+        20 => (0..SLOTS, running, prop::bool::weighted(0.3))
+            .prop_map(|(slot, running, overdue)| Command::Gone { slot, running, overdue }),
         40 => (number(), prop::bool::weighted(0.8)).prop_map(|(task, timed)| Command::Beat { task, timed }),
-        40 => (0..SEATS, prop_oneof![Just(Duration::ZERO), time()])
-            .prop_map(|(seat, took)| Command::CaughtUp { seat, took }),
+        40 => (0..SLOTS, prop_oneof![Just(Duration::ZERO), time()])
+            .prop_map(|(slot, took)| Command::CaughtUp { slot, took }),
         40 => (number(), took()).prop_map(|(task, took)| Command::Done { task, took }),
         15 => (number(), took(), any::<bool>())
             .prop_map(|(task, took, by_cancellation)| Command::Failed { task, took, by_cancellation }),
         15 => number().prop_map(|lease| Command::ReportStale { lease }),
         5 => number().prop_map(|task| Command::ReportFromElsewhere { task }),
-        25 => (0..SEATS, 0..4usize).prop_map(|(seat, give_back)| Command::AnswerRecall { seat, give_back }),
-        10 => (0..SEATS).prop_map(|seat| Command::Heard { seat }),
+        25 => (0..SLOTS, 0..4usize).prop_map(|(slot, give_back)| Command::AnswerRecall { slot, give_back }),
+        10 => (0..SLOTS).prop_map(|slot| Command::Heard { slot }),
         10 => any::<bool>().prop_map(|paused| Command::Pause { paused }),
         2 => Just(Command::FailQueued),
         1 => Just(Command::Halt),
@@ -586,7 +586,7 @@ struct Pair {
 impl Pair {
     fn run(commands: &[(Command, bool)]) -> Vec<String> {
         let start = Instant::now();
-        let core = core_with(Appetite { prefetch: true, concurrent: CONCURRENT }, TASKS_PER_WORKER);
+        let core = core_with(PrefetchBudget { prefetch: true, concurrent: CONCURRENT }, TASKS_PER_WORKER);
         let mut pair = Self { core, model: Model::default(), start, now: start, trace: Vec::new() };
         for (command, settle) in commands {
             pair.carry_out(command);
@@ -627,12 +627,12 @@ impl Pair {
                 }
             }
             Command::Child { parent, priority, class: number } => {
-                let Some((sequence, seat, lease)) = pick(&self.model.leased(), parent) else { return };
+                let Some((sequence, slot, lease)) = pick(&self.model.leased(), parent) else { return };
                 let parent = self.model.task(sequence);
                 let index = parent.next_child;
                 parent.next_child += 1;
                 let new = parent.children.insert(index);
-                assert_eq!(self.core.admits_child(seat, lease, index), new);
+                assert_eq!(self.core.admits_child(slot, lease, index), new);
                 if new {
                     push(&mut self.core, priority, class(number));
                     self.model.scheduled(priority, class(number));
@@ -646,26 +646,26 @@ impl Pair {
                 self.core.cancel(sequence);
                 self.model.cancelled(sequence);
             }
-            Command::Ready { seat } => {
-                if !std::mem::replace(&mut self.model.open[seat], true) {
-                    self.model.given[seat] = 0;
-                    self.core.worker_ready(self.now, seat);
+            Command::Ready { slot } => {
+                if !std::mem::replace(&mut self.model.open[slot], true) {
+                    self.model.given[slot] = 0;
+                    self.core.worker_ready(self.now, slot);
                 }
             }
-            Command::Gone { seat, ref running, overdue } => {
-                self.worker_gone(seat, running, if overdue { Gone::Overdue } else { Gone::Died });
+            Command::Gone { slot, ref running, overdue } => {
+                self.worker_gone(slot, running, if overdue { Gone::Overdue } else { Gone::Died });
             }
             Command::Beat { task, timed } => {
-                let Some((sequence, seat, lease)) = pick(&self.model.leased(), task) else { return };
-                let taken = self.core.heartbeat(self.now, seat, lease, timed.then_some(HEARTBEAT));
+                let Some((sequence, slot, lease)) = pick(&self.model.leased(), task) else { return };
+                let taken = self.core.heartbeat(self.now, slot, lease, timed.then_some(HEARTBEAT));
                 assert_eq!(taken.is_some(), !self.model.has_missed(sequence));
                 self.model.beat(self.now, sequence, timed);
             }
-            Command::CaughtUp { seat, took } => {
+            Command::CaughtUp { slot, took } => {
                 let sent_by = self.now - took;
-                let is_overdue = self.model.caught_up(self.now, seat, sent_by);
-                match self.core.caught_up(self.now, seat, sent_by) {
-                    Some(Kill::Silent) => assert!(self.core.silent_since(seat).is_some()),
+                let is_overdue = self.model.caught_up(self.now, slot, sent_by);
+                match self.core.caught_up(self.now, slot, sent_by) {
+                    Some(Kill::Silent) => assert!(self.core.silent_since(slot).is_some()),
                     Some(Kill::HeartbeatMissed { timeout }) => assert!(is_overdue && timeout == HEARTBEAT),
                     None => assert!(!is_overdue),
                 }
@@ -674,18 +674,18 @@ impl Pair {
                 self.dispatch_one();
             }
             Command::Done { task, took } => {
-                let Some((sequence, seat, lease)) = pick(&self.model.leased(), task) else { return };
-                let ended = self.core.done(self.now, seat, lease, took);
-                if self.model.end_missed(sequence, seat) {
+                let Some((sequence, slot, lease)) = pick(&self.model.leased(), task) else { return };
+                let ended = self.core.done(self.now, slot, lease, took);
+                if self.model.end_missed(sequence, slot) {
                     return assert!(ended.is_none());
                 }
                 self.check_report(sequence, ended);
                 self.model.books.done += 1;
             }
             Command::Failed { task, took, by_cancellation } => {
-                let Some((sequence, seat, lease)) = pick(&self.model.leased(), task) else { return };
-                let ended = self.core.failed(self.now, seat, lease, took, by_cancellation);
-                if self.model.end_missed(sequence, seat) {
+                let Some((sequence, slot, lease)) = pick(&self.model.leased(), task) else { return };
+                let ended = self.core.failed(self.now, slot, lease, took, by_cancellation);
+                if self.model.end_missed(sequence, slot) {
                     return assert!(ended.is_none());
                 }
                 self.check_report(sequence, ended);
@@ -693,16 +693,16 @@ impl Pair {
                 *(if by_cancellation { &mut books.cancelled } else { &mut books.failed }) += 1;
             }
             Command::ReportStale { lease } => {
-                let never_granted = (0, Lease { slot: 1 << 20, fence: 1 });
-                let (seat, lease) = pick(&self.model.stale, lease).unwrap_or(never_granted);
-                self.report_stale(seat, lease);
+                let never_granted = (0, Lease { index: 1 << 20, fence: 1 });
+                let (slot, lease) = pick(&self.model.stale, lease).unwrap_or(never_granted);
+                self.report_stale(slot, lease);
             }
             Command::ReportFromElsewhere { task } => {
-                let Some((_, seat, lease)) = pick(&self.model.leased(), task) else { return };
-                self.report_stale((seat + 1) % SEATS, lease);
+                let Some((_, slot, lease)) = pick(&self.model.leased(), task) else { return };
+                self.report_stale((slot + 1) % SLOTS, lease);
             }
-            Command::AnswerRecall { seat, give_back } => self.answer_recall(seat, give_back),
-            Command::Heard { seat } => self.core.heard(self.now, seat),
+            Command::AnswerRecall { slot, give_back } => self.answer_recall(slot, give_back),
+            Command::Heard { slot } => self.core.heard(self.now, slot),
             Command::Pause { paused } => {
                 self.core.pause(paused);
                 self.model.paused = paused;
@@ -737,19 +737,19 @@ impl Pair {
     }
 
     /// Nobody listens to a lease that does not stand: `Model::check` then finds everything unchanged.
-    fn report_stale(&mut self, seat: usize, lease: Lease) {
+    fn report_stale(&mut self, slot: usize, lease: Lease) {
         let (core, took) = (&mut self.core, Duration::from_millis(1));
-        assert!(core.leased(seat, lease).is_none());
-        assert!(core.done(self.now, seat, lease, took).is_none());
-        assert!(core.failed(self.now, seat, lease, took, true).is_none());
-        assert!(!core.given_back(seat, lease));
-        assert!(core.heartbeat(self.now, seat, lease, Some(HEARTBEAT)).is_none());
-        assert!(!core.has_missed(seat, lease));
-        assert!(!core.admits_child(seat, lease, u32::MAX));
+        assert!(core.leased(slot, lease).is_none());
+        assert!(core.done(self.now, slot, lease, took).is_none());
+        assert!(core.failed(self.now, slot, lease, took, true).is_none());
+        assert!(!core.given_back(slot, lease));
+        assert!(core.heartbeat(self.now, slot, lease, Some(HEARTBEAT)).is_none());
+        assert!(!core.has_missed(slot, lease));
+        assert!(!core.admits_child(slot, lease, u32::MAX));
     }
 
-    fn worker_gone(&mut self, seat: usize, running: &Running, gone: Gone) {
-        let hand = self.model.hand(seat);
+    fn worker_gone(&mut self, slot: usize, running: &Running, gone: Gone) {
+        let hand = self.model.hand(slot);
         let of_its_own = |number| pick(&hand, number).map(|(.., lease)| lease);
         let mut running: Vec<Lease> = match *running {
             Running::OneOfItsOwn(number) => of_its_own(number).into_iter().collect(),
@@ -761,13 +761,13 @@ impl Pair {
                 pick(&self.model.stale, number).map(|(_, lease)| lease).into_iter().collect()
             }
             Running::OnAnotherSeat(number) => {
-                let elsewhere = self.model.hand((seat + 1) % SEATS);
+                let elsewhere = self.model.hand((slot + 1) % SLOTS);
                 pick(&elsewhere, number).map(|(.., lease)| lease).into_iter().collect()
             }
         };
         running.dedup();
         let mut marked = Vec::new();
-        let count = self.core.worker_gone(seat, &running, gone, |task| {
+        let count = self.core.worker_gone(slot, &running, gone, |task| {
             task.body += 1;
             marked.push(task.sequence);
         });
@@ -786,33 +786,33 @@ impl Pair {
             }
         };
         assert_eq!(marked, charged);
-        self.model.gone(seat, &running, gone);
+        self.model.gone(slot, &running, gone);
     }
 
-    fn answer_recall(&mut self, seat: usize, give_back: usize) {
-        if self.model.recalled.get_mut(&seat).and_then(VecDeque::pop_front).is_none() {
+    fn answer_recall(&mut self, slot: usize, give_back: usize) {
+        if self.model.recalled.get_mut(&slot).and_then(VecDeque::pop_front).is_none() {
             return;
         }
-        for (sequence, _, lease) in self.model.hand(seat).into_iter().rev().take(give_back) {
-            assert!(self.core.given_back(seat, lease));
-            self.model.given[seat] -= 1;
-            self.model.given_back(sequence, seat);
+        for (sequence, _, lease) in self.model.hand(slot).into_iter().rev().take(give_back) {
+            assert!(self.core.given_back(slot, lease));
+            self.model.given[slot] -= 1;
+            self.model.given_back(sequence, slot);
         }
-        self.core.recall_answered(seat);
+        self.core.recall_answered(slot);
     }
 
     /// One willing worker is enough for everything to end, and each round of reports brings the end nearer.
     fn drain(&mut self) {
         self.carry_out(&Command::Pause { paused: false });
-        self.carry_out(&Command::Ready { seat: 0 });
+        self.carry_out(&Command::Ready { slot: 0 });
         self.settle();
         while self.core.books().pending() > 0 {
             // It may have had its share.
-            self.carry_out(&Command::Ready { seat: 0 });
+            self.carry_out(&Command::Ready { slot: 0 });
             self.settle();
             let before = self.core.books().pending();
-            for seat in 0..SEATS {
-                self.answer_recall(seat, self.model.hand(seat).len().saturating_sub(1));
+            for slot in 0..SLOTS {
+                self.answer_recall(slot, self.model.hand(slot).len().saturating_sub(1));
             }
             for _ in self.model.leased() {
                 self.carry_out(&Command::Done { task: 0, took: Duration::from_micros(10) });

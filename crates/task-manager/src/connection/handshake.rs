@@ -109,7 +109,9 @@ impl Connection {
             match waits::within(&mut patience, self.next()).await {
                 Some(Event::Received) => {}
                 // Nothing has come that was not handled.
-                Some(Event::Mail(Mail::CatchUp)) => self.link.take_catch_ups().into_iter().for_each(guarded),
+                Some(Event::Mail(Mail::CatchUp)) => {
+                    self.sender.take_catch_ups().into_iter().for_each(guarded)
+                }
                 // Nobody has it retire before it has come up, and only `next` unblocks it.
                 Some(Event::Mail(Mail::Retire | Mail::Blocked)) => {}
                 Some(Event::Ended | Event::Mail(Mail::Broken | Mail::BreakOff)) => {

@@ -1,12 +1,12 @@
 //! What connects the manager with a worker that is not in this process, however the worker was started: a socket that is read
-//! here, [what goes out](link), and the [handshake](handshake).
+//! here, [what goes out](sender), and the [handshake](handshake).
 //!
 //! Invariants:
 //! - Nothing here waits for a worker to take what is sent to it.
 //! - Who asked to catch up is answered, at the latest when the connection is dropped.
 
 mod handshake;
-mod link;
+mod sender;
 
 use std::{
     io::{self, ErrorKind},
@@ -20,25 +20,25 @@ use workfleet_scheduler::Kill;
 use workfleet_wire::{Decoder, FrameRef};
 
 pub(crate) use handshake::{HandshakeFailed, Terms};
-pub(crate) use link::{Link, Mail};
+pub(crate) use sender::{ConnectionSender, Mail};
 
 use crate::{
     guards::guarded,
     kinds,
     pool::Shared,
     protocol::{self, Violation},
-    service::{Incarnation, Peer},
+    service::{Peer, WorkerIncarnation},
     sys::{
+        readiness::{PolledFd, register},
         socket,
-        watch::{Watched, watch},
     },
 };
 
 /// A worker's connection, for the future that serves the worker.
 pub(crate) struct Connection {
-    socket: Watched,
+    socket: PolledFd,
     decoder: Decoder,
-    link: Arc<Link>,
+    sender: Arc<ConnectionSender>,
     peer: Peer,
     /// Something is left to be sent when the socket takes it.
     is_blocked: bool,
@@ -59,28 +59,28 @@ impl Connection {
     pub(crate) fn new(
         socket: OwnedFd,
         worker: Arc<str>,
-        incarnation: Incarnation,
+        incarnation: WorkerIncarnation,
         frame_limit_bytes: u64,
     ) -> io::Result<Self> {
         let socket = Arc::new(socket);
-        let link = Arc::new(Link::new(Arc::clone(&socket)));
+        let sender = Arc::new(ConnectionSender::new(Arc::clone(&socket)));
         Ok(Self {
-            socket: watch(socket, Interest::READABLE)?,
+            socket: register(socket, Interest::READABLE)?,
             decoder: Decoder::new(protocol::limit_bytes(frame_limit_bytes)),
             peer: Peer {
-                line: link.clone(),
-                remote: Some(link.clone()),
+                sender: sender.clone(),
+                remote: Some(sender.clone()),
                 worker,
                 incarnation,
                 frame_limit_bytes,
             },
-            link,
+            sender,
             is_blocked: false,
         })
     }
 
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.link
+    pub(crate) fn sender(&self) -> &Arc<ConnectionSender> {
+        &self.sender
     }
 
     pub(crate) fn peer(&self) -> &Peer {
@@ -98,33 +98,33 @@ impl Connection {
                 has_received = receive(&self.socket, &mut self.decoder) => {
                     return if has_received { Event::Received } else { Event::Ended };
                 }
-                mail = self.link.mail() => match mail {
+                mail = self.sender.mail() => match mail {
                     Mail::Blocked => self.is_blocked = true,
                     mail => return Event::Mail(mail),
                 },
                 // If it fails, that comes as mail.
-                () = self.link.writable(), if self.is_blocked => self.is_blocked = self.link.send_on(),
+                () = self.sender.writable(), if self.is_blocked => self.is_blocked = self.sender.send_on(),
             }
         }
     }
 
     /// Handles what was received.
-    pub(crate) fn handle(&mut self, shared: &Shared, seat: usize) -> Result<(), Violation> {
-        shared.handle_frames(seat, &mut self.decoder, &self.peer)
+    pub(crate) fn handle(&mut self, shared: &Shared, slot: usize) -> Result<(), Violation> {
+        shared.handle_frames(slot, &mut self.decoder, &self.peer)
     }
 
     /// Handles what the worker has sent up to now, then tells the core and everybody who asked for that. What the worker sends
     /// meanwhile can wait: it may never end. If the core says so, this is why the worker has to be killed.
-    pub(crate) fn catch_up(&mut self, shared: &Shared, seat: usize) -> Result<Option<Kill>, Violation> {
+    pub(crate) fn catch_up(&mut self, shared: &Shared, slot: usize) -> Result<Option<Kill>, Violation> {
         let sent_by = Instant::now();
         // Those who ask from now on ask for what comes from now on.
-        let waiting = self.link.take_catch_ups();
-        let handled = self.handle_waiting(shared, seat);
+        let waiting = self.sender.take_catch_ups();
+        let handled = self.handle_waiting(shared, slot);
         waiting.into_iter().for_each(guarded);
-        handled.map(|()| shared.caught_up(seat, sent_by))
+        handled.map(|()| shared.caught_up(slot, sent_by))
     }
 
-    fn handle_waiting(&mut self, shared: &Shared, seat: usize) -> Result<(), Violation> {
+    fn handle_waiting(&mut self, shared: &Shared, slot: usize) -> Result<(), Violation> {
         let mut left_bytes = socket::waiting_bytes(&**self.socket.get_ref());
         while left_bytes > 0 {
             match socket::receive_now(&**self.socket.get_ref(), self.decoder.spare()) {
@@ -135,21 +135,21 @@ impl Connection {
                     left_bytes = left_bytes.saturating_sub(received_bytes as u64);
                 }
             }
-            self.handle(shared, seat)?;
+            self.handle(shared, slot)?;
         }
         Ok(())
     }
 
     /// Handles what a dead worker left in the socket. It does not wait for the end of the stream: a process that the
     /// worker started may hold the other end open.
-    pub(crate) fn drain(&mut self, shared: &Shared, seat: usize) -> Result<(), Violation> {
+    pub(crate) fn drain(&mut self, shared: &Shared, slot: usize) -> Result<(), Violation> {
         loop {
             match socket::receive_now(&**self.socket.get_ref(), self.decoder.spare()) {
                 // Its end, or, if another process holds the other end, nothing more.
                 Ok(0) | Err(_) => return Ok(()),
                 Ok(received_bytes) => self.decoder.advance(received_bytes),
             }
-            self.handle(shared, seat)?;
+            self.handle(shared, slot)?;
         }
     }
 
@@ -165,12 +165,12 @@ impl Connection {
     }
 }
 
-/// A connection is dropped at the end of a worker's burial, when what the worker had in hand is on its way to others and nobody
+/// A connection is dropped when a worker has been reaped, when what the worker had in hand is on its way to others and nobody
 /// judges it for its silence any more. If the manager's thread fails, it is dropped too: those who wait to catch up must not
 /// wait forever.
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.link.all_caught_up();
+        self.sender.all_caught_up();
     }
 }
 
@@ -178,7 +178,7 @@ impl Drop for Connection {
 ///
 /// # Cancel safety
 /// Dropping this future loses nothing: it waits only before it takes.
-async fn receive(connection: &Watched, decoder: &mut Decoder) -> bool {
+async fn receive(connection: &PolledFd, decoder: &mut Decoder) -> bool {
     loop {
         // An error means that the runtime is going.
         let Ok(mut ready) = connection.readable().await else { return false };

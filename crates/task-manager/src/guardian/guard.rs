@@ -18,14 +18,14 @@ use rustix::{
 
 use super::record::{self, Record};
 use crate::{
-    marks::{self, origin},
+    markers::{self, origin},
     sys::{limits, pidfd, signals, socket, stat, terminal},
 };
 
 /// What guardians are listed as.
 const NAME: &str = "workfleet-guard";
 
-/// When to look for a worker that the program was starting when it died. It shows its mark as soon as it is a program of its
+/// When to look for a worker that the program was starting when it died. It shows its marker as soon as it is a program of its
 /// own, which takes it a moment from the program's death on.
 const SWEEPS: [Duration; 7] = [
     Duration::ZERO,
@@ -45,7 +45,7 @@ const ENVIRONMENT_LIMIT_BYTES: u64 = 4 << 20;
 
 /// Makes a guardian of this process if a keeper has started it as one; then it never returns.
 pub(crate) fn become_guardian() {
-    if marks::says(super::MARK, marks::of_stdin()) {
+    if markers::says(super::MARKER, markers::of_stdin()) {
         settle();
         Guard::default().run();
     }
@@ -115,7 +115,7 @@ fn close_inherited() {
 #[derive(Debug)]
 struct Worker {
     /// What its process shows in its environment.
-    mark: String,
+    marker: String,
     /// The number of its process, and of its group.
     pid: Option<u32>,
     process: Option<OwnedFd>,
@@ -177,11 +177,11 @@ impl Guard {
     fn learn(&mut self, record: Record, descriptor: Option<OwnedFd>) {
         match record {
             Record::Program { pid } => (self.program_pid, self.program) = (pid, descriptor),
-            Record::Announced { id, mark } => {
-                self.workers.insert(id, Worker { mark, pid: None, process: None });
+            Record::Announced { id, marker } => {
+                self.workers.insert(id, Worker { marker, pid: None, process: None });
             }
-            Record::Registered { id, pid, mark } => {
-                self.workers.insert(id, Worker { mark, pid: Some(pid), process: descriptor });
+            Record::Registered { id, pid, marker } => {
+                self.workers.insert(id, Worker { marker, pid: Some(pid), process: descriptor });
             }
             Record::Forgotten { id } => {
                 self.workers.remove(&id);
@@ -191,11 +191,11 @@ impl Guard {
 
     /// Kills each worker and its group.
     fn kill_all(&mut self) {
-        // Where the process is not known, or its descriptor did not fit in among this process's own, its mark tells.
+        // Where the process is not known, or its descriptor did not fit in among this process's own, its marker tells.
         let mut unknown = Vec::new();
         for worker in std::mem::take(&mut self.workers).into_values() {
             match &worker.process {
-                Some(process) => kill(process, worker.pid, &worker.mark, self.program_pid),
+                Some(process) => kill(process, worker.pid, &worker.marker, self.program_pid),
                 None => unknown.push(worker),
             }
         }
@@ -206,18 +206,18 @@ impl Guard {
             if let Ok(pause) = Timespec::try_from(pause) {
                 let _ = poll(&mut [], Some(&pause));
             }
-            unknown.retain(|worker| !kill_marked(&worker.mark, self.program_pid, worker.pid));
+            unknown.retain(|worker| !kill_by_marker(&worker.marker, self.program_pid, worker.pid));
         }
     }
 }
 
 /// Kills a worker and its group.
-fn kill(process: &OwnedFd, pid: Option<u32>, mark: &str, program: u32) {
+fn kill(process: &OwnedFd, pid: Option<u32>, marker: &str, program: u32) {
     // Before Linux 6.9, the group has to be looked for.
     if pidfd::kill_group(process) == Err(Errno::INVAL)
         && let Some(pid) = pid
     {
-        kill_members(process, pid, mark, program);
+        kill_members(process, pid, marker, program);
     }
     // It may have gone to another group. An error means that it is dead.
     let _ = pidfd_send_signal(process, Signal::KILL);
@@ -226,8 +226,8 @@ fn kill(process: &OwnedFd, pid: Option<u32>, mark: &str, program: u32) {
 /// Kills the members of the group that the process `pid` leads, or has led, one by one.
 ///
 /// The number is the group's own while its leader is not reaped. After that, another group may have it, unless a member bears
-/// the worker's mark.
-fn kill_members(leader: &OwnedFd, pid: u32, mark: &str, program: u32) {
+/// the worker's marker.
+fn kill_members(leader: &OwnedFd, pid: u32, marker: &str, program: u32) {
     let Ok(pid) = i32::try_from(pid) else { return };
     // One that was being started is found by the next look. A killed one starts nothing.
     for _ in 0..MEMBER_LOOKS {
@@ -239,7 +239,7 @@ fn kill_members(leader: &OwnedFd, pid: u32, mark: &str, program: u32) {
             let Ok(descriptor) = pidfd_open(member, PidfdFlags::empty()) else { continue };
             // Of the process that the descriptor is of: one with that number was there before and after.
             let is_ours =
-                group_of(member) == Some(pid) && (pidfd::exists(leader) || bears(member, mark, program));
+                group_of(member) == Some(pid) && (pidfd::exists(leader) || bears(member, marker, program));
             if is_ours && pidfd_send_signal(&descriptor, Signal::KILL).is_ok() {
                 found = true;
             }
@@ -253,22 +253,22 @@ fn kill_members(leader: &OwnedFd, pid: u32, mark: &str, program: u32) {
 /// No group grows faster than it is killed for longer than this.
 const MEMBER_LOOKS: usize = 100;
 
-/// Kills the worker that was started with this mark, with its group, if it shows it. True if it does.
-fn kill_marked(mark: &str, program: u32, known: Option<u32>) -> bool {
+/// Kills the worker that was started with this marker, with its group, if it shows it. True if it does.
+fn kill_by_marker(marker: &str, program: u32, known: Option<u32>) -> bool {
     let known = known.and_then(|pid| i32::try_from(pid).ok());
     let mut found = false;
     for process in processes() {
         let number = process.as_raw_nonzero().get();
         // What was moved out of the group is not the worker's any more.
         let is_of_group = |group: Option<i32>| group.is_some() && (group == Some(number) || group == known);
-        if !is_of_group(group_of(process)) || !bears(process, mark, program) || leads_a_session(process) {
+        if !is_of_group(group_of(process)) || !bears(process, marker, program) || leads_a_session(process) {
             continue;
         }
         let Ok(descriptor) = pidfd_open(process, PidfdFlags::empty()) else { continue };
-        if bears(process, mark, program) && is_of_group(group_of(process)) {
+        if bears(process, marker, program) && is_of_group(group_of(process)) {
             let pid = u32::try_from(number).ok();
             if group_of(process) == Some(number) {
-                kill(&descriptor, pid, mark, program);
+                kill(&descriptor, pid, marker, program);
             } else {
                 let _ = pidfd_send_signal(&descriptor, Signal::KILL);
             }
@@ -298,8 +298,8 @@ fn is_dead(process: Pid) -> bool {
     stat::field(process, stat::STATE).is_none_or(|state| matches!(&*state, "Z" | "X"))
 }
 
-/// Whether the environment that a process was started with has this mark of a worker of the program.
-fn bears(process: Pid, mark: &str, program: u32) -> bool {
+/// Whether the environment that a process was started with has this marker of a worker of the program.
+fn bears(process: Pid, marker: &str, program: u32) -> bool {
     let Ok(file) = fs::File::open(format!("/proc/{process}/environ")) else { return false };
     let mut environment = Vec::new();
     // What can be read of it counts.
@@ -308,7 +308,7 @@ fn bears(process: Pid, mark: &str, program: u32) -> bool {
         let mut variables = environment.split(|&byte| byte == 0);
         variables.find_map(|said| said.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     };
-    value(marks::WORKER) == Some(mark.as_bytes())
+    value(markers::WORKER) == Some(marker.as_bytes())
         && value(origin::MANAGER).is_some_and(|manager| origin::names(manager, program))
 }
 
@@ -321,11 +321,11 @@ mod tests {
 
     use super::*;
 
-    /// A group of processes that bear a mark of program 7; its output ends with the last of them.
-    fn group(mark: &str, script: &str) -> (Child, OwnedFd, ChildStdout) {
+    /// A group of processes that bear a marker of program 7; its output ends with the last of them.
+    fn group(marker: &str, script: &str) -> (Child, OwnedFd, ChildStdout) {
         let mut leader = Command::new("sh")
             .args(["-c", script])
-            .env(marks::WORKER, mark)
+            .env(markers::WORKER, marker)
             .env(origin::MANAGER, "7:1")
             .stdout(Stdio::piped())
             .process_group(0)
@@ -351,13 +351,13 @@ mod tests {
     }
 
     #[test]
-    fn a_group_whose_leader_was_reaped_is_known_by_its_mark_alone() {
+    fn a_group_whose_leader_was_reaped_is_known_by_its_marker_alone() {
         let (mut leader, descriptor, output) = group("1:2", "sleep 1000 & echo up");
         leader.wait().expect("it can be reaped");
         let group = i32::try_from(leader.id()).expect("a number");
         let lives = || processes().into_iter().any(|process| group_of(process) == Some(group));
-        for (mark, program) in [("", 7), ("1:2", 8)] {
-            kill_members(&descriptor, leader.id(), mark, program);
+        for (marker, program) in [("", 7), ("1:2", 8)] {
+            kill_members(&descriptor, leader.id(), marker, program);
             assert!(lives(), "its number may be another's");
         }
         kill_members(&descriptor, leader.id(), "1:2", 7);
@@ -365,11 +365,11 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_leads_its_group_is_found_by_its_mark_and_no_other_is() {
+    fn a_process_that_leads_its_group_is_found_by_its_marker_and_no_other_is() {
         let (mut leader, _descriptor, output) = group("1:3", "sleep 1000 & echo up; wait");
-        assert!(!kill_marked("1:3", 8, None));
-        assert!(!kill_marked("1:4", 7, None));
-        assert!(kill_marked("1:3", 7, None));
+        assert!(!kill_by_marker("1:3", 8, None));
+        assert!(!kill_by_marker("1:4", 7, None));
+        assert!(kill_by_marker("1:3", 7, None));
         assert_ends(output);
         leader.wait().expect("it can be reaped");
     }

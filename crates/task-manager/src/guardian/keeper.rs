@@ -34,7 +34,7 @@ use workfleet_fork::{Home, PerProcess};
 
 use super::record::Record;
 use crate::{
-    marks,
+    markers,
     process::{Program, reap},
     sys::{descriptor, naming::Naming, pidfd, socket},
 };
@@ -58,9 +58,9 @@ pub(crate) struct Guardian {
     program: Program,
     home: Home,
     state: Mutex<State>,
-    /// A life began or is over, or this guardian is to end.
+    /// A guardian process has started or is over, or this guardian is to end.
     changed: Condvar,
-    /// Workers that are buried, of which the guardian has not been told.
+    /// Workers that are reaped, of which the guardian has not been told.
     forgotten: Mutex<Vec<u64>>,
     next_id: AtomicU64,
     /// Disconnected when the thread has ended that watches the guardian.
@@ -73,24 +73,24 @@ struct State {
     holds: usize,
     /// The last of them has gone.
     ended: bool,
-    life: Option<Life>,
+    current: Option<GuardianProcess>,
     /// Lives that were killed, to be reaped by the thread.
-    over: Vec<Life>,
-    /// What a new life is told first.
+    over: Vec<GuardianProcess>,
+    /// What a new guardian is told first.
     workers: BTreeMap<u64, Known>,
 }
 
 /// A worker, as the guardian is to know it.
 #[derive(Debug)]
 struct Known {
-    mark: String,
+    marker: String,
     /// Once it is started.
     process: Option<(u32, Arc<OwnedFd>)>,
 }
 
 /// A guardian process.
 #[derive(Debug)]
-struct Life {
+struct GuardianProcess {
     child: Child,
     pid: Pid,
     process: Arc<OwnedFd>,
@@ -153,7 +153,7 @@ impl Drop for Hold {
         }
         state.ended = true;
         state.workers.clear();
-        state.end_life();
+        state.end_guardian();
         drop(state);
         guardian.changed.notify_all();
         let watching = lock(&guardian.watching);
@@ -172,7 +172,7 @@ impl Guardian {
             state: Mutex::new(State {
                 holds: 1,
                 ended: false,
-                life: None,
+                current: None,
                 over: Vec::new(),
                 workers: BTreeMap::new(),
             }),
@@ -183,23 +183,23 @@ impl Guardian {
         });
         let watched = Arc::clone(&guardian);
         let thread = thread::Builder::new().name("workfleet-guard".into()).spawn(move || {
-            watched.watch();
+            watched.keep_alive();
             drop(ends);
         });
         thread.naming("starting a thread for the guardian process")?;
         Ok(guardian)
     }
 
-    /// Tells the guardian that a worker with this mark is about to be started. Blocks for about a millisecond where that
-    /// begins its life, and for [`PATIENCE`] where it does not read.
+    /// Tells the guardian that a worker with this marker is about to be started. Blocks for about a millisecond where that
+    /// starts, and for [`PATIENCE`] where it does not read.
     ///
     /// # Errors
     /// The guardian is not there, and cannot be started: for the system's reason.
-    pub(crate) fn announce(self: &Arc<Self>, mark: &str) -> io::Result<Ward> {
+    pub(crate) fn announce(self: &Arc<Self>, marker: &str) -> io::Result<Ward> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let ward = Ward { guardian: Arc::clone(self), id };
         let mut state = lock(&self.state);
-        state.workers.insert(id, Known { mark: mark.to_owned(), process: None });
+        state.workers.insert(id, Known { marker: marker.to_owned(), process: None });
         self.tell(&mut state, id).naming("the guardian process")?;
         drop(state);
         Ok(ward)
@@ -211,26 +211,26 @@ impl Guardian {
             return Err(io::Error::other("the manager is closing"));
         }
         self.tell_forgotten(state);
-        if let (Some(life), Some(known)) = (&state.life, state.workers.get(&id)) {
-            match life.tell(id, known) {
+        if let (Some(current), Some(known)) = (&state.current, state.workers.get(&id)) {
+            match current.tell(id, known) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    tracing::warn!(pid = %life.pid, %error, "the guardian process is replaced: it was told nothing");
+                    tracing::warn!(pid = %current.pid, %error, "the guardian process is replaced: it was told nothing");
                 }
             }
-            state.end_life();
+            state.end_guardian();
         }
         // The new one is told everything.
-        self.begin_life(state)
+        self.start_guardian(state)
     }
 
-    /// Tells the guardian of those who were buried, as far as it listens now. It matters to its memory only.
+    /// Tells the guardian of those who were reaped, as far as it listens now. It matters to its memory only.
     fn tell_forgotten(&self, state: &mut State) {
         let mut forgotten = lock(&self.forgotten);
         while let Some(&id) = forgotten.last() {
             state.workers.remove(&id);
-            if let Some(life) = &state.life
-                && socket::send_now(&life.socket, &Record::Forgotten { id }.encode()).is_err()
+            if let Some(current) = &state.current
+                && socket::send_now(&current.socket, &Record::Forgotten { id }.encode()).is_err()
             {
                 return;
             }
@@ -239,16 +239,16 @@ impl Guardian {
     }
 
     /// Starts a guardian process and tells it everything.
-    fn begin_life(&self, state: &mut State) -> io::Result<()> {
-        let life = Life::begin(&self.program)?;
-        let told = state.workers.iter().try_for_each(|(&id, known)| life.tell(id, known));
-        state.life = Some(life);
+    fn start_guardian(&self, state: &mut State) -> io::Result<()> {
+        let current = GuardianProcess::begin(&self.program)?;
+        let told = state.workers.iter().try_for_each(|(&id, known)| current.tell(id, known));
+        state.current = Some(current);
         self.changed.notify_all();
         match told {
             // It has died at once: the thread sees to that. If it is the program that ends, the worker shows why.
             Err(error) if is_death(&error) => Ok(()),
             Err(error) => {
-                state.end_life();
+                state.end_guardian();
                 Err(error)
             }
             Ok(()) => Ok(()),
@@ -256,18 +256,18 @@ impl Guardian {
     }
 
     /// The thread that reaps what is over, and starts a guardian again that dies or is stopped while it has workers.
-    fn watch(&self) {
+    fn keep_alive(&self) {
         let mut failures = 0;
         loop {
             let mut state = lock(&self.state);
-            while !state.ended && state.life.is_none() && state.over.is_empty() {
+            while !state.ended && state.current.is_none() && state.over.is_empty() {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             let over = std::mem::take(&mut state.over);
-            let watched = state.life.as_ref().map(|life| Arc::clone(&life.process));
+            let watched = state.current.as_ref().map(|current| Arc::clone(&current.process));
             let ended = state.ended;
             drop(state);
-            over.into_iter().for_each(Life::reap);
+            over.into_iter().for_each(GuardianProcess::reap);
             if ended {
                 return;
             }
@@ -281,23 +281,24 @@ impl Guardian {
     /// Starts another in the place of this process, if it is still the guardian.
     fn replace(&self, process: &Arc<OwnedFd>, failures: &mut u32) {
         let mut state = lock(&self.state);
-        let Some(life) = state.life.as_ref().filter(|life| Arc::ptr_eq(&life.process, process)) else {
+        let Some(current) = state.current.as_ref().filter(|current| Arc::ptr_eq(&current.process, process))
+        else {
             return;
         };
-        tracing::warn!(pid = %life.pid, "the guardian process has died or was stopped");
-        *failures = if life.has_settled() { 0 } else { *failures + 1 };
-        state.end_life();
+        tracing::warn!(pid = %current.pid, "the guardian process has died or was stopped");
+        *failures = if current.has_settled() { 0 } else { *failures + 1 };
+        state.end_guardian();
         // Otherwise the next worker starts one.
-        while !state.ended && state.life.is_none() && !state.workers.is_empty() {
+        while !state.ended && state.current.is_none() && !state.workers.is_empty() {
             if let Some(before) = failures.checked_sub(1) {
                 let delay = FIRST_DELAY.saturating_mul(1 << before.min(16)).min(LONGEST_DELAY);
                 let waited = self.changed.wait_timeout(state, delay);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
-                if state.ended || state.life.is_some() {
+                if state.ended || state.current.is_some() {
                     return;
                 }
             }
-            if let Err(error) = self.begin_life(&mut state) {
+            if let Err(error) = self.start_guardian(&mut state) {
                 workfleet_notice::warn!(%error, "the guardian process cannot be started again");
                 *failures += 1;
             }
@@ -307,26 +308,30 @@ impl Guardian {
 
 impl State {
     /// Kills the guardian process, which leaves it to the thread to be reaped.
-    fn end_life(&mut self) {
-        if let Some(life) = self.life.take() {
-            life.kill();
-            self.over.push(life);
+    fn end_guardian(&mut self) {
+        if let Some(current) = self.current.take() {
+            current.kill();
+            self.over.push(current);
         }
     }
 }
 
-impl Life {
+impl GuardianProcess {
     fn begin(program: &Program) -> io::Result<Self> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .naming("socketpair(SOCK_SEQPACKET)")?;
-        let mark = marks::of_socket(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
+        let marker = markers::of_socket(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
         let own = pidfd::of_this_process()?;
         let mut command = program.command();
-        command.env(super::MARK, mark).stdin(theirs).stdout(descriptor::null()?).stderr(descriptor::null()?);
+        command
+            .env(super::MARKER, marker)
+            .stdin(theirs)
+            .stdout(descriptor::null()?)
+            .stderr(descriptor::null()?);
         let mut child = program.named(command.spawn())?;
         let pid = Pid::from_child(&child);
-        let life = match pidfd::open(pid) {
+        let current = match pidfd::open(pid) {
             Ok(process) => {
                 Self { child, pid, process: Arc::new(process), socket: ours, begun: Instant::now() }
             }
@@ -337,22 +342,22 @@ impl Life {
                 return Err(error);
             }
         };
-        match life.send(&Record::Program { pid: process::id() }, Some(own.as_fd())) {
+        match current.send(&Record::Program { pid: process::id() }, Some(own.as_fd())) {
             Err(error) if !is_death(&error) => {
-                life.kill();
-                life.reap();
+                current.kill();
+                current.reap();
                 Err(error)
             }
-            _ => Ok(life),
+            _ => Ok(current),
         }
     }
 
     fn tell(&self, id: u64, known: &Known) -> io::Result<()> {
-        let mark = known.mark.clone();
+        let marker = known.marker.clone();
         match &known.process {
-            None => self.send(&Record::Announced { id, mark }, None),
+            None => self.send(&Record::Announced { id, marker }, None),
             Some((pid, process)) => {
-                self.send(&Record::Registered { id, pid: *pid, mark }, Some(process.as_fd()))
+                self.send(&Record::Registered { id, pid: *pid, marker }, Some(process.as_fd()))
             }
         }
     }

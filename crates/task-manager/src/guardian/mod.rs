@@ -29,5 +29,5 @@ mod record;
 pub(crate) use guard::become_guardian;
 pub(crate) use keeper::{Guardian, Ward, hold};
 
-/// The environment variable that marks a guardian, as [`WORKER`](crate::marks::WORKER) marks a worker.
-const MARK: &str = "WORKFLEET_GUARDIAN";
+/// The environment variable that markers a guardian, as [`WORKER`](crate::markers::WORKER) markers a worker.
+const MARKER: &str = "WORKFLEET_GUARDIAN";

@@ -1,9 +1,9 @@
 //! What the keeper tells the guardian: one record is one message of a socket that keeps their borders. Some carry a
 //! descriptor.
 
-/// A longer mark is none of ours.
+/// A longer marker is none of ours.
 const MARK_LIMIT_BYTES: usize = 64;
-/// No record is longer: kind, id, process id, and a mark.
+/// No record is longer: kind, id, process id, and a marker.
 pub(super) const LIMIT_BYTES: usize = 1 + 8 + 4 + MARK_LIMIT_BYTES;
 
 /// One record.
@@ -11,11 +11,11 @@ pub(super) const LIMIT_BYTES: usize = 1 + 8 + 4 + MARK_LIMIT_BYTES;
 pub(super) enum Record {
     /// The program to watch, with its process id; comes with its pidfd.
     Program { pid: u32 },
-    /// A worker with this mark is about to be started.
-    Announced { id: u64, mark: String },
-    /// The worker with this mark is this process; comes with its pidfd.
-    Registered { id: u64, pid: u32, mark: String },
-    /// It is dead and buried, or was not started.
+    /// A worker with this marker is about to be started.
+    Announced { id: u64, marker: String },
+    /// The worker with this marker is this process; comes with its pidfd.
+    Registered { id: u64, pid: u32, marker: String },
+    /// It is dead and reaped, or was not started.
     Forgotten { id: u64 },
 }
 
@@ -32,11 +32,11 @@ impl Record {
         bytes.extend_from_slice(&id.to_le_bytes());
         match self {
             Self::Program { pid } => bytes.extend_from_slice(&pid.to_le_bytes()),
-            Self::Registered { pid, mark, .. } => {
+            Self::Registered { pid, marker, .. } => {
                 bytes.extend_from_slice(&pid.to_le_bytes());
-                bytes.extend_from_slice(mark.as_bytes());
+                bytes.extend_from_slice(marker.as_bytes());
             }
-            Self::Announced { mark, .. } => bytes.extend_from_slice(mark.as_bytes()),
+            Self::Announced { marker, .. } => bytes.extend_from_slice(marker.as_bytes()),
             Self::Forgotten { .. } => {}
         }
         bytes
@@ -54,10 +54,10 @@ impl Record {
                 (pid, []) => Self::Program { pid },
                 _ => return None,
             },
-            b'A' => Self::Announced { id, mark: text(rest)? },
+            b'A' => Self::Announced { id, marker: text(rest)? },
             b'R' => {
-                let (pid, mark) = pid()?;
-                Self::Registered { id, pid, mark: text(mark)? }
+                let (pid, marker) = pid()?;
+                Self::Registered { id, pid, marker: text(marker)? }
             }
             b'F' => Self::Forgotten { id },
             _ => return None,
@@ -71,11 +71,11 @@ mod tests {
 
     #[test]
     fn what_is_told_is_understood_and_nothing_else() {
-        let mark = format!("{}:{}", u64::MAX, u64::MAX);
+        let marker = format!("{}:{}", u64::MAX, u64::MAX);
         for record in [
             Record::Program { pid: 1 },
-            Record::Announced { id: u64::MAX, mark: mark.clone() },
-            Record::Registered { id: 2, pid: u32::MAX, mark },
+            Record::Announced { id: u64::MAX, marker: marker.clone() },
+            Record::Registered { id: 2, pid: u32::MAX, marker },
             Record::Forgotten { id: 3 },
         ] {
             let bytes = record.encode();

@@ -1,4 +1,4 @@
-//! The manager's thread: the life on every seat, and the core's timer.
+//! The manager's thread: it keeps a worker in every slot, and serves the core's timer.
 //!
 //! Invariant: however the thread ends, every task has ended by then, so that nobody waits for it.
 
@@ -49,22 +49,22 @@ impl Drop for ManagerRuntime {
     }
 }
 
-/// Starts the thread, patiently until `deadline`. Each seat has a `life`: workers are kept on it until the
-/// manager closes. The thread ends when all of them have, carries out how the manager is to close and serves what stands `aside`
-/// until then, and calls `at_end` at its end.
+/// Starts the thread; what fails but may pass is tried again until `deadline`. The future `keep_worker` of a slot keeps workers in
+/// it until the manager closes. Meanwhile the thread carries out how the manager is to close, and polls `aside`. It ends when
+/// all slots have ended, and calls `at_end` last.
 pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
     deadline: Instant,
     runtime: ManagerRuntime,
     shared: Arc<Shared>,
     grace: Duration,
-    life: impl Fn(usize) -> L + Send + 'static,
+    keep_worker: impl Fn(usize) -> L + Send + 'static,
     aside: impl Future<Output = Infallible> + Send + 'static,
     at_end: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     spawn_patiently(deadline, "workfleet", move || {
         let _closed = Closed(Arc::clone(&shared));
         let _own = OwnThread::of(&shared);
-        let drive = async { drive(&shared, grace, life, aside).await };
+        let drive = async { drive(&shared, grace, keep_worker, aside).await };
         let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(drive)));
         // What a blocked writer keeps must not keep us: the rest ends with the process.
         drop(runtime);
@@ -90,29 +90,29 @@ impl Drop for Closed {
 async fn drive<L: Future<Output = ()> + Send + 'static>(
     shared: &Shared,
     grace: Duration,
-    life: impl Fn(usize) -> L,
+    keep_worker: impl Fn(usize) -> L,
     aside: impl Future<Output = Infallible>,
 ) {
-    let mut lives = JoinSet::new();
-    let (mut seats, mut lived) = (shared.seats.subscribe(), 0);
+    let mut kept = JoinSet::new();
+    let (mut slots, mut begun) = (shared.slots.subscribe(), 0);
     let mut aside = pin!(aside);
     let mut closing = pin!(close::carry_out(shared, grace));
     let mut deadline: Option<Instant> = None;
     loop {
-        let now = *seats.borrow_and_update();
-        (lived..now).for_each(|seat| {
-            lives.spawn(life(seat));
+        let now = *slots.borrow_and_update();
+        (begun..now).for_each(|slot| {
+            kept.spawn(keep_worker(slot));
         });
-        lived = now;
+        begun = now;
         tokio::select! {
             biased;
             // There is no error while `shared` is there.
-            _ = seats.changed() => {}
-            ended = lives.join_next() => match ended {
+            _ = slots.changed() => {}
+            ended = kept.join_next() => match ended {
                 None => return,
                 Some(Ok(())) => {}
                 // A bug of ours, and its tasks are nobody's now: rather no manager than one that hangs.
-                Some(Err(error)) => panic!("a seat is lost: {error}"),
+                Some(Err(error)) => panic!("a slot is lost: {error}"),
             },
             () = shared.timer.notified() => deadline = shared.deadline(),
             () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {

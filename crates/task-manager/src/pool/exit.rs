@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 static MANAGERS: PerProcess<Mutex<Vec<Weak<Shared>>>> = PerProcess::new();
 
 /// From now on, the end of the program says what this manager has.
-pub(super) fn watch(manager: &Arc<Shared>) {
+pub(super) fn warn_about(manager: &Arc<Shared>) {
     let mut managers = MANAGERS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     managers.retain(|other| other.strong_count() > 0);
     managers.push(Arc::downgrade(manager));

@@ -10,21 +10,21 @@ pub(crate) mod delegate;
 pub(crate) mod driver;
 mod exit;
 mod given_up;
-mod intake;
-mod line;
 pub(crate) mod mailbox;
 mod messages;
 mod own_thread;
 mod policy;
 mod report;
-pub(crate) mod seat;
 mod services;
 pub(crate) mod settings;
 mod shared;
 #[cfg(feature = "signal")]
 mod signals;
 mod start;
+mod submission_queue;
 pub(crate) mod waits;
+mod worker_connection;
+pub(crate) mod worker_slot;
 
 use std::{
     fmt,
@@ -39,18 +39,18 @@ use workfleet_heartbeat::{
     runtime_thread,
 };
 
-pub(crate) use line::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise};
 pub use messages::{MessageStream, Messages};
 pub(crate) use own_thread::OwnThread;
 pub use policy::ClosePolicy;
 pub use report::{Abandoned, CloseReport};
 pub(crate) use services::Services;
 pub use settings::ScopeError;
-pub(crate) use shared::{Mode, Seated, Setup, Shared, worker_name};
+pub(crate) use shared::{Mode, ReadyWorker, Setup, Shared, worker_name};
 #[cfg(feature = "signal")]
 pub use signals::SignalWatch;
 pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently, start_patiently};
 pub use start::{StartError, StartFailure};
+pub(crate) use worker_connection::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise};
 
 use workfleet_causes::readable;
 
@@ -60,9 +60,9 @@ use crate::{
     manager::{Manager, ManagerExt},
     message::{self, EncodedMessage, ReadMessage, TaskMessage},
     options::TaskOptions,
+    outcome::OutcomeCell,
     park,
     refusal::{ScheduleError, ScheduleErrorKind, SendError},
-    slot::Slot,
     stats::{Stats, WorkerStats},
     task::{EncodedTask, TaskSpec},
 };
@@ -138,7 +138,7 @@ pub struct Pool {
 
 impl Pool {
     pub(crate) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
-        exit::watch(&shared);
+        exit::warn_about(&shared);
         Self { shared, thread: Mutex::new(Some(thread)) }
     }
 
@@ -187,10 +187,10 @@ impl Pool {
             Err(error) => return Err(ScheduleError::new(task, ScheduleErrorKind::Encode(error))),
         };
         let (spec, payload_bytes) = (encoded.spec, encoded.payload.len());
-        let slot = Arc::new(Slot::default());
+        let cell = Arc::new(OutcomeCell::default());
         let priority = options.into().priority_of(self.shared.levels);
-        match self.shared.schedule(encoded, priority, Some(Arc::clone(&slot))) {
-            Ok(id) => Ok(TaskHandle::new(slot, Arc::downgrade(&self.shared), spec, payload_bytes, id)),
+        match self.shared.schedule(encoded, priority, Some(Arc::clone(&cell))) {
+            Ok(id) => Ok(TaskHandle::new(cell, Arc::downgrade(&self.shared), spec, payload_bytes, id)),
             Err((_encoded, kind)) => Err(ScheduleError::new(task, kind)),
         }
     }
@@ -340,19 +340,19 @@ impl Pool {
         if !self.shared.home.is_here() {
             return Stats::default();
         }
-        self.shared.look(|books, queued, seats| Stats {
+        self.shared.snapshot(|books, queued, slots| Stats {
             tasks: books.into(),
             queued,
             inbox: self.shared.inbox.len(),
             inbox_full: self.shared.inbox.is_full(),
             dropped_messages: self.shared.inbox.dropped(),
-            workers: (seats.iter().enumerate())
-                .map(|(seat, look)| WorkerStats {
-                    name: worker_name(seat),
-                    pid: look.pid,
-                    ready: look.is_ready,
-                    in_flight: look.in_flight,
-                    silent_for: look.silent_for,
+            workers: (slots.iter().enumerate())
+                .map(|(slot, slot_now)| WorkerStats {
+                    name: worker_name(slot),
+                    pid: slot_now.pid,
+                    ready: slot_now.is_ready,
+                    in_flight: slot_now.in_flight,
+                    silent_for: slot_now.silent_for,
                 })
                 .collect(),
         })
@@ -507,6 +507,6 @@ impl fmt::Debug for Pool {
 
 /// Waits for the manager to close, or to close more harshly.
 pub(crate) async fn changed(mode: &mut watch::Receiver<Mode>, from: Mode) {
-    // An error means that the manager is gone, which waits for its seats.
+    // An error means that the manager is gone, which waits for its slots.
     let _ = mode.wait_for(|mode| *mode > from).await;
 }

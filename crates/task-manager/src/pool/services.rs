@@ -7,7 +7,7 @@ use workfleet_wire::Kind;
 use crate::{
     guards::guarded,
     protocol::Violation,
-    service::{Incarnation, Peer, Service},
+    service::{Peer, Service, WorkerIncarnation},
 };
 
 pub(crate) struct Services(pub(crate) Vec<Arc<dyn Service>>);
@@ -26,7 +26,7 @@ impl Services {
     }
 
     /// Nothing comes of the worker any more.
-    pub(crate) fn worker_gone(&self, incarnation: Incarnation) {
+    pub(crate) fn worker_gone(&self, incarnation: WorkerIncarnation) {
         for service in &self.0 {
             guarded(|| service.on_worker_gone(incarnation));
         }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use workfleet_scheduler::{Appetite, Limits, OUTAGE_PATIENCE, first_patience};
+use workfleet_scheduler::{Limits, OUTAGE_PATIENCE, PrefetchBudget, first_patience};
 
 use super::{ClosePolicy, CloseReport, Pool, Setup, StartError, StartFailure};
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     run::traces,
     service::Service,
     session_values::SessionValues,
-    sys::page,
+    sys::status_page,
 };
 
 /// As good as for ever, and still a time that a clock can tell: longer limits mean this one.
@@ -84,7 +84,7 @@ impl Settings {
         let settings = [
             ("workers", self.workers as u64, 1, 4096),
             ("priority_levels", u64::from(self.priority_levels), 1, 128),
-            ("async_tasks", u64::from(self.async_tasks), 1, page::SHARED_PLACES as u64),
+            ("async_tasks", u64::from(self.async_tasks), 1, status_page::SHARED_PLACES as u64),
             ("tasks_per_worker", self.tasks_per_worker, 1, u64::MAX),
             ("frame_limit", self.frame_limit_bytes, 4096, 4 << 30),
         ];
@@ -148,7 +148,7 @@ impl Settings {
                 crash_limit,
                 silence_limit,
                 heartbeat_grace: self.heartbeat_grace,
-                appetite: Appetite { prefetch, concurrent: self.async_tasks },
+                prefetch_budget: PrefetchBudget { prefetch, concurrent: self.async_tasks },
                 tasks_per_worker: self.tasks_per_worker,
             },
             frame_limit_bytes: self.frame_limit_bytes,
@@ -317,7 +317,7 @@ macro_rules! settings_of_every_pool {
 
         /// How long tasks wait for a worker while none is up and none starts; 60 s by default.
         ///
-        /// An outage costs time, not tasks. What may pass is waited for, with pauses that grow up to 1 s on each seat: no
+        /// An outage costs time, not tasks. What may pass is waited for, with pauses that grow up to 1 s on each slot: no
         /// descriptor, memory or process is left, a session cannot be made, a start is slow or killed. The time counts
         /// for the pool, while no worker is up and this program is not stopped; a worker that comes up and dies at once, without having begun a
         /// task, does not end it. When it is over, what waits fails by
@@ -326,7 +326,7 @@ macro_rules! settings_of_every_pool {
         /// what is scheduled until a worker comes up waits for the next start only.
         ///
         /// What cannot pass is not waited for: the program is missing or cannot be run, it does not reach
-        /// [`init`](crate::init), or its registry or protocol is another. As soon as every seat has failed by that, what
+        /// [`init`](crate::init), or its registry or protocol is another. As soon as every slot has failed by that, what
         /// waits fails. While a worker is up, nothing fails for another that does not start.
         ///
         /// Until the first worker has come up, the patience is 10 s at most: so long does [`start`](Self::start) try. A try

@@ -20,7 +20,7 @@ use rustix::{
 
 use super::program::{own_program, own_program_start};
 use crate::{
-    marks::origin,
+    markers::origin,
     sys::{descriptor, naming::Naming},
     worker::{
         ENTRY,

@@ -14,15 +14,15 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use workfleet_heartbeat::{cores::ThrottleLimits, runtime_thread};
 
-use super::{ProcessManager, arguments, logs::Logs, program::Program, seat::Plan};
+use super::{ProcessManager, arguments, logs::Logs, program::Program, worker_slot::Plan};
 use crate::{
     connection::Terms,
     events::Events,
     guardian,
     pool::{
-        Pool, Shared, StartError, StartFailure, driver, may_pass, patiently, seat,
+        Pool, Shared, StartError, StartFailure, driver, may_pass, patiently,
         settings::{FOR_EVER, Settings, Starting, scopes_of_every_pool, settings_of_every_pool},
-        start_patiently,
+        start_patiently, worker_slot,
     },
     registry::Registry,
     sys::{memory_file, naming::Naming},
@@ -183,7 +183,7 @@ impl ProcessManagerBuilder {
     /// If this is dropped, the workers that were started end in the background.
     pub async fn start_async(mut self) -> Result<ProcessManager, StartError> {
         let deadline = self.settings.first_deadline();
-        if self.arguments.is_none() && !arguments::are_known() && !worker::is_marked() {
+        if self.arguments.is_none() && !arguments::are_known() && !worker::has_marker() {
             self.arguments = Some(self.find_arguments(deadline).await?);
         }
         let started = start_patiently(deadline, || self.clone().launch(Instant::now())).await;
@@ -210,7 +210,7 @@ impl ProcessManagerBuilder {
 
     /// What the system refuses for now is tried again until `deadline`, by blocking the thread.
     fn launch(mut self, deadline: Instant) -> Result<Starting<ProcessManager>, StartError> {
-        if worker::is_marked() {
+        if worker::has_marker() {
             return Err(StartError::InitNotReached);
         }
         let silence_ms = u64::try_from(self.silence_limit.as_millis()).unwrap_or(u64::MAX);
@@ -266,7 +266,7 @@ impl ProcessManagerBuilder {
             incarnations: AtomicU64::new(1),
             spawning: Semaphore::new(SPAWNS_AT_A_TIME),
         });
-        let life = move |number| seat::run(Arc::clone(&plan), number);
+        let life = move |number| worker_slot::run(Arc::clone(&plan), number);
         let at_end = move || {
             log_writer.finish(LOG_LIMIT);
             drop(guardian);

@@ -66,28 +66,28 @@ pub(super) struct Reopener {
 /// The logs of a manager's workers.
 struct Files {
     directory: PathBuf,
-    by_seat: Mutex<Vec<Arc<Mutex<LogFile>>>>,
+    by_slot: Mutex<Vec<Arc<Mutex<LogFile>>>>,
     /// How often they were to be opened again.
     reopenings: Arc<AtomicU64>,
 }
 
 impl Files {
     fn new(directory: PathBuf) -> Self {
-        Self { directory, by_seat: Mutex::default(), reopenings: Arc::default() }
+        Self { directory, by_slot: Mutex::default(), reopenings: Arc::default() }
     }
 
-    fn of(&self, seat: usize) -> Arc<Mutex<LogFile>> {
-        let mut files = self.by_seat.lock().unwrap_or_else(PoisonError::into_inner);
-        for number in files.len()..=seat {
+    fn of(&self, slot: usize) -> Arc<Mutex<LogFile>> {
+        let mut files = self.by_slot.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in files.len()..=slot {
             let name = format!("{}.log", worker_name(number));
             let file = LogFile::new(self.directory.clone(), &name, Arc::clone(&self.reopenings));
             files.push(Arc::new(Mutex::new(file)));
         }
-        Arc::clone(&files[seat])
+        Arc::clone(&files[slot])
     }
 
     fn all(&self) -> Vec<Arc<Mutex<LogFile>>> {
-        self.by_seat.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.by_slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -158,10 +158,10 @@ impl Logs {
         self.files.is_some()
     }
 
-    /// Where the next worker on `seat` prints. Its log is opened without anybody waiting for that.
-    pub(super) fn of(&self, seat: usize) -> Target {
+    /// Where the next worker on `slot` prints. Its log is opened without anybody waiting for that.
+    pub(super) fn of(&self, slot: usize) -> Target {
         let Some(files) = &self.files else { return Target::StandardError };
-        let target = Target::File(files.of(seat));
+        let target = Target::File(files.of(slot));
         open(&self.queue, target.clone());
         target
     }

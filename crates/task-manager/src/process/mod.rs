@@ -1,6 +1,6 @@
 //! Tasks in worker processes.
 //!
-//! The manager's thread starts workers, reads their connections and buries them: [`seat`] is the life of one worker
+//! The manager's thread starts workers, reads their connections and reaps them: [`worker_slot`] is the life of one worker
 //! after the other. What it shares with every other kind of pool is in [`pool`](crate::pool).
 
 mod arguments;
@@ -8,10 +8,10 @@ mod builder;
 mod logs;
 mod program;
 pub(crate) mod reap;
-mod seat;
 mod sinks;
 mod spawn;
 mod turns;
+mod worker_slot;
 
 pub use builder::ProcessManagerBuilder;
 use logs::Reopener;

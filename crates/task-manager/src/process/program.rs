@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use crate::{marks::origin, sys::naming::Naming};
+use crate::{markers::origin, sys::naming::Naming};
 
 /// What to start as a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -65,7 +65,7 @@ fn lines_in(text: &[u8]) -> u64 {
     ends + u64::from(!text.is_empty() && !text.ends_with(b"\n"))
 }
 
-/// The log of a seat: of one worker after the other.
+/// The log of a slot: of one worker after the other.
 pub(super) struct LogFile {
     directory: PathBuf,
     path: PathBuf,

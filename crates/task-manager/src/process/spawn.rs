@@ -26,8 +26,8 @@ use super::{program::Program, reap};
 use crate::{
     failure::ExitStatus,
     guardian::{Guardian, Ward},
-    marks,
-    sys::{naming::Naming, page::Page, socket},
+    markers,
+    sys::{naming::Naming, socket, status_page::StatusPage},
 };
 
 /// The name of a thread that waits for processes which were killed.
@@ -38,7 +38,7 @@ const REAPER: &str = "workfleet-reap";
 pub(super) struct Spawned {
     pub(super) process: Process,
     pub(super) socket: OwnedFd,
-    pub(super) page: Page,
+    pub(super) status_page: StatusPage,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
 }
@@ -55,13 +55,13 @@ pub(super) fn spawn(
     let (ours, theirs) = UnixStream::pair().naming("socketpair")?;
     ours.set_nonblocking(true).naming("ioctl(FIONBIO) of a socket")?;
     socket::refuse_sigpipe(&ours)?;
-    let (page, page_file) = Page::create()?;
-    let mark = marks::of_socket(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
-    let ward = guardian.announce(&mark)?;
+    let (status_page, page_file) = StatusPage::create()?;
+    let marker = markers::of_socket(&theirs)?.ok_or_else(|| io::Error::other("a socket that is none"))?;
+    let ward = guardian.announce(&marker)?;
 
     let mut command = program.command();
     command
-        .env(marks::WORKER, mark)
+        .env(markers::WORKER, marker)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(if pipe_stdout { Stdio::piped() } else { Stdio::inherit() })
         .stderr(Stdio::piped());
@@ -78,7 +78,7 @@ pub(super) fn spawn(
         Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
         sent => sent.naming("sendmsg to a worker")?,
     }
-    Ok(Spawned { process, socket: ours.into(), page, stdout, stderr })
+    Ok(Spawned { process, socket: ours.into(), status_page, stdout, stderr })
 }
 
 /// A child process, killed with its group and reaped at the latest when this is dropped.
@@ -87,7 +87,7 @@ pub(super) struct Process {
     /// None once it is reaped, or left to a thread that waits for it.
     child: Option<Child>,
     pid: Pid,
-    death: death::Watch,
+    death: death::ProcessEnd,
     /// The guardian knows it for as long as it may live.
     _ward: Ward,
 }
@@ -95,7 +95,7 @@ pub(super) struct Process {
 impl Process {
     fn new(mut child: Child, ward: Ward) -> io::Result<Self> {
         let pid = Pid::from_child(&child);
-        match death::Watch::new(pid) {
+        match death::ProcessEnd::new(pid) {
             Ok(death) => {
                 let process = Self { child: Some(child), pid, death, _ward: ward };
                 process.death.tell(&process._ward, process.id())?;
@@ -115,7 +115,7 @@ impl Process {
     }
 
     /// Registers with the runtime, before the first [`died`](Self::died).
-    pub(super) fn watch(&mut self) -> io::Result<()> {
+    pub(super) fn register(&mut self) -> io::Result<()> {
         self.death.register()
     }
 
@@ -137,7 +137,7 @@ impl Process {
     }
 
     /// Kills the process and all that is left of its group, waits for them at most this long, and reaps them.
-    pub(super) async fn bury(&mut self, limit: Duration) -> ExitStatus {
+    pub(super) async fn reap(&mut self, limit: Duration) -> ExitStatus {
         self.kill_group();
         let gone = async {
             self.died().await;
@@ -147,7 +147,7 @@ impl Process {
         };
         match tokio::time::timeout(limit, gone).await {
             Ok(status) => {
-                self.reap();
+                self.forget_if_reaped();
                 status
             }
             // The kernel holds one of them in a call that nothing interrupts. It is waited for where this is dropped.
@@ -191,7 +191,7 @@ impl Process {
     }
 
     /// Reaps the process, if it is dead.
-    fn reap(&mut self) {
+    fn forget_if_reaped(&mut self) {
         if let Some(child) = &mut self.child
             // An error means that somebody else in this program has reaped it.
             && !matches!(child.try_wait(), Ok(None))
@@ -206,7 +206,7 @@ impl Drop for Process {
         self.kill_group();
         let adopts = reap::adopts();
         if !adopts {
-            self.reap();
+            self.forget_if_reaped();
         }
         if let Some(mut child) = self.child.take() {
             // It was killed, and whoever waits for it to go must not hold up anybody.
@@ -241,17 +241,17 @@ mod death {
         guardian::Ward,
         sys::{
             pidfd,
-            watch::{Watched, watch},
+            readiness::{PolledFd, register},
         },
     };
 
     #[derive(Debug)]
-    pub(super) enum Watch {
+    pub(super) enum ProcessEnd {
         Open(Option<Arc<OwnedFd>>),
-        Registered(Watched),
+        Registered(PolledFd),
     }
 
-    impl Watch {
+    impl ProcessEnd {
         pub(super) fn new(pid: Pid) -> io::Result<Self> {
             Ok(Self::Open(Some(Arc::new(pidfd::open(pid)?))))
         }
@@ -260,7 +260,7 @@ mod death {
             if let Self::Open(descriptor) = self
                 && let Some(descriptor) = descriptor.take()
             {
-                *self = Self::Registered(watch(descriptor, Interest::READABLE)?);
+                *self = Self::Registered(register(descriptor, Interest::READABLE)?);
             }
             Ok(())
         }
@@ -318,12 +318,12 @@ mod death {
     use crate::{guardian::Ward, sys::naming::Naming};
 
     #[derive(Debug)]
-    pub(super) struct Watch {
+    pub(super) struct ProcessEnd {
         pid: Pid,
         dead: watch::Receiver<bool>,
     }
 
-    impl Watch {
+    impl ProcessEnd {
         pub(super) fn new(pid: Pid) -> io::Result<Self> {
             let (tell, dead) = watch::channel(false);
             let waiter = thread::Builder::new().name("workfleet-wait".into()).spawn(move || {

@@ -11,7 +11,7 @@ pub(crate) mod queued;
 mod running;
 pub(crate) mod runtime;
 pub(crate) mod sessions;
-pub(crate) mod socket_watch;
+pub(crate) mod socket_ownership;
 pub(crate) mod together;
 pub(crate) mod traces;
 
@@ -52,14 +52,14 @@ fn panicked(payload: Box<dyn Any + Send>) -> FailureCause {
 
 /// What is told of how an attempt ended: an output may be too large to travel, and who was told to stop, and then fails,
 /// was stopped. A failure names its task by `debug`, which runs the task's code on this thread.
-pub(crate) fn judge<R>(
+pub(crate) fn classify<R>(
     ended: Result<R, Box<Failed>>,
     output_bytes: usize,
     limit_bytes: u64,
     is_cancelled: impl FnOnce() -> bool,
     debug: impl FnOnce() -> String,
 ) -> Result<R, Box<Failed>> {
-    let mut judged = match ended {
+    let mut classified = match ended {
         Ok(_) if output_bytes as u64 > limit_bytes => {
             Err(FailureCause::OutputTooLarge { len_bytes: output_bytes as u64, limit_bytes }.into())
         }
@@ -69,8 +69,8 @@ pub(crate) fn judge<R>(
         }
         ended => ended,
     };
-    if let Err(failed) = &mut judged {
+    if let Err(failed) = &mut classified {
         failed.debug = debug();
     }
-    judged
+    classified
 }

@@ -1,6 +1,6 @@
 //! The tasks that a worker has in hand, in the order in which they begin, and those that run.
 //!
-//! In a worker process, the thread that waits for the next task may have to watch the socket meanwhile: `socket_watch` decides.
+//! In a worker process, the thread that waits for the next task may own the socket meanwhile: `socket_ownership` decides.
 //!
 //! Invariants:
 //! - Tasks begin in the order of priority, then of arrival.
@@ -23,14 +23,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     queued::Queued,
     running::Running,
-    socket_watch::{IoTurn, SocketWatch},
+    socket_ownership::{IoStep, SocketOwnership},
 };
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
 pub(crate) struct TaskQueue {
     state: Mutex<State>,
-    /// A task came, or the end, or the watch is free.
+    /// A task came, or the end, or the socket is free.
     changed: Condvar,
     /// How many of the running attempts should stop, for a task that asks often. Changed under the lock.
     cancelled: AtomicUsize,
@@ -46,16 +46,16 @@ struct State {
     /// The task thread runs several tasks at once, and is to be woken by this.
     waker: Option<Waker>,
     closing: bool,
-    watch: SocketWatch,
+    ownership: SocketOwnership,
 }
 
 /// What the task thread is to do.
 #[derive(Debug)]
-pub(crate) enum Turn {
-    /// Run this. With the flag, the I/O thread has to be woken up first: it will watch if this takes long.
+pub(crate) enum Step {
+    /// Run this. With the flag, the I/O thread has to be woken up first: it will poll the socket if this takes long.
     Run(Queued, bool),
-    /// Watch the socket until something came, then call again.
-    Watch,
+    /// Wait for the socket until something came, then call again.
+    PollSocket,
     /// Nothing has come by the deadline.
     Nothing,
     /// Nothing comes any more.
@@ -112,32 +112,32 @@ impl TaskQueue {
         self.count_cancelled(&state);
     }
 
-    /// What comes next for the task thread; waits while the I/O thread watches, but not beyond the deadline. `wake_io` is
-    /// called, without the lock, to ask it for the watch.
-    pub(crate) fn next(&self, deadline: Option<Instant>, wake_io: impl Fn()) -> Turn {
+    /// What comes next for the task thread; waits while the I/O thread owns the socket, but not beyond the deadline. `wake_io` is
+    /// called, without the lock, to ask it for the socket.
+    pub(crate) fn next(&self, deadline: Option<Instant>, wake_io: impl Fn()) -> Step {
         let mut state = self.lock();
-        state.watch.come_back();
+        state.ownership.come_back();
         loop {
             if let Some(task) = self.begin(&mut state) {
-                return Turn::Run(task, state.watch.begin_task());
+                return Step::Run(task, state.ownership.begin_task());
             }
             if state.closing {
-                let wake = state.watch.end();
+                let wake = state.ownership.end();
                 drop(state);
                 if wake {
                     wake_io();
                 }
-                return Turn::End;
+                return Step::End;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                state.watch.stop_asking();
-                return Turn::Nothing;
+                state.ownership.stop_asking();
+                return Step::Nothing;
             }
-            if state.watch.take() {
-                return Turn::Watch;
+            if state.ownership.take() {
+                return Step::PollSocket;
             }
-            if state.watch.ask() {
+            if state.ownership.ask() {
                 drop(state);
                 wake_io();
                 state = self.lock();
@@ -155,27 +155,27 @@ impl TaskQueue {
     }
 
     /// What comes next for the I/O thread.
-    pub(crate) fn io_turn(&self) -> IoTurn {
+    pub(crate) fn io_step(&self) -> IoStep {
         let mut state = self.lock();
-        let State { watch, running, .. } = &mut *state;
-        let turn = watch.io_turn(running);
-        if watch.is_free() {
+        let State { ownership, running, .. } = &mut *state;
+        let step = ownership.io_step(running);
+        if ownership.is_free() {
             self.announce(state);
         }
-        turn
+        step
     }
 
-    /// Somebody is about to wait for an answer. True if the I/O thread has to be woken up to watch for it.
+    /// Somebody is about to wait for an answer. True if the I/O thread has to be woken up to wait for it.
     pub(crate) fn want_answer(&self) -> bool {
-        self.lock().watch.want_answer()
+        self.lock().ownership.want_answer()
     }
 
-    /// The task thread waits for tasks by [`poll_next`](Self::poll_next), and does not watch meanwhile. True if the I/O thread
+    /// The task thread waits for tasks by [`poll_next`](Self::poll_next), and does not own the socket meanwhile. True if the I/O thread
     /// has to be woken up to.
-    pub(crate) fn leave_watch(&self) -> bool {
+    pub(crate) fn give_up_socket(&self) -> bool {
         let mut state = self.lock();
-        state.watch.come_back();
-        state.watch.want_answer()
+        state.ownership.come_back();
+        state.ownership.want_answer()
     }
 
     fn begin(&self, state: &mut State) -> Option<Queued> {
@@ -313,70 +313,78 @@ mod tests {
         let queue = TaskQueue::default();
         queue.add([Queued::under(1, 1)].into_iter());
         queue.close();
-        assert!(matches!(queue.next(None, || ()), Turn::Run(..)));
-        assert!(matches!(queue.next(None, || ()), Turn::End));
+        assert!(matches!(queue.next(None, || ()), Step::Run(..)));
+        assert!(matches!(queue.next(None, || ()), Step::End));
     }
 
     #[test]
-    fn a_task_thread_that_goes_away_before_it_has_got_the_watch_leaves_it_where_it_is() {
+    fn a_task_thread_that_goes_away_before_it_owns_the_socket_leaves_it_where_it_is() {
         let queue = TaskQueue::default();
-        assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
+        assert_eq!(queue.io_step(), IoStep { poll_socket: true, tick: false });
         let deadline = Instant::now() + std::time::Duration::from_millis(1);
         // The I/O thread is slow to hear what it is asked.
-        let turn = queue.next(Some(deadline), || while Instant::now() < deadline {});
-        assert!(matches!(turn, Turn::Nothing), "{turn:?}");
+        let step = queue.next(Some(deadline), || while Instant::now() < deadline {});
+        assert!(matches!(step, Step::Nothing), "{step:?}");
         queue.want_answer();
-        assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
+        assert_eq!(queue.io_step(), IoStep { poll_socket: true, tick: false });
     }
 
-    /// An idle task thread that has got the watch from the I/O thread.
-    fn watched_by_the_task_thread() -> TaskQueue {
+    /// An idle task thread that has got the socket from the I/O thread.
+    fn socket_owned_by_the_task_thread() -> TaskQueue {
         let queue = TaskQueue::default();
-        assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
+        assert_eq!(queue.io_step(), IoStep { poll_socket: true, tick: false });
         let asked = std::cell::Cell::new(false);
-        let turn = queue.next(None, || {
+        let step = queue.next(None, || {
             asked.set(true);
-            assert_eq!(queue.io_turn(), IoTurn { watch: false, tick: true });
+            assert_eq!(queue.io_step(), IoStep { poll_socket: false, tick: true });
         });
-        assert!(asked.get() && matches!(turn, Turn::Watch));
-        assert_eq!(queue.io_turn(), IoTurn { watch: false, tick: false }, "an idle worker does not tick");
+        assert!(asked.get() && matches!(step, Step::PollSocket));
+        assert_eq!(
+            queue.io_step(),
+            IoStep { poll_socket: false, tick: false },
+            "an idle worker does not tick"
+        );
         queue
     }
 
     #[test]
-    fn a_task_thread_that_is_to_exit_leaves_the_watch_to_the_io_thread() {
-        let queue = watched_by_the_task_thread();
+    fn a_task_thread_that_is_to_exit_leaves_the_socket_to_the_io_thread() {
+        let queue = socket_owned_by_the_task_thread();
         queue.close();
         let woken = std::cell::Cell::new(false);
-        assert!(matches!(queue.next(None, || woken.set(true)), Turn::End));
+        assert!(matches!(queue.next(None, || woken.set(true)), Step::End));
         assert!(woken.get(), "the I/O thread sleeps and has to look");
-        assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
-        assert!(matches!(queue.next(None, || unreachable!("it watches")), Turn::End));
+        assert_eq!(queue.io_step(), IoStep { poll_socket: true, tick: false });
+        assert!(matches!(queue.next(None, || unreachable!("it owns the socket")), Step::End));
     }
 
     #[test]
-    fn a_long_task_is_watched_by_the_io_thread_and_a_short_one_by_nobody() {
-        let queue = watched_by_the_task_thread();
+    fn a_long_task_leaves_the_socket_to_the_io_thread_and_a_short_one_to_nobody() {
+        let queue = socket_owned_by_the_task_thread();
         queue.add([Queued::under(1, 1), Queued::under(2, 1)].into_iter());
         assert!(
-            matches!(queue.next(None, || ()), Turn::Run(_, true)),
+            matches!(queue.next(None, || ()), Step::Run(_, true)),
             "the I/O thread sleeps and has to look"
         );
-        assert_eq!(queue.io_turn(), IoTurn { watch: false, tick: true });
-        assert!(matches!(queue.next(None, || ()), Turn::Run(_, false)), "it looks anyway");
-        assert_eq!(queue.io_turn(), IoTurn { watch: false, tick: true }, "another task runs by now");
-        assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false }, "still the same: it is a long one");
+        assert_eq!(queue.io_step(), IoStep { poll_socket: false, tick: true });
+        assert!(matches!(queue.next(None, || ()), Step::Run(_, false)), "it looks anyway");
+        assert_eq!(queue.io_step(), IoStep { poll_socket: false, tick: true }, "another task runs by now");
+        assert_eq!(
+            queue.io_step(),
+            IoStep { poll_socket: true, tick: false },
+            "still the same: it is a long one"
+        );
     }
 
     #[test]
     fn whoever_waits_for_an_answer_is_not_kept_waiting_for_a_tick() {
-        let queue = watched_by_the_task_thread();
-        assert!(!queue.want_answer(), "the task thread watches");
+        let queue = socket_owned_by_the_task_thread();
+        assert!(!queue.want_answer(), "the task thread owns the socket");
         queue.add([Queued::under(1, 1)].into_iter());
-        assert!(matches!(queue.next(None, || ()), Turn::Run(..)));
+        assert!(matches!(queue.next(None, || ()), Step::Run(..)));
         assert!(queue.want_answer());
-        assert_eq!(queue.io_turn(), IoTurn { watch: true, tick: false });
-        assert!(!queue.want_answer(), "the I/O thread watches");
+        assert_eq!(queue.io_step(), IoStep { poll_socket: true, tick: false });
+        assert!(!queue.want_answer(), "the I/O thread owns the socket");
     }
 }
 
@@ -390,7 +398,7 @@ mod models {
         thread,
     };
 
-    use super::{Queued, TaskQueue, Turn};
+    use super::{Queued, Step, TaskQueue};
 
     /// The socket and the I/O thread's waker.
     #[derive(Default)]
@@ -428,7 +436,7 @@ mod models {
             }
             state.woken &= !wake;
             let ended = state.ended;
-            let frames = if watch { std::mem::take(&mut state.frames) } else { Vec::new() };
+            let frames = if poll_socket { std::mem::take(&mut state.frames) } else { Vec::new() };
             drop(state);
             for frame in frames {
                 match frame {
@@ -444,7 +452,7 @@ mod models {
     }
 
     #[test]
-    fn no_wake_up_is_lost_when_the_watch_changes_hands() {
+    fn no_wake_up_is_lost_when_the_socket_changes_hands() {
         let mut model = loom::model::Builder::new();
         model.preemption_bound.get_or_insert(2);
         model.check(|| {
@@ -454,11 +462,11 @@ mod models {
                 move || {
                     let (queue, events) = &*shared;
                     loop {
-                        let turn = queue.io_turn();
-                        if turn.tick {
+                        let step = queue.io_step();
+                        if step.tick {
                             thread::yield_now();
                         }
-                        if !events.poll(queue, turn.watch, true, turn.tick) {
+                        if !events.poll(queue, step.poll_socket, true, step.tick) {
                             break;
                         }
                     }
@@ -477,7 +485,7 @@ mod models {
             let mut ran = 0;
             loop {
                 match queue.next(None, wake_io) {
-                    Turn::Run(_, wake) => {
+                    Step::Run(_, wake) => {
                         ran += 1;
                         if wake {
                             wake_io();
@@ -488,11 +496,11 @@ mod models {
                             state = events.changed.wait(state).unwrap();
                         }
                     }
-                    Turn::Watch => {
+                    Step::PollSocket => {
                         events.poll(queue, true, false, false);
                     }
-                    Turn::Nothing => unreachable!("there is no deadline"),
-                    Turn::End => break,
+                    Step::Nothing => unreachable!("there is no deadline"),
+                    Step::End => break,
                 }
             }
             assert_eq!(ran, 1);

@@ -1,5 +1,5 @@
 //! The operating system, as far as both sides of a connection need it: sockets that never block nor raise a signal,
-//! descriptors that may be replaced, what this process leads, signals, terminals, and the page that a worker shares with its manager.
+//! descriptors that may be replaced, what this process leads, signals, terminals, and the status page that a worker shares with its manager.
 
 pub(crate) mod descriptor;
 pub(crate) mod frames;
@@ -9,11 +9,11 @@ pub(crate) mod name;
 pub(crate) mod naming;
 pub(crate) mod outgoing;
 pub(crate) mod own;
-pub(crate) mod page;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod pidfd;
+pub(crate) mod readiness;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod stat;
+pub(crate) mod status_page;
 pub(crate) mod terminal;
-pub(crate) mod watch;

@@ -9,12 +9,12 @@ use std::{
 use tokio::sync::mpsc;
 use workfleet_heartbeat::runtime_thread;
 
-use super::{ThreadManager, exchange::Exchange, seat::Plan};
+use super::{ThreadManager, exchange::Exchange, worker_slot::Plan};
 use crate::{
     pool::{
-        Pool, Services, Shared, StartError, driver, seat,
+        Pool, Services, Shared, StartError, driver,
         settings::{Settings, Starting, scopes_of_every_pool, settings_of_every_pool},
-        start_patiently,
+        start_patiently, worker_slot,
     },
     registry::Registry,
     worker,
@@ -76,7 +76,7 @@ impl ThreadManagerBuilder {
 
     /// What the system refuses for now is tried again until `deadline`, by blocking the thread.
     fn launch(self, deadline: Instant) -> Result<Starting<ThreadManager>, StartError> {
-        if worker::is_marked() {
+        if worker::has_marker() {
             return Err(StartError::InitNotReached);
         }
         let Self { settings } = self;
@@ -100,7 +100,7 @@ impl ThreadManagerBuilder {
             first_tries: report_first_try,
             incarnations: AtomicU64::new(1),
         });
-        let life = move |number| seat::run(Arc::clone(&plan), number);
+        let life = move |number| worker_slot::run(Arc::clone(&plan), number);
         let aside = Arc::clone(&exchange).serve();
         let at_end = move || exchange.close();
         let grace = settings.limits.exit;

@@ -23,7 +23,7 @@ use crate::{
     guards::guarded,
     pool::Services,
     refusal::SendError,
-    service::{Incarnation, Peer},
+    service::{Peer, WorkerIncarnation},
 };
 
 /// Whoever finds more than this on its way to services waits until they have taken it.
@@ -50,7 +50,7 @@ struct State {
     to_services_bytes: usize,
     to_extensions_bytes: usize,
     /// Of whom frames are taken: of workers that are not gone.
-    live: Vec<Incarnation>,
+    live: Vec<WorkerIncarnation>,
     closed: bool,
 }
 
@@ -150,7 +150,7 @@ impl Exchange {
                     None => self.arrived.notified().await,
                 }
             }
-            // Frames may come as fast as they go, without end: the thread has seats to serve, too.
+            // Frames may come as fast as they go, without end: the thread has slots to serve, too.
             yield_now().await;
         }
     }
@@ -187,12 +187,12 @@ impl Exchange {
     }
 
     /// A worker is about to run tasks.
-    pub(super) fn worker_ready(&self, incarnation: Incarnation) {
+    pub(super) fn worker_ready(&self, incarnation: WorkerIncarnation) {
         self.lock().live.push(incarnation);
     }
 
     /// A worker is gone. On the manager's thread: what the worker sent before is handed over first, and nothing after.
-    pub(super) fn worker_gone(&self, incarnation: Incarnation) {
+    pub(super) fn worker_gone(&self, incarnation: WorkerIncarnation) {
         let mut state = self.lock();
         state.live.retain(|&live| live != incarnation);
         let waiting = state.frames.len();

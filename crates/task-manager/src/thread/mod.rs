@@ -1,13 +1,13 @@
 //! Tasks on threads of this process.
 //!
 //! The scheduler, the inbox, the handles and the ways to close are those of every pool; here a worker is a thread.
-//! [`seat`] is the life of one, [`worker`] what runs on it, and [`exchange`] carries the frames of services.
+//! [`worker_slot`] is the life of one, [`worker`] what runs on it, and [`exchange`] carries the frames of services.
 
 mod builder;
+mod connection;
 mod exchange;
-mod line;
-mod seat;
 mod worker;
+mod worker_slot;
 
 pub use builder::ThreadManagerBuilder;
 

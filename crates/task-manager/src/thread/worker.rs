@@ -45,7 +45,7 @@ use crate::{
         kept::Kept,
         open::OpenAttempts,
         panics,
-        queue::{TaskQueue, Turn},
+        queue::{Step, TaskQueue},
         queued::Queued,
         runtime::{self, on_own_runtime},
         sessions::Sessions,
@@ -59,14 +59,14 @@ use crate::{
 /// A worker thread.
 pub(super) struct ThreadWorker {
     pub(super) name: Arc<str>,
-    pub(super) seat: usize,
+    pub(super) slot: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Registry,
     pub(super) entries: Arc<[Entry]>,
     pub(super) queue: Arc<TaskQueue>,
     pub(super) sessions: Kept,
     pub(super) open: Mutex<OpenAttempts>,
-    /// It was left alone with what it runs: what it is still handed is done elsewhere. Set once (release) before its seat is
+    /// It was left alone with what it runs: what it is still handed is done elsewhere. Set once (release) before its slot is
     /// cleared, and looked at (acquire) before anything is begun.
     pub(super) abandoned: AtomicBool,
     pub(super) extensions: Extensions,
@@ -87,7 +87,7 @@ impl ThreadWorker {
                     let reason = format!("no runtime: {error}");
                     self.queue.end_concurrent(lease);
                     let failed = FailureCause::Rejected { reason }.into();
-                    self.shared.attempt_ended(self.seat, lease, Duration::ZERO, Err(failed));
+                    self.shared.attempt_ended(self.slot, lease, Duration::ZERO, Err(failed));
                 }
             } else {
                 self.run_single(task);
@@ -99,8 +99,8 @@ impl ThreadWorker {
     fn next(&self) -> Option<Queued> {
         let next = runtime::wait_with_background(None, |cx| self.queue.poll_next(cx));
         next.unwrap_or_else(|| match self.queue.next(None, || ()) {
-            Turn::Run(task, _) => Some(task),
-            Turn::Watch | Turn::Nothing | Turn::End => None,
+            Step::Run(task, _) => Some(task),
+            Step::PollSocket | Step::Nothing | Step::End => None,
         })
     }
 
@@ -135,13 +135,13 @@ impl ThreadWorker {
     fn open(&self, task: &Queued) {
         self.lock_open().open(task.lease(), ());
         if task.heartbeat_timeout.is_some() {
-            self.shared.heartbeat(self.seat, task.lease(), None);
+            self.shared.heartbeat(self.slot, task.lease(), None);
         }
     }
 
     fn give_back(&self, task: &Queued) {
         self.queue.end_concurrent(task.lease());
-        self.shared.given_back(self.seat, task.lease());
+        self.shared.given_back(self.slot, task.lease());
     }
 
     fn report(&self, task: &Queued, ended: Result<Vec<u8>, Box<Failed>>, took: Duration) {
@@ -150,9 +150,9 @@ impl ThreadWorker {
         let output_bytes = ended.as_ref().map_or(0, Vec::len);
         let cancelled = || self.queue.is_cancelled(lease);
         let debug = || task.debug_form(&self.entries);
-        let ended = run::judge(ended, output_bytes, self.shared.frame_limit_bytes, cancelled, debug);
+        let ended = run::classify(ended, output_bytes, self.shared.frame_limit_bytes, cancelled, debug);
         self.lock_open().close(lease);
-        self.shared.attempt_ended(self.seat, lease, took, ended.as_deref().map_err(Clone::clone));
+        self.shared.attempt_ended(self.slot, lease, took, ended.as_deref().map_err(Clone::clone));
     }
 
     fn lock_open(&self) -> MutexGuard<'_, OpenAttempts> {
@@ -246,7 +246,7 @@ impl Host for ThreadWorker {
         if self.is_copy() || !self.lock_open().is_open(attempt.lease) {
             return Err((task, ScheduleErrorKind::AttemptEnded));
         }
-        self.shared.schedule_child(self.seat, attempt.lease, task, priority)
+        self.shared.schedule_child(self.slot, attempt.lease, task, priority)
     }
 
     fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {
@@ -273,7 +273,7 @@ impl Host for ThreadWorker {
         if self.is_copy() || !self.lock_open().is_open(attempt.lease) {
             return Err(HeartbeatError::AttemptEnded);
         }
-        self.shared.heartbeat(self.seat, attempt.lease, Some(details));
+        self.shared.heartbeat(self.slot, attempt.lease, Some(details));
         Ok(())
     }
 

@@ -58,8 +58,8 @@ pub(super) enum GreetError {
     Registry,
     #[error("the manager ended the connection")]
     Ended,
-    #[error("the manager's page did not come")]
-    NoPage,
+    #[error("the manager's status page did not come")]
+    NoStatusPage,
     #[error("its greeting could not be encoded: {0}")]
     Encode(#[from] EncodeError),
     #[error("{0}")]

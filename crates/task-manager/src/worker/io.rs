@@ -1,7 +1,7 @@
 //! Reading a worker's connection, and its I/O thread: one loop around `poll`.
 //!
 //! Invariants:
-//! - One thread at a time reads: the one that has the watch, see [`queue`](super::queue).
+//! - One thread at a time reads: the one that owns the socket, see [`queue`](super::queue).
 //! - The I/O thread looks around after a tick while the outbox is being filled and while a task has just begun, and when
 //!   a heartbeat that is held back may go; that of an idle worker sleeps until something comes.
 //! - When the connection ends, the process group ends: a worker never outlives its manager.
@@ -26,14 +26,14 @@ use super::{
 use crate::{
     kinds,
     protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
-    run::{queued::Queued, socket_watch::IoTurn},
+    run::{queued::Queued, socket_ownership::IoStep},
     sys::{naming::Naming, own, socket},
 };
 
 /// Frames that are handled before the outbox is looked after again.
 const READS_IN_A_ROW: usize = 8;
 
-/// Waits for the manager's first frame and the page that comes with it.
+/// Waits for the manager's first frame and the status page that comes with it.
 pub(super) fn receive_welcome(
     socket: &OwnedFd,
     decoder: &mut Decoder,
@@ -59,13 +59,13 @@ pub(super) fn receive_welcome(
 
 /// The I/O thread: runs until the process ends.
 pub(super) fn run(worker: &Worker) {
-    while turn(worker) {}
+    while step(worker) {}
     own::end_group();
 }
 
-/// The task thread's watch: waits until something came, at most this long, and carries it out. Does not return if that
+/// The task thread owns the socket: waits until something came, at most this long, and carries it out. Does not return if that
 /// is the end of the connection.
-pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
+pub(super) fn poll_socket(worker: &Worker, patience: Option<Duration>) {
     // What no timer can tell is as good as for ever.
     let alive = match patience.and_then(|patience| Timespec::try_from(patience).ok()) {
         // One system call less than by `poll`, between the arrival of a task and its start.
@@ -85,16 +85,16 @@ pub(super) fn watch(worker: &Worker, patience: Option<Duration>) {
 }
 
 /// Waits for something to do and does it. False: the connection has ended.
-fn turn(worker: &Worker) -> bool {
+fn step(worker: &Worker) -> bool {
     let Tick { again, blocked, beats_due } = worker.outbox.tick();
     // While the socket takes nothing, they wait, and the latest wins.
     let sent_beats = !blocked && worker.way_up.send_beats();
     if worker.outbox.is_broken() {
         return false;
     }
-    let IoTurn { watch, tick } = worker.queue.io_turn();
+    let IoStep { poll_socket, tick } = worker.queue.io_step();
     let mut interest = PollFlags::empty();
-    interest.set(PollFlags::IN, watch);
+    interest.set(PollFlags::IN, poll_socket);
     interest.set(PollFlags::OUT, blocked);
     let tick = (tick || sent_beats || (again && !blocked)).then_some(TICK);
     let beats = beats_due.map(|at| at.saturating_duration_since(Instant::now()));
@@ -110,7 +110,7 @@ fn turn(worker: &Worker) -> bool {
     }
     if !watched[0].revents().is_empty() {
         let mut bytes = [0; 64];
-        // However many wake-ups there were, one turn serves them all. The other end is open as long as the process,
+        // However many wake-ups there were, one step serves them all. The other end is open as long as the process,
         // unless a task has closed or replaced one of both: then nothing would wake this thread up any more.
         match socket::receive_now(wakened, &mut bytes) {
             Ok(1..) => {}
@@ -119,7 +119,7 @@ fn turn(worker: &Worker) -> bool {
         }
     }
     let events = watched[1].revents();
-    if watch {
+    if poll_socket {
         events.is_empty() || receive_or_tell(worker, Read::Now)
     } else {
         !events.contains(PollFlags::NVAL)
@@ -154,7 +154,7 @@ fn receive_or_tell(worker: &Worker, first: Read) -> bool {
 
 /// Reads, and carries out what was read. False: the connection has ended.
 fn receive(worker: &Worker, first: Read) -> Result<bool, Violation> {
-    // Free, but for the moment in which one thread hands the watch to the other.
+    // Free, but for the moment in which one thread hands the socket to the other.
     let mut decoder = worker.decoder.lock().unwrap_or_else(PoisonError::into_inner);
     let _reading = Reading::new();
     let mut read = first;

@@ -8,7 +8,7 @@
 //! [`WorkerLoop`] is the same with a task thread that the program provides.
 //!
 //! Invariants:
-//! - A process is a worker only if its standard input is the very socket that its mark names. The mark that a
+//! - A process is a worker only if its standard input is the very socket that its marker names. The marker that a
 //!   program started by a task inherits names a socket that the program does not have, so it is nothing there.
 //! - The I/O thread never runs a task's code, and nothing but a task's code keeps the task thread from its watch.
 
@@ -31,10 +31,10 @@ use std::{io as std_io, process};
 pub use error::WorkerError;
 pub(crate) use fork::end_copy_of;
 use shared::Worker;
-pub(crate) use start::is_marked;
+pub(crate) use start::has_marker;
 pub use tasks::{CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerLoop};
 
-use crate::{guardian::become_guardian, marks, protocol::EXIT_CODE, registry::Registry};
+use crate::{guardian::become_guardian, markers, protocol::EXIT_CODE, registry::Registry};
 
 /// The name of the test that [`test_worker!`](crate::test_worker) makes.
 pub(crate) const ENTRY: &str = "workfleet_worker";
@@ -75,7 +75,7 @@ pub fn init_test_worker(registry: &Registry, module_path: &str) {
 
 fn become_worker(registry: &Registry) {
     become_guardian();
-    if !marks::has_connection() {
+    if !markers::has_connection() {
         return;
     }
     let error = match Worker::start(registry, true) {

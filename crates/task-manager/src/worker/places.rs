@@ -1,11 +1,11 @@
-//! The places of the shared page: which attempt stands where.
+//! The places of the status page: which attempt stands where.
 
 use std::sync::{Mutex, PoisonError};
 
-/// The place of the page for the task that has the thread to itself; those that share it have the others.
+/// The place in the status page for the task that has the thread to itself; those that share it have the others.
 pub(super) const SINGLE: usize = 0;
 
-/// The places of the page in which a task that shares the thread stands.
+/// The places in the status page in which a task that shares the thread stands.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// The lease at each place after [`SINGLE`]; 0 where none is.

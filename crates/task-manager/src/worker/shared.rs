@@ -31,7 +31,7 @@ use crate::{
     registry::{Registry, entry::Entry, index::Index},
     run::{Attempt, host::Host, kept::Kept, queue::TaskQueue, sessions::Sessions},
     session_values::SessionValues,
-    sys::page::Page,
+    sys::status_page::StatusPage,
     task::EncodedTask,
 };
 
@@ -53,10 +53,10 @@ pub(super) struct Worker {
     pub(super) session_values: Mutex<SessionValues>,
     pub(super) sessions: Kept,
     pub(super) queue: TaskQueue,
-    /// Of whoever has the watch.
+    /// Of the thread that owns the socket.
     pub(super) decoder: Mutex<Decoder>,
     pub(super) outbox: Outbox,
-    pub(super) page: Page,
+    pub(super) status_page: StatusPage,
     pub(super) places: Places,
     pub(super) flushes: Flushes,
     pub(super) extensions: Extensions,
@@ -121,7 +121,7 @@ impl Worker {
     }
 
     /// Somebody may wait for what comes back, so the I/O thread should not take its time.
-    pub(super) fn watch_for_answer(&self) {
+    pub(super) fn poll_for_answer(&self) {
         if self.queue.want_answer() {
             self.outbox.wake();
         }
@@ -198,7 +198,7 @@ impl Host for Worker {
             return Err(SendError::AttemptEnded);
         }
         self.way_up.flush();
-        self.watch_for_answer();
+        self.poll_for_answer();
         let mut id = 0;
         self.outbox
             .push_behind_beats(attempt.lease, kinds::FLUSH, |out| {
@@ -225,7 +225,7 @@ impl SendToManager for Worker {
         if len_bytes > limit_bytes {
             return Err(SendError::TooLarge { len_bytes, limit_bytes });
         }
-        self.watch_for_answer();
+        self.poll_for_answer();
         self.outbox.push_for_service(kind, payload);
         Ok(())
     }

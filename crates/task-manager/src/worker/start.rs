@@ -27,21 +27,21 @@ use super::{
 };
 use crate::{
     extension::Extensions,
-    kinds, marks,
+    kinds, markers,
     mismatch::Names,
     protocol,
     registry::{Registry, index::Index},
     run::{kept::Kept, queue::TaskQueue},
     session_values::SessionValues,
-    sys::{memory_file, name, naming::Naming, page::Page, signals, socket, terminal},
+    sys::{memory_file, name, naming::Naming, signals, socket, status_page::StatusPage, terminal},
 };
 
 /// This process has reached [`init`](crate::init) as a worker: its tasks may have managers of their own.
 static IS_WORKER: AtomicBool = AtomicBool::new(false);
 
 /// Whether this process was started as a worker and has not reached [`init`](crate::init).
-pub(crate) fn is_marked() -> bool {
-    !IS_WORKER.load(Ordering::Relaxed) && (marks::has_connection() || marks::origin::is_marked())
+pub(crate) fn has_marker() -> bool {
+    !IS_WORKER.load(Ordering::Relaxed) && (markers::has_connection() || markers::origin::has_marker())
 }
 
 impl Worker {
@@ -91,7 +91,7 @@ impl Worker {
             return Err(GreetError::Registry);
         }
         let mut descriptors = descriptors.into_iter();
-        let page = descriptors.next().ok_or(GreetError::NoPage)?;
+        let page = descriptors.next().ok_or(GreetError::NoStatusPage)?;
         let session_values = descriptors.next().map(memory_file::content).transpose();
         let session_values = session_values.map_err(GreetError::Memory)?.unwrap_or_default();
         name::set(&format!("wf:{}", welcome.worker));
@@ -113,7 +113,7 @@ impl Worker {
             // The greeting is all that came: tasks are sent to a worker that is ready.
             decoder: Mutex::new(Decoder::new(protocol::limit_bytes(welcome.frame_limit_bytes))),
             outbox: Outbox::new(socket, welcome.children_limit)?,
-            page: Page::map(page).map_err(GreetError::Memory)?,
+            status_page: StatusPage::map(page).map_err(GreetError::Memory)?,
             places: Places::default(),
             flushes: Flushes::default(),
             extensions: Extensions::default(),

@@ -2,7 +2,7 @@
 //! [`WorkerLoop`] whichever the program likes.
 //!
 //! Invariants:
-//! - The page names a task before the first line of its code runs.
+//! - The status page names a task before the first line of its code runs.
 //! - Before the thread waits for work, everything it has to say is on its way.
 //! - A task that panics, or cannot be decoded, ends as a failure of that task; the thread goes on.
 //! - In a process that a task has forked, nothing comes after that task.
@@ -31,12 +31,12 @@ use crate::{
     failure::{Failed, FailureCause},
     guardian::become_guardian,
     ids::TaskId,
-    kinds, marks,
+    kinds, markers,
     protocol::{EXIT_CODE, FailureFrame, ResultFrame, StartFailed},
     registry::{Registry, entry::AsyncRunFn},
     run::{
         self, STACK_BYTES, caught, panics,
-        queue::Turn,
+        queue::Step,
         queued::Queued,
         runtime::{self, TURN, on_own_runtime},
         together::{self, Desk},
@@ -180,7 +180,7 @@ impl WorkerLoop {
     pub fn setup(registry: &Registry) -> Result<Option<Self>, WorkerError> {
         entry::is_main();
         become_guardian();
-        if !marks::has_connection() {
+        if !markers::has_connection() {
             return Ok(None);
         }
         let worker = Worker::start(registry, false)?;
@@ -219,7 +219,7 @@ impl WorkerLoop {
         let deadline = Instant::now().checked_add(patience);
         loop {
             let next = runtime::wait_with_background(deadline, |cx| {
-                if worker.queue.leave_watch() {
+                if worker.queue.give_up_socket() {
                     worker.outbox.wake();
                 }
                 worker.queue.poll_next(cx)
@@ -229,23 +229,23 @@ impl WorkerLoop {
                 return NextTask::Task(ReceivedTask { inner: Some((self, task)) });
             }
             match worker.queue.next(deadline, || worker.outbox.wake()) {
-                Turn::Run(task, wake_io) => {
+                Step::Run(task, wake_io) => {
                     if wake_io {
                         worker.outbox.wake();
                     }
                     self.now = Instant::now();
                     return NextTask::Task(ReceivedTask { inner: Some((self, task)) });
                 }
-                Turn::Watch => {
+                Step::PollSocket => {
                     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-                    io::watch(worker, left);
+                    io::poll_socket(worker, left);
                 }
-                Turn::Nothing => {
+                Step::Nothing => {
                     // This thread goes elsewhere: the other has to watch.
-                    worker.watch_for_answer();
+                    worker.poll_for_answer();
                     return NextTask::None(self);
                 }
-                Turn::End => return NextTask::Close(CloseRequest { worker: &self.worker }),
+                Step::End => return NextTask::Close(CloseRequest { worker: &self.worker }),
             }
         }
     }
@@ -328,7 +328,7 @@ impl<'a> ReceivedTask<'a> {
         let took = own.now - began;
         if took >= CLOSING_TAKES {
             if !own.worker.outbox.is_intact() {
-                // The page still names the task that did this: it is charged, not the next.
+                // The status page still names the task that did this: it is charged, not the next.
                 own::end_group();
             }
             // Looking takes longer than a short task, which would be looked after for that.
@@ -342,7 +342,7 @@ impl<'a> ReceivedTask<'a> {
         let (own, task) = self.into_inner();
         let lease = task.lease();
         // Nobody watches the socket but the I/O thread, until all of them have ended.
-        own.worker.watch_for_answer();
+        own.worker.poll_for_answer();
         if let Err(error) = on_own_runtime(|runtime| together::run(&own.worker, runtime, task)) {
             // Without a runtime there is nothing to run it on.
             let ended = Err(FailureCause::Rejected { reason: format!("no runtime: {error}") }.into());
@@ -419,7 +419,7 @@ impl fmt::Debug for FinishedTask<'_> {
 impl Worker {
     /// Runs a task up to its encoded output.
     fn run_one(self: &Arc<Self>, task: &Queued, output: &mut Vec<u8>) -> Result<(), Box<Failed>> {
-        self.page.publish(SINGLE, task.lease());
+        self.status_page.publish(SINGLE, task.lease());
         self.open(task);
         output.clear();
         let Some(entry) = self.entries.get(task.task_type as usize) else {
@@ -429,7 +429,7 @@ impl Worker {
         let wanted = task.wants_output.then_some(&mut *output);
         let ended = caught(|| (entry.run)(&task.payload, &cx, wanted));
         fork::end_copy();
-        self.judge(task, ended, output.len())
+        self.classify(task, ended, output.len())
     }
 
     /// From now on, the attempt may say something.
@@ -439,7 +439,7 @@ impl Worker {
     }
 
     /// What the manager is told of how an attempt ended.
-    fn judge(
+    fn classify(
         &self,
         task: &Queued,
         ended: Result<(), Box<Failed>>,
@@ -447,7 +447,7 @@ impl Worker {
     ) -> Result<(), Box<Failed>> {
         let is_cancelled = || self.queue.is_cancelled(task.lease());
         let debug = || task.debug_form(&self.entries);
-        run::judge(ended, output_bytes, self.frame_limit_bytes, is_cancelled, debug)
+        run::classify(ended, output_bytes, self.frame_limit_bytes, is_cancelled, debug)
     }
 
     /// Sends how an attempt ended.
@@ -485,7 +485,7 @@ impl Desk for Worker {
 
     fn begin(self: &Arc<Self>, task: &Queued) -> (TaskContext, Option<AsyncRunFn>) {
         let lease = task.lease();
-        self.page.publish(self.places.take(lease), lease);
+        self.status_page.publish(self.places.take(lease), lease);
         self.open(task);
         let entry = self.entries.get(task.task_type as usize);
         (task.context(self.clone()), entry.and_then(|entry| entry.run_async))
@@ -498,7 +498,7 @@ impl Desk for Worker {
             Ok(output) => (Ok(()), output),
             Err(failed) => (Err(failed), Vec::new()),
         };
-        let ended = self.judge(&task, ended, output.len());
+        let ended = self.classify(&task, ended, output.len());
         self.report(lease, ended.map(|()| &*output), took, true);
         self.queue.end_concurrent(lease);
         self.places.give_back(lease);

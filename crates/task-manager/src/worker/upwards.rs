@@ -37,7 +37,7 @@ impl Up for Connection {
 
     fn expect_answer(&self) {
         if let Some(worker) = self.worker() {
-            worker.watch_for_answer();
+            worker.poll_for_answer();
         }
     }
 

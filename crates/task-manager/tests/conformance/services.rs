@@ -9,8 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    CloseError, ClosePolicy, Extension, Incarnation, Peer, Registry, SendError, Service, ServiceLine,
-    StartError, Task, TaskContext, TaskError, TaskSpec,
+    CloseError, ClosePolicy, Extension, Peer, Registry, SendError, Service, ServiceSender, StartError, Task,
+    TaskContext, TaskError, TaskSpec, WorkerIncarnation,
 };
 use workfleet_wire::Kind;
 
@@ -64,12 +64,12 @@ impl Task for SendTooMuch {
 }
 
 /// An extension of a range that belongs to the pool itself.
-struct Intruder(ServiceLine);
+struct Intruder(ServiceSender);
 
 impl Extension for Intruder {
     const KINDS: RangeInclusive<u8> = 0..=0xff;
 
-    fn attach(line: ServiceLine) -> Self {
+    fn attach(line: ServiceSender) -> Self {
         Self(line)
     }
 
@@ -199,7 +199,7 @@ fn services_with_foreign_or_shared_kinds_are_refused_at_the_start() {
             self.0.clone()
         }
         fn on_frame(&self, _peer: &Peer, _kind: Kind, _payload: &[u8]) {}
-        fn on_worker_gone(&self, _incarnation: Incarnation) {}
+        fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {}
     }
     let _alone = alone();
     #[expect(clippy::reversed_empty_ranges, reason = "one of the mistakes")]

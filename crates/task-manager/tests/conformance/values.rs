@@ -14,8 +14,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use workfleet_task_manager::{
-    FailureCause, Incarnation, MessageError, Peer, Priority, Registry, ScheduleErrorKind, SendError, Service,
-    Task, TaskContext, TaskError, TaskFailure, TaskMessage, TaskSpec,
+    FailureCause, MessageError, Peer, Priority, Registry, ScheduleErrorKind, SendError, Service, Task,
+    TaskContext, TaskError, TaskFailure, TaskMessage, TaskSpec, WorkerIncarnation,
 };
 
 use crate::{
@@ -237,7 +237,7 @@ impl Service for Obituaries {
         0x20..=0x20
     }
     fn on_frame(&self, _peer: &Peer, _kind: workfleet_wire::Kind, _payload: &[u8]) {}
-    fn on_worker_gone(&self, _incarnation: Incarnation) {
+    fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }

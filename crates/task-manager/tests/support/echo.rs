@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    Extension, Incarnation, Peer, Service, ServiceLine, Task, TaskContext, TaskError, TaskSpec,
+    Extension, Peer, Service, ServiceSender, Task, TaskContext, TaskError, TaskSpec, WorkerIncarnation,
 };
 use workfleet_wire::Kind;
 
@@ -30,8 +30,8 @@ pub(crate) const STRANGE: Kind = Kind(0x60);
 #[derive(Default)]
 pub(crate) struct EchoService {
     pub(crate) frames: AtomicU64,
-    pub(crate) by_incarnation: Mutex<HashMap<Incarnation, u64>>,
-    pub(crate) gone: Mutex<Vec<Incarnation>>,
+    pub(crate) by_incarnation: Mutex<HashMap<WorkerIncarnation, u64>>,
+    pub(crate) gone: Mutex<Vec<WorkerIncarnation>>,
     pub(crate) ready: Mutex<Vec<Peer>>,
     pub(crate) peers: Mutex<Vec<Peer>>,
     /// Closes the manager, and says what came of it.
@@ -75,14 +75,14 @@ impl Service for EchoService {
         }
     }
 
-    fn on_worker_gone(&self, incarnation: Incarnation) {
+    fn on_worker_gone(&self, incarnation: WorkerIncarnation) {
         self.gone.lock().expect("no panic").push(incarnation);
     }
 }
 
 /// Keeps the answers for whoever waits for them.
 pub(crate) struct EchoExtension {
-    pub(crate) line: ServiceLine,
+    pub(crate) line: ServiceSender,
     answers: Mutex<Vec<Vec<u8>>>,
     answered: Condvar,
 }
@@ -90,7 +90,7 @@ pub(crate) struct EchoExtension {
 impl Extension for EchoExtension {
     const KINDS: RangeInclusive<u8> = ECHO_KINDS;
 
-    fn attach(line: ServiceLine) -> Self {
+    fn attach(line: ServiceSender) -> Self {
         Self { line, answers: Mutex::default(), answered: Condvar::new() }
     }
 

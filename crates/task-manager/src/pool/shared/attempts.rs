@@ -13,16 +13,16 @@ use crate::{
 
 impl Shared {
     /// A worker thread has not begun a task that was asked back.
-    pub(crate) fn given_back(&self, seat: usize, lease: u64) {
-        self.turn(|core, _| core.scheduler.given_back(seat, Lease::from_bits(lease)));
+    pub(crate) fn given_back(&self, slot: usize, lease: u64) {
+        self.run_scheduler(|core, _| core.scheduler.given_back(slot, Lease::from_bits(lease)));
     }
 
     /// An attempt that runs in this process has begun, or beats. Cheap: nothing follows from it but, at first, an earlier
     /// deadline.
-    pub(crate) fn heartbeat(&self, seat: usize, lease: u64, details: Option<Details>) {
+    pub(crate) fn heartbeat(&self, slot: usize, lease: u64, details: Option<Details>) {
         let now = Instant::now();
         let mut core = self.lock_core();
-        core.heartbeat(&self.index, now, seat, lease, details);
+        core.heartbeat(&self.index, now, slot, lease, details);
         let nearer = core.arm();
         drop(core);
         if nearer {
@@ -32,20 +32,20 @@ impl Shared {
 
     /// Everything was handled that the worker had sent by then, and so what did not come is missing. If the worker has to be
     /// killed for that, this is why. There is no other way to ask.
-    pub(crate) fn caught_up(&self, seat: usize, sent_by: Instant) -> Option<Kill> {
-        self.turn(|core, _| core.scheduler.caught_up(Instant::now(), seat, sent_by))
+    pub(crate) fn caught_up(&self, slot: usize, sent_by: Instant) -> Option<Kill> {
+        self.run_scheduler(|core, _| core.scheduler.caught_up(Instant::now(), slot, sent_by))
     }
 
     /// An attempt that ran in this process has ended.
     pub(crate) fn attempt_ended(
         &self,
-        seat: usize,
+        slot: usize,
         lease: u64,
         took: Duration,
         outcome: Result<&[u8], Box<Failed>>,
     ) {
-        self.turn(|core, deliveries| {
-            core.ended(self, Instant::now(), seat, lease, took, outcome, deliveries);
+        self.run_scheduler(|core, deliveries| {
+            core.ended(self, Instant::now(), slot, lease, took, outcome, deliveries);
         });
     }
 }
@@ -56,14 +56,14 @@ impl Core {
         &mut self,
         index: &Index,
         now: Instant,
-        seat: usize,
+        slot: usize,
         lease: u64,
         details: Option<Details>,
     ) {
         let lease = Lease::from_bits(lease);
-        let Some((task, _)) = self.scheduler.leased(seat, lease) else { return };
+        let Some((task, _)) = self.scheduler.leased(slot, lease) else { return };
         let timeout = index.heartbeat_timeout(task.body.task_type);
-        let task = self.scheduler.heartbeat(now, seat, lease, timeout);
+        let task = self.scheduler.heartbeat(now, slot, lease, timeout);
         if let (Some(task), Some(details)) = (task, details) {
             task.body.history.get_or_insert_default().last_heartbeat = Some(details);
         }
@@ -75,7 +75,7 @@ impl Core {
         &mut self,
         shared: &Shared,
         now: Instant,
-        seat: usize,
+        slot: usize,
         lease: u64,
         took: Duration,
         outcome: Result<&[u8], Box<Failed>>,
@@ -85,19 +85,19 @@ impl Core {
         self.restarts.progress();
         match outcome {
             Ok(output) => {
-                if let Some(ended) = self.scheduler.done(now, seat, lease, took) {
+                if let Some(ended) = self.scheduler.done(now, slot, lease, took) {
                     deliveries.done(ended, output);
                 }
             }
             Err(mut failed) => {
                 let debug = std::mem::take(&mut failed.debug);
-                if let Some(task) = self.scheduler.leased_mut(seat, lease).filter(|_| !debug.is_empty()) {
+                if let Some(task) = self.scheduler.leased_mut(slot, lease).filter(|_| !debug.is_empty()) {
                     // With the task, which may end otherwise than by this: it may have missed a heartbeat before.
                     task.body.history.get_or_insert_default().debug = debug;
                 }
                 let cancelled = failed.cause == FailureCause::Cancelled;
-                if let Some(ended) = self.scheduler.failed(now, seat, lease, took, cancelled) {
-                    let worker = self.seats[seat].as_ref().map(|seated| seated.name.to_string());
+                if let Some(ended) = self.scheduler.failed(now, slot, lease, took, cancelled) {
+                    let worker = self.slots[slot].as_ref().map(|ready| ready.name.to_string());
                     deliveries.failed(shared, ended.task, ended.attempt, worker, *failed);
                 }
             }

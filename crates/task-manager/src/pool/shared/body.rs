@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use workfleet_heartbeat::Details;
-use workfleet_scheduler::{Class, Hunger, Pending, Scheduler};
+use workfleet_scheduler::{Class, Demand, Pending, Scheduler};
 
-use crate::{failure::DeathCertificate, pool::intake, slot::Slot, task::EncodedTask};
+use crate::{failure::DeathCertificate, outcome::OutcomeCell, pool::submission_queue, task::EncodedTask};
 
 /// A task as the manager keeps it.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Body {
     pub(super) task: EncodedTask,
     pub(super) task_type: u32,
     /// Who waits for the outcome; nobody if it was scheduled.
-    pub(super) slot: Option<Arc<Slot>>,
+    pub(super) cell: Option<Arc<OutcomeCell>>,
     /// Boxed: nearly every task has none, and millions may wait.
     pub(super) history: Option<Box<History>>,
 }
@@ -33,8 +33,8 @@ pub(super) struct History {
 }
 
 impl Body {
-    pub(super) fn new(task: EncodedTask, task_type: u32, slot: Option<Arc<Slot>>) -> Self {
-        Self { task, task_type, slot, history: None }
+    pub(super) fn new(task: EncodedTask, task_type: u32, cell: Option<Arc<OutcomeCell>>) -> Self {
+        Self { task, task_type, cell, history: None }
     }
 
     pub(super) fn last_heartbeat(&self) -> Option<&Details> {
@@ -44,30 +44,30 @@ impl Body {
 
 /// What callers want of the core.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum Command {
     Schedule { sequence: u64, priority: u8, class: Class, body: Body },
     Cancel { sequence: u64 },
 }
 
-impl intake::Command for Order {
-    type Hunger = Hunger;
+impl submission_queue::Submission for Command {
+    type Demand = Demand;
 
-    fn is_urgent(&self, hunger: Hunger) -> bool {
+    fn is_urgent(&self, demand: Demand) -> bool {
         match self {
-            Self::Schedule { priority, class, .. } => hunger.is_for(*class, *priority),
+            Self::Schedule { priority, class, .. } => demand.is_for(*class, *priority),
             Self::Cancel { .. } => true,
         }
     }
 }
 
-/// Carries out what was taken from the intake.
-pub(super) fn obey(scheduler: &mut Scheduler<Body>, orders: &mut Vec<Order>) {
-    for order in orders.drain(..) {
-        match order {
-            Order::Schedule { sequence, priority, class, body } => {
+/// Carries out what was taken from the submission queue.
+pub(super) fn carry_out(scheduler: &mut Scheduler<Body>, commands: &mut Vec<Command>) {
+    for command in commands.drain(..) {
+        match command {
+            Command::Schedule { sequence, priority, class, body } => {
                 scheduler.schedule(sequence, priority, class, body);
             }
-            Order::Cancel { sequence } => scheduler.cancel(sequence),
+            Command::Cancel { sequence } => scheduler.cancel(sequence),
         }
     }
 }

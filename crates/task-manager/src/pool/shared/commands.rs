@@ -6,18 +6,18 @@ use workfleet_scheduler::{Class, Lease};
 
 use super::{
     Mode, Shared,
-    body::{Body, Order, obey},
+    body::{Body, Command, carry_out},
     core::Core,
 };
 use crate::{
     ids::TaskId,
     inbox::{Item, Told},
     message::EncodedMessage,
+    outcome::OutcomeCell,
     priority::Priority,
     protocol::Cancel,
     refusal::ScheduleErrorKind,
     run::Attempt,
-    slot::Slot,
     task::EncodedTask,
 };
 
@@ -27,21 +27,21 @@ impl Shared {
         &self,
         task: EncodedTask,
         priority: Priority,
-        slot: Option<Arc<Slot>>,
+        cell: Option<Arc<OutcomeCell>>,
     ) -> Result<TaskId, (EncodedTask, ScheduleErrorKind)> {
         let (task_type, class) = match self.check(&task, priority) {
             Ok(checked) => checked,
             Err(kind) => return Err((task, kind)),
         };
-        let body = Body::new(task, task_type, slot);
-        let order = |sequence, body| {
+        let body = Body::new(task, task_type, cell);
+        let command = |sequence, body| {
             self.inbox.task_added();
-            Order::Schedule { sequence, priority: priority.0, class, body }
+            Command::Schedule { sequence, priority: priority.0, class, body }
         };
-        match self.intake.push_new(body, order) {
+        match self.submissions.push_new(body, command) {
             Ok(pushed) => {
-                if pushed.turn {
-                    self.turn(|_core, _deliveries| ());
+                if pushed.is_urgent {
+                    self.run_scheduler(|_core, _deliveries| ());
                 }
                 Ok(TaskId::new(self.id, pushed.sequence))
             }
@@ -72,7 +72,7 @@ impl Shared {
     /// that share the attempt's proxy would otherwise overtake one another, and the one behind be taken for a repetition.
     pub(crate) fn schedule_child(
         &self,
-        seat: usize,
+        slot: usize,
         lease: u64,
         task: EncodedTask,
         priority: Priority,
@@ -81,9 +81,9 @@ impl Shared {
             Ok(checked) => checked,
             Err(kind) => return Err((task, kind)),
         };
-        self.turn(|core, _| {
+        self.run_scheduler(|core, _| {
             let limit = self.children_limit;
-            let index = match core.scheduler.next_child(seat, Lease::from_bits(lease)) {
+            let index = match core.scheduler.next_child(slot, Lease::from_bits(lease)) {
                 None => return Err((task, ScheduleErrorKind::AttemptEnded)),
                 Some(next) if *next >= limit => {
                     return Err((task, ScheduleErrorKind::TooManyChildren { limit }));
@@ -91,7 +91,7 @@ impl Shared {
                 Some(next) => std::mem::replace(next, *next + 1),
             };
             let body = Body::new(task, task_type, None);
-            core.add_child(self, seat, lease, index, priority.0, class, body);
+            core.add_child(self, slot, lease, index, priority.0, class, body);
             Ok(())
         })
     }
@@ -103,8 +103,8 @@ impl Shared {
     }
 
     pub(crate) fn cancel(&self, sequence: u64) {
-        self.intake.push(Order::Cancel { sequence });
-        self.turn(|_core, _deliveries| ());
+        self.submissions.push(Command::Cancel { sequence });
+        self.run_scheduler(|_core, _deliveries| ());
     }
 
     /// A message from the manager's own side.
@@ -113,7 +113,7 @@ impl Shared {
             return Err(crate::SendError::Forked);
         }
         message.check_len(self.frame_limit_bytes)?;
-        if self.intake.is_closed() {
+        if self.submissions.is_closed() {
             return Err(crate::SendError::Closed);
         }
         if self.inbox.is_full() {
@@ -128,24 +128,24 @@ impl Shared {
 
     /// Takes nothing more from outside.
     pub(crate) fn refuse_newcomers(&self) {
-        self.intake.close();
+        self.submissions.close();
     }
 
     /// Starts nothing more, cancels what runs.
     pub(crate) fn halt(&self, mode: Mode) {
-        self.turn(|core, _| {
+        self.run_scheduler(|core, _| {
             core.scheduler.halt();
-            // Before the first worker goes by this: no seat starts another for it, or lets one go that is to die.
+            // Before the first worker goes by this: no slot starts another for it, or lets one go that is to die.
             self.raise_mode(mode);
-            for seat in 0..core.seats.len() {
-                core.cancel(seat, Cancel::All);
+            for slot in 0..core.slots.len() {
+                core.cancel(slot, Cancel::All);
             }
         });
     }
 
     /// The inbox has room again.
     pub(crate) fn resume(&self) {
-        self.turn(|_core, _deliveries| ());
+        self.run_scheduler(|_core, _deliveries| ());
     }
 }
 
@@ -155,18 +155,18 @@ impl Core {
     pub(super) fn add_child(
         &mut self,
         shared: &Shared,
-        seat: usize,
+        slot: usize,
         lease: u64,
         index: u32,
         priority: u8,
         class: Class,
         body: Body,
     ) {
-        let Self { scheduler, orders, .. } = self;
+        let Self { scheduler, commands, .. } = self;
         // What came from outside before has the smaller numbers.
-        shared.intake.take_and_add(orders, |orders, sequence| {
-            obey(scheduler, orders);
-            let taken = scheduler.admits_child(seat, Lease::from_bits(lease), index);
+        shared.submissions.take_and_add(commands, |commands, sequence| {
+            carry_out(scheduler, commands);
+            let taken = scheduler.admits_child(slot, Lease::from_bits(lease), index);
             if taken {
                 shared.inbox.task_added();
                 scheduler.schedule(sequence, priority, class, body);

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Instant};
 use workfleet_scheduler::{Restarts, Scheduler};
 
 use super::{
-    body::{Body, Order},
-    seated::Seated,
+    body::{Body, Command},
+    ready_worker::ReadyWorker,
 };
 use crate::{
     pool::{
         given_up::GivenUp,
-        line::{GiveTasks, Remote},
+        worker_connection::{GiveTasks, Remote},
     },
     protocol::Cancel,
 };
@@ -22,12 +22,12 @@ pub(super) struct Core {
     pub(super) restarts: Restarts,
     /// Why what waits was given up last.
     pub(super) why_none_starts: GivenUp,
-    /// By seat; none while its worker is dead or starting.
-    pub(super) seats: Vec<Option<Seated>>,
-    /// Seats whose links hold frames to be sent.
+    /// By slot; none while its worker is dead or starting.
+    pub(super) slots: Vec<Option<ReadyWorker>>,
+    /// Slots whose connections hold frames to be sent.
     pub(super) touched: Vec<usize>,
-    /// What was taken from the intake; empty between turns, kept for its memory.
-    pub(super) orders: Vec<Order>,
+    /// What was taken from the submission queue; empty between turns, kept for its memory.
+    pub(super) commands: Vec<Command>,
     /// What is to be cancelled by whoever holds the lock, once that is free; empty between turns.
     pub(super) cancels: Vec<(Arc<dyn GiveTasks>, Cancel)>,
     /// When the timer will next look; none: not before it is told.
@@ -35,37 +35,37 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Asks something of the worker on `seat`, which is not in this process, if it is there.
-    pub(super) fn ask(&mut self, seat: usize, ask: impl FnOnce(&dyn Remote)) {
-        let Some(seated) = &self.seats[seat] else { return };
-        match &seated.remote {
+    /// Asks something of the worker on `slot`, which is not in this process, if it is there.
+    pub(super) fn ask(&mut self, slot: usize, ask: impl FnOnce(&dyn Remote)) {
+        let Some(ready) = &self.slots[slot] else { return };
+        match &ready.remote {
             Some(remote) => ask(&**remote),
             None => {
                 debug_assert!(false, "a thread has no limit on its silence, and nothing that it cannot begin")
             }
         }
-        self.touch(seat);
+        self.touch(slot);
     }
 
-    /// What was said to the worker on `seat` is to be sent.
-    pub(super) fn touch(&mut self, seat: usize) {
-        if !self.touched.contains(&seat) {
-            self.touched.push(seat);
+    /// What was said to the worker on `slot` is to be sent.
+    pub(super) fn touch(&mut self, slot: usize) {
+        if !self.touched.contains(&slot) {
+            self.touched.push(slot);
         }
     }
 
     /// Notes that something is to be cancelled, once the core's lock is free.
-    pub(super) fn cancel(&mut self, seat: usize, cancel: Cancel) {
-        if let Some(seated) = &self.seats[seat] {
-            self.cancels.push((Arc::clone(&seated.tasks), cancel));
+    pub(super) fn cancel(&mut self, slot: usize, cancel: Cancel) {
+        if let Some(ready) = &self.slots[slot] {
+            self.cancels.push((Arc::clone(&ready.tasks), cancel));
         }
     }
 
     /// Sends what was said to workers since the last time.
     pub(super) fn flush(&mut self) {
-        for seat in self.touched.drain(..) {
-            if let Some(seated) = &self.seats[seat] {
-                seated.tasks.flush();
+        for slot in self.touched.drain(..) {
+            if let Some(ready) = &self.slots[slot] {
+                ready.tasks.flush();
             }
         }
     }

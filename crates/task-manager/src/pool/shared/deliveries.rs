@@ -16,16 +16,16 @@ use crate::{
     failure::{Failed, FailureCause, FailureReport},
     ids::TaskId,
     inbox::{Inbox, Item},
+    outcome::OutcomeCell,
     pool::given_up::GivenUp,
-    slot::Slot,
 };
 
 /// What must be told to others once the core's lock is free.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    pub(super) slots: Vec<(Arc<Slot>, Box<[u8]>)>,
+    pub(super) cells: Vec<(Arc<OutcomeCell>, Box<[u8]>)>,
     pub(super) items: Vec<Item>,
-    pub(super) failures: Vec<(Option<Arc<Slot>>, FailureReport)>,
+    pub(super) failures: Vec<(Option<Arc<OutcomeCell>>, FailureReport)>,
     pub(super) ended: u64,
     pub(super) frames: Vec<(Kind, Box<[u8]>)>,
     /// The worker's latest request to flush; its answer is one to those before.
@@ -35,8 +35,8 @@ pub(super) struct Deliveries {
 impl Deliveries {
     pub(super) fn done(&mut self, ended: Ended<Body>, output: &[u8]) {
         self.ended += 1;
-        if let Some(slot) = ended.task.body.slot {
-            self.slots.push((slot, output.into()));
+        if let Some(cell) = ended.task.body.cell {
+            self.cells.push((cell, output.into()));
         }
     }
 
@@ -51,8 +51,8 @@ impl Deliveries {
     ) {
         let mut worker = None;
         let cause = match ending {
-            Ending::HeartbeatMissed { seat, timeout } => {
-                worker = Some(worker_name(seat));
+            Ending::HeartbeatMissed { slot, timeout } => {
+                worker = Some(worker_name(slot));
                 FailureCause::HeartbeatTimeout { timeout }
             }
             Ending::Cancelled => FailureCause::Cancelled,
@@ -62,7 +62,7 @@ impl Deliveries {
         };
         if ending == Ending::Returned {
             shared.left.lock().unwrap_or_else(PoisonError::into_inner).unstarted(&task.body.task);
-            if task.body.slot.is_none() {
+            if task.body.cell.is_none() {
                 // It stands in the closing report; as a failure it would stand there twice.
                 self.ended += 1;
                 return;
@@ -79,7 +79,7 @@ impl Deliveries {
         worker: Option<String>,
         failed: Failed,
     ) {
-        let Body { task: encoded, slot, history, .. } = task.body;
+        let Body { task: encoded, cell, history, .. } = task.body;
         let History { deaths, last_heartbeat, debug } = history.map(|history| *history).unwrap_or_default();
         let report = FailureReport {
             task: TaskId::new(shared.id, task.sequence),
@@ -93,7 +93,7 @@ impl Deliveries {
             last_heartbeat,
         };
         self.ended += 1;
-        self.failures.push((slot, report));
+        self.failures.push((cell, report));
     }
 
     /// The caller holds no lock: this runs the code of wakers. True if the inbox has room again.
@@ -101,20 +101,20 @@ impl Deliveries {
     pub(super) fn tell(self, inbox: &Inbox) -> bool {
         let mut items = self.items;
         let mut failed = Vec::new();
-        for (slot, report) in self.failures {
-            match slot {
-                Some(slot) => failed.push((slot, report)),
+        for (cell, report) in self.failures {
+            match cell {
+                Some(cell) => failed.push((cell, report)),
                 None => items.push(Item::Failure(report.into())),
             }
         }
         // In this order: once a reader sees that a task has ended, it finds what the task said; once it sees that all have, it
         // finds their handles resolved.
         let room = !items.is_empty() && inbox.deliver(items, 0);
-        for (slot, output) in self.slots {
-            slot.fill(Ok(output));
+        for (cell, output) in self.cells {
+            cell.fill(Ok(output));
         }
-        for (slot, report) in failed {
-            slot.fill(Err(report.into()));
+        for (cell, report) in failed {
+            cell.fill(Err(report.into()));
         }
         // Nothing comes in by this, so nothing is dropped.
         let _ = self.ended > 0 && inbox.deliver([], self.ended);

@@ -28,15 +28,15 @@ impl Shared {
     /// Handles every frame that the decoder holds.
     pub(crate) fn handle_frames(
         &self,
-        seat: usize,
+        slot: usize,
         decoder: &mut Decoder,
         peer: &Peer,
     ) -> Result<(), Violation> {
-        let (handled, mut deliveries) = self.turn_untold(|core, deliveries| {
+        let (handled, mut deliveries) = self.run_scheduler_untold(|core, deliveries| {
             let now = Instant::now();
-            core.scheduler.heard(now, seat);
+            core.scheduler.heard(now, slot);
             while let Some(frame) = decoder.next_frame()? {
-                core.handle_frame(self, now, seat, frame, deliveries)?;
+                core.handle_frame(self, now, slot, frame, deliveries)?;
             }
             Ok(())
         });
@@ -58,7 +58,7 @@ impl Core {
         &mut self,
         shared: &Shared,
         now: Instant,
-        seat: usize,
+        slot: usize,
         frame: FrameRef<'_>,
         deliveries: &mut Deliveries,
     ) -> Result<(), Violation> {
@@ -69,20 +69,20 @@ impl Core {
             kinds::RESULT => {
                 let result: ResultFrame<'_> = protocol::decode(kind, payload)?;
                 let took = Duration::from_nanos(result.took_ns);
-                self.ended(shared, now, seat, result.lease, took, Ok(result.output), deliveries);
+                self.ended(shared, now, slot, result.lease, took, Ok(result.output), deliveries);
             }
             kinds::FAILURE => {
                 let failure: FailureFrame = protocol::decode(kind, payload)?;
                 let took = Duration::from_nanos(failure.took_ns);
                 if failure.last_heartbeat.is_some() {
-                    self.heartbeat(&shared.index, now, seat, failure.lease, failure.last_heartbeat);
+                    self.heartbeat(&shared.index, now, slot, failure.lease, failure.last_heartbeat);
                 }
-                self.ended(shared, now, seat, failure.lease, took, Err(failure.failed), deliveries);
+                self.ended(shared, now, slot, failure.lease, took, Err(failure.failed), deliveries);
             }
             kinds::MESSAGE => {
                 let message: MessageFrame<'_> = protocol::decode(kind, payload)?;
                 // Of an attempt that has ended nothing more is accepted; its worker knows that too.
-                if let Some((task, attempt)) = self.scheduler.leased(seat, Lease::from_bits(message.lease)) {
+                if let Some((task, attempt)) = self.scheduler.leased(slot, Lease::from_bits(message.lease)) {
                     deliveries.items.push(Item::Message {
                         task: Some(TaskId::new(shared.id, task.sequence)),
                         attempt,
@@ -96,10 +96,10 @@ impl Core {
             kinds::RETURNED => {
                 let returned: ReturnedFrame = protocol::decode(kind, payload)?;
                 for lease in returned.leases {
-                    self.scheduler.given_back(seat, Lease::from_bits(lease));
+                    self.scheduler.given_back(slot, Lease::from_bits(lease));
                 }
                 if returned.recalled {
-                    self.scheduler.recall_answered(seat);
+                    self.scheduler.recall_answered(slot);
                 }
             }
             kinds::FLUSH => {
@@ -110,10 +110,10 @@ impl Core {
             kinds::HEARTBEAT => {
                 let beat: HeartbeatFrame<'_> = protocol::decode(kind, payload)?;
                 let details = beat.details.map(|bytes| protocol::details(kind, bytes)).transpose()?;
-                self.heartbeat(&shared.index, now, seat, beat.lease, details);
+                self.heartbeat(&shared.index, now, slot, beat.lease, details);
             }
             _ => match kind.schedule_priority() {
-                Some(priority) => self.schedule_child(shared, seat, kind, priority, payload)?,
+                Some(priority) => self.schedule_child(shared, slot, kind, priority, payload)?,
                 None if kinds::SERVICE_KINDS.contains(&kind.0) => {
                     deliveries.frames.push((kind, payload.into()));
                 }
@@ -126,7 +126,7 @@ impl Core {
     fn schedule_child(
         &mut self,
         shared: &Shared,
-        seat: usize,
+        slot: usize,
         kind: Kind,
         priority: u8,
         payload: &[u8],
@@ -149,12 +149,12 @@ impl Core {
             return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
         }
         // What is in the payload is not known here. But what its parent passes on came to the parent in most cases in its own.
-        let parent = self.scheduler.leased(seat, Lease::from_bits(child.lease));
+        let parent = self.scheduler.leased(slot, Lease::from_bits(child.lease));
         let pins = parent.map_or_else(Pins::default, |(parent, _)| parent.body.task.pins.clone());
         let task = EncodedTask { spec, payload: child.payload.into(), pins };
         let body = Body::new(task, child.task_type, None);
         let class = shared.index.class(child.task_type);
-        self.add_child(shared, seat, child.lease, child.index, priority, class, body);
+        self.add_child(shared, slot, child.lease, child.index, priority, class, body);
         Ok(())
     }
 }

@@ -1,24 +1,25 @@
-//! What a manager's threads share: the intake, through which tasks come from any thread, and the core behind one
+//! What a manager's threads share: the submission queue, through which tasks come from any thread, and the core behind one
 //! lock, with the connections that carry out what it decides.
 //!
-//! A caller pushes into the [intake](super::intake), and takes the core's lock only if a worker hungers: so one task
-//! alone reaches its worker without waking the manager's thread, and a flood of them goes out in batches when results
-//! come in.
+//! A caller pushes into the [submission queue](super::submission_queue), and takes the core's lock only if a worker has demand
+//! for the task. So a single task reaches its worker without waking the manager's thread, and many tasks go out in batches
+//! when results come in.
 //!
 //! | file | what it is about |
 //! |---|---|
 //! | `commands` | what callers and running tasks want: schedule, cancel, send |
 //! | `attempts`, `frames` | what workers report of attempts; what comes of worker processes, as frames |
-//! | `lives` | what the seats report: a worker came up, did not start, is gone |
+//! | `incarnations` | what the slots report: a worker came up, did not start, is gone |
 //! | `queries` | questions |
-//! | `core`, `seated` | what stands behind the core's lock; a worker on its seat |
-//! | `turn` | driving the core: what it decides is carried out |
+//! | `core`, `ready_worker` | what the core's lock protects; a worker in its slot that takes tasks |
+//! | `run_scheduler` | runs the scheduler and carries out its effects |
 //! | `deliveries` | what others are told afterwards |
 //! | `body` | a task as the manager keeps it |
 //!
 //! Invariants:
-//! - Locks are taken in the order core, intake, link. Wakers, services and handles are served outside all of them.
-//! - The core takes tasks in the order of the sequence numbers that the intake gave them.
+//! - Locks are taken in the order core, submission queue, connection. Wakers, services and handles are called with none of them
+//!   held.
+//! - The core takes tasks in the order of the sequence numbers that the submission queue gave them.
 
 mod attempts;
 mod body;
@@ -26,12 +27,12 @@ mod commands;
 mod core;
 mod deliveries;
 mod frames;
-mod lives;
+mod incarnations;
 mod queries;
-mod seated;
+mod ready_worker;
+mod run_scheduler;
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests;
-mod turn;
 
 use std::{
     sync::{Arc, Mutex},
@@ -43,9 +44,11 @@ use workfleet_fork::Home;
 use workfleet_heartbeat::remote::{self, Scope};
 use workfleet_scheduler::{Limits, Restarts, Scheduler};
 
-pub(crate) use self::seated::{Seated, worker_name};
-use self::{body::Order, core::Core};
-use super::{closing::Closing, given_up::GivenUp, intake::Intake, report::Left, services::Services};
+pub(crate) use self::ready_worker::{ReadyWorker, worker_name};
+use self::{body::Command, core::Core};
+use super::{
+    closing::Closing, given_up::GivenUp, report::Left, services::Services, submission_queue::SubmissionQueue,
+};
 use crate::{
     ids::ManagerId,
     inbox::{Inbox, InboxOverflow},
@@ -76,7 +79,7 @@ pub(crate) struct Shared {
     /// How many tasks one task may schedule.
     pub(crate) children_limit: u32,
     index: Index,
-    intake: Intake<Order>,
+    submissions: SubmissionQueue<Command>,
     core: Mutex<Core>,
     pub(crate) inbox: Inbox,
     pub(crate) mode: watch::Sender<Mode>,
@@ -85,8 +88,8 @@ pub(crate) struct Shared {
     /// Events are found by name among those of this pool.
     _names: Scope,
     pub(super) left: Mutex<Left>,
-    /// How many seats there are to keep workers on. They are numbered from 0.
-    pub(super) seats: watch::Sender<usize>,
+    /// How many slots there are to keep workers on. They are numbered from 0.
+    pub(super) slots: watch::Sender<usize>,
     /// The core's next deadline came nearer.
     pub(super) timer: Notify,
 }
@@ -116,14 +119,14 @@ impl Shared {
             frame_limit_bytes,
             children_limit: setup.children_limit,
             index,
-            intake: Intake::new(),
+            submissions: SubmissionQueue::new(),
             core: Mutex::new(Core {
                 scheduler: Scheduler::new(limits),
                 restarts: Restarts::new(Instant::now(), setup.outage_patience),
                 why_none_starts: GivenUp::default(),
-                seats: Vec::new(),
+                slots: Vec::new(),
                 touched: Vec::new(),
-                orders: Vec::new(),
+                commands: Vec::new(),
                 cancels: Vec::new(),
                 armed: None,
             }),
@@ -133,7 +136,7 @@ impl Shared {
             services: Services(setup.services),
             _names: remote::open_scope(id.to_bits()),
             left: Mutex::new(Left::new(setup.return_limit)),
-            seats: watch::Sender::new(0),
+            slots: watch::Sender::new(0),
             timer: Notify::new(),
         };
         shared.hire(workers);

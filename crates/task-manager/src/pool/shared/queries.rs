@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use workfleet_heartbeat::Details;
 use workfleet_scheduler::Books;
 
-use super::{Seated, Shared, body::Order, core::Core};
+use super::{ReadyWorker, Shared, body::Command, core::Core};
 
-/// A seat, as whoever looks sees it.
-pub(crate) struct Look {
+/// A worker slot at the time of a snapshot.
+pub(crate) struct SlotSnapshot {
     pub(crate) is_ready: bool,
     /// None where there is no worker, or none with a process of its own.
     pub(crate) pid: Option<u32>,
@@ -22,19 +22,19 @@ impl Shared {
         self.lock_core().scheduler.find(sequence)?.body.last_heartbeat().cloned()
     }
 
-    /// What the books, the queue and the seats say, all at one time.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(Books, usize, &[Look]) -> R) -> R {
+    /// The books, the queue's length and the slots, all read at one time.
+    pub(crate) fn snapshot<R>(&self, snapshot: impl FnOnce(Books, usize, &[SlotSnapshot]) -> R) -> R {
         let core = self.lock_core();
         let now = Instant::now();
-        let look_at = |(seat, seated): (usize, &Option<Seated>)| Look {
-            is_ready: seated.is_some(),
-            pid: seated.as_ref().and_then(|seated| seated.pid),
-            in_flight: core.scheduler.in_flight(seat),
-            silent_for: core.scheduler.silent_since(seat).map(|at| now.saturating_duration_since(at)),
+        let snapshot_of = |(slot, ready): (usize, &Option<ReadyWorker>)| SlotSnapshot {
+            is_ready: ready.is_some(),
+            pid: ready.as_ref().and_then(|ready| ready.pid),
+            in_flight: core.scheduler.in_flight(slot),
+            silent_for: core.scheduler.silent_since(slot).map(|at| now.saturating_duration_since(at)),
         };
-        let seats: Vec<_> = core.seats.iter().enumerate().map(look_at).collect();
+        let slots: Vec<_> = core.slots.iter().enumerate().map(snapshot_of).collect();
         let (books, queued) = self.count(&core);
-        look(books, queued, &seats)
+        snapshot(books, queued, &slots)
     }
 
     /// What has become of the tasks so far.
@@ -44,8 +44,8 @@ impl Shared {
 
     /// The books, and how many tasks wait.
     fn count(&self, core: &Core) -> (Books, usize) {
-        // No turn has seen to these yet: they wait all the same.
-        let new = self.intake.count(|order| matches!(order, Order::Schedule { .. }));
+        // The scheduler has not taken these yet: they wait all the same.
+        let new = self.submissions.count(|command| matches!(command, Command::Schedule { .. }));
         let mut books = core.scheduler.books();
         books.scheduled += new as u64;
         (books, core.scheduler.queued() + new)

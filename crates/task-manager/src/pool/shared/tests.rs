@@ -7,18 +7,18 @@ use std::{
 
 use workfleet_wire::{Decoder, Kind};
 
-use super::{Seated, Shared};
+use super::{ReadyWorker, Shared};
 use crate::{
     kinds,
     pool::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise, settings::Settings},
     protocol::{self, Cancel, Recall, ScheduleFrame, TaskFrame, Violation},
     registry::Registry,
-    service::{Incarnation, Peer, Service},
+    service::{Peer, Service, WorkerIncarnation},
 };
 
 const KIND: Kind = Kind(0x58);
 
-/// A worker's line and a service of its manager, which note what they are told.
+/// A worker's connection and a service of its manager, which note what they are told.
 #[derive(Debug, Default)]
 struct Notes(Mutex<Vec<String>>);
 
@@ -63,20 +63,20 @@ impl Service for Notes {
     fn on_frame(&self, _peer: &Peer, _kind: Kind, _payload: &[u8]) {
         self.note("a service's frame");
     }
-    fn on_worker_gone(&self, _incarnation: Incarnation) {}
+    fn on_worker_gone(&self, _incarnation: WorkerIncarnation) {}
 }
 
-fn seated(notes: &Arc<Notes>) -> Seated {
+fn ready(notes: &Arc<Notes>) -> ReadyWorker {
     let remote: Option<Arc<dyn Remote>> = Some(notes.clone());
-    Seated { tasks: notes.clone(), supervisor: notes.clone(), remote, name: "worker".into(), pid: None }
+    ReadyWorker { tasks: notes.clone(), supervisor: notes.clone(), remote, name: "worker".into(), pid: None }
 }
 
 fn peer(notes: &Arc<Notes>) -> Peer {
     Peer {
-        line: notes.clone(),
+        sender: notes.clone(),
         remote: Some(notes.clone()),
         worker: "worker".into(),
-        incarnation: Incarnation(0),
+        incarnation: WorkerIncarnation(0),
         frame_limit_bytes: 1 << 20,
     }
 }
@@ -87,7 +87,7 @@ fn a_flush_is_answered_when_services_have_had_what_came_before_it() {
     let mut settings = Settings::new(Registry::new());
     settings.services.push(notes.clone());
     let shared = Shared::new(settings.setup(1, None, true));
-    shared.worker_ready(0, seated(&notes));
+    shared.worker_ready(0, ready(&notes));
     let peer = peer(&notes);
 
     let mut sent = Vec::new();

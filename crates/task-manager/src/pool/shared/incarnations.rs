@@ -1,13 +1,13 @@
-//! What the seats report of their workers: they come up, fail to start, and die.
+//! What the slots report of their workers: they come up, fail to start, and die.
 
 use std::{
     sync::PoisonError,
     time::{Duration, Instant},
 };
 
-use workfleet_scheduler::{AWAY, Gone, Lease, Life, Next, Verdict};
+use workfleet_scheduler::{AWAY, Gone, Lease, Next, Verdict, WorkerUse};
 
-use super::{Seated, Shared, core::Core, jitter, worker_name};
+use super::{ReadyWorker, Shared, core::Core, jitter, worker_name};
 use workfleet_causes::with_sources;
 
 use crate::{
@@ -17,37 +17,37 @@ use crate::{
 };
 
 impl Shared {
-    /// Adds seats, on each of which the manager's thread keeps a worker from now on.
+    /// Adds slots, on each of which the manager's thread keeps a worker from now on.
     pub(super) fn hire(&self, workers: usize) {
         let mut core = self.lock_core();
         for _ in 0..workers {
-            core.restarts.add_seat();
-            core.seats.push(None);
+            core.restarts.add_slot();
+            core.slots.push(None);
         }
-        self.seats.send_replace(core.seats.len());
+        self.slots.send_replace(core.slots.len());
     }
 
     /// A worker sits down.
-    pub(crate) fn worker_ready(&self, seat: usize, seated: Seated) {
-        self.turn(|core, _| {
+    pub(crate) fn worker_ready(&self, slot: usize, ready: ReadyWorker) {
+        self.run_scheduler(|core, _| {
             let now = Instant::now();
-            core.seats[seat] = Some(seated);
-            core.restarts.ready(now, seat);
-            core.scheduler.worker_ready(now, seat);
+            core.slots[slot] = Some(ready);
+            core.restarts.ready(now, slot);
+            core.scheduler.worker_ready(now, slot);
         });
     }
 
     /// A worker did not start.
-    pub(crate) fn start_failed(&self, seat: usize, failure: &StartFailure) -> Next {
-        self.turn(|core, _| {
+    pub(crate) fn start_failed(&self, slot: usize, failure: &StartFailure) -> Next {
+        self.run_scheduler(|core, _| {
             let prospect = failure.prospect(core.restarts.has_come_up());
-            let next = core.restarts.start_failed(Instant::now(), seat, prospect, jitter());
+            let next = core.restarts.start_failed(Instant::now(), slot, prospect, jitter());
             core.give_up(next.verdict, || with_sources(failure));
             next
         })
     }
 
-    /// A seat has paused until then, or for longer because this program did not run.
+    /// A slot has paused until then, or for longer because this program did not run.
     pub(crate) fn waited_until(&self, end: Instant) {
         let now = Instant::now();
         if now.saturating_duration_since(end) > AWAY {
@@ -58,76 +58,76 @@ impl Shared {
     /// A worker is dead and everything it had sent was handled. Returns how long to wait before the next one.
     pub(crate) fn worker_gone(
         &self,
-        seat: usize,
+        slot: usize,
         running: &[u64],
         certificate: DeathCertificate,
     ) -> (DeathCertificate, Duration) {
-        self.turn(|core, _| {
-            core.seats[seat] = None;
+        self.run_scheduler(|core, _| {
+            core.slots[slot] = None;
             let mut certificate = certificate;
             let running: Vec<Lease> = running.iter().map(|&lease| Lease::from_bits(lease)).collect();
             let gone = match certificate.killed_because {
                 Some(KillReason::HeartbeatMissed(_)) => Gone::Overdue,
                 _ => Gone::Died,
             };
-            let had = core.scheduler.worker_gone(seat, &running, gone, |task| {
+            let had = core.scheduler.worker_gone(slot, &running, gone, |task| {
                 certificate.charged.get_or_insert(TaskId::new(self.id, task.sequence));
                 task.body.history.get_or_insert_default().deaths.push(certificate.clone());
             });
-            let next = core.died(seat, running.is_empty(), had);
+            let next = core.died(slot, running.is_empty(), had);
             core.give_up(next.verdict, || certificate.to_string());
             (certificate, next.delay)
         })
     }
 
     /// A worker thread has ended, or is left alone with what it still runs.
-    pub(crate) fn thread_gone(&self, seat: usize, running: &[u64], gone: Gone) {
-        self.turn(|core, _| {
-            core.seats[seat] = None;
+    pub(crate) fn thread_gone(&self, slot: usize, running: &[u64], gone: Gone) {
+        self.run_scheduler(|core, _| {
+            core.slots[slot] = None;
             let running: Vec<Lease> = running.iter().map(|&lease| Lease::from_bits(lease)).collect();
             let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
             for &lease in &running {
                 // What was not late itself is tried again.
-                let ends = gone == Gone::Died || core.scheduler.has_missed(seat, lease);
-                if let Some((task, _)) = core.scheduler.leased(seat, lease).filter(|_| ends) {
+                let ends = gone == Gone::Died || core.scheduler.has_missed(slot, lease);
+                if let Some((task, _)) = core.scheduler.leased(slot, lease).filter(|_| ends) {
                     left.abandoned.push(Abandoned {
-                        worker: worker_name(seat),
+                        worker: worker_name(slot),
                         task: TaskId::new(self.id, task.sequence),
                         name: task.body.task.name().to_owned(),
                     });
                 }
             }
             drop(left);
-            core.scheduler.worker_gone(seat, &running, gone, |_| ());
+            core.scheduler.worker_gone(slot, &running, gone, |_| ());
             // A thread ends when its work is done, or is given up for what it did: the next comes at once.
-            core.restarts.died(Instant::now(), seat, Life::Ran, 0);
+            core.restarts.died(Instant::now(), slot, WorkerUse::Ran, 0);
         });
     }
 
     /// The manager's thread has failed: ends every task, so that nobody waits for it.
     pub(crate) fn abandon(&self) {
         self.refuse_newcomers();
-        self.turn(|core, _| {
+        self.run_scheduler(|core, _| {
             core.scheduler.halt();
-            for seat in 0..core.seats.len() {
-                core.seats[seat] = None;
-                core.scheduler.worker_gone(seat, &[], Gone::Died, |_| ());
+            for slot in 0..core.slots.len() {
+                core.slots[slot] = None;
+                core.scheduler.worker_gone(slot, &[], Gone::Died, |_| ());
             }
         });
     }
 }
 
 impl Core {
-    /// A worker's life has ended that had come up: with so many tasks in hand, and maybe without having begun one.
-    fn died(&mut self, seat: usize, began_nothing: bool, had: usize) -> Next {
-        let life = if !began_nothing {
-            Life::Ran
+    /// An incarnation has ended that had come up: with so many tasks in hand, and maybe without having begun one.
+    fn died(&mut self, slot: usize, began_nothing: bool, had: usize) -> Next {
+        let worker_use = if !began_nothing {
+            WorkerUse::Ran
         } else if had == 0 && self.scheduler.books().pending() == 0 {
-            Life::Idle
+            WorkerUse::Idle
         } else {
-            Life::Unused
+            WorkerUse::Unused
         };
-        self.restarts.died(Instant::now(), seat, life, jitter())
+        self.restarts.died(Instant::now(), slot, worker_use, jitter())
     }
 
     /// Ends what waits if that is the verdict: no worker is up and none will start, for this reason.

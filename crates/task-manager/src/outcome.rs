@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - It is filled once.
-//! - Wakers are woken outside the slot's lock.
+//! - Wakers are woken outside the cell's lock.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -18,7 +18,7 @@ pub(crate) type Outcome = Result<Box<[u8]>, TaskFailure>;
 
 /// Where an outcome is put and waited for.
 #[derive(Debug, Default)]
-pub(crate) struct Slot {
+pub(crate) struct OutcomeCell {
     state: Mutex<State>,
     pub(crate) ready: Condvar,
 }
@@ -32,7 +32,7 @@ pub(crate) struct State {
     pub(crate) thread_waits: bool,
 }
 
-impl Slot {
+impl OutcomeCell {
     pub(crate) fn fill(&self, outcome: Outcome) {
         let mut state = self.lock();
         debug_assert!(state.outcome.is_none() && !state.taken, "a task ends once");

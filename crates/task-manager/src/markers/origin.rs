@@ -1,6 +1,6 @@
-//! Who started this process: the mark in the environment of everything that a program starts to run itself again.
+//! Who started this process: the marker in the environment of everything that a program starts to run itself again.
 //!
-//! The mark names a process by its number and the time of its start, so that no other process is meant, whatever a variable of
+//! The marker names a process by its number and the time of its start, so that no other process is meant, whatever a variable of
 //! this name may hold. It is inherited by what a worker's tasks start: so it says something only in a process that its own
 //! parent has started, as the leader of a group, like a worker.
 
@@ -36,15 +36,15 @@ pub(crate) fn prepare(command: &mut Command) {
     FOR_THE_PROGRAM.iter().for_each(|name| {
         command.env_remove(name);
     });
-    command.env(MANAGER, mark_of(process::id(), getpid())).process_group(0);
+    command.env(MANAGER, marker_of(process::id(), getpid())).process_group(0);
 }
 
 /// Whether this process was started by its parent, to be a worker, a guardian, or a list of tests.
-pub(crate) fn is_marked() -> bool {
+pub(crate) fn has_marker() -> bool {
     let Some(parent) = getppid() else { return false };
     own::leads_its_group()
         && own::is_in_session_of(parent)
-        && says(MANAGER, Some(mark_of(parent.as_raw_nonzero().get().unsigned_abs(), parent)))
+        && says(MANAGER, Some(marker_of(parent.as_raw_nonzero().get().unsigned_abs(), parent)))
 }
 
 /// Whether `said`, the value of the variable, names the process of this number.
@@ -52,7 +52,7 @@ pub(crate) fn names(said: &[u8], number: u32) -> bool {
     said.split(|&byte| byte == b':').next() == Some(number.to_string().as_bytes())
 }
 
-fn mark_of(number: u32, process: Pid) -> String {
+fn marker_of(number: u32, process: Pid) -> String {
     // Where the system does not say when, both sides leave it out.
     format!("{number}:{}", stat::field(process, stat::START_TIME).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The life of the workers on one seat: started, served, buried, and started again.
+//! The life of the workers on one slot: started, served, reaped, and started again.
 //!
 //! Invariants:
 //! - Whatever a worker sent before it died is handled before its tasks go to others.
@@ -31,14 +31,14 @@ use crate::{
     connection::{Connection, Event, HandshakeFailed, Mail, Terms},
     failure::{DeathCertificate, ExitStatus, KillReason},
     guardian::Guardian,
-    pool::{Mode, Remote, Seated, Shared, StartFailure, changed, seat, waits, worker_name},
+    pool::{Mode, ReadyWorker, Remote, Shared, StartFailure, changed, waits, worker_name, worker_slot},
     protocol::{self, Violation},
-    service::Incarnation,
-    sys::page::Page,
+    service::WorkerIncarnation,
+    sys::status_page::StatusPage,
 };
 
 /// How long a killed worker may take to be gone before its tasks go to others all the same.
-const BURIAL_LIMIT: Duration = Duration::from_secs(2);
+const REAP_LIMIT: Duration = Duration::from_secs(2);
 
 /// An exiting process closes its socket shortly before it is dead; one that lives on after this has let go of it.
 const DEATH_BEHIND_END: Duration = Duration::from_millis(100);
@@ -46,7 +46,7 @@ const DEATH_BEHIND_END: Duration = Duration::from_millis(100);
 /// A program that ends before it is ready has its exit handlers to run; one that lives on after this is killed.
 const EXIT_BEHIND_END: Duration = Duration::from_secs(1);
 
-/// What every seat of a manager starts from.
+/// What every slot of a manager starts from.
 pub(super) struct Plan {
     pub(super) shared: Arc<Shared>,
     pub(super) program: Program,
@@ -58,7 +58,7 @@ pub(super) struct Plan {
     pub(super) terms: Terms,
     pub(super) silence_limit: Duration,
     pub(super) logs: Logs,
-    /// Each seat reports here that a worker has come up, or that none will.
+    /// Each slot reports here that a worker has come up, or that none will.
     pub(super) first_tries: Sender<Result<(), StartFailure>>,
     pub(super) incarnations: AtomicU64,
     /// Who may start a process now.
@@ -69,13 +69,13 @@ pub(super) struct Plan {
 pub(super) struct Worker {
     process: Process,
     connection: Connection,
-    page: Page,
+    status_page: StatusPage,
     taps: Taps,
     /// It was told to exit, and has so long for that.
     exit: Option<Patience>,
 }
 
-impl seat::Plan for Plan {
+impl worker_slot::Plan for Plan {
     type Worker = Worker;
 
     fn shared(&self) -> &Arc<Shared> {
@@ -86,36 +86,36 @@ impl seat::Plan for Plan {
         &self.first_tries
     }
 
-    async fn start(&self, seat: usize, mode: &mut Receiver<Mode>) -> Result<Worker, StartFailure> {
-        start(self, seat, mode).await
+    async fn start(&self, slot: usize, mode: &mut Receiver<Mode>) -> Result<Worker, StartFailure> {
+        start(self, slot, mode).await
     }
 
-    async fn serve(&self, mut worker: Worker, seat: usize, mode: &mut Receiver<Mode>) -> Duration {
-        let killed_because = worker.serve(self, seat, mode).await;
-        worker.bury(&self.shared, seat, killed_because).await
+    async fn serve(&self, mut worker: Worker, slot: usize, mode: &mut Receiver<Mode>) -> Duration {
+        let killed_because = worker.serve(self, slot, mode).await;
+        worker.reap(&self.shared, slot, killed_because).await
     }
 }
 
 /// Starts a worker up to the point where it takes tasks.
-async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Worker, StartFailure> {
+async fn start(plan: &Plan, slot: usize, mode: &mut Receiver<Mode>) -> Result<Worker, StartFailure> {
     let shared = &plan.shared;
-    let name: Arc<str> = worker_name(seat).into();
+    let name: Arc<str> = worker_name(slot).into();
     let greeting = plan.terms.welcome(shared, &name);
     let greeting =
         greeting.map_err(|error| StartFailure::spawn(io::Error::new(ErrorKind::InvalidInput, error)))?;
     let (program, guardian) = (plan.program.clone(), Arc::clone(&plan.guardian));
     let values = plan.session_values.clone();
     let pipe_stdout = plan.logs.takes_stdout();
-    let log = plan.logs.of(seat);
+    let log = plan.logs.of(slot);
     let start = move || spawn(&program, &guardian, pipe_stdout, &greeting, values.as_deref());
     let limits = &plan.terms.limits;
     let closing = changed(mode, Mode::Running);
     let spawned = in_turn(&plan.spawning, closing, limits.init, start).await;
     let spawned = spawned.ok_or(StartFailure::Closing)?.map_err(StartFailure::spawn)?;
-    let Spawned { mut process, socket, page, stdout, stderr } = spawned;
-    process.watch().map_err(StartFailure::spawn)?;
+    let Spawned { mut process, socket, status_page, stdout, stderr } = spawned;
+    process.register().map_err(StartFailure::spawn)?;
     let mut taps = plan.logs.tap(&log, stdout, stderr).map_err(StartFailure::spawn)?;
-    let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
+    let incarnation = WorkerIncarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
     let mut connection = Connection::new(socket, Arc::clone(&name), incarnation, shared.frame_limit_bytes)
         .map_err(StartFailure::spawn)?;
     let mut greeted = false;
@@ -125,26 +125,26 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Wo
         ready = connection.shake_hands(shared, &plan.terms, &mut greeted) => ready,
     };
     let Err(failed) = ready else {
-        let link = connection.link();
-        let (tasks, remote) = (link.clone(), Some(link.clone() as Arc<dyn Remote>));
-        let seated = Seated { tasks, supervisor: link.clone(), remote, name, pid: Some(process.id()) };
-        shared.worker_ready(seat, seated);
-        return Ok(Worker { process, connection, page, taps, exit: None });
+        let sender = connection.sender();
+        let (tasks, remote) = (sender.clone(), Some(sender.clone() as Arc<dyn Remote>));
+        let ready = ReadyWorker { tasks, supervisor: sender.clone(), remote, name, pid: Some(process.id()) };
+        shared.worker_ready(slot, ready);
+        return Ok(Worker { process, connection, status_page, taps, exit: None });
     };
     let stopped_by = process.stopped_by();
     let exited = match failed {
         HandshakeFailed::Ended => timeout(EXIT_BEHIND_END, process.died()).await.is_ok(),
         HandshakeFailed::Closing if greeted || connection.has_greeted() => {
             // It makes its sessions, or has.
-            connection.link().finish();
+            connection.sender().finish();
             leaves(&mut process, limits.exit, mode).await
         }
         // It goes by itself, once it has ended the sessions before that one.
         HandshakeFailed::Session(_) => leaves(&mut process, limits.exit, mode).await,
         _ => false,
     };
-    connection.link().close();
-    let status = process.bury(BURIAL_LIMIT).await;
+    connection.sender().close();
+    let status = process.reap(REAP_LIMIT).await;
     if greeted {
         shared.services.worker_gone(incarnation);
     }
@@ -200,10 +200,10 @@ async fn leaves(process: &mut Process, grace: Duration, mode: &mut Receiver<Mode
 
 impl Worker {
     /// Serves the worker until it is dead or has to die; why, if it is for us to kill it.
-    async fn serve(&mut self, plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Option<KillReason> {
+    async fn serve(&mut self, plan: &Plan, slot: usize, mode: &mut Receiver<Mode>) -> Option<KillReason> {
         let shared = &plan.shared;
         // It may have sent more behind its greeting.
-        if let Err(violation) = self.connection.handle(shared, seat) {
+        if let Err(violation) = self.connection.handle(shared, slot) {
             return Some(self.violated(&violation));
         }
         let mut last_mode = Mode::Running;
@@ -221,13 +221,13 @@ impl Worker {
                 }
                 event = self.connection.next() => match event {
                     Event::Received => {
-                        if let Err(violation) = self.connection.handle(shared, seat) {
+                        if let Err(violation) = self.connection.handle(shared, slot) {
                             return Some(self.violated(&violation));
                         }
                     }
                     Event::Ended => return self.disconnected().await,
                     Event::Mail(mail) => match mail {
-                        Mail::CatchUp => match self.connection.catch_up(shared, seat) {
+                        Mail::CatchUp => match self.connection.catch_up(shared, slot) {
                             Ok(None) => {}
                             Ok(Some(kill)) => return Some(self.reason(kill, plan)),
                             Err(violation) => return Some(self.violated(&violation)),
@@ -236,12 +236,12 @@ impl Worker {
                         Mail::BreakOff => return Some(KillReason::ProtocolViolated),
                         Mail::Broken => {
                             // What it has sent counts; and it may have died of itself.
-                            if let Err(violation) = self.connection.catch_up(shared, seat) {
+                            if let Err(violation) = self.connection.catch_up(shared, slot) {
                                 return Some(self.violated(&violation));
                             }
                             let killed_because = self.disconnected().await;
                             if killed_because.is_none() {
-                                self.drain(shared, seat);
+                                self.drain(shared, slot);
                             }
                             return killed_because;
                         }
@@ -250,7 +250,7 @@ impl Worker {
                     },
                 },
                 () = self.process.died() => {
-                    self.drain(shared, seat);
+                    self.drain(shared, slot);
                     return None;
                 }
                 () = waits::run_out(&mut self.exit) => {
@@ -263,7 +263,7 @@ impl Worker {
     /// Tells the worker to go, and begins to wait for that.
     fn retire(&mut self, plan: &Plan) {
         if self.exit.is_none() {
-            self.connection.link().finish();
+            self.connection.sender().finish();
             self.exit = Some(waits::patience(plan.terms.limits.exit));
         }
     }
@@ -285,8 +285,8 @@ impl Worker {
     }
 
     /// Handles what a dead worker left.
-    fn drain(&mut self, shared: &Shared, seat: usize) {
-        if let Err(violation) = self.connection.drain(shared, seat) {
+    fn drain(&mut self, shared: &Shared, slot: usize) {
+        if let Err(violation) = self.connection.drain(shared, slot) {
             self.violated(&violation);
         }
     }
@@ -298,12 +298,12 @@ impl Worker {
     }
 
     /// Kills what is left, reaps it, and gives its tasks to others. Returns how long to wait before the next start.
-    async fn bury(mut self, shared: &Shared, seat: usize, killed_because: Option<KillReason>) -> Duration {
-        self.connection.link().close();
-        let status = self.process.bury(BURIAL_LIMIT).await;
+    async fn reap(mut self, shared: &Shared, slot: usize, killed_because: Option<KillReason>) -> Duration {
+        self.connection.sender().close();
+        let status = self.process.reap(REAP_LIMIT).await;
         if killed_because.is_some() {
             // What it sent up to its end counts.
-            self.drain(shared, seat);
+            self.drain(shared, slot);
         }
         let certificate = DeathCertificate {
             worker: self.connection.peer().worker().to_owned(),
@@ -313,7 +313,7 @@ impl Worker {
             stderr_tail: self.taps.last_words().await,
             charged: None,
         };
-        let (certificate, delay) = shared.worker_gone(seat, &self.page.read(), certificate);
+        let (certificate, delay) = shared.worker_gone(slot, &self.status_page.read(), certificate);
         shared.services.worker_gone(self.connection.peer().incarnation());
         let went = self.exit.is_some() && certificate.status == ExitStatus::Exited(0);
         let ended = *shared.mode.borrow() != Mode::Running

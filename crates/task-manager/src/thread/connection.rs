@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct ThreadLine {
+pub(super) struct ThreadConnection {
     pub(super) queue: Arc<TaskQueue>,
     pub(super) entries: Arc<[Entry]>,
     pub(super) together: bool,
@@ -35,7 +35,7 @@ pub(super) enum Mail {
     Retire,
 }
 
-impl GiveTasks for ThreadLine {
+impl GiveTasks for ThreadConnection {
     fn dispatch(&self, task: &TaskFrame<'_>) {
         self.queue.add(once(Queued::new(task, &self.entries, self.together)));
     }
@@ -49,7 +49,7 @@ impl GiveTasks for ThreadLine {
     }
 }
 
-impl Supervise for ThreadLine {
+impl Supervise for ThreadConnection {
     fn catch_up(&self) {
         self.mailbox.put(Mail::CatchUp);
     }
@@ -60,7 +60,7 @@ impl Supervise for ThreadLine {
     }
 }
 
-impl SendFrames for ThreadLine {
+impl SendFrames for ThreadConnection {
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
         self.exchange.to_extension(self.worker.clone(), kind, payload, limit_bytes)
     }

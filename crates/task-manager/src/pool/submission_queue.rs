@@ -1,12 +1,13 @@
-//! Where tasks come in from any thread, and who has to see to them.
+//! The submission queue: any thread pushes commands, and the thread that holds the core takes them.
 //!
-//! A lock that is held for a few instructions. Whoever pushes learns whether a worker *hungers* for what was pushed,
-//! and only then has to turn the core; otherwise some event will.
+//! Its lock is held for a few instructions. The caller that pushes a command learns whether a worker has *demand* for it: whether
+//! some worker should get it now rather than with its next batch. If so, the caller runs the core itself; if not, a later event
+//! runs it.
 //!
 //! Invariants:
-//! - No command is stranded: what lies here is either such that nobody hungers for it, and some event will turn the
-//!   core, or whoever pushed it is about to turn the core. The hunger is only changed by a turn that looks, under
-//!   the same lock, for what came meanwhile.
+//! - No command is stranded. Either no worker has demand for a command in the queue, and a later event runs the core; or the
+//!   caller that pushed it is about to run the core. The demand changes only in a run of the core, which looks under the same
+//!   lock for commands that came meanwhile.
 //! - Sequence numbers are given out here, in the order in which commands are taken.
 
 use std::sync::PoisonError;
@@ -14,24 +15,24 @@ use std::sync::PoisonError;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Something for the core to see to.
-pub(super) trait Command {
+pub(super) trait Submission {
     /// What a core can want at once.
-    type Hunger: Copy + Default + std::fmt::Debug;
+    type Demand: Copy + Default + std::fmt::Debug;
 
-    /// Whether a core with this hunger has to see to it at once.
-    fn is_urgent(&self, hunger: Self::Hunger) -> bool;
+    /// Whether a core with this demand has to see to it at once.
+    fn is_urgent(&self, demand: Self::Demand) -> bool;
 }
 
 #[derive(Debug)]
-pub(super) struct Intake<C: Command> {
+pub(super) struct SubmissionQueue<C: Submission> {
     state: Mutex<State<C>>,
 }
 
 #[derive(Debug)]
-struct State<C: Command> {
+struct State<C: Submission> {
     commands: Vec<C>,
     next_sequence: u64,
-    hunger: C::Hunger,
+    demand: C::Demand,
     closed: bool,
 }
 
@@ -39,17 +40,17 @@ struct State<C: Command> {
 #[derive(Debug)]
 pub(super) struct Pushed {
     pub(super) sequence: u64,
-    /// The core has to be turned for it, by whoever pushed it.
-    pub(super) turn: bool,
+    /// The caller that pushed it has to run the core now.
+    pub(super) is_urgent: bool,
 }
 
-/// The intake's memory is kept up to this many commands.
+/// The submission queue's memory is kept up to this many commands.
 const KEPT_COMMANDS: usize = 4096;
 
-impl<C: Command> Intake<C> {
+impl<C: Submission> SubmissionQueue<C> {
     pub(super) fn new() -> Self {
-        let hunger = C::Hunger::default();
-        Self { state: Mutex::new(State { commands: Vec::new(), next_sequence: 0, hunger, closed: false }) }
+        let demand = C::Demand::default();
+        Self { state: Mutex::new(State { commands: Vec::new(), next_sequence: 0, demand, closed: false }) }
     }
 
     /// Takes in a new task and gives it a number, with which `command` makes the command of it before anybody else sees it.
@@ -62,9 +63,9 @@ impl<C: Command> Intake<C> {
         let sequence = state.next_sequence;
         state.next_sequence += 1;
         let command = command(sequence, task);
-        let turn = command.is_urgent(state.hunger);
+        let is_urgent = command.is_urgent(state.demand);
         state.commands.push(command);
-        Ok(Pushed { sequence, turn })
+        Ok(Pushed { sequence, is_urgent })
     }
 
     /// Takes in what is no new task; whoever pushes it turns the core.
@@ -101,15 +102,15 @@ impl<C: Command> Intake<C> {
         }
     }
 
-    /// For the core, which has carried out what it took: notes its hunger, unless something came that it hungers for;
+    /// For the core, which has carried out what it took: notes its demand, unless something came that it has demand for;
     /// that is moved into `commands`, and has to be seen to first. True if so.
-    pub(super) fn settle(&self, hunger: C::Hunger, commands: &mut Vec<C>) -> bool {
+    pub(super) fn note_demand(&self, demand: C::Demand, commands: &mut Vec<C>) -> bool {
         let mut state = self.lock();
-        let more = state.commands.iter().any(|command| command.is_urgent(hunger));
+        let more = state.commands.iter().any(|command| command.is_urgent(demand));
         if more {
             Self::take_locked(&mut state, commands);
         } else {
-            state.hunger = hunger;
+            state.demand = demand;
         }
         more
     }
@@ -134,15 +135,15 @@ mod models {
         thread,
     };
 
-    use super::{Command, Intake};
+    use super::{Submission, SubmissionQueue};
 
     struct Task;
 
-    impl Command for Task {
-        type Hunger = Option<u8>;
+    impl Submission for Task {
+        type Demand = Option<u8>;
 
-        fn is_urgent(&self, hunger: Option<u8>) -> bool {
-            hunger.is_some()
+        fn is_urgent(&self, demand: Option<u8>) -> bool {
+            demand.is_some()
         }
     }
 
@@ -154,10 +155,10 @@ mod models {
         dispatched: usize,
     }
 
-    fn turn(intake: &Intake<Task>, core: &Mutex<Core>, change: impl FnOnce(&mut Core)) {
+    fn run_core(submissions: &SubmissionQueue<Task>, core: &Mutex<Core>, change: impl FnOnce(&mut Core)) {
         let mut core = core.lock().unwrap();
         let mut commands = Vec::new();
-        intake.take(&mut commands);
+        submissions.take(&mut commands);
         change(&mut core);
         loop {
             core.queued += commands.drain(..).count();
@@ -166,7 +167,7 @@ mod models {
                 core.busy = true;
                 core.dispatched += 1;
             }
-            if !intake.settle((!core.busy).then_some(0), &mut commands) {
+            if !submissions.note_demand((!core.busy).then_some(0), &mut commands) {
                 return;
             }
         }
@@ -175,26 +176,27 @@ mod models {
     #[test]
     fn no_task_is_stranded_while_a_worker_is_free() {
         loom::model(|| {
-            let shared = Arc::new((Intake::new(), Mutex::new(Core { busy: true, ..Core::default() })));
+            let shared =
+                Arc::new((SubmissionQueue::new(), Mutex::new(Core { busy: true, ..Core::default() })));
             let callers: Vec<_> = (0..2)
                 .map(|_| {
                     let shared = Arc::clone(&shared);
                     thread::spawn(move || {
-                        let (intake, core) = &*shared;
-                        if intake.push_new(Task, |_, task| task).is_ok_and(|pushed| pushed.turn) {
-                            turn(intake, core, |_| ());
+                        let (submissions, core) = &*shared;
+                        if submissions.push_new(Task, |_, task| task).is_ok_and(|pushed| pushed.is_urgent) {
+                            run_core(submissions, core, |_| ());
                         }
                     })
                 })
                 .collect();
             // What the worker had in hand ends: the event that the callers may rely on.
-            let (intake, core) = &*shared;
-            turn(intake, core, |core| core.busy = false);
+            let (submissions, core) = &*shared;
+            run_core(submissions, core, |core| core.busy = false);
             for caller in callers {
                 caller.join().unwrap();
             }
             assert_eq!(core.lock().unwrap().dispatched, 1, "the free worker got one of the two");
-            turn(intake, core, |core| core.busy = false);
+            run_core(submissions, core, |core| core.busy = false);
             assert_eq!(core.lock().unwrap().dispatched, 2, "and then the other");
         });
     }

@@ -22,13 +22,13 @@ pub(crate) trait Plan: Send + Sync + 'static {
 
     fn shared(&self) -> &Arc<Shared>;
 
-    /// Where each seat reports that a worker has come up, or that none will.
+    /// Where each slot reports that a worker has come up, or that none will.
     fn first_tries(&self) -> &Sender<Result<(), StartFailure>>;
 
     /// Starts a worker up to the point where it takes tasks.
     fn start(
         &self,
-        seat: usize,
+        slot: usize,
         mode: &mut Receiver<Mode>,
     ) -> impl Future<Output = Result<Self::Worker, StartFailure>> + Send;
 
@@ -36,43 +36,43 @@ pub(crate) trait Plan: Send + Sync + 'static {
     fn serve(
         &self,
         worker: Self::Worker,
-        seat: usize,
+        slot: usize,
         mode: &mut Receiver<Mode>,
     ) -> impl Future<Output = Duration> + Send;
 }
 
 const NOT_STARTED: &str = "a worker did not start";
 
-/// Keeps a worker on `seat` until the manager closes.
-pub(crate) async fn run<P: Plan>(plan: Arc<P>, seat: usize) {
+/// Keeps a worker on `slot` until the manager closes.
+pub(crate) async fn run<P: Plan>(plan: Arc<P>, slot: usize) {
     let shared = Arc::clone(plan.shared());
     let mut mode = shared.mode.subscribe();
     let mut first_try = Some(plan.first_tries().clone());
     let mut report = |tried| {
         if let Some(first_try) = first_try.take() {
-            // There is room for one of each seat; nobody takes it any more once another was the first.
+            // There is room for one of each slot; nobody takes it any more once another was the first.
             let _ = first_try.try_send(tried);
         }
     };
     // The last start has failed.
     let mut failing = false;
     while *mode.borrow() == Mode::Running {
-        let delay = match plan.start(seat, &mut mode).await {
+        let delay = match plan.start(slot, &mut mode).await {
             Ok(worker) => {
                 report(Ok(()));
                 failing = false;
-                plan.serve(worker, seat, &mut mode).await
+                plan.serve(worker, slot, &mut mode).await
             }
             Err(StartFailure::Closing) => break,
             Err(failure) => {
                 let error = with_sources(&failure);
                 // What is tried again costs time; nobody has to read each of them.
                 if mem::replace(&mut failing, true) {
-                    tracing::warn!(worker = seat, %error, "{NOT_STARTED}");
+                    tracing::warn!(worker = slot, %error, "{NOT_STARTED}");
                 } else {
-                    workfleet_notice::warn!(worker = seat, %error, "{NOT_STARTED}");
+                    workfleet_notice::warn!(worker = slot, %error, "{NOT_STARTED}");
                 }
-                let next = shared.start_failed(seat, &failure);
+                let next = shared.start_failed(slot, &failure);
                 if next.verdict.is_some() {
                     report(Err(failure));
                 }

@@ -9,13 +9,13 @@ use std::{
 
 use workfleet_scheduler::Effect;
 
-use super::{Shared, body::obey, core::Core, deliveries::Deliveries};
+use super::{Shared, body::carry_out, core::Core, deliveries::Deliveries};
 use crate::protocol::{Cancel, Recall, TaskFrame};
 
 impl Shared {
     /// The core's deadline has come. Returns the next.
     pub(crate) fn handle_timeout(&self) -> Option<Instant> {
-        self.turn(|core, _| core.scheduler.handle_timeout(Instant::now()));
+        self.run_scheduler(|core, _| core.scheduler.handle_timeout(Instant::now()));
         self.deadline()
     }
 
@@ -27,8 +27,8 @@ impl Shared {
     }
 
     /// Changes the core by `change`, then carries out everything that follows, and tells whom it concerns.
-    pub(super) fn turn<R>(&self, change: impl FnOnce(&mut Core, &mut Deliveries) -> R) -> R {
-        let (changed, deliveries) = self.turn_untold(change);
+    pub(super) fn run_scheduler<R>(&self, change: impl FnOnce(&mut Core, &mut Deliveries) -> R) -> R {
+        let (changed, deliveries) = self.run_scheduler_untold(change);
         self.tell(deliveries);
         changed
     }
@@ -41,23 +41,23 @@ impl Shared {
     }
 
     /// The same, but that nobody is told yet.
-    pub(super) fn turn_untold<R>(
+    pub(super) fn run_scheduler_untold<R>(
         &self,
         change: impl FnOnce(&mut Core, &mut Deliveries) -> R,
     ) -> (R, Deliveries) {
         let mut deliveries = Deliveries::default();
         let mut core = self.lock_core();
-        let Core { scheduler, orders, .. } = &mut *core;
-        self.intake.take(orders);
-        obey(scheduler, orders);
+        let Core { scheduler, commands, .. } = &mut *core;
+        self.submissions.take(commands);
+        carry_out(scheduler, commands);
         let changed = change(&mut core, &mut deliveries);
         loop {
-            core.settle(self, &mut deliveries);
-            let Core { scheduler, orders, .. } = &mut *core;
-            if !self.intake.settle(scheduler.hunger(), orders) {
+            core.flush_effects(self, &mut deliveries);
+            let Core { scheduler, commands, .. } = &mut *core;
+            if !self.submissions.note_demand(scheduler.demand(), commands) {
                 break;
             }
-            obey(scheduler, orders);
+            carry_out(scheduler, commands);
         }
         core.flush();
         let nearer = core.arm();
@@ -79,13 +79,13 @@ impl Shared {
 
 impl Core {
     /// Dispatches and carries out effects until there are none.
-    fn settle(&mut self, shared: &Shared, deliveries: &mut Deliveries) {
+    fn flush_effects(&mut self, shared: &Shared, deliveries: &mut Deliveries) {
         let now = Instant::now();
         self.scheduler.pause(shared.inbox.is_full());
         while let Some(dispatch) = self.scheduler.next_dispatch(now) {
-            let seat = dispatch.seat;
-            let Some(seated) = &self.seats[seat] else {
-                debug_assert!(false, "an open seat has a worker");
+            let slot = dispatch.slot;
+            let Some(ready) = &self.slots[slot] else {
+                debug_assert!(false, "an open slot has a worker");
                 break;
             };
             let task = dispatch.task;
@@ -95,28 +95,28 @@ impl Core {
                 attempt: dispatch.attempt,
                 task_type: task.body.task_type,
                 priority: task.priority,
-                wants_output: task.body.slot.is_some(),
+                wants_output: task.body.cell.is_some(),
                 last_heartbeat: task.body.last_heartbeat().cloned(),
                 payload: &task.body.task.payload,
             };
-            seated.tasks.dispatch(&frame);
-            self.touch(seat);
+            ready.tasks.dispatch(&frame);
+            self.touch(slot);
         }
         while let Some(effect) = self.scheduler.poll_effect() {
             match effect {
-                Effect::Recall { seat, at_most, from } => {
-                    self.ask(seat, |remote| remote.recall(&Recall { at_most, from }));
+                Effect::Recall { slot, at_most, from } => {
+                    self.ask(slot, |remote| remote.recall(&Recall { at_most, from }));
                 }
-                Effect::Cancel { seat, lease } => self.cancel(seat, Cancel::Lease(lease.to_bits())),
-                Effect::Ping { seat } => self.ask(seat, |remote| remote.ping()),
-                Effect::CatchUp { seat } => {
-                    if let Some(seated) = &self.seats[seat] {
-                        seated.supervisor.catch_up();
+                Effect::Cancel { slot, lease } => self.cancel(slot, Cancel::Lease(lease.to_bits())),
+                Effect::Ping { slot } => self.ask(slot, |remote| remote.ping()),
+                Effect::CatchUp { slot } => {
+                    if let Some(ready) = &self.slots[slot] {
+                        ready.supervisor.catch_up();
                     }
                 }
-                Effect::Retire { seat } => {
-                    if let Some(seated) = &self.seats[seat] {
-                        seated.supervisor.retire();
+                Effect::Retire { slot } => {
+                    if let Some(ready) = &self.slots[slot] {
+                        ready.supervisor.retire();
                     }
                 }
                 Effect::Ended { task, ending, attempt } => {

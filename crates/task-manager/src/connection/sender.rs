@@ -3,7 +3,7 @@
 //! Invariants:
 //! - Writing never waits. What the socket does not take is kept and sent when it does; reading goes on meanwhile.
 //! - When a write fails, the future that serves the worker is told at once ([`Mail::Broken`]), and reads what the worker has sent
-//!   before burying it. What is written meanwhile is dropped; the tasks among that go elsewhere with the burial.
+//!   before reaping it. What is written meanwhile is dropped; the tasks among that go elsewhere when it is reaped.
 
 use std::{
     fmt,
@@ -24,12 +24,12 @@ use crate::{
     pool::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise, mailbox::Mailbox},
     protocol::{self, Cancel, Next, Recall, TaskFrame},
     refusal::SendError,
-    sys::{outgoing::Outgoing, watch::watch},
+    sys::{outgoing::Outgoing, readiness::register},
 };
 
 /// What a worker's connection needs besides being read.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct ConnectionSender {
     socket: Arc<OwnedFd>,
     out: Mutex<Out>,
     /// Set by [`close`](Self::close): the worker is gone or given up.
@@ -77,7 +77,7 @@ impl fmt::Debug for CatchUps {
 /// How soon a full socket is tried again if the process has no descriptor left to be told by, or the system no memory.
 const WITHOUT_EVENT: Duration = Duration::from_millis(5);
 
-impl Link {
+impl ConnectionSender {
     pub(super) fn new(socket: Arc<OwnedFd>) -> Self {
         Self {
             socket,
@@ -152,7 +152,7 @@ impl Link {
         }
         // Registered only now: otherwise every read at the other end would wake this one up.
         let registered =
-            self.socket.try_clone().and_then(|socket| watch(Arc::new(socket), Interest::WRITABLE));
+            self.socket.try_clone().and_then(|socket| register(Arc::new(socket), Interest::WRITABLE));
         match registered {
             // An error means that the runtime is going. That the socket has failed, the next write tells.
             Ok(socket) => drop(socket.writable().await),
@@ -199,7 +199,7 @@ enum Sent {
 /// While more than this, or than one frame may have, waits for a worker's socket, its services' frames are refused.
 const WAITING_LIMIT_BYTES: u64 = 16 << 20;
 
-impl GiveTasks for Link {
+impl GiveTasks for ConnectionSender {
     fn dispatch(&self, task: &TaskFrame<'_>) {
         self.push(|out| protocol::push(kinds::TASK, &Next::Task(task.clone()), out));
     }
@@ -214,7 +214,7 @@ impl GiveTasks for Link {
     }
 }
 
-impl Supervise for Link {
+impl Supervise for ConnectionSender {
     fn catch_up(&self) {
         self.mailbox.put(Mail::CatchUp);
     }
@@ -224,7 +224,7 @@ impl Supervise for Link {
     }
 }
 
-impl Remote for Link {
+impl Remote for ConnectionSender {
     fn recall(&self, recall: &Recall) {
         self.push(|out| protocol::push(kinds::RECALL, recall, out));
     }
@@ -246,7 +246,7 @@ impl Remote for Link {
     }
 }
 
-impl SendFrames for Link {
+impl SendFrames for ConnectionSender {
     fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
         let mut out = self.lock();
         let waiting_bytes = out.outgoing.waiting_bytes() as u64;

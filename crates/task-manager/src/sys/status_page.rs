@@ -1,4 +1,4 @@
-//! The page in which a worker publishes the attempts that it runs, for its manager to read after its death.
+//! The status page, in which a worker publishes the attempts that it runs, for its manager to read after its death.
 //!
 //! Invariants:
 //! - The manager makes the page and fixes its size, so that no worker can make reading it fail.
@@ -24,18 +24,18 @@ pub(crate) const SHARED_PLACES: usize = 256;
 const PLACES: usize = 1 + SHARED_PLACES;
 const _: () = assert!(PLACES * size_of::<AtomicU64>() <= LEN_BYTES);
 
-/// The shared page, mapped.
+/// The status page, mapped.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct StatusPage {
     base: NonNull<[AtomicU64; PLACES]>,
 }
 
 // SAFETY: the mapping is shared memory that is only accessed through an atomic, and it is unmapped only on drop.
-unsafe impl Send for Page {}
+unsafe impl Send for StatusPage {}
 // SAFETY: as above.
-unsafe impl Sync for Page {}
+unsafe impl Sync for StatusPage {}
 
-impl Page {
+impl StatusPage {
     /// A new page, with a descriptor that another process can map it from.
     pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
         let file = memory_file::of_len("workfleet-page", LEN_BYTES as u64)?;
@@ -44,9 +44,9 @@ impl Page {
 
     /// Maps a page that another process made.
     pub(crate) fn map(file: impl AsFd) -> io::Result<Self> {
-        let len_bytes = rustix::fs::fstat(&file).naming("fstat of the shared page")?.st_size;
+        let len_bytes = rustix::fs::fstat(&file).naming("fstat of the status page")?.st_size;
         if len_bytes != LEN_BYTES as i64 {
-            let reason = format!("the shared page has {len_bytes} bytes, not {LEN_BYTES}");
+            let reason = format!("the status page has {len_bytes} bytes, not {LEN_BYTES}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         // SAFETY: a fresh mapping at an address that the kernel chooses overlaps nothing of this process.
@@ -60,7 +60,7 @@ impl Page {
                 0,
             )
         };
-        let base = base.naming("mmap of the shared page")?;
+        let base = base.naming("mmap of the status page")?;
         let base =
             NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the page was mapped at null"))?;
         Ok(Self { base })
@@ -88,7 +88,7 @@ impl Page {
     }
 }
 
-impl Drop for Page {
+impl Drop for StatusPage {
     fn drop(&mut self) {
         // SAFETY: `base` is what mmap returned for LEN_BYTES, and no reference into it outlives `self`.
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), LEN_BYTES) };
@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn what_one_mapping_publishes_the_other_reads() {
-        let (manager, file) = Page::create().expect("a page");
-        let worker = Page::map(&file).expect("a second mapping");
+        let (manager, file) = StatusPage::create().expect("a page");
+        let worker = StatusPage::map(&file).expect("a second mapping");
         assert_eq!(manager.read(), []);
         worker.publish(PLACES - 1, u64::MAX);
         worker.publish(0, 7);
@@ -114,6 +114,6 @@ mod tests {
     fn a_file_of_another_size_is_refused() {
         let file = tempfile::tempfile().expect("a file");
         file.set_len(1).expect("a length");
-        assert_eq!(Page::map(&file).expect_err("too small").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(StatusPage::map(&file).expect_err("too small").kind(), io::ErrorKind::InvalidData);
     }
 }

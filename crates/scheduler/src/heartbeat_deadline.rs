@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use workfleet_heartbeat::cores::{Patience, Silence};
 
-/// Watches one attempt.
+/// The heartbeat deadline of one attempt.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct HeartbeatDeadline {
     silence: Silence,
     state: State,
 }
@@ -38,7 +38,7 @@ pub(crate) enum Verdict {
     Overdue(Duration),
 }
 
-impl Watch {
+impl HeartbeatDeadline {
     pub(crate) fn new(now: Instant, timeout: Duration) -> Self {
         Self { silence: Silence::new(now, timeout), state: State::Beats }
     }

@@ -1,4 +1,4 @@
-//! The life of the worker threads on one seat.
+//! The life of the worker threads on one slot.
 //!
 //! Invariant: nothing waits for a thread without a limit. One that does not end in time is abandoned: its tasks have
 //! ended for everybody else, and it ends when they do.
@@ -19,26 +19,26 @@ use tokio::{
 use workfleet_scheduler::Gone;
 
 use super::{
+    connection::{Mail, ThreadConnection},
     exchange::Exchange,
-    line::{Mail, ThreadLine},
     worker::ThreadWorker,
 };
 use crate::{
     extension::Extensions,
     pool::{
-        Limits, Mode, OwnThread, Seated, Shared, StartFailure, changed, mailbox::Mailbox, seat, waits,
-        worker_name,
+        Limits, Mode, OwnThread, ReadyWorker, Shared, StartFailure, changed, mailbox::Mailbox, waits,
+        worker_name, worker_slot,
     },
     registry::{Registry, entry::Entry},
     run::{STACK_BYTES, kept::Kept, open::OpenAttempts, queue::TaskQueue},
-    service::{Incarnation, Peer},
+    service::{Peer, WorkerIncarnation},
     session_values::SessionValues,
 };
 
 /// Where no grace is given, how long a thread that runs no task has to make its sessions and to end them.
 const IDLE_END: Duration = Duration::from_secs(1);
 
-/// What every seat of a manager starts from.
+/// What every slot of a manager starts from.
 pub(super) struct Plan {
     pub(super) shared: Arc<Shared>,
     pub(super) registry: Registry,
@@ -49,7 +49,7 @@ pub(super) struct Plan {
     pub(super) backtraces: bool,
     pub(super) limits: Limits,
     pub(super) exchange: Arc<Exchange>,
-    /// Each seat reports here that a worker has come up, or that none will.
+    /// Each slot reports here that a worker has come up, or that none will.
     pub(super) first_tries: Sender<Result<(), StartFailure>>,
     pub(super) incarnations: AtomicU64,
 }
@@ -58,13 +58,13 @@ pub(super) struct Plan {
 pub(super) struct Started {
     queue: Arc<TaskQueue>,
     worker: Weak<ThreadWorker>,
-    incarnation: Incarnation,
+    incarnation: WorkerIncarnation,
     mailbox: Arc<Mailbox<Mail>>,
     /// Resolves when the thread has ended.
     ended: oneshot::Receiver<()>,
 }
 
-impl seat::Plan for Plan {
+impl worker_slot::Plan for Plan {
     type Worker = Started;
 
     fn shared(&self) -> &Arc<Shared> {
@@ -75,26 +75,26 @@ impl seat::Plan for Plan {
         &self.first_tries
     }
 
-    async fn start(&self, seat: usize, mode: &mut Receiver<Mode>) -> Result<Started, StartFailure> {
-        start(self, seat, mode).await
+    async fn start(&self, slot: usize, mode: &mut Receiver<Mode>) -> Result<Started, StartFailure> {
+        start(self, slot, mode).await
     }
 
-    async fn serve(&self, worker: Started, seat: usize, mode: &mut Receiver<Mode>) -> Duration {
-        worker.serve(self, seat, mode).await;
+    async fn serve(&self, worker: Started, slot: usize, mode: &mut Receiver<Mode>) -> Duration {
+        worker.serve(self, slot, mode).await;
         Duration::ZERO
     }
 }
 
 /// Starts a thread and waits for its sessions.
-async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<Started, StartFailure> {
+async fn start(plan: &Plan, slot: usize, mode: &mut Receiver<Mode>) -> Result<Started, StartFailure> {
     let shared = &plan.shared;
-    let name: Arc<str> = worker_name(seat).into();
-    let incarnation = Incarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
+    let name: Arc<str> = worker_name(slot).into();
+    let incarnation = WorkerIncarnation(plan.incarnations.fetch_add(1, Ordering::Relaxed));
     let queue = Arc::new(TaskQueue::default());
     let mailbox = Arc::new(Mailbox::default());
-    let (mut line, mut peer) = (None, None);
+    let (mut connection, mut peer) = (None, None);
     let worker = Arc::new_cyclic(|weak| {
-        let own = line.insert(Arc::new(ThreadLine {
+        let own = connection.insert(Arc::new(ThreadConnection {
             queue: Arc::clone(&queue),
             entries: Arc::clone(&plan.entries),
             together: plan.together,
@@ -104,7 +104,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
         }));
         ThreadWorker {
             name: Arc::clone(&name),
-            seat,
+            slot,
             shared: Arc::clone(shared),
             registry: plan.registry.clone(),
             entries: Arc::clone(&plan.entries),
@@ -116,7 +116,7 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
             exchange: Arc::clone(&plan.exchange),
             peer: peer
                 .insert(Peer {
-                    line: own.clone(),
+                    sender: own.clone(),
                     remote: None,
                     worker: Arc::clone(&name),
                     incarnation,
@@ -125,7 +125,9 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
                 .clone(),
         }
     });
-    let (Some(line), Some(peer)) = (line, peer) else { unreachable!("both were made with the worker") };
+    let (Some(connection), Some(peer)) = (connection, peer) else {
+        unreachable!("both were made with the worker")
+    };
     let weak = Arc::downgrade(&worker);
     let (tell_ready, ready) = oneshot::channel();
     let (tell_ended, mut ended) = oneshot::channel();
@@ -169,8 +171,10 @@ async fn start(plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) -> Result<St
     plan.exchange.worker_ready(incarnation);
     shared.services.worker_ready(&peer);
     drop(peer);
-    shared
-        .worker_ready(seat, Seated { tasks: line.clone(), supervisor: line, remote: None, name, pid: None });
+    shared.worker_ready(
+        slot,
+        ReadyWorker { tasks: connection.clone(), supervisor: connection, remote: None, name, pid: None },
+    );
     Ok(Started { queue, worker: weak, incarnation, mailbox, ended })
 }
 
@@ -190,7 +194,7 @@ async fn ends(ended: &mut oneshot::Receiver<()>, grace: Duration, mode: &mut Rec
 
 impl Started {
     /// Serves the thread until it has ended, or has to be given up.
-    async fn serve(mut self, plan: &Plan, seat: usize, mode: &mut Receiver<Mode>) {
+    async fn serve(mut self, plan: &Plan, slot: usize, mode: &mut Receiver<Mode>) {
         let mut last_mode = Mode::Running;
         let mut patience = None;
         let mut gone = Gone::Died;
@@ -200,7 +204,7 @@ impl Started {
                 _ = &mut self.ended => break true,
                 mail = self.mailbox.next() => match mail {
                     // What a thread says is handled before it goes on.
-                    Mail::CatchUp => if plan.shared.caught_up(seat, Instant::now()).is_some() {
+                    Mail::CatchUp => if plan.shared.caught_up(slot, Instant::now()).is_some() {
                         gone = Gone::Overdue;
                         break false;
                     },
@@ -234,7 +238,7 @@ impl Started {
             worker.abandon();
             ThreadWorker::let_go(worker);
         }
-        plan.shared.thread_gone(seat, &self.queue.running(), gone);
+        plan.shared.thread_gone(slot, &self.queue.running(), gone);
         if gone == Gone::Overdue {
             // Only now, when nobody listens to how that ends: what runs beside the one that is late is done elsewhere. The
             // thread ends once all of it has ended.

@@ -1,0 +1,22 @@
+//! A worker on its slot, as the core's driver knows it.
+
+use std::sync::Arc;
+
+use crate::pool::worker_connection::{GiveTasks, Remote, Supervise};
+
+/// A worker on its slot.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadyWorker {
+    pub(crate) tasks: Arc<dyn GiveTasks>,
+    pub(crate) supervisor: Arc<dyn Supervise>,
+    /// None for a thread.
+    pub(crate) remote: Option<Arc<dyn Remote>>,
+    pub(crate) name: Arc<str>,
+    /// None for a thread.
+    pub(crate) pid: Option<u32>,
+}
+
+/// What the worker on this slot is called, in failures, statistics and logs.
+pub(crate) fn worker_name(slot: usize) -> String {
+    format!("worker-{slot}")
+}
