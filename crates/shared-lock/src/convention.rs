@@ -15,7 +15,7 @@ fn errors_of_locks() {
         LockFailed::Closed => LockFailed::Closed,
         LockFailed::TimedOut { .. } => LockFailed::TimedOut { after: Duration::from_secs(1) },
         LockFailed::NoTimer => LockFailed::NoTimer,
-        LockFailed::SessionLost => LockFailed::SessionLost,
+        LockFailed::LeaseLost => LockFailed::LeaseLost,
         LockFailed::WouldDeadlock(_) => {
             LockFailed::WouldDeadlock(Cycle::new([CycleLink { owner: "ann".into(), key: "x".into() }]))
         },

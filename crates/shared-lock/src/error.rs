@@ -27,10 +27,11 @@ pub enum LockFailed {
         "to wait with a limit needs a tokio runtime with a timer: call `enable_time` or `enable_all` on the runtime's builder"
     )]
     NoTimer,
-    /// The session with whoever keeps the locks is over. What it held is lost, or will be. Local states have no session.
-    #[error("the session with the lock service is lost")]
-    SessionLost,
-    /// Waiting would have closed a cycle of owners who wait for one another.
+    /// The lease from the lock service could not be kept. Every lock that was held under it is lost, or will be. Local states have
+    /// no lease.
+    #[error("the lease from the lock service is lost")]
+    LeaseLost,
+    /// Waiting would have closed a cycle of owners that wait for one another.
     #[error("waiting would deadlock: {0}")]
     WouldDeadlock(Cycle),
     /// This process is a fork of the one that made the state: it has a copy of the state as it was then, and none of the
@@ -46,7 +47,7 @@ readable!(LockFailed {
     Closed,
     TimedOut { after },
     NoTimer,
-    SessionLost,
+    LeaseLost,
     WouldDeadlock(cycle),
     Forked,
     Refused(refusal),

@@ -46,7 +46,7 @@ pub trait SharedState: Send + Sync {
     /// - [`LockFailed::Closed`] if the state is closed, or becomes so meanwhile;
     /// - [`LockFailed::WouldDeadlock`] if the request comes from a known owner and would close a cycle;
     /// - [`LockFailed::Refused`] for a key that is empty or too long;
-    /// - [`LockFailed::SessionLost`] if the locks are kept elsewhere and the session with that place is over.
+    /// - [`LockFailed::LeaseLost`] if the locks are kept by a lock service and the lease from it is lost.
     ///
     /// # Cancel safety
     ///
@@ -79,7 +79,7 @@ pub trait SharedState: Send + Sync {
     /// # Errors
     ///
     /// - [`LockFailed::Refused`] for a key that is empty or too long;
-    /// - [`LockFailed::SessionLost`] as for [`lock`](Self::lock).
+    /// - [`LockFailed::LeaseLost`] as for [`lock`](Self::lock).
     ///
     /// # Cancel safety
     ///
@@ -91,7 +91,7 @@ pub trait SharedState: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`LockFailed::SessionLost`] as for [`lock`](Self::lock).
+    /// [`LockFailed::LeaseLost`] as for [`lock`](Self::lock).
     ///
     /// # Cancel safety
     ///

@@ -48,7 +48,7 @@ macro_rules! tests {
             idle_keys_are_gone
             guards_are_let_go_on_any_thread_and_while_unwinding
             blocking_twins_do_the_same
-            nothing_is_lost_locally_or_while_the_session_lasts
+            nothing_is_lost_locally_or_while_the_lease_lasts
         );
     };
     ($make:expr; $($name:ident)*) => {
@@ -510,7 +510,7 @@ pub(crate) async fn blocking_twins_do_the_same(state: impl State) {
     tokio::task::block_in_place(|| thread.join()).expect("no panic").expect("it is granted");
 }
 
-pub(crate) async fn nothing_is_lost_locally_or_while_the_session_lasts(state: impl State) {
+pub(crate) async fn nothing_is_lost_locally_or_while_the_lease_lasts(state: impl State) {
     let guard = lock(&state, "k", Exclusive).await;
     assert!(is_pending(guard.lost().as_mut()).await);
 }
