@@ -3,8 +3,8 @@
 //! They are not public: their files are part of this program as they stand, with the standard library's locks.
 
 #[expect(dead_code, reason = "its tests are its crate's, and this program has no harness for them")]
-#[path = "../src/hub/crew.rs"]
-mod crew;
+#[path = "../src/registry/callback_runners.rs"]
+mod callback_runners;
 #[expect(dead_code, reason = "the tree uses more of it than is measured")]
 #[path = "../src/tree/waiting.rs"]
 mod waiting;
@@ -17,7 +17,7 @@ mod sync {
 
 use std::{collections::VecDeque, hint::black_box};
 
-use crew::{Crew, Work};
+use callback_runners::{CallbackRunners, Work};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dashmap::DashMap;
 use waiting::Waiting;
@@ -37,13 +37,13 @@ impl Work for Calls {
 /// A call becomes ready while the runner is in another, and the runner takes it.
 fn runners(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a call made ready and taken");
-    let crew = Crew::new(Calls(VecDeque::new()));
-    let ready = |call| crew.change(|calls| calls.0.push_back(call));
-    let take = |me| crew.turn(me, |_| (), |calls| calls.0.pop_front()).0;
+    let runners = CallbackRunners::new(Calls(VecDeque::new()));
+    let ready = |call| runners.change(|calls| calls.0.push_back(call));
+    let take = |me| runners.next(me, |_| (), |calls| calls.0.pop_front()).0;
     let ((), needs) = ready(7);
     let me = needs.runner.expect("there is none yet");
     assert_eq!(take(me), Some(7));
-    group.bench_function("Crew", |bencher| {
+    group.bench_function("CallbackRunners", |bencher| {
         bencher.iter(|| {
             let ((), needs) = ready(black_box(7));
             // It is in a call: nobody else is started.

@@ -131,7 +131,7 @@ mod event;
 #[cfg(feature = "runtime")]
 mod executor;
 #[cfg(feature = "runtime")]
-mod hub;
+mod registry;
 #[cfg(feature = "runtime")]
 mod park;
 #[cfg(feature = "remote")]
@@ -157,7 +157,7 @@ pub use {
     error::{HeartbeatError, RegisterError, UnregisterError},
     event::{Event, EventLost, WaitError},
     executor::Executor,
-    hub::{DEFAULT_UNREGISTER_TIMEOUT, Heartbeaters, HeartbeatersBuilder, Unregister},
+    registry::{DEFAULT_UNREGISTER_TIMEOUT, Heartbeaters, HeartbeatersBuilder, Unregister},
     sender::HeartbeatSender,
 };
 

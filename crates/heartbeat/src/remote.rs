@@ -1,47 +1,58 @@
-//! Events and senders in other processes: what whoever owns the connections between processes plugs in here.
+//! Events and senders in other processes, over connections of your own.
 //!
-//! A program and the processes that it starts, and those that they start, form a tree. Each process is one node of it, with
-//! one way up at most ([`connect`]), ways out to the named events of other pools ([`connect_scope`]), and any number of processes
-//! below ([`attach_below`]). An event or a sender that arrives in another process finds the way home by its address; what passes
-//! through a process in between is passed on there.
+//! You do not need this module for worker processes: a `ProcessManager` of `workfleet-task-manager` connects its workers by
+//! itself.
 //!
-//! The process whose workers these are does this by itself: a `ProcessManager` of `workfleet-task-manager` plugs its
-//! workers in. This module is for those who have other connections.
+//! A program, the processes that it starts, and those that they start form a tree:
+//!
+//! ```text
+//!   program                 attach_child(connection to worker)
+//!      │
+//!   worker                  connect(connection to program), attach_child(connection to its child)
+//!      │
+//!   child of the worker     connect(connection to worker)
+//! ```
+//!
+//! Each process has at most one parent ([`connect`]) and any number of children ([`attach_child`]). It may have further
+//! connections, each to the named events of another pool ([`connect_scope`]). An event or a sender that was sent to another
+//! process finds its way back by its address. A process in between passes on what is for others.
 
 use std::sync::Arc;
 
 use crate::{Event, sent};
 pub use crate::{
     pins::Pins,
-    tree::{Down, Downwards, KINDS, NAME_LIMIT_BYTES, NameTooLong, Scope, TABLE, Up, Upwards, Violation},
+    tree::{ChildConnection, Child, KINDS, NAME_LIMIT_BYTES, NameTooLong, Scope, TABLE, ParentConnection, Parent, Violation},
 };
 
-/// Gives this process its way up: the way out for everything that has no [other](connect_scope). `None` if it has one.
-pub fn connect(up: Arc<dyn Up>) -> Option<Upwards> {
-    Upwards::new(sent::own(), None, up)
+/// Connects this process to its parent, which gets everything for which there is no [other connection](connect_scope). `None` if
+/// the process is connected already.
+pub fn connect(up: Arc<dyn ParentConnection>) -> Option<Parent> {
+    Parent::new(sent::own(), None, up)
 }
 
-/// Gives this process a way out to the named events of this scope, beside its way up. Over there, the scope is
-/// [open](open_scope), or reached in turn. `None` if the scope has such a way.
+/// Connects this process to another for the named events of one scope, beside its parent. In the other process, the scope is
+/// [open](open_scope), or connected in turn. `None` if the scope has such a connection already.
 ///
-/// Connect before events of the scope are used here: those that are, keep the way that they have.
-pub fn connect_scope(scope: u128, up: Arc<dyn Up>) -> Option<Upwards> {
-    Upwards::new(sent::own(), Some(scope), up)
+/// Connect before events of the scope are used here: an event that is in use keeps the connection that it has.
+pub fn connect_scope(scope: u128, up: Arc<dyn ParentConnection>) -> Option<Parent> {
+    Parent::new(sent::own(), Some(scope), up)
 }
 
-/// Takes a process below this one.
-pub fn attach_below(connection: Arc<dyn Down>) -> Downwards {
-    Downwards::new(sent::own(), connection)
+/// Connects this process to one of its children.
+#[doc(alias = "attach_below")]
+pub fn attach_child(connection: Arc<dyn ChildConnection>) -> Child {
+    Child::new(sent::own(), connection)
 }
 
-/// Makes this process the home of the events that are named in this scope, until what is returned is dropped. Elsewhere,
-/// [`named_event`] finds them upwards.
+/// Makes this process the home of the named events of this scope, until the returned value is dropped. In child processes,
+/// [`named_event`] finds them here.
 pub fn open_scope(id: u128) -> Scope {
     Scope::new(sent::own(), id)
 }
 
-/// The event of this name in this scope. The names of a scope that is open here are made as they are asked for; a name is
-/// forgotten when nobody holds the event and it is clear.
+/// The event of this name in this scope. Where the scope is open, an event is made when its name is first asked for. It is
+/// forgotten once it is clear and no copy of it is left.
 ///
 /// # Errors
 /// [`NameTooLong`].
@@ -49,8 +60,8 @@ pub fn named_event(scope: u128, name: &str) -> Result<Event, NameTooLong> {
     Ok(sent::event(sent::own().named_event(scope, name)?))
 }
 
-/// How many beats have come to this process of tokens that were gone when their sender came here: those of a token that was
-/// still there are counted by its [`Heartbeaters`](crate::Heartbeaters::stats).
+/// How many beats this process has ignored, because their token was unregistered before their sender came here. Beats of a token
+/// that was unregistered later are counted by its [`Heartbeaters`](crate::Heartbeaters::stats).
 pub fn beats_ignored() -> u64 {
     sent::own().beats_ignored()
 }

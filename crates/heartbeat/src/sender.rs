@@ -6,7 +6,7 @@ use serde::Serialize;
 
 #[cfg(feature = "remote")]
 use crate::ports::TokenPlace;
-use crate::{Details, HeartbeatError, Token, cores::Key, hub::Shared};
+use crate::{Details, HeartbeatError, Token, cores::Key, registry::Shared};
 
 /// Sends the beats of one token. Clones, and threads, may send at the same time.
 ///

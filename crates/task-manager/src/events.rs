@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use workfleet_heartbeat::remote::{self, Down, Downwards};
+use workfleet_heartbeat::remote::{self, ChildConnection, Child};
 use workfleet_wire::Kind;
 
 use workfleet_causes::with_sources;
@@ -23,7 +23,7 @@ use crate::{
 /// The service of every pool of processes by which events and senders work in its workers.
 #[derive(Default)]
 pub(crate) struct Events {
-    workers: Mutex<BTreeMap<WorkerIncarnation, Arc<Downwards>>>,
+    workers: Mutex<BTreeMap<WorkerIncarnation, Arc<Child>>>,
 }
 
 impl Service for Events {
@@ -32,14 +32,14 @@ impl Service for Events {
     }
 
     fn on_worker_ready(&self, peer: &Peer) {
-        let below = remote::attach_below(Arc::new(Connection(peer.clone())));
-        self.lock().insert(peer.incarnation(), Arc::new(below));
+        let child = remote::attach_child(Arc::new(Connection(peer.clone())));
+        self.lock().insert(peer.incarnation(), Arc::new(child));
     }
 
     fn on_frame(&self, peer: &Peer, kind: Kind, payload: &[u8]) {
         // None if it has broken the rules before.
-        let Some(below) = self.lock().get(&peer.incarnation()).cloned() else { return };
-        if let Err(violation) = below.on_frame(kind, payload) {
+        let Some(child) = self.lock().get(&peer.incarnation()).cloned() else { return };
+        if let Err(violation) = child.on_frame(kind, payload) {
             workfleet_notice::error!(
                 worker = peer.worker(),
                 error = with_sources(&violation),
@@ -59,7 +59,7 @@ impl Service for Events {
 }
 
 impl Events {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkerIncarnation, Arc<Downwards>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkerIncarnation, Arc<Child>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,7 +67,7 @@ impl Events {
 /// The connection to a worker process.
 struct Connection(Peer);
 
-impl Down for Connection {
+impl ChildConnection for Connection {
     fn name(&self) -> &str {
         self.0.worker()
     }

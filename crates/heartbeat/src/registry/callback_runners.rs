@@ -4,7 +4,7 @@
 //! - There is at most one *current* runner. It takes what is ready, and ends, in the same critical section, when there is
 //!   nothing. So whatever becomes ready either finds it or starts another: no wake-up is lost.
 //! - A runner that was replaced, because its call took too long, takes nothing more while there is a current one.
-//! - While something is ready and the current runner is in a call, the watch is on: somebody calls [`Crew::tick`] again and
+//! - While something is ready and the current runner is in a call, the check for hangs is on: somebody calls [`CallbackRunners::tick`] again and
 //!   again.
 
 use crate::sync::{Mutex, MutexGuard};
@@ -17,7 +17,7 @@ pub(crate) trait Work {
 
 /// The work and those who do it, behind one lock.
 #[derive(Debug)]
-pub(crate) struct Crew<W>(Mutex<Inner<W>>);
+pub(crate) struct CallbackRunners<W>(Mutex<Inner<W>>);
 
 #[derive(Debug)]
 struct Inner<W> {
@@ -27,7 +27,7 @@ struct Inner<W> {
     started: u64,
     /// How many calls have begun.
     calls: u64,
-    watch: Watch,
+    hang_check: HangCheck,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ struct Current {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Watch {
+enum HangCheck {
     Off,
     /// On, and how many calls had begun when it last looked.
     On {
@@ -56,22 +56,22 @@ pub(crate) struct RunnerId(u64);
 pub(crate) struct Needs {
     /// Start this runner.
     pub(crate) runner: Option<RunnerId>,
-    /// The watch was off and is on.
-    pub(crate) watch: bool,
+    /// The check for hangs was off and is on.
+    pub(crate) hang_check: bool,
 }
 
-/// What the watch found.
+/// What the check for hangs found.
 #[derive(Debug)]
 pub(crate) struct Tick {
     /// Start this runner.
     pub(crate) runner: Option<RunnerId>,
-    /// The watch goes on.
+    /// The check goes on.
     pub(crate) again: bool,
 }
 
-impl<W: Work> Crew<W> {
+impl<W: Work> CallbackRunners<W> {
     pub(crate) fn new(work: W) -> Self {
-        Self(Mutex::new(Inner { work, current: None, started: 0, calls: 0, watch: Watch::Off }))
+        Self(Mutex::new(Inner { work, current: None, started: 0, calls: 0, hang_check: HangCheck::Off }))
     }
 
     /// Does something with the work.
@@ -79,12 +79,12 @@ impl<W: Work> Crew<W> {
         let mut inner = self.lock();
         let changed = change(&mut inner.work);
         let runner = inner.start_if_needed();
-        let watch = inner.watch_if_needed();
-        (changed, Needs { runner, watch })
+        let hang_check = inner.check_if_needed();
+        (changed, Needs { runner, hang_check })
     }
 
     /// A runner has done a call, which it tells with `finish`, and asks for the next. With none, it has to end.
-    pub(crate) fn turn<T>(
+    pub(crate) fn next<T>(
         &self,
         me: RunnerId,
         finish: impl FnOnce(&mut W),
@@ -98,8 +98,8 @@ impl<W: Work> Crew<W> {
             inner.current = taken.is_some().then_some(Current { runner: me, runs: true });
             inner.calls += u64::from(taken.is_some());
         }
-        let watch = inner.watch_if_needed();
-        (taken, Needs { runner: None, watch })
+        let hang_check = inner.check_if_needed();
+        (taken, Needs { runner: None, hang_check })
     }
 
     /// A runner will not be run, or not any more. If it was the current one and something is ready, somebody else has to be
@@ -110,7 +110,7 @@ impl<W: Work> Crew<W> {
             inner.current = None;
         }
         let runner = inner.start_if_needed();
-        Needs { runner, watch: false }
+        Needs { runner, hang_check: false }
     }
 
     /// Nobody could be started: the next tick tries again.
@@ -119,28 +119,28 @@ impl<W: Work> Crew<W> {
         if inner.current.is_some_and(|current| current.runner == runner) {
             inner.current = None;
         }
-        let watch = inner.watch == Watch::Off;
-        inner.watch = Watch::On { calls: inner.calls };
-        Needs { runner: None, watch }
+        let hang_check = inner.hang_check == HangCheck::Off;
+        inner.hang_check = HangCheck::On { calls: inner.calls };
+        Needs { runner: None, hang_check }
     }
 
     /// Looks whether the current runner is still in the call that it was in at the last look. If so, and something is ready,
     /// it is replaced.
     pub(crate) fn tick(&self) -> Tick {
         let mut inner = self.lock();
-        let same_call = inner.watch == Watch::On { calls: inner.calls };
+        let same_call = inner.hang_check == HangCheck::On { calls: inner.calls };
         if same_call && inner.work.has_ready() && inner.current.is_some_and(|current| current.runs) {
             inner.current = None;
         }
-        inner.watch = Watch::Off;
+        inner.hang_check = HangCheck::Off;
         let runner = inner.start_if_needed();
-        let again = inner.watch_if_needed();
+        let again = inner.check_if_needed();
         Tick { runner, again }
     }
 
     /// Whether somebody has to [`tick`](Self::tick) again and again.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.lock().watch != Watch::Off
+    pub(crate) fn checks_for_hangs(&self) -> bool {
+        self.lock().hang_check != HangCheck::Off
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<W>> {
@@ -160,12 +160,12 @@ impl<W: Work> Inner<W> {
         Some(runner)
     }
 
-    fn watch_if_needed(&mut self) -> bool {
+    fn check_if_needed(&mut self) -> bool {
         let in_call = self.current.is_some_and(|current| current.runs);
-        if self.watch != Watch::Off || !in_call || !self.work.has_ready() {
+        if self.hang_check != HangCheck::Off || !in_call || !self.work.has_ready() {
             return false;
         }
-        self.watch = Watch::On { calls: self.calls };
+        self.hang_check = HangCheck::On { calls: self.calls };
         true
     }
 }
@@ -197,15 +197,15 @@ mod models {
 
     type Threads = Mutex<Vec<thread::JoinHandle<()>>>;
 
-    fn start(crew: &Arc<Crew<Calls>>, threads: &Arc<Threads>, needs: Needs) {
+    fn start(runners: &Arc<CallbackRunners<Calls>>, threads: &Arc<Threads>, needs: Needs) {
         if let Some(me) = needs.runner {
-            let (crew, mine) = (Arc::clone(crew), Arc::clone(threads));
-            let runner = thread::spawn(move || run(&crew, &mine, me));
+            let (runners, mine) = (Arc::clone(runners), Arc::clone(threads));
+            let runner = thread::spawn(move || run(&runners, &mine, me));
             threads.lock().unwrap().push(runner);
         }
     }
 
-    fn run(crew: &Arc<Crew<Calls>>, threads: &Arc<Threads>, me: RunnerId) {
+    fn run(runners: &Arc<CallbackRunners<Calls>>, threads: &Arc<Threads>, me: RunnerId) {
         let mut call = None;
         loop {
             let finish = |calls: &mut Calls| {
@@ -214,12 +214,12 @@ mod models {
                     calls.done.push(call);
                 }
             };
-            let (next, needs) = crew.turn(me, finish, |calls| {
+            let (next, needs) = runners.next(me, finish, |calls| {
                 let call = calls.ready.pop_front()?;
                 calls.running += 1;
                 Some(call)
             });
-            start(crew, threads, needs);
+            start(runners, threads, needs);
             match next {
                 None => return,
                 next => call = next,
@@ -243,20 +243,20 @@ mod models {
     #[test]
     fn what_becomes_ready_while_the_runner_ends_is_called() {
         check(|| {
-            let crew = Arc::new(Crew::new(Calls::default()));
+            let runners = Arc::new(CallbackRunners::new(Calls::default()));
             let threads = Arc::new(Mutex::new(Vec::new()));
             let other = thread::spawn({
-                let (crew, threads) = (Arc::clone(&crew), Arc::clone(&threads));
+                let (runners, threads) = (Arc::clone(&runners), Arc::clone(&threads));
                 move || {
-                    let ((), needs) = crew.change(|calls| calls.ready.push_back(1));
-                    start(&crew, &threads, needs);
+                    let ((), needs) = runners.change(|calls| calls.ready.push_back(1));
+                    start(&runners, &threads, needs);
                 }
             });
-            let ((), needs) = crew.change(|calls| calls.ready.push_back(2));
-            start(&crew, &threads, needs);
+            let ((), needs) = runners.change(|calls| calls.ready.push_back(2));
+            start(&runners, &threads, needs);
             other.join().unwrap();
             join_all(&threads);
-            let ((), _) = crew.change(|calls| {
+            let ((), _) = runners.change(|calls| {
                 calls.done.sort_unstable();
                 assert_eq!((calls.running, &calls.done[..]), (0, &[1, 2][..]));
             });
@@ -264,19 +264,19 @@ mod models {
     }
 
     #[test]
-    fn with_a_watch_that_replaces_runners_every_call_is_made_once() {
+    fn with_a_check_that_replaces_runners_every_call_is_made_once() {
         check(|| {
-            let crew = Arc::new(Crew::new(Calls::default()));
+            let runners = Arc::new(CallbackRunners::new(Calls::default()));
             let threads = Arc::new(Mutex::new(Vec::new()));
-            let ((), needs) = crew.change(|calls| calls.ready.extend([1, 2]));
-            start(&crew, &threads, needs);
-            // The watch is on from the first call, while the second waits: two looks find it stuck, or done.
+            let ((), needs) = runners.change(|calls| calls.ready.extend([1, 2]));
+            start(&runners, &threads, needs);
+            // The check is on from the first call, while the second waits: two looks find it stuck, or done.
             for _ in 0..2 {
-                let tick = crew.tick();
-                start(&crew, &threads, Needs { runner: tick.runner, watch: false });
+                let tick = runners.tick();
+                start(&runners, &threads, Needs { runner: tick.runner, hang_check: false });
             }
             join_all(&threads);
-            let ((), _) = crew.change(|calls| {
+            let ((), _) = runners.change(|calls| {
                 calls.done.sort_unstable();
                 assert_eq!((calls.running, &calls.done[..]), (0, &[1, 2][..]));
             });
@@ -286,22 +286,22 @@ mod models {
     #[test]
     fn a_runner_that_is_never_run_is_replaced() {
         check(|| {
-            let crew = Arc::new(Crew::new(Calls::default()));
+            let runners = Arc::new(CallbackRunners::new(Calls::default()));
             let threads = Arc::new(Mutex::new(Vec::new()));
-            let ((), needs) = crew.change(|calls| calls.ready.push_back(1));
+            let ((), needs) = runners.change(|calls| calls.ready.push_back(1));
             let dropped = needs.runner.expect("there is work");
             let other = thread::spawn({
-                let (crew, threads) = (Arc::clone(&crew), Arc::clone(&threads));
+                let (runners, threads) = (Arc::clone(&runners), Arc::clone(&threads));
                 move || {
-                    let needs = crew.lost(dropped);
-                    start(&crew, &threads, needs);
+                    let needs = runners.lost(dropped);
+                    start(&runners, &threads, needs);
                 }
             });
-            let ((), needs) = crew.change(|calls| calls.ready.push_back(2));
-            start(&crew, &threads, needs);
+            let ((), needs) = runners.change(|calls| calls.ready.push_back(2));
+            start(&runners, &threads, needs);
             other.join().unwrap();
             join_all(&threads);
-            let ((), _) = crew.change(|calls| assert_eq!((calls.running, calls.done.len()), (0, 2)));
+            let ((), _) = runners.change(|calls| assert_eq!((calls.running, calls.done.len()), (0, 2)));
         });
     }
 }
@@ -316,76 +316,76 @@ mod tests {
         }
     }
 
-    fn take(crew: &Crew<Vec<u32>>, me: RunnerId) -> (Option<u32>, bool) {
-        let (taken, needs) = crew.turn(me, |_| (), Vec::pop);
+    fn take(runners: &CallbackRunners<Vec<u32>>, me: RunnerId) -> (Option<u32>, bool) {
+        let (taken, needs) = runners.next(me, |_| (), Vec::pop);
         assert_eq!(needs.runner, None);
-        (taken, needs.watch)
+        (taken, needs.hang_check)
     }
 
-    fn push(crew: &Crew<Vec<u32>>, call: u32) -> Needs {
-        crew.change(|calls| calls.push(call)).1
+    fn push(runners: &CallbackRunners<Vec<u32>>, call: u32) -> Needs {
+        runners.change(|calls| calls.push(call)).1
     }
 
     #[test]
     fn one_runner_is_started_and_takes_all_there_is() {
-        let crew = Crew::new(Vec::new());
-        let me = push(&crew, 1).runner.expect("there is work");
-        assert_eq!(push(&crew, 2).runner, None);
-        assert_eq!(take(&crew, me), (Some(2), true));
-        assert_eq!(take(&crew, me), (Some(1), false));
-        assert_eq!(take(&crew, me), (None, false));
-        assert!(push(&crew, 3).runner.is_some(), "it has ended");
+        let runners = CallbackRunners::new(Vec::new());
+        let me = push(&runners, 1).runner.expect("there is work");
+        assert_eq!(push(&runners, 2).runner, None);
+        assert_eq!(take(&runners, me), (Some(2), true));
+        assert_eq!(take(&runners, me), (Some(1), false));
+        assert_eq!(take(&runners, me), (None, false));
+        assert!(push(&runners, 3).runner.is_some(), "it has ended");
     }
 
     #[test]
     fn a_runner_is_replaced_if_its_call_lasts_while_others_wait_and_not_otherwise() {
-        let crew = Crew::new(Vec::new());
-        let me = push(&crew, 1).runner.expect("there is work");
-        let tick = crew.tick();
+        let runners = CallbackRunners::new(Vec::new());
+        let me = push(&runners, 1).runner.expect("there is work");
+        let tick = runners.tick();
         assert!(tick.runner.is_none() && !tick.again, "it is still to be run");
-        assert_eq!(take(&crew, me), (Some(1), false));
-        let tick = crew.tick();
+        assert_eq!(take(&runners, me), (Some(1), false));
+        let tick = runners.tick();
         assert!(tick.runner.is_none() && !tick.again, "nobody waits");
 
-        let needs = push(&crew, 2);
-        assert!(needs.runner.is_none() && needs.watch);
-        let second = crew.tick().runner.expect("it was in the same call");
-        assert_eq!(take(&crew, me), (None, false), "it has been replaced");
-        assert_eq!(take(&crew, second), (Some(2), false));
-        assert_eq!(take(&crew, second), (None, false));
-        push(&crew, 3).runner.expect("all have ended");
+        let needs = push(&runners, 2);
+        assert!(needs.runner.is_none() && needs.hang_check);
+        let second = runners.tick().runner.expect("it was in the same call");
+        assert_eq!(take(&runners, me), (None, false), "it has been replaced");
+        assert_eq!(take(&runners, second), (Some(2), false));
+        assert_eq!(take(&runners, second), (None, false));
+        push(&runners, 3).runner.expect("all have ended");
     }
 
     #[test]
     fn a_runner_between_calls_is_not_replaced() {
-        let crew = Crew::new(vec![1, 2, 3]);
-        let me = push(&crew, 4).runner.expect("there is work");
-        assert_eq!(take(&crew, me), (Some(4), true));
-        assert_eq!(take(&crew, me), (Some(3), false), "the watch is on");
-        let tick = crew.tick();
+        let runners = CallbackRunners::new(vec![1, 2, 3]);
+        let me = push(&runners, 4).runner.expect("there is work");
+        assert_eq!(take(&runners, me), (Some(4), true));
+        assert_eq!(take(&runners, me), (Some(3), false), "the check for hangs is on");
+        let tick = runners.tick();
         assert!(tick.runner.is_none() && tick.again, "another call than when it was switched on");
-        assert!(crew.tick().runner.is_some());
+        assert!(runners.tick().runner.is_some());
     }
 
     #[test]
     fn a_replaced_runner_goes_on_if_the_other_has_ended() {
-        let crew = Crew::new(Vec::new());
-        let me = push(&crew, 1).runner.expect("there is work");
-        assert_eq!(take(&crew, me).0, Some(1));
-        assert!(push(&crew, 2).watch);
-        let second = crew.tick().runner.expect("it was in the same call");
-        assert_eq!(take(&crew, second).0, Some(2));
-        assert_eq!(take(&crew, second).0, None);
-        let (taken, needs) = crew.turn(me, |calls| calls.push(3), Vec::pop);
+        let runners = CallbackRunners::new(Vec::new());
+        let me = push(&runners, 1).runner.expect("there is work");
+        assert_eq!(take(&runners, me).0, Some(1));
+        assert!(push(&runners, 2).hang_check);
+        let second = runners.tick().runner.expect("it was in the same call");
+        assert_eq!(take(&runners, second).0, Some(2));
+        assert_eq!(take(&runners, second).0, None);
+        let (taken, needs) = runners.next(me, |calls| calls.push(3), Vec::pop);
         assert_eq!((taken, needs.runner), (Some(3), None));
     }
 
     #[test]
     fn what_could_not_be_started_is_tried_again_with_the_next_tick() {
-        let crew = Crew::new(Vec::new());
-        let first = push(&crew, 1).runner.expect("there is work");
-        let second = crew.lost(first).runner.expect("there still is");
-        assert!(crew.postpone(second).watch);
-        assert!(crew.tick().runner.is_some());
+        let runners = CallbackRunners::new(Vec::new());
+        let first = push(&runners, 1).runner.expect("there is work");
+        let second = runners.lost(first).runner.expect("there still is");
+        assert!(runners.postpone(second).hang_check);
+        assert!(runners.tick().runner.is_some());
     }
 }

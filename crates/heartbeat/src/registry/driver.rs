@@ -1,4 +1,4 @@
-//! The heartbeaters' thread: time for the table, and the watch over the runners.
+//! The heartbeaters' thread: time for the table, and the check for runners that hang.
 
 use std::{
     io,
@@ -96,7 +96,7 @@ pub(super) async fn drive(shared: &Arc<Shared>) {
         match look_at {
             Some(at) if at > now => {}
             Some(_) => look_at = shared.tick().then(|| now + PATIENCE),
-            None => look_at = shared.is_watched().then(|| now + PATIENCE),
+            None => look_at = shared.checks_for_hangs().then(|| now + PATIENCE),
         }
         let until = shared.change(|state| {
             let next = state.table.poll_timeout();

@@ -6,11 +6,11 @@ mod others {
 
     use crate::{
         cores::{Key, Patience},
-        hub::shared::Shared,
+        registry::shared::Shared,
     };
 
     /// Senders do not leave this process.
-    pub(in crate::hub) async fn flush(
+    pub(in crate::registry) async fn flush(
         _shared: &Arc<Shared>,
         _key: Key,
         _patience: &mut Patience,
@@ -18,9 +18,9 @@ mod others {
         Ok(())
     }
 
-    pub(in crate::hub) async fn catch_up(_shared: &Arc<Shared>) {}
+    pub(in crate::registry) async fn catch_up(_shared: &Arc<Shared>) {}
 
-    pub(in crate::hub) fn forget(_shared: &Arc<Shared>, _key: Key) {}
+    pub(in crate::registry) fn forget(_shared: &Arc<Shared>, _key: Key) {}
 }
 
 #[cfg(feature = "remote")]
@@ -31,7 +31,7 @@ mod others {
 
     use crate::{
         cores::{Key, Patience},
-        hub::{shared::Shared, within::within},
+        registry::{shared::Shared, within::within},
         ports::{Arrived, BeatSink, TokenPlace},
     };
 
@@ -43,7 +43,7 @@ mod others {
     /// # Errors
     /// It was not done in time; the names of those who have not answered. There may be none: they were only about to be
     /// asked.
-    pub(in crate::hub) async fn flush(
+    pub(in crate::registry) async fn flush(
         shared: &Arc<Shared>,
         key: Key,
         patience: &mut Patience,
@@ -62,7 +62,7 @@ mod others {
     }
 
     /// Takes in everything that was sent before: we may be the one who was late. No timer runs meanwhile.
-    pub(in crate::hub) async fn catch_up(shared: &Arc<Shared>) {
+    pub(in crate::registry) async fn catch_up(shared: &Arc<Shared>) {
         // Without a sender elsewhere, nothing is sent. All places are in the same tree.
         let place = shared.change(|state| state.places.values().next().cloned());
         let Some(place) = place else { return };
@@ -81,7 +81,7 @@ mod others {
     }
 
     /// The token is gone: what comes of it from elsewhere is ignored.
-    pub(in crate::hub) fn forget(shared: &Arc<Shared>, key: Key) {
+    pub(in crate::registry) fn forget(shared: &Arc<Shared>, key: Key) {
         let place = shared.change(|state| state.places.remove(&key));
         // Not under the lock.
         drop(place);

@@ -1,6 +1,6 @@
 //! Heartbeaters and the ends of their tokens: the driver of [`cores::Table`](crate::cores::Table).
 
-mod crew;
+mod callback_runners;
 mod driver;
 mod elsewhere;
 mod shared;

@@ -1,7 +1,7 @@
 //! What the heartbeaters, their senders, runners and thread share.
 //!
 //! Invariants:
-//! - Everything is behind the crew's one lock, which is held for a few instructions: callbacks, wakers and destructors of
+//! - Everything is behind the runners's one lock, which is held for a few instructions: callbacks, wakers and destructors of
 //!   other people's values run outside of it.
 //! - Whoever makes the next deadline earlier than the thread sleeps wakes it.
 
@@ -13,7 +13,7 @@ use tokio::{
 };
 use workfleet_fork::Home;
 
-use super::crew::{Crew, Needs, RunnerId, Work};
+use super::callback_runners::{CallbackRunners, Needs, RunnerId, Work};
 use crate::{
     Details, Executor, HeartbeatError, Report,
     cores::{Closed, Key, Table},
@@ -50,7 +50,7 @@ impl fmt::Debug for Callback {
 }
 
 pub(crate) struct Shared {
-    crew: Crew<State>,
+    runners: CallbackRunners<State>,
     /// The thread has something to look at.
     pub(super) changed: Notify,
     executor: Option<Box<dyn Executor>>,
@@ -103,7 +103,7 @@ impl Shared {
             stopped: false,
         };
         Arc::new(Self {
-            crew: Crew::new(state),
+            runners: CallbackRunners::new(state),
             changed: Notify::new(),
             executor,
             runtime,
@@ -140,7 +140,7 @@ impl Shared {
 
     /// Does something with the state, and sees to all that follows from it.
     pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
-        let ((changed, follows), needs) = self.crew.change(|state| {
+        let ((changed, follows), needs) = self.runners.change(|state| {
             let changed = change(state);
             (changed, state.follows())
         });
@@ -149,16 +149,16 @@ impl Shared {
         changed
     }
 
-    /// The watch's look at the runners. True if it has to look again.
+    /// Checks the runners for one that hangs. True if it has to be called again.
     pub(super) fn tick(self: &Arc<Self>) -> bool {
-        let tick = self.crew.tick();
-        self.meet(Needs { runner: tick.runner, watch: false });
+        let tick = self.runners.tick();
+        self.meet(Needs { runner: tick.runner, hang_check: false });
         tick.again
     }
 
-    /// Whether the watch is on.
-    pub(super) fn is_watched(&self) -> bool {
-        self.crew.is_watched()
+    /// Whether the check for hangs is on.
+    pub(super) fn checks_for_hangs(&self) -> bool {
+        self.runners.checks_for_hangs()
     }
 
     /// Whether this thread is in the token's callback: waiting there for its end would be for ever.
@@ -187,7 +187,7 @@ impl Shared {
     }
 
     fn meet(self: &Arc<Self>, needs: Needs) {
-        if needs.watch {
+        if needs.hang_check {
             self.changed.notify_one();
         }
         if let Some(runner) = needs.runner {
@@ -216,14 +216,14 @@ impl Shared {
         // It panics if the system has no thread left.
         if let Err(message) = workfleet_panics::catch(|| self.runtime.spawn_blocking(move || job.run())) {
             workfleet_notice::error!(panic = %message, "no thread could be started for callbacks");
-            let needs = self.crew.postpone(runner);
+            let needs = self.runners.postpone(runner);
             self.meet(needs);
         }
     }
 
     /// For one that an executor has not run.
     fn start_instead_of(self: &Arc<Self>, runner: RunnerId) {
-        let needs = self.crew.lost(runner);
+        let needs = self.runners.lost(runner);
         if let Some(runner) = needs.runner {
             self.start_here(runner);
         }
@@ -241,7 +241,7 @@ impl Shared {
                     follows = state.follows();
                 }
             };
-            let (work, needs) = self.crew.turn(me, finish, |state| state.table.poll_ready());
+            let (work, needs) = self.runners.next(me, finish, |state| state.table.poll_ready());
             self.see_to(follows);
             self.meet(needs);
             // Its destructor may block, and whose call is next must not wait for that.
@@ -316,7 +316,7 @@ impl Drop for Job {
         let Some(runner) = self.runner.take() else { return };
         if self.ours {
             // The runtime is shut down, and so are we; or there was no thread.
-            let needs = self.shared.crew.postpone(runner);
+            let needs = self.shared.runners.postpone(runner);
             self.shared.meet(needs);
         } else {
             self.shared.start_instead_of(runner);

@@ -27,7 +27,7 @@ struct Channel {
     node: Arc<Node>,
     address: Address,
     way: Way,
-    /// Who below sends beats of this token.
+    /// Which child processes send beats of this token.
     copies: Arc<Mutex<BTreeSet<Copy>>>,
 }
 

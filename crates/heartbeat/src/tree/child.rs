@@ -1,4 +1,4 @@
-//! A process below this one: what it uses of what is here or further up.
+//! A child process of this one: what it uses of what is here or further up.
 //!
 //! Invariants:
 //! - Everything it has attached is held for it until it detaches it or is gone.
@@ -14,7 +14,7 @@ use workfleet_wire::Kind;
 
 use super::{
     batch::Batch,
-    connection::Down,
+    connection::ChildConnection,
     frames::{
         self, ATTACH, About, Attach, BEATS, DETACH, FLUSHED, NAME_LIMIT_BYTES, OPERATION, TAKEN, Violation,
         What, decode,
@@ -26,9 +26,9 @@ use crate::{address::Address, cores::event::Input, ports::Replica};
 /// As much as this can be attached by one process.
 const ATTACHED_LIMIT: usize = 1 << 20;
 
-pub(super) struct Below {
+pub(super) struct AttachedChild {
     id: u64,
-    connection: Arc<dyn Down>,
+    connection: Arc<dyn ChildConnection>,
     held: Mutex<HashMap<u64, Held>>,
 }
 
@@ -38,10 +38,10 @@ enum Held {
     Channel(Arc<dyn Passage>),
 }
 
-impl Below {
-    pub(super) fn new(node: &Node, connection: Arc<dyn Down>) -> Self {
+impl AttachedChild {
+    pub(super) fn new(node: &Node, connection: Arc<dyn ChildConnection>) -> Self {
         let id = node.next_number();
-        node.add_below(id, Arc::clone(&connection));
+        node.add_child(id, Arc::clone(&connection));
         Self { id, connection, held: Mutex::default() }
     }
 
@@ -134,7 +134,7 @@ impl Below {
     /// It is gone: whatever it held is held by it no longer.
     pub(super) fn gone(&self, node: &Node) {
         // Later questions find it gone.
-        let own = node.remove_below(self.id);
+        let own = node.remove_child(self.id);
         node.flushes.gone(self.id);
         let held = std::mem::take(&mut *self.lock());
         for (number, held) in &held {
@@ -162,8 +162,8 @@ impl Below {
     }
 }
 
-impl fmt::Debug for Below {
+impl fmt::Debug for AttachedChild {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Below").field("name", &self.name()).finish_non_exhaustive()
+        f.debug_struct("AttachedChild").field("name", &self.name()).finish_non_exhaustive()
     }
 }

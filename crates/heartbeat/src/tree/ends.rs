@@ -5,40 +5,42 @@ use std::{fmt, sync::Arc};
 use workfleet_wire::Kind;
 
 use super::{
-    below::Below,
-    connection::{Down, Up},
+    child::AttachedChild,
+    connection::{ChildConnection, ParentConnection},
     frames::{self, About, DONE, FLUSH, FLUSHED, Flush, GONE, STATE, TAKEN, Violation, decode},
     node::{Attached, Node},
     outlet::Outlet,
 };
 use crate::cores::event::Input;
 
-/// This process's end of a way out.
-pub struct Upwards {
+/// This process's end of the connection to its parent.
+#[doc(alias = "Upwards")]
+pub struct Parent {
     node: Arc<Node>,
     outlet: Arc<Outlet>,
 }
 
-/// This process's end of the connection to one below. When it is dropped, that process is gone.
-pub struct Downwards {
+/// This process's end of the connection to a child process. Drop it when the child is gone.
+#[doc(alias = "Downwards")]
+pub struct Child {
     node: Arc<Node>,
-    below: Below,
+    child: AttachedChild,
 }
 
-/// The named events of one pool, at home in this process as long as this is there.
+/// Keeps this process the home of the named events of one pool, until it is dropped.
 pub struct Scope {
     node: Arc<Node>,
     id: u128,
 }
 
-impl Upwards {
-    /// None if there is such a way already: to the named events of this scope, or for all that has no other way.
-    pub(crate) fn new(node: &Arc<Node>, scope: Option<u128>, up: Arc<dyn Up>) -> Option<Self> {
+impl Parent {
+    /// None if there is such a connection already: for this scope, or the parent's.
+    pub(crate) fn new(node: &Arc<Node>, scope: Option<u128>, up: Arc<dyn ParentConnection>) -> Option<Self> {
         let outlet = node.connect(scope, up)?;
         Some(Self { node: Arc::clone(node), outlet })
     }
 
-    /// A frame came from above; not to be called by two threads at once.
+    /// Handles a frame that came from the parent. Two threads must not call this at once.
     ///
     /// # Errors
     /// [`Violation`]: the frame does not decode, or does not go this way.
@@ -89,37 +91,39 @@ impl Upwards {
         }
     }
 
-    /// Sends the beats that wait, of each token the latest: for the thread that was woken by [`Up::wake`]. If there were any, more
-    /// may come, and that thread is to call again soon, within a millisecond say, without being woken.
+    /// Sends the beats that wait, of each token the latest. The thread that [`ParentConnection::wake`] woke calls this.
+    ///
+    /// Returns whether there were any. If so, more may come: that thread has to call again soon, within a millisecond say,
+    /// without being woken.
     pub fn send_beats(&self) -> bool {
         self.outlet.send_beats()
     }
 
-    /// The same for any thread: when this returns, every beat has been sent whose `send` had returned before, also by somebody
-    /// else. Returns whether there were any.
+    /// Sends the beats that wait, from any thread. When this returns, every beat whose `send` had returned before was sent, by this
+    /// thread or another. Returns whether there were any.
     pub fn flush_beats(&self) -> bool {
         self.outlet.flush_beats()
     }
 }
 
-impl Downwards {
-    pub(crate) fn new(node: &Arc<Node>, connection: Arc<dyn Down>) -> Self {
-        Self { node: Arc::clone(node), below: Below::new(node, connection) }
+impl Child {
+    pub(crate) fn new(node: &Arc<Node>, connection: Arc<dyn ChildConnection>) -> Self {
+        Self { node: Arc::clone(node), child: AttachedChild::new(node, connection) }
     }
 
-    /// A frame came from the process; not to be called by two threads at once.
+    /// Handles a frame that came from the child. Two threads must not call this at once.
     ///
     /// # Errors
     /// [`Violation`]: the frame does not decode, does not go this way, or asks for more than it may.
     pub fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
-        self.below.on_frame(&self.node, kind, payload)
+        self.child.on_frame(&self.node, kind, payload)
     }
 }
 
-impl Drop for Downwards {
+impl Drop for Child {
     fn drop(&mut self) {
         if self.node.is_here() {
-            self.below.gone(&self.node);
+            self.child.gone(&self.node);
         }
     }
 }
@@ -137,15 +141,15 @@ impl Drop for Scope {
     }
 }
 
-impl fmt::Debug for Upwards {
+impl fmt::Debug for Parent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upwards").finish_non_exhaustive()
+        f.debug_struct("Parent").finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Downwards {
+impl fmt::Debug for Child {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Downwards").field("process", &self.below.name()).finish_non_exhaustive()
+        f.debug_struct("Child").field("process", &self.child.name()).finish_non_exhaustive()
     }
 }
 

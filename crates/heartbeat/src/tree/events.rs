@@ -153,11 +153,11 @@ impl EventPlace for Place {
                         outlet.operate(*number, news);
                     }
                 }
-                Send::State((below, number), news) => {
-                    self.node.send_below(below, STATE, &about(number, news));
+                Send::State((child, number), news) => {
+                    self.node.send_to_child(child, STATE, &about(number, news));
                 }
-                Send::Done((below, number), news) => self.node.send_below(below, DONE, &about(number, news)),
-                Send::Gone((below, number)) => self.node.send_below(below, GONE, &frames::encode(&number)),
+                Send::Done((child, number), news) => self.node.send_to_child(child, DONE, &about(number, news)),
+                Send::Gone((child, number)) => self.node.send_to_child(child, GONE, &frames::encode(&number)),
             }
         }
     }

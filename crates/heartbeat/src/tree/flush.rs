@@ -1,7 +1,7 @@
-//! Asking everybody below for the beats of a token that are still on their way.
+//! Asking every child process for the beats of a token that are still on their way.
 //!
 //! First everything that has been sent up to here is taken in, so that whoever has got hold of the token is known; then
-//! each of those is asked, asks those below it in turn, sends what there is, and answers.
+//! each of those is asked, asks its own children, sends what there is, and answers.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -42,24 +42,24 @@ impl fmt::Debug for Flush {
     }
 }
 
-/// Takes in what everybody below has sent so far, and then calls `done`.
+/// Takes in what every child process has sent so far, then calls `done`.
 pub(super) fn catch_up(node: &Node, done: Done) {
     carry_out_catch_up(node, &Round::new(done));
 }
 
 fn carry_out_catch_up(node: &Node, round: &Arc<Round>) {
-    let all = node.all_below();
-    for (id, below) in &all {
-        round.ask((*id, 0), below.name());
+    let all = node.children();
+    for (id, child) in &all {
+        round.ask((*id, 0), child.name());
     }
-    for (id, below) in all {
+    for (id, child) in all {
         let round = Arc::clone(round);
-        below.catch_up(Box::new(move || round.answered((id, 0))));
+        child.catch_up(Box::new(move || round.answered((id, 0))));
     }
     round.all_asked();
 }
 
-/// Has everybody below deliver what it has of a token, and then calls `done`. Who `holds` the token is asked for when
+/// Has every child process deliver what it has of a token, then calls `done`. Who `holds` the token is asked for when
 /// everything that was sent before has been taken in.
 pub(super) fn flush(
     node: &Arc<Node>,
@@ -94,10 +94,10 @@ fn begin(
 fn ask(node: &Node, holds: Vec<Copy>, round: &Arc<Round>) {
     for (id, number) in holds {
         // If it is gone, so is what it could answer.
-        let Some(below) = node.below(id) else { continue };
-        let (_, request) = node.flushes.ask(id, below.name(), round);
-        below.send(FLUSH, &frames::encode(&frames::Flush { number, request }));
-        if node.below(id).is_none() {
+        let Some(child) = node.child(id) else { continue };
+        let (_, request) = node.flushes.ask(id, child.name(), round);
+        child.send(FLUSH, &frames::encode(&frames::Flush { number, request }));
+        if node.child(id).is_none() {
             // It went meanwhile, maybe before the question was there to be ended by that.
             node.flushes.gone(id);
         }

@@ -1,6 +1,6 @@
 //! What two processes tell each other about events and beats, in the frames of [`EVENT_KINDS`].
 //!
-//! Upwards is towards the process that started this one. What a frame is about was attached before, under a number that the
+//! Parent is towards the process that started this one. What a frame is about was attached before, under a number that the
 //! lower side chose and never uses again on that connection.
 
 use std::ops::RangeInclusive;
@@ -13,28 +13,28 @@ use crate::{Details, address::Address, cores::event::News};
 /// The kinds of all frames here.
 pub const KINDS: RangeInclusive<u8> = EVENT_KINDS;
 
-/// Upwards: something from further up is used here, under this number.
+/// Parent: something from further up is used here, under this number.
 pub(super) const ATTACH: Kind = Kind(0x30);
-/// Upwards: the number is not used any more. Everything that was said under it came before.
+/// Parent: the number is not used any more. Everything that was said under it came before.
 pub(super) const DETACH: Kind = Kind(0x31);
-/// Upwards: an event was set or cleared. Answered by [`DONE`].
+/// Parent: an event was set or cleared. Answered by [`DONE`].
 pub(super) const OPERATION: Kind = Kind(0x32);
-/// Upwards: the answer to [`STATE`].
+/// Parent: the answer to [`STATE`].
 pub(super) const TAKEN: Kind = Kind(0x33);
-/// Upwards: beats, one after the other.
+/// Parent: beats, one after the other.
 pub(super) const BEATS: Kind = Kind(0x34);
-/// Upwards: the answer to [`FLUSH`].
+/// Parent: the answer to [`FLUSH`].
 pub(super) const FLUSHED: Kind = Kind(0x35);
-/// Downwards: what an event is. Answered by [`TAKEN`].
+/// Child: what an event is. Answered by [`TAKEN`].
 pub(super) const STATE: Kind = Kind(0x38);
-/// Downwards: the answer to [`OPERATION`].
+/// Child: the answer to [`OPERATION`].
 pub(super) const DONE: Kind = Kind(0x39);
-/// Downwards: the event that was attached is not there any more.
+/// Child: the event that was attached is not there any more.
 pub(super) const GONE: Kind = Kind(0x3a);
-/// Downwards: send what beats there are, and say so when everybody below has done it too. Answered by [`FLUSHED`].
+/// Child: send what beats there are, and say so when everybody below has done it too. Answered by [`FLUSHED`].
 pub(super) const FLUSH: Kind = Kind(0x3b);
 
-const fn upwards(kind: Kind, name: &'static str) -> Row {
+const fn to_parent(kind: Kind, name: &'static str) -> Row {
     Row::one(kind, name, Rule::Carries, Rule::Never)
 }
 
@@ -51,12 +51,12 @@ const fn downwards(kind: Kind, name: &'static str) -> Row {
 /// assert_eq!(remote::TABLE.named(Kind(0x34)).to_string(), "0x34 (BEATS)");
 /// ```
 pub static TABLE: Table = Table::new(&[
-    upwards(ATTACH, "ATTACH"),
-    upwards(DETACH, "DETACH"),
-    upwards(OPERATION, "OPERATION"),
-    upwards(TAKEN, "TAKEN"),
-    upwards(BEATS, "BEATS"),
-    upwards(FLUSHED, "FLUSHED"),
+    to_parent(ATTACH, "ATTACH"),
+    to_parent(DETACH, "DETACH"),
+    to_parent(OPERATION, "OPERATION"),
+    to_parent(TAKEN, "TAKEN"),
+    to_parent(BEATS, "BEATS"),
+    to_parent(FLUSHED, "FLUSHED"),
     downwards(STATE, "STATE"),
     downwards(DONE, "DONE"),
     downwards(GONE, "GONE"),

@@ -2,11 +2,11 @@
 //! `ports`.
 //!
 //! A process is a [`Node`](node::Node). What is not at home in it leaves by an [`Outlet`](outlet::Outlet), chosen by its
-//! address; a process below is a [`Below`](below::Below). The arrows between the files go one way: from `ends` and `below` over
+//! address; a process below is a [`AttachedChild`](child::AttachedChild). The arrows between the files go one way: from `ends` and `child` over
 //! `events` and `channels` to `node`, and from there to `outlet` and `frames`.
 
 mod batch;
-mod below;
+mod child;
 mod channels;
 mod connection;
 mod ends;
@@ -21,8 +21,8 @@ mod tests;
 mod waiting;
 
 pub(crate) use channels::NoChannel;
-pub use connection::{Down, Up};
-pub use ends::{Downwards, Scope, Upwards};
+pub use connection::{ChildConnection, ParentConnection};
+pub use ends::{Child, Scope, Parent};
 pub use events::NameTooLong;
 pub use frames::{KINDS, NAME_LIMIT_BYTES, TABLE, Violation};
 pub(crate) use node::Node;

@@ -1,5 +1,5 @@
 //! A process as a node in the tree of processes that a program starts: what it knows of events and tokens that others know
-//! too, its ways out, and the processes below.
+//! too, its ways out, and its child processes.
 //!
 //! What is not at home here is reached by the way out that leads to its address ([`Node::route`]): each way serves the named
 //! events of some pools, and one of them everything else.
@@ -25,7 +25,7 @@ use workfleet_wire::Kind;
 
 use super::{
     batch::Batch,
-    connection::{Down, Up},
+    connection::{ChildConnection, ParentConnection},
     outlet::Outlet,
     rounds::Flushes,
 };
@@ -36,12 +36,12 @@ use crate::{
     ports::{Done, EventPlace, Replica, TokenPlace},
 };
 
-/// The way of a token's beats, as the processes below and those behind a way out see it.
+/// The way of a token's beats, as the child processes and those behind a way out see it.
 pub(super) trait Passage: TokenPlace {
     /// Passes on a beat that came with others.
     fn arrived(&self, batch: &mut Batch, details: Details, superseded: u64);
 
-    /// Whoever is below and sends beats of this token.
+    /// The child processes that send beats of this token.
     fn add_copy(&self, copy: Copy);
 
     fn remove_copy(&self, copy: Copy);
@@ -60,7 +60,7 @@ pub(crate) struct Node {
     process: Home,
     next_number: AtomicU64,
     tables: Mutex<Tables>,
-    below: Mutex<BTreeMap<u64, Arc<dyn Down>>>,
+    children: Mutex<BTreeMap<u64, Arc<dyn ChildConnection>>>,
     pub(super) flushes: Flushes,
     /// Of tokens that were gone when their sender came here.
     beats_ignored: AtomicU64,
@@ -109,7 +109,7 @@ impl Node {
             process: Home::here(),
             next_number: AtomicU64::new(1),
             tables: Mutex::default(),
-            below: Mutex::default(),
+            children: Mutex::default(),
             flushes: Flushes::default(),
             beats_ignored: AtomicU64::new(0),
             make_event,
@@ -137,7 +137,7 @@ impl Node {
     }
 
     /// A way out: to the named events of this pool, or for everything that has no other way. None if there is one already.
-    pub(super) fn connect(&self, scope: Option<u128>, up: Arc<dyn Up>) -> Option<Arc<Outlet>> {
+    pub(super) fn connect(&self, scope: Option<u128>, up: Arc<dyn ParentConnection>) -> Option<Arc<Outlet>> {
         let outlet = Arc::new(Outlet::new(self.next_number(), up));
         let mut tables = self.lock_tables();
         let free = match scope {
@@ -159,27 +159,27 @@ impl Node {
         self.lock_tables().numbers.get(&(outlet.id(), number)).cloned()
     }
 
-    pub(super) fn add_below(&self, id: u64, below: Arc<dyn Down>) {
-        self.lock_below().insert(id, below);
+    pub(super) fn add_child(&self, id: u64, child: Arc<dyn ChildConnection>) {
+        self.lock_children().insert(id, child);
     }
 
-    pub(super) fn remove_below(&self, id: u64) -> Option<Arc<dyn Down>> {
-        self.lock_below().remove(&id)
+    pub(super) fn remove_child(&self, id: u64) -> Option<Arc<dyn ChildConnection>> {
+        self.lock_children().remove(&id)
     }
 
-    /// Every process below, in the order in which they came.
-    pub(super) fn all_below(&self) -> Vec<(u64, Arc<dyn Down>)> {
-        self.lock_below().iter().map(|(id, below)| (*id, Arc::clone(below))).collect()
+    /// Every process child, in the order in which they came.
+    pub(super) fn children(&self) -> Vec<(u64, Arc<dyn ChildConnection>)> {
+        self.lock_children().iter().map(|(id, child)| (*id, Arc::clone(child))).collect()
     }
 
-    pub(super) fn below(&self, id: u64) -> Option<Arc<dyn Down>> {
-        self.lock_below().get(&id).cloned()
+    pub(super) fn child(&self, id: u64) -> Option<Arc<dyn ChildConnection>> {
+        self.lock_children().get(&id).cloned()
     }
 
-    /// Sends a frame to a process below, if it is still there.
-    pub(super) fn send_below(&self, id: u64, kind: Kind, payload: &[u8]) {
-        if let Some(below) = self.below(id) {
-            below.send(kind, payload);
+    /// Sends a frame to a process child, if it is still there.
+    pub(super) fn send_to_child(&self, id: u64, kind: Kind, payload: &[u8]) {
+        if let Some(child) = self.child(id) {
+            child.send(kind, payload);
         }
     }
 
@@ -209,8 +209,8 @@ impl Node {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_below(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<dyn Down>>> {
-        self.below.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_children(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<dyn ChildConnection>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    connection::Up,
+    connection::ParentConnection,
     frames::{self, ATTACH, About, Attach, BEATS, DETACH, OPERATION, What},
     waiting::{Count, Waiting},
 };
@@ -30,7 +30,7 @@ type Waiter = Arc<dyn Waits>;
 pub(crate) struct Outlet {
     /// Unique in this process.
     id: u64,
-    up: Arc<dyn Up>,
+    up: Arc<dyn ParentConnection>,
     /// Whose beats wait to leave.
     waiting: Waiting<Waiter>,
     /// Held while beats are sent; a buffer for their frame.
@@ -38,7 +38,7 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(id: u64, up: Arc<dyn Up>) -> Self {
+    pub(super) fn new(id: u64, up: Arc<dyn ParentConnection>) -> Self {
         Self { id, up, waiting: Waiting::new(), sending: Mutex::default() }
     }
 
@@ -46,7 +46,7 @@ impl Outlet {
         self.id
     }
 
-    pub(super) fn up(&self) -> &Arc<dyn Up> {
+    pub(super) fn up(&self) -> &Arc<dyn ParentConnection> {
         &self.up
     }
 

@@ -1,4 +1,4 @@
-//! Questions to several processes below, and their answers.
+//! Questions to several child processes, and their answers.
 //!
 //! Invariant: a round of questions ends when everybody asked has answered or is gone, and its end is told once.
 
@@ -15,7 +15,7 @@ use crate::ports::Done;
 /// Which connection is asked, and with which request.
 pub(super) type Question = (u64, u64);
 
-/// The questions to those below that are not answered yet.
+/// The questions to child processes that are not answered yet.
 #[derive(Default)]
 pub(super) struct Flushes {
     next: AtomicU64,
@@ -76,9 +76,9 @@ impl Round {
 }
 
 impl Flushes {
-    /// A question of this round, to a process below.
-    pub(super) fn ask(&self, below: u64, name: &str, round: &Arc<Round>) -> Question {
-        let question = (below, self.next.fetch_add(1, Ordering::Relaxed));
+    /// A question of this round, to a child process.
+    pub(super) fn ask(&self, child: u64, name: &str, round: &Arc<Round>) -> Question {
+        let question = (child, self.next.fetch_add(1, Ordering::Relaxed));
         round.ask(question, name);
         self.lock().insert(question, Arc::clone(round));
         question
@@ -99,9 +99,9 @@ impl Flushes {
         }
     }
 
-    /// Somebody below is gone and answers nothing any more.
-    pub(super) fn gone(&self, below: u64) {
-        let gone: Vec<_> = self.lock().extract_if(|&(asked, _), _| asked == below).collect();
+    /// A child process is gone and answers nothing any more.
+    pub(super) fn gone(&self, child: u64) {
+        let gone: Vec<_> = self.lock().extract_if(|&(asked, _), _| asked == child).collect();
         for (question, round) in gone {
             round.answered(question);
         }

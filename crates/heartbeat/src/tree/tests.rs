@@ -11,7 +11,7 @@ use std::{
 use workfleet_wire::{Kind, kinds::Direction, message};
 
 use super::{
-    Down, Downwards, Up, Upwards, Violation,
+    Child, ChildConnection, ParentConnection, Parent, Violation,
     frames::{self, ATTACH, Attach, BEATS, DETACH, OPERATION, STATE, What},
     node::{Node, Passage},
 };
@@ -42,7 +42,7 @@ struct Wire {
 struct LowerEnd(Arc<Wire>);
 struct UpperEnd(Arc<Wire>, String);
 
-impl Up for LowerEnd {
+impl ParentConnection for LowerEnd {
     fn send(&self, kind: Kind, payload: &[u8]) {
         self.0.up.lock().unwrap().push_back((kind, payload.to_vec()));
     }
@@ -58,7 +58,7 @@ impl Up for LowerEnd {
     }
 }
 
-impl Down for UpperEnd {
+impl ChildConnection for UpperEnd {
     fn name(&self) -> &str {
         &self.1
     }
@@ -77,8 +77,8 @@ struct Link {
     wire: Arc<Wire>,
     upper: Arc<Node>,
     lower: Arc<Node>,
-    upwards: Upwards,
-    downwards: Option<Downwards>,
+    parent: Parent,
+    child: Option<Child>,
 }
 
 impl Link {
@@ -89,18 +89,18 @@ impl Link {
     /// A way out of `lower`, to what is in `scope` or everything else.
     fn join(upper: &Arc<Node>, lower: Arc<Node>, scope: Option<u128>, name: &str) -> Self {
         let wire = Arc::new(Wire::default());
-        let upwards = Upwards::new(&lower, scope, Arc::new(LowerEnd(Arc::clone(&wire))));
-        let upwards = upwards.expect("it has no such way");
-        let downwards = Downwards::new(upper, Arc::new(UpperEnd(Arc::clone(&wire), name.to_owned())));
-        Self { wire, upper: Arc::clone(upper), lower, upwards, downwards: Some(downwards) }
+        let parent = Parent::new(&lower, scope, Arc::new(LowerEnd(Arc::clone(&wire))));
+        let parent = parent.expect("it has no such way");
+        let child = Child::new(upper, Arc::new(UpperEnd(Arc::clone(&wire), name.to_owned())));
+        Self { wire, upper: Arc::clone(upper), lower, parent, child: Some(child) }
     }
 
-    /// Everything that was sent upwards arrives.
+    /// Everything that was sent to the parent arrives.
     fn rise(&self) -> bool {
         let mut any = false;
         while let Some((kind, payload)) = { self.wire.up.lock().unwrap().pop_front() } {
-            let downwards = self.downwards.as_ref().expect("it is there");
-            downwards.on_frame(kind, &payload).expect("an honest process");
+            let child = self.child.as_ref().expect("it is there");
+            child.on_frame(kind, &payload).expect("an honest process");
             any = true;
         }
         for done in std::mem::take(&mut *self.wire.catch_ups.lock().unwrap()) {
@@ -110,11 +110,11 @@ impl Link {
         any
     }
 
-    /// Everything that was sent downwards arrives.
+    /// Everything that was sent child arrives.
     fn fall(&self) -> bool {
         let mut any = false;
         while let Some((kind, payload)) = { self.wire.down.lock().unwrap().pop_front() } {
-            self.upwards.on_frame(kind, &payload).expect("an honest process");
+            self.parent.on_frame(kind, &payload).expect("an honest process");
             any = true;
         }
         any
@@ -123,7 +123,7 @@ impl Link {
     /// The process is killed: what it had not sent is gone, what it had sent arrives.
     fn kill(&mut self) {
         self.rise();
-        self.downwards = None;
+        self.child = None;
         for done in std::mem::take(&mut *self.wire.catch_ups.lock().unwrap()) {
             done();
         }
@@ -209,10 +209,10 @@ fn beats_of_a_process_two_below_reach_home_and_the_latest_wins() {
         beat(&inside, number);
     }
     assert!(inner.wire.beats.load(Ordering::Relaxed), "somebody is told that a beat waits");
-    assert!(inner.upwards.send_beats());
-    assert!(!inner.upwards.send_beats(), "nothing is left");
+    assert!(inner.parent.send_beats());
+    assert!(!inner.parent.send_beats(), "nothing is left");
     settle(&[&worker, &inner]);
-    assert!(worker.upwards.send_beats());
+    assert!(worker.parent.send_beats());
     settle(&[&worker, &inner]);
     assert_eq!(*inbox.beats.lock().unwrap(), [10]);
     assert_eq!(inbox.superseded.load(Ordering::Relaxed), 9);
@@ -274,7 +274,7 @@ fn a_flush_whose_time_is_over_when_it_is_about_to_ask_has_timed_out() {
     /// Is slow to be asked.
     struct Slow(Mutex<std::sync::mpsc::Receiver<()>>);
 
-    impl Down for Slow {
+    impl ChildConnection for Slow {
         fn name(&self) -> &str {
             if std::thread::current().name() == Some("asks") {
                 let _ = self.0.lock().unwrap().recv();
@@ -298,13 +298,13 @@ fn a_flush_whose_time_is_over_when_it_is_about_to_ask_has_timed_out() {
     let heartbeaters = crate::Heartbeaters::new().expect("there is a thread");
     let sender = heartbeaters.register("a", |_| ()).expect("it is new");
     let (let_go, wait) = std::sync::mpsc::channel();
-    let downwards = Downwards::new(sent::own(), Arc::new(Slow(Mutex::new(wait))));
+    let child = Child::new(sent::own(), Arc::new(Slow(Mutex::new(wait))));
     let attach = frames::encode(&Attach {
         number: 1,
         what: What::Sender,
         address: sent::place_of(&sender).expect("it is registered").address().clone(),
     });
-    downwards.on_frame(ATTACH, &attach).expect("it may");
+    child.on_frame(ATTACH, &attach).expect("it may");
     let after = std::time::Duration::from_millis(300);
     let outcome = heartbeaters.blocking_unregister_timeout("a", after);
     assert!(matches!(outcome, Err(crate::UnregisterError::FlushTimedOut { .. })), "{outcome:?}");
@@ -328,7 +328,7 @@ fn what_was_sent_before_a_sender_was_dropped_arrives() {
     let (inbox, _token, worker, inner, [there, inside]) = three();
     beat(&there, 7);
     drop((there, inside));
-    worker.upwards.send_beats();
+    worker.parent.send_beats();
     settle(&[&worker, &inner]);
     assert_eq!(*inbox.beats.lock().unwrap(), [7]);
     let (up, _) = worker.events();
@@ -344,9 +344,9 @@ fn beats_of_a_token_that_was_gone_before_are_counted_at_home() {
     settle(&[&worker, &inner]);
     let late = inner.lower.channel(&address).expect("there is a way up");
     (1..=3).for_each(|number| beat(&late, number));
-    inner.upwards.send_beats();
+    inner.parent.send_beats();
     settle(&[&worker, &inner]);
-    worker.upwards.send_beats();
+    worker.parent.send_beats();
     settle(&[&worker, &inner]);
     assert_eq!(home.beats_ignored(), 3);
     assert_eq!(home.channel(&address).err().expect("it is gone"), super::NoChannel::Gone);
@@ -373,7 +373,7 @@ fn a_beat_that_supersedes_one_whose_sender_is_still_at_it_is_there_for_a_flush()
         for _ in 0..ROUNDS {
             beat(&there, 2);
             // As a flush does. This beat leaves, or one that has superseded it.
-            left_behind += usize::from(!worker.upwards.flush_beats());
+            left_behind += usize::from(!worker.parent.flush_beats());
             worker.wire.up.lock().unwrap().clear();
         }
         stop.store(true, Ordering::Relaxed);
@@ -388,11 +388,11 @@ fn a_new_sender_is_not_cut_off_by_the_end_of_the_last() {
     for number in 1..=100 {
         let again = inner.lower.channel(token.address()).expect("there is a way up");
         beat(&again, number);
-        inner.upwards.send_beats();
+        inner.parent.send_beats();
         drop(again);
     }
     settle(&[&worker, &inner]);
-    worker.upwards.send_beats();
+    worker.parent.send_beats();
     settle(&[&worker, &inner]);
     assert_eq!(inbox.beats.lock().unwrap().last(), Some(&100));
     drop(there);
@@ -524,11 +524,11 @@ fn whoever_attaches_an_event_while_it_is_being_lost_is_told() {
                 }
                 worker.fall();
             });
-            let downwards = inner.downwards.as_ref().expect("it is there");
+            let child = inner.child.as_ref().expect("it is there");
             while inner.events().1 == 0 {
                 let number = attached.fetch_add(1, Ordering::Relaxed) as u64;
                 let attach = frames::encode(&Attach { number, what: What::Event, address: address.clone() });
-                downwards.on_frame(ATTACH, &attach).expect("it may");
+                child.on_frame(ATTACH, &attach).expect("it may");
             }
         });
         let there = sent::event(there);
@@ -562,13 +562,13 @@ fn a_process_that_lies_about_superseded_beats_overflows_no_count() {
     let lie = |link: &Link, number| {
         let details = Details::encode(&1_u32).expect("it encodes");
         let beats = frames::encode(&frames::Beat { number, superseded: u64::MAX, details });
-        link.downwards.as_ref().expect("it is there").on_frame(BEATS, &beats).expect("no rule is broken");
+        link.child.as_ref().expect("it is there").on_frame(BEATS, &beats).expect("no rule is broken");
     };
     for _ in 0..2 {
         lie(&inner, number_of(&inner.lower));
         lie(&inner, u64::MAX);
     }
-    worker.upwards.send_beats();
+    worker.parent.send_beats();
     settle(&[&worker, &inner]);
     assert_eq!(inbox.superseded.load(Ordering::Relaxed), usize::MAX);
     lie(&worker, number_of(&worker.lower));
@@ -580,11 +580,11 @@ fn a_process_that_lies_about_superseded_beats_overflows_no_count() {
 fn each_end_takes_the_kinds_that_the_table_sends_there_and_no_others() {
     let home = node();
     let worker = Link::below(&home, "worker");
-    let downwards = worker.downwards.as_ref().expect("it is there");
+    let child = worker.child.as_ref().expect("it is there");
     for kind in (0..=u8::MAX).map(Kind) {
         let [above, below] = [
-            (downwards.on_frame(kind, &[]), Direction::ToManager),
-            (worker.upwards.on_frame(kind, &[]), Direction::ToWorker),
+            (child.on_frame(kind, &[]), Direction::ToManager),
+            (worker.parent.on_frame(kind, &[]), Direction::ToWorker),
         ]
         .map(|(taken, direction)| {
             let goes_there = frames::TABLE.check(kind, direction, 1).is_ok();
@@ -600,7 +600,7 @@ fn each_end_takes_the_kinds_that_the_table_sends_there_and_no_others() {
 fn a_process_that_breaks_the_rules_is_told_how() {
     let home = node();
     let worker = Link::below(&home, "worker");
-    let downwards = worker.downwards.as_ref().expect("it is there");
+    let child = worker.child.as_ref().expect("it is there");
     let attach = |number, address| {
         message::encode(&Attach { number, what: What::Event, address }).expect("it encodes")
     };
@@ -613,21 +613,21 @@ fn a_process_that_breaks_the_rules_is_told_how() {
         (BEATS, vec![1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]),
         (BEATS, vec![1, 0, 2, 7]),
     ] {
-        assert!(matches!(downwards.on_frame(kind, &payload), Err(Violation::Payload { .. })), "{kind}");
+        assert!(matches!(child.on_frame(kind, &payload), Err(Violation::Payload { .. })), "{kind}");
     }
-    assert!(matches!(downwards.on_frame(STATE, &[1, 0, 0]), Err(Violation::Direction { kind: STATE })));
-    assert!(matches!(downwards.on_frame(Kind(0x3f), &[]), Err(Violation::Direction { .. })));
+    assert!(matches!(child.on_frame(STATE, &[1, 0, 0]), Err(Violation::Direction { kind: STATE })));
+    assert!(matches!(child.on_frame(Kind(0x3f), &[]), Err(Violation::Direction { .. })));
     let long = named(&"n".repeat(frames::NAME_LIMIT_BYTES + 1));
-    assert!(matches!(downwards.on_frame(ATTACH, &attach(1, long)), Err(Violation::Attachment { .. })));
-    downwards.on_frame(ATTACH, &attach(2, named("a"))).expect("it is answered");
-    assert!(matches!(downwards.on_frame(ATTACH, &attach(2, named("b"))), Err(Violation::Attachment { .. })));
+    assert!(matches!(child.on_frame(ATTACH, &attach(1, long)), Err(Violation::Attachment { .. })));
+    child.on_frame(ATTACH, &attach(2, named("a"))).expect("it is answered");
+    assert!(matches!(child.on_frame(ATTACH, &attach(2, named("b"))), Err(Violation::Attachment { .. })));
     // What is about nothing that was attached is late, not wrong.
-    downwards.on_frame(DETACH, &message::encode(&9_u64).expect("it encodes")).expect("ignored");
+    child.on_frame(DETACH, &message::encode(&9_u64).expect("it encodes")).expect("ignored");
     let mut beats = message::encode(&(9_u64, 0_u64)).expect("it encodes");
     beats.extend(message::encode(&Details::encode(&1_u8).expect("it encodes")).expect("it encodes"));
-    downwards.on_frame(BEATS, &beats).expect("ignored");
+    child.on_frame(BEATS, &beats).expect("ignored");
     let long_details = message::encode(&(9_u64, 0_u64, vec![0_u8; crate::DETAILS_LIMIT_BYTES + 1]));
-    assert!(downwards.on_frame(BEATS, &long_details.expect("it encodes")).is_err());
+    assert!(child.on_frame(BEATS, &long_details.expect("it encodes")).is_err());
 }
 
 #[test]
@@ -638,7 +638,7 @@ fn what_is_not_at_home_leaves_by_the_way_that_leads_to_its_address() {
     let beside = Link::join(&broker, Arc::clone(&up.lower), Some(2), "member");
     let inner = Link::below(&up.lower, "inner");
     let all = [&up, &beside, &inner];
-    let again = Upwards::new(&up.lower, Some(2), Arc::new(LowerEnd(Arc::default())));
+    let again = Parent::new(&up.lower, Some(2), Arc::new(LowerEnd(Arc::default())));
     assert!(again.is_none(), "the scope has a way");
     let named = |node: &Arc<Node>, scope| sent::event(node.named_event(scope, "go").expect("a short name"));
 
@@ -650,10 +650,10 @@ fn what_is_not_at_home_leaves_by_the_way_that_leads_to_its_address() {
     settle(&all);
     far[1].set().expect("it has a way home");
     beat(&there, 7);
-    inner.upwards.send_beats();
+    inner.parent.send_beats();
     settle(&all);
-    assert!(!beside.upwards.send_beats(), "the token is elsewhere");
-    assert!(up.upwards.send_beats());
+    assert!(!beside.parent.send_beats(), "the token is elsewhere");
+    assert!(up.parent.send_beats());
     settle(&all);
     assert_eq!((named(&parent, 1).is_set(), named(&broker, 2).is_set()), (false, true));
     assert!(
@@ -666,9 +666,9 @@ fn what_is_not_at_home_leaves_by_the_way_that_leads_to_its_address() {
     assert!(far[0].is_set());
 
     // The same number on another connection is something else.
-    let of_parent = |(out, _): &&(u64, u64)| *out == up.upwards.outlet_id();
+    let of_parent = |(out, _): &&(u64, u64)| *out == up.parent.outlet_id();
     let number = up.lower.lock_tables().numbers.keys().find(of_parent).expect("the name of the parent's").1;
-    beside.upwards.on_frame(frames::GONE, &frames::encode(&number)).expect("no rule is broken");
+    beside.parent.on_frame(frames::GONE, &frames::encode(&number)).expect("no rule is broken");
     assert!(far[0].set().is_ok());
     drop(scopes);
 }

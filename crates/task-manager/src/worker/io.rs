@@ -21,7 +21,7 @@ use super::{
     error::GreetError,
     outbox::{TICK, Tick},
     shared::Worker,
-    way_up::Reading,
+    parent::Reading,
 };
 use crate::{
     kinds,
@@ -88,7 +88,7 @@ pub(super) fn poll_socket(worker: &Worker, patience: Option<Duration>) {
 fn step(worker: &Worker) -> bool {
     let Tick { again, blocked, beats_due } = worker.outbox.tick();
     // While the socket takes nothing, they wait, and the latest wins.
-    let sent_beats = !blocked && worker.way_up.send_beats();
+    let sent_beats = !blocked && worker.parent_end.send_beats();
     if worker.outbox.is_broken() {
         return false;
     }
@@ -224,7 +224,7 @@ fn handle(worker: &Worker, frame: FrameRef<'_>, tasks: &mut Vec<Queued>) -> Resu
         },
         kinds::PING => push(worker, kinds::PONG, |_| Ok(())),
         kinds::FLUSHED => worker.flushed(protocol::decode(kind, payload)?),
-        _ if remote::KINDS.contains(&kind.0) => worker.way_up.on_frame(kind, payload)?,
+        _ if remote::KINDS.contains(&kind.0) => worker.parent_end.on_frame(kind, payload)?,
         _ if worker.extensions.on_frame(kind, payload) => {}
         _ => return Err(Violation::NoService { kind }),
     }

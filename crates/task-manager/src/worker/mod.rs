@@ -23,8 +23,8 @@ mod places;
 mod shared;
 mod start;
 mod tasks;
-mod upwards;
-mod way_up;
+mod parent_connection;
+mod parent;
 
 use std::{io as std_io, process};
 

@@ -1,11 +1,11 @@
 //! Events and senders in a worker process: its end of what [`workfleet_heartbeat::remote`] joins.
 //!
-//! Invariant: while a beat waits, the I/O thread is about to look: it was woken, or will look after a tick, or waits for the
-//! socket to take bytes again, which its own turn then follows.
+//! Invariant: while a beat waits, the I/O thread is about to send it. It was woken, or runs again after a tick, or waits for
+//! the socket to take bytes again.
 
 use std::{cell::Cell, sync::OnceLock};
 
-use workfleet_heartbeat::remote::{Upwards, Violation};
+use workfleet_heartbeat::remote::{Parent, Violation};
 use workfleet_wire::Kind;
 
 thread_local! {
@@ -13,27 +13,27 @@ thread_local! {
     static READS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A worker's way up.
+/// A worker's end of the connection to its manager, for events and beats.
 #[derive(Debug, Default)]
-pub(super) struct WayUp {
-    pub(super) upwards: OnceLock<Upwards>,
+pub(super) struct ParentEnd {
+    pub(super) parent: OnceLock<Parent>,
 }
 
-impl WayUp {
+impl ParentEnd {
     /// A frame came from the manager.
     pub(super) fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
-        self.upwards.get().map_or(Ok(()), |upwards| upwards.on_frame(kind, payload))
+        self.parent.get().map_or(Ok(()), |parent| parent.on_frame(kind, payload))
     }
 
-    /// The I/O thread's turn: sends the beats that wait. True if it is to look again after a tick, because more may come.
+    /// For the I/O thread: sends the beats that wait. True if it is to call again after a tick, because more may come.
     pub(super) fn send_beats(&self) -> bool {
-        self.upwards.get().is_some_and(Upwards::send_beats)
+        self.parent.get().is_some_and(Parent::send_beats)
     }
 
     /// Sends the beats that wait, also those that another thread is about to send: it has when this returns. True if there
     /// were any.
     pub(super) fn flush(&self) -> bool {
-        self.upwards.get().is_some_and(Upwards::flush_beats)
+        self.parent.get().is_some_and(Parent::flush_beats)
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, Weak};
 
-use workfleet_heartbeat::remote::{self, Up};
+use workfleet_heartbeat::remote::{self, ParentConnection};
 use workfleet_wire::Kind;
 
-use super::{fork, shared::Worker, way_up::Reading};
+use super::{fork, shared::Worker, parent::Reading};
 
 /// From now on, what is deserialised in this process finds its way home.
 pub(super) fn open(worker: &Arc<Worker>) {
-    if let Some(upwards) = remote::connect(Arc::new(Connection(Arc::downgrade(worker)))) {
-        let first = worker.way_up.upwards.set(upwards).is_ok();
+    if let Some(parent) = remote::connect(Arc::new(Connection(Arc::downgrade(worker)))) {
+        let first = worker.parent_end.parent.set(parent).is_ok();
         debug_assert!(first, "a worker is started once");
     }
 }
@@ -25,7 +25,7 @@ impl Connection {
     }
 }
 
-impl Up for Connection {
+impl ParentConnection for Connection {
     fn send(&self, kind: Kind, payload: &[u8]) {
         let Some(worker) = self.worker() else { return };
         let pushed = worker.outbox.push(kind, |out| {

@@ -17,7 +17,7 @@ use super::{
     fork,
     outbox::{Outbox, PushError},
     places::Places,
-    way_up::WayUp,
+    parent::ParentEnd,
 };
 use crate::{
     extension::{Extensions, SendToManager},
@@ -60,7 +60,7 @@ pub(super) struct Worker {
     pub(super) places: Places,
     pub(super) flushes: Flushes,
     pub(super) extensions: Extensions,
-    pub(super) way_up: WayUp,
+    pub(super) parent_end: ParentEnd,
 }
 
 /// Who waits for the manager to have read everything up to some point.
@@ -129,7 +129,7 @@ impl Worker {
 
     /// Sends all that is left to be said, however long the manager takes to read it.
     pub(super) fn flush_at_end(&self) {
-        self.way_up.flush();
+        self.parent_end.flush();
         self.outbox.flush_fully();
     }
 
@@ -197,7 +197,7 @@ impl Host for Worker {
         if fork::is_copy() {
             return Err(SendError::AttemptEnded);
         }
-        self.way_up.flush();
+        self.parent_end.flush();
         self.poll_for_answer();
         let mut id = 0;
         self.outbox

@@ -22,8 +22,8 @@ use super::{
     outbox::Outbox,
     places::Places,
     shared::{Flushes, Worker},
-    upwards,
-    way_up::WayUp,
+    parent_connection,
+    parent::ParentEnd,
 };
 use crate::{
     extension::Extensions,
@@ -51,7 +51,7 @@ impl Worker {
         IS_WORKER.store(true, Ordering::Relaxed);
         let worker = Self::greet(registry, together)?;
         fork::mark_copies();
-        upwards::open(&worker);
+        parent_connection::open(&worker);
         exit::flush_at_exit(&worker);
         let io = Arc::clone(&worker);
         let started = thread::Builder::new().name("workfleet-io".into()).spawn(move || {
@@ -117,7 +117,7 @@ impl Worker {
             places: Places::default(),
             flushes: Flushes::default(),
             extensions: Extensions::default(),
-            way_up: WayUp::default(),
+            parent_end: ParentEnd::default(),
         });
         Ok(worker)
     }
