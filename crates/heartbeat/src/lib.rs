@@ -1,7 +1,17 @@
 //! Heartbeats with details, throttled and flushed, and events: within a process and across processes.
 //!
-//! Whoever works on something for long *beats*: it says that it is alive, and how far it has come. Whoever cares *registers* a
-//! token and gets a [`HeartbeatSender`] to hand over, and its callback is told of the beats, and of silences that last too long.
+//! Use it where a job runs for long and another part of the program has to know that it is alive and how far it has come.
+//!
+//! The supervisor *registers* a token with a callback, and hands the [`HeartbeatSender`] that it gets to the job. The job *beats*:
+//! it sends how far it has come. The callback gets the latest details, and is told once when the job was silent for too long.
+//!
+//! ```text
+//!   job (a thread, a task, another process)            supervisor
+//!
+//!   sender.send(&row) ──► latest details win ──► throttle ──► callback(Report::Beat)
+//!                                       no beat in time ────► callback(Report::Missed)
+//!                                        unregister(token) ──► flushes, then no call any more
+//! ```
 //!
 //! # Quick start
 //!
@@ -52,7 +62,7 @@
 //!         rounds
 //!     }
 //! });
-//! assert!(stop.blocking_wait_timeout(Duration::from_millis(10)).is_err()); // nobody else has set it
+//! assert!(stop.blocking_wait_timeout(Duration::from_millis(10)).is_err()); // nothing has set it yet
 //! stop.set()?;
 //! println!("{} rounds", worker.join().unwrap());
 //! # Ok::<_, workfleet_heartbeat::EventLost>(())
@@ -60,29 +70,33 @@
 //!
 //! # In other processes
 //!
-//! With the feature `remote`, an [`Event`] and a [`HeartbeatSender`] can be serialised. Sent in the payload of a task, they work
-//! in the worker that runs it, and in the processes that this one starts; the module `remote` is for other connections.
+//! With the feature `remote`, an [`Event`] and a [`HeartbeatSender`] can be serialised. If they are sent in the payload of a task,
+//! they work in the worker that runs it, and in the processes that this worker starts. The module `remote` is for other
+//! connections.
 //!
-//! - Each process sends the latest beat of each token, about once a millisecond; callbacks run where the token is
-//!   registered.
-//! - A flush asks those processes that hold the sender. One that is stopped makes it
-//!   [late](UnregisterError::FlushTimedOut) for its own tokens, and one that is killed is not waited for.
-//! - [`Event::is_set`] reads what is known here; a change takes one hop over a socket.
-//! - A program that was stopped itself reads what has come before it calls a token silent.
+//! - Each process sends the latest beat of each token, about once a millisecond. The callback runs in the process that has
+//!   registered the token.
+//! - A flush asks each process that holds the sender. A stopped process makes the flush of its own tokens
+//!   [time out](UnregisterError::FlushTimedOut). A killed process is not waited for.
+//! - [`Event::is_set`] reads the state that this process knows. A change takes one hop over a socket.
+//! - A program that was stopped first reads what has arrived, and only then reports a token as silent.
 //!
 //! # A program that was stopped as a whole
 //!
-//! After SIGSTOP and SIGCONT, or a container's freezer, a token is not called silent for time in which this program did not run. The
-//! heartbeaters look at a timeout when half of it is over, and when half of the rest is, down to an eighth. If they look more than
-//! [10 ms](cores::AWAY) too late, that part of the timeout begins again. The time of a flush is measured alike. So a token that beats
-//! at least every half of its timeout, less 10 ms, is not missed because of one stop, whenever that was; a stop that begins after one
-//! look and is over before the next is not noticed. If the heartbeaters are late again and again, they must be twice as late each
-//! time, until the token beats: a program that is always late still finds out who is silent.
+//! After SIGSTOP and SIGCONT, or after a container's freezer, the time in which this program did not run does not count as silence.
+//!
+//! For this, the heartbeaters check a timeout in parts: when half of it is over, when half of the rest is, and so on down to an
+//! eighth. If a check comes more than [10 ms](cores::AWAY) too late, that part of the timeout begins again. Flushes are timed the
+//! same way.
+//!
+//! So one stop does not make a token missed if the token beats at least every half of its timeout, less 10 ms. A stop that begins
+//! after one check and is over before the next is not noticed. If checks are late again and again, each must be twice as late as
+//! the one before to count as a stop, until the token beats: so a program that is always late still reports silence.
 //!
 //! # Forks
 //!
-//! In a fork of this process there is none of its threads. There, each call that needs one fails at once, by
-//! [`RegisterError::Forked`], [`UnregisterError::Forked`], [`HeartbeatError::Forked`] or [`EventLost`]; what is made after the fork
+//! A fork of this process has none of its threads. In a fork, each call that needs one fails at once with
+//! [`RegisterError::Forked`], [`UnregisterError::Forked`], [`HeartbeatError::Forked`] or [`EventLost`]. What is made after the fork
 //! works.
 //!
 //! # Coming from temporalio
@@ -98,10 +112,10 @@
 //! # Limits and cost
 //!
 //! - Details have up to [64 KiB](DETAILS_LIMIT_BYTES), encoded.
-//! - A beat is one small allocation and one short critical section, beside the encoding; the first after a pause has a thread woken
-//!   that runs the callback.
-//! - Nothing wakes up while nothing happens. With a timeout, a token that beats often wakes the thread twice per timeout, and
-//!   one that falls silent a few times before that is [noticed](#a-program-that-was-stopped-as-a-whole).
+//! - A beat costs its encoding, one small allocation and one short critical section. The first beat after a pause also wakes a
+//!   thread, which runs the callback.
+//! - No thread wakes up while nothing happens. With a timeout, a token that beats often wakes a thread twice per timeout. A token
+//!   that falls silent wakes it a few times before the silence is [reported](#a-program-that-was-stopped-as-a-whole).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

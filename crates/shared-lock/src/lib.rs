@@ -1,8 +1,18 @@
-//! Shared and exclusive locks by key: for readers and writers of whatever has a name.
+//! Shared and exclusive locks by key, for readers and writers of anything that has a name.
 //!
-//! A key is any text, and needs no declaration; a key that nobody holds takes no memory. Whoever asks first is served
-//! first, futures can be dropped at any time, and guards can be sent anywhere. It works on every async executor and in
-//! blocking code, without a runtime or a thread of its own.
+//! Use it where tasks or threads must not work on the same file, record or dataset at once. A key is any text, and needs no
+//! declaration. A key that is not held takes no memory. It works on every async executor and in blocking code, and needs no
+//! runtime and no thread of its own.
+//!
+//! ```text
+//!   "dataset/42":   holders             waiters, in the order of arrival
+//!                   shared, shared  ◄─  exclusive  ◄─  shared  ◄─  shared
+//!                                       waits for      both are granted together,
+//!                                       the holders    after the exclusive one
+//! ```
+//!
+//! Requests are granted in the order of arrival. A waiting future can be dropped at any time. A guard can be sent to other tasks
+//! and threads.
 //!
 //! # Quick start
 //!
@@ -25,7 +35,7 @@
 //! # }
 //! ```
 //!
-//! In code that may block, with the twins of the same methods:
+//! In code that may block, use the methods whose names begin with `blocking_`:
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,19 +53,18 @@
 //! # Ok::<(), LockFailed>(())
 //! ```
 //!
-//! Do not call a `blocking_` method in async code, where it stops other tasks of the same thread: one of those may be the
-//! one that would let the lock go. (`blocking_try_lock`, `blocking_is_free` and `blocking_snapshot` of a [`LocalState`]
-//! never wait, and may be called anywhere.)
+//! Do not call a `blocking_` method in async code. It stops the other tasks of its thread, and one of those may hold the lock.
+//! (`blocking_try_lock`, `blocking_is_free` and `blocking_snapshot` of a [`LocalState`] never wait, and may be called anywhere.)
 //!
 //! # What is here
 //!
 //! | to do | see |
 //! |---|---|
 //! | take a lock, and wait for it if need be | [`lock`], [`blocking_lock`] |
-//! | only if it is free, or only so long | [`try_lock`]; `lock_timeout`, [`blocking_lock_timeout`] |
+//! | take a lock only if it is free, or wait with a timeout | [`try_lock`]; `lock_timeout`, [`blocking_lock_timeout`] |
 //! | several at once, without deadlock | [`lock_many`], [`try_lock_many`], `lock_many_timeout`, [`blocking_lock_many_timeout`] |
 //! | go on from writing to reading | [`LockGuard::downgrade`] |
-//! | protect a store from holders who were late | [`Fence`] |
+//! | protect a store from holders that were late | [`Fence`] |
 //! | find deadlocks | [`LocalState::owner`] |
 //! | see who holds what, who waits, and for how long | [`snapshot`], [`LocalState::counters`], [`LocalStateBuilder::ages`] |
 //! | stop | [`close`] |
@@ -63,38 +72,36 @@
 //!
 //! # Order and fairness
 //!
-//! Requests are served in the order in which they arrive, that is, in which their futures are first polled. A shared request
-//! joins others who share only if nobody waits. When a lock is let go, the first waiter gets it; if that is a reader,
-//! all readers up to the next writer do. So nobody is overtaken, and neither side starves behind the other.
+//! Requests are granted in the order of arrival. A request arrives when its future is first polled. A shared request joins the
+//! shared holders only if no request waits. When a lock is released, the first waiter gets it; if that is a reader, all readers
+//! up to the next writer get it. So no request is overtaken, and neither readers nor writers starve.
 //!
-//! A lock is handed over to the first waiter when it is let go. It stays with that waiter until its future is polled
-//! or dropped: do not keep a future that has been polled and is neither.
+//! A released lock belongs to the first waiter at once, and stays with it until its future is polled or dropped. So do not keep a
+//! future that you have polled once and will not poll again: drop it.
 //!
 //! # Fences
 //!
-//! A holder that was paused, swapped out or stopped in a debugger believes that it holds the lock when the world has gone
-//! on; a local lock is then still held, but what it did outside of the process may arrive late. Each guard has a
-//! [`fence`](LockGuard::fence), which is larger for every later exclusive grant of its key. Send it with each write, and
-//! let the store refuse fences smaller than the largest it has seen: [`Fence`] shows how. Only that protects
-//! data outside of this process.
+//! A holder may be paused, swapped out or stopped in a debugger. Its lock is still held, but a write that it sent out of the
+//! process may arrive late, after the writes of later holders. Each guard has a [`fence`](LockGuard::fence), a number that is
+//! larger for every later exclusive grant of its key. Send it with each write, and let the store refuse a fence smaller than
+//! the largest that it has seen: [`Fence`] shows how. Only this protects data outside the process.
 //!
 //! # Cancel safety
 //!
-//! A future of [`lock`] that is dropped loses its place in the queue, and nothing else; if the grant was already under way
-//! it is passed on to the next. One of [`lock_many`] lets go what it has taken. So all of them can be used in `select!`, under
-//! timeouts and in tasks that are aborted. Wakers are called and dropped outside of every lock.
+//! If a future of [`lock`] is dropped, it loses its place in the queue, and nothing else. If the lock was granted to it already,
+//! the next waiter gets it. A future of [`lock_many`] also releases what it has taken. So all of them can be used in `select!`,
+//! under timeouts and in tasks that are aborted. Wakers are called and dropped outside every lock.
 //!
 //! # Deadlock
 //!
-//! There is no re-entrancy: a holder that asks for its key again waits for itself, unless both are shared and nobody
-//! waits. And two tasks that each hold what
-//! the other wants wait for ever. There are two remedies:
+//! Locks are not re-entrant: a holder that asks for its key again waits for itself, unless both requests are shared and no
+//! request waits. Two tasks that each hold what the other wants wait forever. There are two remedies:
 //!
-//! - take all at once with [`lock_many`], which has one order for all callers;
-//! - give each task an [owner](LocalState::owner). A request that would close a cycle of owners then fails at once with
-//!   [`LockFailed::WouldDeadlock`] and the cycle, and the others in it go on waiting.
+//! - Take all locks at once with [`lock_many`], which has one order for all callers.
+//! - Give each task an [owner](LocalState::owner). Then a request that would close a cycle of owners fails at once with
+//!   [`LockFailed::WouldDeadlock`], which names the cycle. The other owners in the cycle go on waiting.
 //!
-//! Strangers take no part in that: a cycle with one of them in it is not found.
+//! A request without an owner takes no part in this: a cycle that includes one is not found.
 //!
 //! ```
 //! use workfleet_shared_lock::{LocalState, LockFailed, Mode};
@@ -115,13 +122,13 @@
 //!
 //! - A key has 1 byte up to [4 KiB](DEFAULT_KEY_LIMIT_BYTES), or another [limit](LocalStateBuilder::key_limit_bytes).
 //!   The number of keys, holders and waiters is bounded by memory alone; each is the caller's own task or guard.
-//! - Taking and letting go a free key is two short critical sections behind one of 64 locks and, up to 22 bytes of key, no
-//!   allocation: about 100 ns. A held key takes one entry of 72 bytes in a table that is at least 7/16 full, and its guard
-//!   56 bytes; a longer key is allocated once beside them. Tables shrink again.
-//! - A waiter takes one small allocation. Of a known owner, it also enters a graph behind one lock for all keys; a
-//!   request that need not wait never looks at that, whoever makes it.
-//! - Keys may come from outside: they are hashed with a seed that is new for each state (foldhash, which resists chosen keys as
-//!   long as nobody can observe the hashes or time single requests).
+//! - Taking and releasing a free key costs two short critical sections behind one of 64 locks: about 100 ns. It allocates nothing
+//!   if the key has at most 22 bytes; a longer key is allocated once.
+//! - A held key takes one entry of 72 bytes in a table that is at least 7/16 full, and its guard 56 bytes. Tables shrink again.
+//! - A waiter takes one small allocation. If it has an owner, it also enters a graph behind one lock for all keys. A request that
+//!   need not wait never touches that graph.
+//! - Keys may come from outside: they are hashed with a seed that is new for each state (foldhash). Foldhash resists chosen keys
+//!   as long as an attacker can neither observe the hashes nor time single requests.
 //! - The clock is read only if [ages](LocalStateBuilder::ages) or a timeout ask for it.
 //! - Nothing here yields on its own: a task that takes free locks in a loop should yield now and then, as with
 //!   everything that is ready at once.

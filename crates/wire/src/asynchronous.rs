@@ -1,8 +1,8 @@
 //! Sending and receiving frames over tokio's [`AsyncRead`] and [`AsyncWrite`]: the names of [`blocking`](crate::blocking).
 //!
 //! - Receiving is cancel-safe: what was read belongs to the [`Reader`], which holds the [`Decoder`], and not to a future.
-//! - Sending is not, and cannot be: a future dropped half-way leaves half a frame. Who must be able to give up sends from a
-//!   task of its own, or writes from a buffer that it keeps.
+//! - Sending is not cancel-safe, and cannot be: a future that is dropped half-way leaves half a frame. If you must be able to give
+//!   up, send from a task of its own, or write from a buffer that you keep.
 //! - Nothing is flushed: over a buffered writer, many frames share a write, and the caller flushes before it waits for
 //!   an answer.
 //! - No timers, no tasks, no runtime: the traits alone.

@@ -1,8 +1,7 @@
 //! Sending and receiving frames over [`std::io`].
 //!
-//! - Receiving goes through a [`Reader`], which holds the [`Decoder`]: one read takes in as many frames as have arrived, and
-//!   what was read ahead belongs to the reader and not to a call, so that no call can lose it: not one that fails, is
-//!   interrupted or times out, nor one that receives something else than it expected.
+//! - Receiving goes through a [`Reader`], which holds the [`Decoder`]. One read takes in as many frames as have arrived. What was
+//!   read ahead stays in the reader. So a call that fails, is interrupted, times out or gets an unexpected frame loses nothing.
 //! - Sending needs no state: a frame is written whole, and header and payload in one write where the writer can.
 //! - Nothing is flushed: over a [`BufWriter`](std::io::BufWriter), many frames share a write, and the caller flushes before
 //!   it waits for an answer.

@@ -1,7 +1,7 @@
-//! Frames as a [`tokio_util::codec`], for those who want a `Stream` and a `Sink`.
+//! Frames as a [`tokio_util::codec`]: a `Stream` and a `Sink` of frames.
 //!
-//! - It reads headers with the function that the [`Decoder`](crate::Decoder) reads them with, so both accept the same streams.
-//! - A length is held against the limit as soon as the header is there, and memory grows with what has arrived.
+//! - It reads headers with the same function as the [`Decoder`](crate::Decoder), so both accept the same streams.
+//! - A length is checked against the limit as soon as the header has arrived. Memory grows with what has arrived.
 //! - After an error nothing more is decoded and nothing more is kept.
 
 use bytes::{Buf, BytesMut};
@@ -15,9 +15,9 @@ use crate::{
 
 /// Encodes and decodes frames for [`Framed`](tokio_util::codec::Framed), `FramedRead` and `FramedWrite`.
 ///
-/// The limit holds both ways: a frame above it is neither accepted nor sent. A decoded payload shares the buffer that it
-/// arrived in, so a small frame that is kept keeps its neighbours' memory; copy what is kept for long. Where frames are
-/// handled one by one, [`Decoder`](crate::Decoder) is the faster way: it counts no references.
+/// The limit holds both ways: a larger frame is neither accepted nor sent. A decoded payload shares the buffer that it arrived
+/// in. So a small frame that is kept also keeps the memory of the frames beside it: copy what you keep for long. Where frames
+/// are handled one by one, [`Decoder`](crate::Decoder) is faster, because it counts no references.
 ///
 /// ```
 /// use futures_util::{SinkExt, StreamExt};

@@ -1,9 +1,9 @@
 //! The decoder: bytes in, frames out. A core, with no IO in it.
 //!
 //! - Frames depend on the bytes alone, not on how they were split on their way.
-//! - A header's length is held against the limit as soon as the header is there, before memory is taken.
-//! - Memory grows with bytes that arrived: at most twice what is buffered plus a constant is reserved, and beyond what has
-//!   arrived only the free space on offer is touched. A header's claim can only make a reservation smaller.
+//! - A header's length is checked against the limit as soon as the header has arrived, before memory is reserved.
+//! - Memory grows with the bytes that arrived: the decoder reserves at most twice what is buffered, plus a constant. It touches
+//!   only what has arrived and the free space on offer. A header's claim can only make a reservation smaller.
 //! - A large frame's memory is given back once it has passed.
 //! - After an error nothing more is decoded and nothing more is kept.
 
@@ -16,18 +16,18 @@ use crate::{DEFAULT_FRAME_LIMIT_BYTES, FrameError, FrameRef, HEADER_LEN_BYTES};
 const MIN_SPARE_BYTES: usize = 16 << 10;
 /// The free space up to which a decoder doubles its offer while reads fill all of it.
 const MAX_SPARE_BYTES: usize = 256 << 10;
-/// What a decoder may keep reserved when it has nothing left of a large frame: enough for a steady stream of frames of 1 MiB
-/// to reuse its memory, since fresh pages cost several times what reading into them does.
+/// The memory that a decoder may keep after a large frame has passed. It is enough for a steady stream of 1 MiB frames to reuse:
+/// fresh pages cost several times what reading into them does.
 const RETAIN_BYTES: usize = 2 << 20;
 
-/// Turns a stream of bytes into frames, whatever pieces it comes in.
+/// Turns a stream of bytes into frames, however the stream is split.
 ///
 /// It does no IO: read into [`spare`](Self::spare) and say how much came with [`advance`](Self::advance) (or copy with
 /// [`extend`](Self::extend)), then take frames with [`next_frame`](Self::next_frame) until there is none. At the end of
 /// the stream, [`finish`](Self::finish) tells an end between frames from one inside a frame.
 ///
-/// The frames are a function of the bytes alone. Memory follows what has arrived, never what a header claims: a peer that
-/// announces 60 MiB and sends ten bytes costs no more than one that announces and sends ten, and one that announces more than the limit gets
+/// The frames depend on the bytes alone. Memory follows what has arrived, never what a header claims: a peer that announces 60 MiB
+/// and sends ten bytes costs no more than a peer that announces ten. A header that claims more than the limit is
 /// [`FrameError::TooLarge`] at once.
 ///
 /// ```
@@ -92,11 +92,12 @@ impl Decoder {
 
     /// Space to read into, at least 16 KiB of it.
     ///
-    /// The contents are initialised and mean nothing. Call [`advance`](Self::advance) with the number of bytes that were
-    /// read; calling `spare` again without it gives the same space. The offer doubles, up to 256 KiB, each time that a
-    /// read fills all of it, so a busy stream takes few reads and a quiet one little memory. This is also where a large
-    /// frame's memory is given back: a caller that has nothing buffered waits for its read with at most 2 MiB, and with
-    /// 16 KiB if all it ever read was small.
+    /// The contents are initialised and mean nothing. After a read, call [`advance`](Self::advance) with the number of bytes that
+    /// were read; a second `spare` without it gives the same space.
+    ///
+    /// The space doubles, up to 256 KiB, each time a read fills all of it. So a busy stream takes few reads, and a quiet
+    /// stream takes little memory. This call also gives back the memory of a large frame: a decoder with nothing buffered keeps
+    /// at most 2 MiB, and 16 KiB if every read was small.
     pub fn spare(&mut self) -> &mut [u8] {
         self.give_back(self.spare_bytes);
         self.reserve(self.spare_bytes);
@@ -128,7 +129,7 @@ impl Decoder {
 
     /// Takes in a copy of `bytes`.
     ///
-    /// For bytes that are already in memory; who reads them from somewhere saves the copy with [`spare`](Self::spare).
+    /// For bytes that are already in memory. To read from a file or a socket without this copy, use [`spare`](Self::spare).
     ///
     /// ```
     /// use workfleet_wire::Decoder;

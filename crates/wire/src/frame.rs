@@ -116,7 +116,7 @@ fn debug(name: &str, kind: Kind, payload: &[u8], f: &mut fmt::Formatter<'_>) -> 
 
 /// The header of a frame of this kind whose payload has this length.
 ///
-/// For those who write header and payload apart. The length is written as given: see [`check_frame_len`].
+/// Use it to write header and payload separately. The length is not checked: see [`check_frame_len`].
 ///
 /// ```
 /// use workfleet_wire::{Kind, encode_header};
@@ -193,9 +193,9 @@ pub fn encode_frame_with<E>(
     })
 }
 
-/// Holds a payload's length against a limit, as the receiving side will.
+/// Checks a payload's length against a limit, as the receiver will.
 ///
-/// For senders: a frame that the other side refuses costs the connection, an error here costs one frame.
+/// For senders: if the receiver refuses a frame, the connection is lost; an error here costs one frame.
 ///
 /// ```
 /// use workfleet_wire::{DEFAULT_FRAME_LIMIT_BYTES, Kind, check_frame_len};

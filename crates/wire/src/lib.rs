@@ -1,8 +1,19 @@
-//! The frames and typed messages in which the processes of a fleet talk.
+//! Frames and typed messages over any byte stream, blocking or asynchronous.
 //!
-//! A **frame** is one kind byte, a little-endian `u64` length, and that many bytes of payload: the `struct.pack("<cQ", …)`
-//! of Python's `undr.task`, so that bytes which its functions wrote are decoded here, and the reverse. A **message** is a
-//! payload that is a value of a Rust type, by serde and [postcard](https://postcard.jamesmunns.com/wire-format).
+//! Use it where two processes send each other Rust values over a pipe or a socket, or to talk with a Python program that uses
+//! `undr.task`.
+//!
+//! ```text
+//!                     kind   length (u64, little-endian)   payload
+//!                   ┌──────┬──────────────────────────┬──────────────────────┐
+//! ("README.md", 42) │  58  │ 0b 00 00 00 00 00 00 00  │ 09 "README.md" 2a    │  ("README.md", 42)
+//!    ── encode ──►  └──────┴──────────────────────────┴──────────────────────┘  ── decode ──►
+//!                                                       the message, by postcard
+//! ```
+//!
+//! A **frame** is one kind byte, a little-endian `u64` length, and that many bytes of payload. Python's `undr.task` writes the same
+//! bytes with `struct.pack("<cQ", …)`. A **message** is a payload that holds one value of a Rust type, encoded by serde and
+//! [postcard](https://postcard.jamesmunns.com/wire-format).
 //!
 //! ```
 //! use workfleet_wire::kinds::Direction;
@@ -36,18 +47,19 @@
 //! - `codec` (feature `codec`): a `tokio_util::codec`, for a `Stream` and a `Sink` of frames.
 //!
 //! # What is promised
-//! - How a stream is split on its way changes nothing about its frames.
-//! - A length is held against a limit (64 MiB unless another is given) before memory is taken, and memory grows with the
-//!   bytes that arrived, never with the bytes that were claimed.
-//! - Whatever arrives gives a frame, a wait for more, or an error with a type; never a panic.
-//! - A payload is exactly one message, and data only: trailing bytes are an error, and nothing that arrives is run.
-//! - What serde can say and the format cannot carry is an error where it is encoded, as far as writing shows it; what only reading
-//!   shows, [`message::encode_checked`] finds in [those values](message#what-is-checked-where-a-value-is-sent) that it reads
-//!   back. Values nest up to a limit, on both sides.
+//! - The frames depend on the bytes alone, not on how the stream was split on its way.
+//! - A length is checked against a limit (64 MiB by default) before memory is reserved. Memory grows with the bytes that
+//!   arrived, never with the bytes that a header claims.
+//! - Any input gives a frame, a wait for more bytes, or a typed error. It never gives a panic.
+//! - A payload is exactly one message: trailing bytes are an error. A message is data: nothing that arrives is executed.
+//! - A value that the format cannot carry is an error where it is encoded, if writing it shows the problem. If only reading it back
+//!   shows the problem, [`message::encode_checked`] finds it in
+//!   [the values that it reads back](message#what-is-checked-where-a-value-is-sent).
+//! - Values nest up to a limit, on both sides.
 //!
 //! # The kinds
-//! This crate gives out ranges of kinds. Each protocol has a range, keeps the [`Table`] of its kinds beside its own code, and
-//! checks its frames against that.
+//! This crate assigns ranges of kinds. Each protocol has a range, keeps a [`Table`] of its kinds beside its own code, and checks
+//! its frames against that table.
 //!
 //! | range | owner | its table |
 //! |---|---|---|

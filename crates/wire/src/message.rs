@@ -29,25 +29,30 @@
 //! | a `Serialize` that fails: a path that is not UTF-8, a time before 1970 | refused, in its own words | [`Refused`](EncodeErrorKind::Refused) |
 //! | values that nest beyond [`NESTING_LIMIT`] | refused, and an error where they arrive | [`TooDeep`](EncodeErrorKind::TooDeep) |
 //!
-//! [`encode`] and [`encode_into`] know only how a value is written. What only reading shows is found by
-//! [`encode_checked`] and [`encode_checked_into`]; without them it is an error where it arrives, or another value.
+//! [`encode`] and [`encode_into`] find only what writing a value shows. [`encode_checked`] and [`encode_checked_into`] also find what
+//! only reading it back shows. Without them, such a value is an error where it arrives, or arrives as another value.
 //!
 //! # What is checked where a value is sent
-//! The checked functions read the message back before they return it, and compare what the type wrote with what it asked to
-//! read: in builds with debug assertions always, else for the first [`CHECKED_VALUES`] values of each type, and later for
-//! each value that has a struct or a variant in it which no value of its type had before. All others are written once, as
-//! [`encode_into`] writes them; for each struct and variant in them, one entry of a table is looked at.
+//! The checked functions read a message back before they return it. They compare what the type wrote with what it asked to read:
 //!
-//! The comparison is of kinds, not of values, so maps without an order and numbers that change from one look to the next are
-//! no obstacle. The copy is dropped; [`is_dry_run`] tells a type that it is one. If the type's own `Deserialize` refuses the copy, or
-//! panics, nothing is concluded: it may know better where the value arrives, and is asked again there.
+//! - in builds with debug assertions, for every value;
+//! - in other builds, for the first [`CHECKED_VALUES`] values of each type, and later for each value with a struct or variant in
+//!   it that no earlier value of its type had.
+//!
+//! All other values are written once, as [`encode_into`] writes them. Each struct and variant in them costs one look into a
+//! table.
+//!
+//! The comparison is of kinds, not of values. So maps without an order, and numbers that differ each time they are read, pass.
+//! The copy is dropped; [`is_dry_run`] tells a type that it is a copy. If the type's own `Deserialize` refuses the copy or panics, the
+//! value is sent all the same: the receiver may accept it.
 //!
 //! # What a hostile payload can cost
-//! Memory follows the elements that are there, not the length that is claimed: a sequence reserves at most about 1 MiB
-//! ahead of them. But an element that is one byte in a payload can be large in memory (`Option<[u64; 100]>`), so the limit on
-//! frames bounds memory only together with the type. Stack is bounded by [`NESTING_LIMIT`], for a type that contains itself as
-//! for any other. One kind of type should not be decoded at all from a peer that is not trusted: sequences of elements that
-//! encode to nothing (`Vec<()>`), whose claimed length costs time.
+//! Memory follows the elements that are there, not the claimed length: a sequence reserves at most about 1 MiB ahead. But an
+//! element of one byte in the payload can be large in memory (`Option<[u64; 100]>`). So the frame limit bounds memory only
+//! together with the type. [`NESTING_LIMIT`] bounds the stack, also for a type that contains itself.
+//!
+//! Do not decode sequences of elements that encode to nothing (`Vec<()>`) from a peer that you do not trust: their claimed
+//! length costs time.
 
 mod check;
 mod decoder;
@@ -77,7 +82,7 @@ pub use error::{DecodeError, EncodeError, EncodeErrorKind, Member, Place};
 /// How many values of each type [`encode_checked`] reads back, in builds without debug assertions.
 pub const CHECKED_VALUES: u32 = 16;
 
-/// Encodes one message into a vector of its own.
+/// Encodes one message into a new vector.
 ///
 /// [`decode`] gives the value back.
 ///
@@ -128,10 +133,10 @@ pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Resul
         .map_err(|fault: Fault| fault.into_encode_error(type_name::<T>()))
 }
 
-/// Encodes one message into a vector of its own, and sees to it that it arrives as it is sent.
+/// Encodes one message into a new vector, and checks that it can be read back.
 ///
-/// As [`encode`]; and the message is [read back](self#what-is-checked-where-a-value-is-sent), so that a type which does not
-/// read what it writes is an error here.
+/// As [`encode`]. Then the message is [read back](self#what-is-checked-where-a-value-is-sent): if the type does not read what it
+/// writes, that is an error here.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -157,7 +162,7 @@ where
     Ok(out)
 }
 
-/// Appends one message to `out`, and sees to it that it arrives as it is sent.
+/// Appends one message to `out`, and checks that it can be read back.
 ///
 /// As [`encode_into`], with the check of [`encode_checked`].
 ///
@@ -271,7 +276,7 @@ pub fn decode_borrowed<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, D
 /// ```
 ///
 /// # Errors
-/// As [`decode`], but for [`DecodeError::Trailing`].
+/// As [`decode`], except [`DecodeError::Trailing`].
 pub fn decode_prefix<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
     let mut decoder = Decoder::new(payload, ());
     match T::deserialize(&mut decoder) {

@@ -133,8 +133,8 @@ pub fn check(kind: Kind, direction: Direction, payload_len_bytes: u64) -> Result
 
 /// Sends one frame with a message that is pickled already.
 ///
-/// undr's function pickles a value of Python first; here the caller brings the pickle, and it goes out as it is. `Ok` means
-/// that all of it was written, not that it was flushed or received.
+/// undr's function pickles a Python value first. Here the caller passes the pickle, which is sent unchanged. `Ok` means that all
+/// of it was written, not that it was flushed or received.
 ///
 /// ```
 /// use workfleet_wire::undr;

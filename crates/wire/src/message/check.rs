@@ -1,12 +1,12 @@
-//! Whether a value arrives as it is sent: read where it was written, before it goes anywhere.
+//! Checks that a value can be read back, before it is sent.
 //!
-//! Both sides tell what they write and read. If they tell the same, a bare comparison of two numbers says so. If not, both
-//! are asked again and compared in full: the type may be one that fits nevertheless.
+//! Writing and reading each make a number of what they do. If the numbers are equal, the value passes. If not, both are run again
+//! and compared step by step, because the type may fit nevertheless.
 //!
 //! Invariants:
-//! - What is refused would have arrived as something else, or not at all. Where that is not certain, the value goes, and the
-//!   receiver judges it: what a type's own `Deserialize` says, or its panic, may hold only here.
-//! - While a value is read here, [`is_dry_run`] says so: whatever stands for something outside must not touch it.
+//! - A refused value would have arrived as another value, or not at all. If that is not certain, the value is sent, and the
+//!   receiver decides: an error or a panic of the type's own `Deserialize` may be true only here.
+//! - While a value is read here, [`is_dry_run`] is true: a type that stands for something outside must not touch that.
 
 use std::{
     any::type_name,
@@ -29,10 +29,11 @@ thread_local! {
     static DRY_RUN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread reads a copy of a value only to see whether it would arrive.
+/// Whether this thread reads a copy of a value only to check that it can be read back.
 ///
-/// A type that stands for something outside its value (a place in a table, a file, a connection) can ask in its `Deserialize`,
-/// and in the `Drop` of what that makes, and leave it alone: the copy is dropped at once, and nobody gets it.
+/// For types that stand for something outside the value: a place in a table, a file, a connection. Such a type asks in its
+/// `Deserialize`, and in the `Drop` of the deserialised value. If it is true, leave the outside thing alone: the copy is
+/// dropped at once, and no code gets it.
 ///
 /// ```
 /// use serde::{Deserialize, Deserializer};

@@ -2,12 +2,12 @@
 
 /// How many levels a value may nest: 256.
 ///
-/// A level is a struct, a tuple, a sequence, a map, a variant with fields, a newtype or the inside of an option, within
-/// another. So a list whose nodes are structs that hold an optional box of the next has at most 128 of them, and a tree of
-/// enums whose variants hold vectors of it is 128 deep at most: as deep as `serde_json` goes.
+/// A level is a struct, a tuple, a sequence, a map, a variant with fields, a newtype or the inside of an option, within another. So
+/// a linked list of structs, each with an `Option<Box<_>>` of the next, has at most 128 nodes. A tree of enums whose variants
+/// hold vectors of it is at most 128 deep. `serde_json` has the same limit.
 ///
-/// Beyond it, a value is an error where it is written and where it is read, rather than a stack that overflows: the levels
-/// take less than a megabyte of stack, in a build without optimisation, for types of ordinary size.
+/// A value that nests deeper is an error where it is written and where it is read; the stack does not overflow. For types of
+/// ordinary size, the levels take less than a megabyte of stack in a build without optimisation.
 pub const NESTING_LIMIT: u32 = 256;
 
 /// The levels that an encoder or a decoder is within.

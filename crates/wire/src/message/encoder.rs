@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - Every byte is postcard's. Only what nests others is done here, so that no level is written unseen.
-//! - A sequence, map or text has the length that it turned out to have, whatever it announced.
-//! - An error is made with its reason, and gets its place on the way out: nothing of that is paid for where nothing fails.
+//! - A sequence, map or text is written with the length that it turned out to have, also if it announced another.
+//! - An error is made with its reason, and gets its place on the way out. A value that does not fail costs nothing for this.
 
 use std::fmt::{self, Write as _};
 
