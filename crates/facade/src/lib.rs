@@ -1,9 +1,20 @@
-//! Fleets of workers: tasks scheduled by priority over worker processes, supervised services, locks by key, and the wire
-//! they talk on.
+//! Fleets of workers: tasks scheduled by priority over worker processes that may crash, supervised services, locks by key, and
+//! heartbeats.
 //!
-//! A program describes its work as **tasks**, small serialisable structs with a `run` method, and hands them to a
-//! **manager**. The manager starts the program again as many times as it should have **workers**, and gives each of them
-//! one task after the other. Their outputs come back through handles, their messages through an inbox.
+//! Use it to run work in several processes of one program, so that a crash, a hang or a kill costs one task and not the program.
+//! The same tasks also run on threads.
+//!
+//! A **task** is a small serialisable struct with a `run` method. The program hands tasks to a **manager**. The manager starts the
+//! same program again, once for each **worker**, and sends tasks to the workers. A task's output comes back through its
+//! handle, its messages through an inbox.
+//!
+//! ```text
+//!   your program                                        workers: the same program, started again
+//!
+//!   manager.submit(task) ──► queue, by priority ──────► worker-0   runs one task after the other
+//!   handle.wait() ◄───────── output, or why it failed ─ worker-1   dies: a new one is started,
+//!   manager.messages() ◄──── messages ───────────────── worker-1   and its task is run again
+//! ```
 //!
 //! ```no_run
 //! use serde::{Deserialize, Serialize};
@@ -52,18 +63,18 @@
 //!
 //! # What is promised
 //!
-//! - **Nothing waits forever** but for what your own code does not end. A worker that exits, aborts, is killed, overflows its
-//!   stack, falls silent or never starts is noticed, buried and replaced, and each wait for its task ends.
-//! - **Work survives its workers.** The task that ran is run again, up to three times in all; the tasks that waited
-//!   behind it go elsewhere and are charged with nothing. So a task may run more than once, but each handle resolves
-//!   exactly once.
-//! - **Failures say what happened.** A [`TaskFailure`](task::TaskFailure) has the error's whole chain or the panic, and
-//!   a certificate for each worker that died: the signal or the exit code, and its last words.
-//! - **No process is left behind.** However a manager ends, by [`close`](task::Pool::close), by a drop or by a
-//!   `SIGKILL`, its worker processes end, and so do the processes in their groups. Elsewhere than on Linux, a worker that is
-//!   stopped when its program is killed stays.
-//! - **Data travels, never code.** What arrives is decoded as a registered type or refused, and its length is held
-//!   against a limit before memory is taken for it.
+//! - **Nothing waits forever**, except for code of yours that does not end. A worker that exits, aborts, is killed, overflows its
+//!   stack, falls silent or never starts is replaced, and each wait for its task ends.
+//! - **Work survives its workers.** If a worker dies, the task that it ran is run again, up to three times in all. The tasks that
+//!   waited behind it go to other workers, and their attempts are not counted. So a task may run more than once, but each
+//!   handle resolves exactly once.
+//! - **Failures say what happened.** A [`TaskFailure`](task::TaskFailure) has the whole chain of errors, or the panic. It has a
+//!   certificate for each worker that died: the signal or the exit code, and the last lines of its standard error.
+//! - **No process is left behind.** A manager may end by [`close`](task::Pool::close), by a drop or by a `SIGKILL`: its worker
+//!   processes end, and so do the processes in their groups. On systems other than Linux there is one exception: a worker that is
+//!   stopped (SIGSTOP) when its program is killed stays.
+//! - **Data travels, never code.** What arrives is decoded as a registered type, or refused. Its length is checked against a limit
+//!   before memory is reserved.
 //!
 //! # How to go on
 //!
@@ -76,25 +87,29 @@
 //! | let some tasks go first | [`Priority`], [`Pool::submit_with`] |
 //! | schedule tasks from within tasks | [`TaskContext::schedule`] |
 //! | run tasks one after the other, as one | [`Chain`] |
-//! | run many tasks at once in a worker that wait rather than work | [`AsyncTask`], [`async_tasks`] |
+//! | run many waiting tasks at once in one worker | [`AsyncTask`], [`async_tasks`] |
 //! | run the same tasks on threads | [`ThreadManager`], and [`Pool`] for either kind |
 //! | run one task in place, in a test for example | [`TaskContext::detached`], [`NullManager`] |
 //! | decide where and when a worker runs its tasks | [`WorkerLoop`] |
 //! | keep something expensive in each worker | [`Registry::session`] |
-//! | let a long task go on where it died, and fail when it hangs | [`TaskContext::heartbeat`], [`TaskSpec::HEARTBEAT_TIMEOUT`] |
-//! | hear from whoever has a token, in whichever process | [`Heartbeaters`] |
+//! | resume a long task after its worker died, or fail it when it hangs | [`TaskContext::heartbeat`], [`TaskSpec::HEARTBEAT_TIMEOUT`] |
+//! | get heartbeats from any job, in any process | [`Heartbeaters`] |
 //! | wait in one process for what happens in another | [`Event`], [`TaskContext::event`] |
 //! | end properly on Ctrl-C | `Pool::close_on_signal` (feature `task-signal`, on by default) |
 //! | stop tasks | [`TaskHandle::cancel`], [`TaskContext::check_cancelled`], [`ClosePolicy`] |
 //! | test code that has a manager | [`test_worker!`] |
 //! | run services that are supervised and stop cleanly | [`worker`] |
-//! | let one work on a thing at a time, or many read it | [`lock`](mod@lock) |
+//! | let one task write a thing at a time, or many read it | [`lock`](mod@lock) |
 //!
-//! The example `manifest` is a whole program: it digests every file below some directories in worker processes, shows
-//! a bar, ends properly on Ctrl-C, and loses nothing when workers are killed. Smaller ones are `priorities`, a crawl whose
-//! tasks schedule tasks; `chain`, copies that are verified before they are published; `resume`, a search that is killed and
-//! goes on from its last heartbeat; and `attach-to-async`, a service on tokio that gives its hard work to worker processes. The example `service` is of supervised workers: it takes lines
-//! over TCP, counts them, answers probes, and restarts what fails.
+//! The examples are whole programs:
+//!
+//! - `manifest` digests every file below some directories in worker processes. It shows a progress bar, ends properly on Ctrl-C, and
+//!   loses nothing when workers are killed.
+//! - `priorities` is a crawl whose tasks schedule tasks.
+//! - `chain` copies files, and verifies each copy before it is published.
+//! - `resume` is a search that is killed and goes on from its last heartbeat.
+//! - `attach-to-async` is a service on tokio that gives its hard work to worker processes.
+//! - `service` has supervised workers: it takes lines over TCP, counts them, answers probes, and restarts what fails.
 //!
 //! # What is in here
 //!
@@ -108,9 +123,13 @@
 //! | [`wire`] | `workfleet-wire` | frames and typed messages between processes |
 //! | [`worker`] | `workfleet-worker-lifecycle` | workers, queue consumers and supervised groups |
 //!
-//! Features: `lock` (default) is [`lock`](mod@lock).
-//! `task-signal` (default) is `Pool::close_on_signal`. `worker` (default) is [`worker`]; `worker-serde`, `worker-signal`, `worker-probe` and `worker-systemd` add its features
-//! of these names. `wire-tokio` adds [`wire`]'s asynchronous functions, `wire-codec` its `tokio_util` codec.
+//! | feature | what it adds |
+//! |---|---|
+//! | `lock` (default) | the module [`lock`](mod@lock) |
+//! | `task-signal` (default) | `Pool::close_on_signal` |
+//! | `worker` (default) | the module [`worker`] |
+//! | `worker-serde`, `worker-signal`, `worker-probe`, `worker-systemd` | the features of these names of [`worker`] |
+//! | `wire-tokio`, `wire-codec` | the asynchronous functions of [`wire`], and its `tokio_util` codec |
 //!
 //! [`TaskContext::send_message`]: task::TaskContext::send_message
 //! [`TaskContext::heartbeat`]: task::TaskContext::heartbeat

@@ -1,14 +1,26 @@
-//! The decisions of a task manager: which task goes to which worker, what becomes of it, and when a worker is replaced.
+//! The decisions of a task manager: which task goes to which worker, how a task ends, and when a worker is replaced.
 //!
-//! Pure state machines: no IO, no clock, no thread, no randomness, no tokio. Time is an argument, and one sequence of calls
-//! gives one sequence of answers.
+//! This crate is a part of `workfleet-task-manager`, whose pools drive it. Its interface follows what they need: use it
+//! directly only to build another driver.
+//!
+//! It has pure state machines: no IO, clock, thread, randomness or tokio. Time is an argument, and the same sequence of calls gives
+//! the same sequence of answers.
 //!
 //! | machine | decides |
 //! |---|---|
-//! | [`Scheduler`] | which task goes to which worker, what is asked back, whom nothing is heard of, how each task ends |
-//! | [`Restarts`] | when a worker that died or did not start is replaced, and when what waits is given up |
+//! | [`Scheduler`] | which task goes to which worker, which tasks are taken back, which worker is silent, how each task ends |
+//! | [`Restarts`] | when a worker that died or did not start is replaced, and when waiting tasks are given up |
 //!
-//! This crate is a part of `workfleet-task-manager`, whose pools drive it; its interface follows what they need.
+//! ```text
+//!   the driver reports            the scheduler                       the driver carries out
+//!
+//!   schedule, cancel,             queue ─► dispatch ─► in flight      next_dispatch(): send a task to a worker slot
+//!   worker_ready, done, failed, ─►           ▲            │         ─► poll_effect(): recall, cancel, ping, …
+//!   worker_gone, heartbeat,                  └─ retried ──┘           poll_timeout(): call handle_timeout() then
+//!   handle_timeout(now)
+//! ```
+//!
+//! A worker *slot* is a number from 0: one worker after the other runs in it.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -25,10 +37,10 @@
 //! });
 //! let now = Instant::now();
 //! scheduler.schedule(0, 1, Class::default(), "a task");
-//! assert!(scheduler.next_dispatch(now).is_none(), "nobody is there");
+//! assert!(scheduler.next_dispatch(now).is_none(), "no worker is ready");
 //!
 //! scheduler.worker_ready(now, 0);
-//! let lease = scheduler.next_dispatch(now).expect("a worker is there").lease;
+//! let lease = scheduler.next_dispatch(now).expect("a worker is ready").lease;
 //! let ended = scheduler.done(now, 0, lease, Duration::from_millis(3)).expect("the lease stands");
 //! assert_eq!((ended.task.body, scheduler.books().done), ("a task", 1));
 //! assert!(scheduler.done(now, 0, lease, Duration::ZERO).is_none(), "a task ends once");

@@ -1,8 +1,19 @@
 //! Tasks scheduled by priority over a pool of worker processes or threads that cannot hang.
 //!
-//! A *task* is a type with a name, fields that travel, and code that stays where it was compiled. A *manager* runs
-//! tasks in *workers*: processes that it starts from the same program, feeds in batches, watches, and replaces when
-//! they die, or threads. What a task yields comes back typed, through its handle; what it fails with says why.
+//! Use it for work that may crash, leak, hang or be killed, and that must not take the program down.
+//!
+//! A *task* is a serialisable type with a name and a `run` method. A *manager* runs tasks in *workers*. A worker is a process that
+//! the manager starts from the same program, or a thread. The manager sends tasks to its workers in batches, and replaces a worker
+//! that dies. A task's output comes back typed, through its handle. A failed task's handle says why it failed.
+//!
+//! ```text
+//!   your program                                             worker process: the same program, up to init()
+//!   ┌───────────────────────────────────────────┐            ┌─────────────────────────────┐
+//!   │ submit(task) ─► queue ─► (name, fields)   │──socket──► │ registry: name ─► T::run()  │
+//!   │ handle.wait() ◄───────── output           │◄────────── │                             │
+//!   │ messages() ◄──── inbox ◄ message, failure │◄────────── │ cx.send_message(…)          │
+//!   └───────────────────────────────────────────┘            └─────────────────────────────┘
+//! ```
 //!
 //! ```no_run
 //! use serde::{Deserialize, Serialize};
@@ -61,65 +72,65 @@
 //!
 //! - **Every task ends exactly once**: done, failed, cancelled, or returned because the manager closed before it was
 //!   begun. [`Stats`] balances at every moment.
-//! - **Work is delivered at least once.** A task whose worker died while running it is run again, up to the
-//!   [crash limit](ProcessManagerBuilder::crash_limit). A result that reached the worker's socket is never made
-//!   again. The messages and children of an attempt that died stay; a child that the next attempt schedules again is
-//!   not doubled.
-//! - **Only the task that ran is charged** with its worker's death. What waited behind it goes elsewhere.
-//! - **An outage costs time, not tasks**: while no worker is up and none starts, for a reason that may pass, what waits is
-//!   kept for as long as the [patience](ProcessManagerBuilder::outage_patience) says. Then it fails, and so it does at once
-//!   if the reason cannot pass.
-//! - **Nothing waits for ever**, whatever dies, is stopped, does not start, or sends garbage. [`ClosePolicy::Join`]
-//!   waits as long as tasks run: their deadlines are theirs. And messages have to be read: beyond the
-//!   [inbox limit](ProcessManagerBuilder::inbox_limit), no task is begun until they are. A warning and
-//!   [`Stats::inbox_full`] say so.
-//! - **No process survives its manager**: workers, and what their tasks started in their process group, go with it. (A thread
-//!   cannot be ended: one that does not stop is [abandoned](CloseReport::abandoned), and named.)
-//! - **A panic is a failure** of its task; the worker lives on. (With `panic = "abort"` it is a death.)
-//! - **No task's code runs on the manager's thread**: neither its `Debug` form, nor its destructors, nor what decodes it. All
-//!   of that runs in the worker, or on the thread that reads an output or a message. On the manager's thread run
-//!   services, with their extensions in worker threads; the wakers of futures that await the manager; and the
-//!   subscriber of `tracing`, for the manager's warnings. None of these may block: while one does, the pool stands still.
+//! - **Work is delivered at least once.** If a worker dies, the task that it ran is run again, up to the
+//!   [crash limit](ProcessManagerBuilder::crash_limit). If a task's output was written to the worker's socket, the task is not run
+//!   again. The messages and children of an attempt that died are kept. A child that the next attempt schedules again is
+//!   not scheduled twice.
+//! - **Only the task that ran is charged** with its worker's death. The tasks that waited behind it go to other workers.
+//! - **An outage costs time, not tasks.** If no worker is up and none starts, for a reason that may pass, waiting tasks are kept
+//!   for the [`outage_patience`](ProcessManagerBuilder::outage_patience). Then they fail. If the reason cannot pass, they fail at
+//!   once.
+//! - **Nothing waits forever**, if processes die, are stopped, do not start, or send garbage. Two waits are up to you.
+//!   [`ClosePolicy::Join`] waits as long as tasks run. And if messages are not read, no task is begun beyond the
+//!   [inbox limit](ProcessManagerBuilder::inbox_limit); a warning and [`Stats::inbox_full`] say so.
+//! - **No process survives its manager**: neither the workers, nor what their tasks started in the workers' process groups. (A
+//!   thread cannot be killed: a worker thread that does not stop is [abandoned](CloseReport::abandoned), and named.)
+//! - **A panic is a failure** of its task; the worker goes on. (With `panic = "abort"`, the worker dies.)
+//! - **No task's code runs on the manager's thread**: neither its `Debug` form, nor its destructors, nor its `Deserialize`. All of
+//!   these run in the worker, or on the thread that reads an output or a message.
 //!
-//! # What is said, and where
+//! The manager's thread does run other code of yours: services, with their extensions in worker threads; the wakers of futures
+//! that await the manager; and the subscriber of `tracing`, for the manager's warnings. None of these may block. While one blocks,
+//! the whole pool waits.
 //!
-//! What is lost or broken is an event of `tracing`, at level `WARN` or `ERROR`. If no subscriber is set where it happens,
-//! most of these events are also written to standard error, as one line that begins with `workfleet: `. Not written is what
-//! costs time only, for example the death of a worker, or a start that is tried again: of several failed starts in a row on
-//! one slot, the first is. A worker process writes its lines to its own standard error, which its manager
+//! # Warnings
+//!
+//! If something is lost or broken, an event of `tracing` at level `WARN` or `ERROR` says so. If no subscriber is set on that
+//! thread, most of these events are also written to standard error, as one line that begins with `workfleet: `. Events about what
+//! costs only time are not written, for example the death of a worker. Of several failed starts in a row in one worker's
+//! place, the first is written. A worker process writes its lines to its own standard error, which its manager
 //! [logs](ProcessManagerBuilder::log_directory).
 //!
-//! A manager that is dropped with work left says what is lost. So does one that has not closed when the program ends by
-//! returning from `main` or by `exit`. A program that is killed, aborts, or calls `_exit` says nothing.
+//! If a manager is dropped with work left, it says what is lost. It does the same if it was not closed when the program returns
+//! from `main` or calls `exit`. A program that is killed, aborts, or calls `_exit` says nothing.
 //!
-//! The environment variable `WORKFLEET_WARNINGS=off` keeps such lines from standard error, in the program and in its
-//! workers; for tests, cargo can set it (`[env]` in `.cargo/config.toml`). A line is lost if standard error does not take
-//! it at once; the next line says how many are missing.
+//! The environment variable `WORKFLEET_WARNINGS=off` keeps these lines from standard error, in the program and in its workers. For
+//! tests, cargo can set it (`[env]` in `.cargo/config.toml`). If standard error does not take a line at once, the line is lost;
+//! the next line says how many are missing.
 //!
 //! # Tasks by priority
 //!
-//! 0 is the most urgent of the [priority levels](ProcessManagerBuilder::priority_levels). Within a level, tasks start
-//! in the order in which they were scheduled; a running task is never preempted. A worker is given as many tasks ahead
-//! as it needs to stay busy, measured in estimated time; what it has not begun is taken back when it falls behind.
+//! 0 is the most urgent of the [priority levels](ProcessManagerBuilder::priority_levels). Within a level, tasks start in the order
+//! in which they were scheduled. A running task is never preempted. The manager sends a worker enough tasks ahead to keep it busy,
+//! measured in estimated time. If the worker falls behind, the manager takes back the tasks that it has not begun.
 //!
 //! # Heartbeats
 //!
-//! A worker and its task are watched by two different signals:
+//! Two different signals show whether a worker and its task are alive:
 //!
 //! | signal | comes from | its absence means | seen by | then |
 //! |---|---|---|---|---|
-//! | sign of life | a thread of the worker process, when it is asked; also while a task blocks | the process is stopped, or held by the kernel | [`WorkerStats::silent_for`] | past the [limit](ProcessManagerBuilder::silence_limit) it is killed, and its task tried again |
-//! | [heartbeat](TaskContext::heartbeat) | the task itself | the task does not get on | [`TaskHandle::last_heartbeat`] | past its [timeout](TaskSpec::HEARTBEAT_TIMEOUT), if it has one, it has failed; if it does not end, its worker is killed for it |
+//! | sign of life | a thread of the worker process, when the manager asks; also while a task blocks | the process is stopped, or held by the kernel | [`WorkerStats::silent_for`] | after the [limit](ProcessManagerBuilder::silence_limit), the worker is killed and its task is tried again |
+//! | [heartbeat](TaskContext::heartbeat) | the task itself | the task makes no progress | [`TaskHandle::last_heartbeat`] | after the task's [timeout](TaskSpec::HEARTBEAT_TIMEOUT), if it has one, the task has failed; if it does not end, its worker is killed |
 //!
-//! A process that is stopped silences its tasks too: whichever limit is the shorter decides. What a task says by a heartbeat
-//! is what its next attempt [resumes](TaskContext::last_heartbeat) from, and stands in its
-//! [failure](FailureReport::last_heartbeat).
+//! If a process is stopped, its tasks are silent too: the shorter limit decides. The details of a task's last heartbeat are what
+//! its next attempt [resumes](TaskContext::last_heartbeat) from, and are in its [failure](FailureReport::last_heartbeat).
 //!
 //! # Events and senders in payloads
 //!
-//! A [`HeartbeatSender`](workfleet_heartbeat::HeartbeatSender) beats for a token rather than for a task, to a callback in the
-//! process that has registered it. It and an [`Event`](workfleet_heartbeat::Event) are fields like any other, and work
-//! wherever the task runs; events are also found [by name](TaskContext::event).
+//! A [`HeartbeatSender`](workfleet_heartbeat::HeartbeatSender) beats for a token, not for a task. Its beats reach a callback in the
+//! process that has registered the token. A sender and an [`Event`](workfleet_heartbeat::Event) are ordinary fields of a task, and
+//! work wherever the task runs. Events are also found [by name](TaskContext::event).
 //!
 //! ```no_run
 //! use serde::{Deserialize, Serialize};
@@ -163,12 +174,12 @@
 //!         move |report: Report| {
 //!             let row = report.details().and_then(|details| details.decode::<u64>().ok());
 //!             if row >= Some(1_000_000) {
-//!                 let _ = stop.set(); // it is at home here: this cannot fail
+//!                 let _ = stop.set(); // it was made in this process: this cannot fail
 //!             }
 //!         }
 //!     })?;
 //!     let imported = manager.submit(Import { rows, stop })?.wait()?;
-//!     heartbeaters.blocking_unregister("import/42")?; // whatever was sent has been reported now
+//!     heartbeaters.blocking_unregister("import/42")?; // every beat that was sent, or a later one, is reported now
 //!     println!("{imported} rows");
 //!     manager.close(ClosePolicy::Join)?;
 //!     Ok(())
@@ -177,22 +188,22 @@
 //!
 //! # Tests
 //!
-//! A test binary is not its own `main`, so it gets its entry by [`test_worker!`].
+//! A test binary has no `main` of yours that could call [`init`]. Write [`test_worker!`] in it instead.
 //!
 //! # In async programs
 //!
-//! What waits has a form that blocks the thread and one that does not. The latter works on any executor.
+//! Each call that waits has a blocking form and an asynchronous one. The asynchronous form works on any executor.
 //!
 //! | blocks | does not | on a thread where tokio polls a future, the blocking form |
 //! |---|---|---|
 //! | [`start`](ProcessManagerBuilder::start) | [`start_async`](ProcessManagerBuilder::start_async) | is [`StartError::InsideRuntime`] |
 //! | [`scope`](ProcessManagerBuilder::scope) | [`scope_async`](ProcessManagerBuilder::scope_async) | is [`ScopeError::Start`] with the same |
 //! | [`close`](Pool::close) | [`close_async`](Pool::close_async) | is [`CloseError::InsideRuntime`]; the manager stays open |
-//! | dropping a manager | [`close_async`](Pool::close_async), then dropping it | warns, returns at once, and goes on in the background; nobody gets the report |
+//! | dropping a manager | [`close_async`](Pool::close_async), then dropping it | warns, returns at once, and goes on in the background; the report is lost |
 //! | [`messages`](Pool::messages), [`messages_until_close`](Pool::messages_until_close) | [`message_stream`](Pool::message_stream), [`message_stream_until_close`](Pool::message_stream_until_close) | yields [`MessageError::InsideRuntime`] |
 //! | [`TaskHandle::wait`], [`wait_timeout`](TaskHandle::wait_timeout) | `.await` | warns, once for each place in the program, and blocks |
 //!
-//! The blocking forms work on the threads that a runtime has for blocking: inside `spawn_blocking` and `block_in_place`.
+//! Inside `spawn_blocking` and `block_in_place`, the blocking forms work.
 //!
 //! # Where tasks run
 //!
@@ -207,9 +218,9 @@
 //!
 //! # Coming from Python
 //!
-//! The concepts and most names are those of undr's `task` module. What differs: names and data travel, never code; the
-//! manager listens on no port; messages and results are pushed, not polled; a dead worker is replaced and its task
-//! tried again; closing reports what it left.
+//! The concepts and most names are those of undr's `task` module. These things differ: names and data travel, never code; the
+//! manager listens on no port; messages and outputs are pushed, not polled; a dead worker is replaced, and its task is tried
+//! again; closing reports what it left.
 //!
 //! | `undr.task` | here |
 //! |---|---|

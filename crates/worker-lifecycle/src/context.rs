@@ -96,14 +96,13 @@ impl WorkerContext {
     /// Spawns a task that ends with the worker, in the worker's runtime. Returns whether it was spawned: the future is dropped
     /// if `run` has ended, or the worker was not started by this process.
     ///
-    /// - **It does not outlive the worker.** When `run` has ended because the worker was asked to stop, the tasks have what is
-    ///   left of the grace period to end by themselves, as a clone of the context tells them to. Then, and at once if `run` has
-    ///   ended otherwise, they are dropped wherever they wait. `on_shutdown` follows when all have ended. A task that blocks its
-    ///   thread makes the worker [`Stuck`](crate::Stuck).
-    /// - **Its failure is the worker's.** If it panics or returns an error, `run` is dropped where it waits, the other tasks are
-    ///   dropped, `on_shutdown` is called, and the worker has [`Failed`](WorkerState::Failed), with a
-    ///   [failure](crate::WorkerFailure) of [`Hook::Task`](crate::Hook::Task). What is spawned in `on_startup` is
-    ///   looked after from the begin of `run`.
+    /// - **It does not outlive the worker.** If `run` ended because the worker was asked to stop, the tasks have the rest of the grace
+    ///   period to end by themselves; a clone of the context tells them to. Then they are dropped. If `run` ended for another
+    ///   reason, they are dropped at once. `on_shutdown` is called when all tasks have ended. A task that blocks its thread makes
+    ///   the worker [`Stuck`](crate::Stuck).
+    /// - **Its failure is the worker's failure.** If it panics or returns an error, `run` and the other tasks are dropped, and
+    ///   `on_shutdown` is called. The worker is then [`Failed`](WorkerState::Failed), with a [failure](crate::WorkerFailure) of
+    ///   [`Hook::Task`](crate::Hook::Task). A failure of a task that `on_startup` spawned is noticed from the start of `run`.
     ///
     /// ```
     /// use std::time::Duration;

@@ -11,9 +11,9 @@ use crate::{
     worker::Worker,
 };
 
-/// A worker that calls a function, sleeps for its heartbeat, and begins anew, until it is asked to stop.
+/// A worker that calls a function, waits for its interval, and calls it again, until it is asked to stop.
 ///
-/// A stop interrupts the sleep, not the function. An error or a panic of the function ends the worker as failed.
+/// A stop interrupts the wait, not the function. If the function returns an error or panics, the worker has failed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,13 +25,13 @@ use crate::{
 ///     count += 1;
 ///     async move { println!("tick {count}") }
 /// });
-/// let ticker = start(ticker.with_name("ticker").with_heartbeat(Duration::from_secs(60))).await?;
+/// let ticker = start(ticker.with_name("ticker").with_interval(Duration::from_secs(60))).await?;
 /// ticker.shutdown().await?; // at once
 /// # Ok(()) }
 /// ```
 pub struct WorkerFunction<F> {
     function: F,
-    heartbeat: Duration,
+    interval: Duration,
     given: Given,
 }
 
@@ -42,13 +42,14 @@ where
 {
     /// A worker that calls `function`.
     pub fn new(function: F) -> Self {
-        Self { function, heartbeat: Duration::ZERO, given: Given::default() }
+        Self { function, interval: Duration::ZERO, given: Given::default() }
     }
 
-    /// Sets how long it sleeps between two calls. The default is 0: it only lets other tasks run.
+    /// Sets how long it waits between the end of a call and the next call. The default is 0: it only lets other tasks run.
     #[must_use]
-    pub fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
-        self.heartbeat = heartbeat;
+    #[doc(alias = "heartbeat")]
+    pub fn with_interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
         self
     }
 
@@ -65,11 +66,11 @@ where
     async fn run(&mut self, cx: &WorkerContext) -> Result<(), WorkerError> {
         while !cx.is_stopping() {
             (self.function)().await.into_result()?;
-            if self.heartbeat.is_zero() {
+            if self.interval.is_zero() {
                 let_others_run().await;
             } else {
                 // The loop looks why it has ended.
-                let _ = cx.until_stopping(tokio::time::sleep(self.heartbeat)).await;
+                let _ = cx.until_stopping(tokio::time::sleep(self.interval)).await;
             }
         }
         Ok(())
@@ -80,7 +81,7 @@ impl<F> fmt::Debug for WorkerFunction<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerFunction")
             .field("name", &self.given.name)
-            .field("heartbeat", &self.heartbeat)
+            .field("interval", &self.interval)
             .finish_non_exhaustive()
     }
 }

@@ -113,7 +113,7 @@ impl WorkerHandle {
         self.wait_for_startup().await
     }
 
-    /// Gives up the ownership: the worker runs until it ends or somebody stops it through the reference.
+    /// Gives up the ownership: the worker runs until it ends or is stopped through a reference.
     ///
     /// A worker that was not started is dropped.
     pub fn detach(mut self) -> WorkerRef {

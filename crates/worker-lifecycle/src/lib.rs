@@ -1,7 +1,18 @@
 //! Workers with a managed lifecycle: started, stopped gracefully, forced after a grace period, supervised in groups.
 //!
-//! A *worker* is whatever runs until it is asked to stop: a type with hooks, or a function. A *group* starts workers in
-//! order, restarts them, and stops them by one deadline. An *outcome* says how each ended, to everyone who asks.
+//! Use it for the parts of a service that run until the service stops: servers, pollers, queue consumers, timers.
+//!
+//! A *worker* runs until it is asked to stop. It is a type with hooks, or a function. A *group* is a worker that starts other
+//! workers in order, restarts them, and stops them by one deadline. Each worker has an *outcome*, which says how it ended.
+//!
+//! ```text
+//!        start(service)                  shutdown(): one grace period for all of it
+//!              │                             │
+//!   service ───▼────────── running ──────────▼── stopping ──► outcome, with a report of what was late
+//!    ├─ mailer │ started first               │ all at once, or
+//!    └─ ticker │ started second              │ the last first
+//!              ▲ a child that fails is restarted with backoff, within a budget
+//! ```
 //!
 //! ```
 //! use std::time::Duration;
@@ -9,7 +20,7 @@
 //!     ChildSpec, OnStop, QueueConsumerWorker, WorkerContext, WorkerError, WorkerFunction, Workers, start,
 //! };
 //!
-//! /// Fails now and then, as what talks to others does.
+//! /// Fails now and then, as network code does.
 //! async fn poll_upstream(cx: WorkerContext) -> Result<(), WorkerError> {
 //!     let mut ticks = tokio::time::interval(Duration::from_secs(1));
 //!     while cx.until_stopping(ticks.tick()).await.is_some() {
@@ -25,7 +36,7 @@
 //!     });
 //!     let mailer = mailer.with_name("mailer").with_on_stop(OnStop::Drain);
 //!     let mails = mailer.sender(); // for any thread
-//!     let ticker = WorkerFunction::new(|| async { println!("tick") }).with_heartbeat(Duration::from_secs(60));
+//!     let ticker = WorkerFunction::new(|| async { println!("tick") }).with_interval(Duration::from_secs(60));
 //!
 //!     let service = Workers::new("service")
 //!         .with_grace(Duration::from_secs(5)) // for all of it
@@ -43,21 +54,22 @@
 //!
 //! # What is promised
 //!
-//! - **Every life has an outcome**, and it is kept: whoever waits for it, before the end or after, however often, gets it.
-//!   Errors and panics of every hook are in it, all of them.
-//! - **Cleaning up is not skipped.** [`Worker::on_shutdown`] follows whenever the start-up succeeded, whatever `run` did, also
-//!   where the runtime is shut down: then it is polled once. [`Worker::after_shutdown`] always follows. Both need the
-//!   worker's thread: a process that exits without dropping its runtime calls neither.
-//! - **A stop is prompt, and has a deadline.** A worker that waits is woken by the request itself: nothing polls, and what
-//!   is idle takes no processor time. One that ignores it is aborted when its grace period is over.
-//! - **Nothing outlives its worker** of what it spawned by [`WorkerContext::spawn`]; a task that fails there fails the worker.
-//! - **Nothing outlives its group**, and a whole tree stops by one deadline; its [report](StopReport) says who held it up.
-//! - **No message is lost in silence.** What was sent is handled, or comes back to its sender, or is handed back as a
-//!   leftover, or is counted as discarded, also if the sending raced the stop.
-//! - **One handler's failure is its own**: it stops neither other handlers nor the consumer.
+//! - **Every worker has an outcome**, and the outcome is kept. Every caller that waits for it gets it, before the end or after,
+//!   as often as it asks. The outcome has the errors and panics of all hooks.
+//! - **Cleaning up is not skipped.** [`Worker::on_shutdown`] is called whenever the start-up succeeded, however `run` ended. If
+//!   the runtime is shut down, it is polled once. [`Worker::after_shutdown`] is always called. Both need the worker's thread: a
+//!   process that exits without dropping its runtime calls neither.
+//! - **A stop is prompt, and has a deadline.** The request wakes a worker that waits. Nothing polls, and an idle worker takes no
+//!   processor time. A worker that ignores the request is aborted when its grace period is over.
+//! - **Tasks spawned by [`WorkerContext::spawn`] end with their worker.** If such a task fails, its worker fails.
+//! - **Children end with their group.** A whole tree of groups stops by one deadline. Its [report](StopReport) names the workers
+//!   that were late.
+//! - **No message is lost silently.** A message is handled, or returned to its sender, or handed back as a leftover, or counted as
+//!   discarded; also if it was sent while the consumer stopped.
+//! - **A handler that fails stops nothing else**: neither other handlers nor the consumer.
 //!
-//! A worker that blocks its thread is beyond anybody's reach. It is reported as [`Stuck`], by name, and whoever waits goes
-//! on; that takes a multi-thread runtime with a thread that is free.
+//! A worker that blocks its thread cannot be aborted. It is reported as [`Stuck`], by name, and callers that wait for it go on.
+//! This needs a multi-thread runtime with a free thread.
 //!
 //! # How to go on
 //!
@@ -65,7 +77,7 @@
 //! |---|---|
 //! | write a worker with hooks | [`Worker`] |
 //! | make a worker of a function | [`start`], [`worker_fn`], [`WorkerFunction`] to call it again and again |
-//! | start, stop, wait, look | [`WorkerHandle`], [`WorkerRef`], [`Outcome`], [`Status`] |
+//! | start, stop, wait, see the state | [`WorkerHandle`], [`WorkerRef`], [`Outcome`], [`Status`] |
 //! | send messages to a worker | [`QueueConsumerWorker`], [`QueueConsumer`] in a worker of your own, [`start_consumer`], [`MessageProducer`], [`OnStop`] |
 //! | fan messages out to handlers by type | [`AsyncConsumer`], [`AsyncDispatcher`], [`Dispatcher`] |
 //! | spawn what ends with a worker | [`WorkerContext::spawn`] |
@@ -81,8 +93,8 @@
 //!        Running ───────────→ Stopped | Failed                 (run ended by itself)
 //! ```
 //!
-//! A worker is running from before its `on_startup` and stopping from when it is asked to. A stop that comes during the
-//! start-up skips `run`.
+//! A worker is `Running` from just before its `on_startup`, and `Stopping` from the request to stop. If the request comes during
+//! the start-up, `run` is skipped.
 //!
 //! # Features
 //!
@@ -96,10 +108,13 @@
 //!
 //! # Where it comes from
 //!
-//! The concepts and most names are those of the worker module of Python's aio-fluid; supervision is OTP's: strategies,
-//! intensity and period. What differs: a failed `run` is cleaned up after; errors are kept; a group with a failed child
-//! has failed; children do not outlive their group; sending is thread-safe; a stop wakes who waits instead of being found
-//! out by polling.
+//! The concepts and most names are those of the worker module of Python's aio-fluid. Supervision (strategies, intensity and
+//! period) is that of Erlang's OTP. These things differ from aio-fluid:
+//!
+//! - a failed `run` is followed by the clean-up hooks, and errors are kept;
+//! - a group with a failed child has failed, and children do not outlive their group;
+//! - sending is thread-safe;
+//! - a stop wakes a worker that waits; nothing polls.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -20,7 +20,7 @@ pub enum WorkerState {
     /// It was made and not started.
     #[default]
     Init,
-    /// It was started, and nobody has asked it to stop: from before `on_startup`.
+    /// It was started, just before `on_startup`, and was not asked to stop.
     Running,
     /// It was asked to stop and has not ended.
     Stopping,

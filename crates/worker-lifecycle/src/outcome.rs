@@ -14,19 +14,19 @@ pub enum Ending {
     NeverStarted,
     /// Its `run` returned by itself.
     ByItself,
-    /// Somebody asked it to stop, and it did within its grace period.
+    /// It was asked to stop, and did within its grace period.
     Requested,
     /// It did not stop within its grace period and was aborted.
     Forced,
-    /// Its runtime was shut down under it.
+    /// Its runtime was shut down while it ran.
     RuntimeGone,
     /// A hook failed.
     Failed,
-    /// It has not ended, but this process is a fork of the one that it runs in, and nobody will tell here how it ends.
+    /// It has not ended. This process is a fork of the one that it runs in, and will not be told how it ends.
     Forked,
 }
 
-/// How a worker ended: the same for everyone who asks, however often, before or after the end.
+/// How a worker ended. Every caller gets the same outcome, before or after the end, as often as it asks.
 #[derive(Clone)]
 pub struct Outcome {
     state: WorkerState,
@@ -91,7 +91,7 @@ impl Outcome {
         self.detail.as_deref().map_or(&[], |detail| &detail.failures)
     }
 
-    /// Of a group: how its children stopped, and who held it up.
+    /// Of a group: how its children stopped, and which were late.
     pub fn report(&self) -> Option<&StopReport> {
         self.detail.as_deref()?.report.as_ref()
     }

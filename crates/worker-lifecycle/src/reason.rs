@@ -8,7 +8,7 @@ use std::fmt;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum StatusReason {
-    /// It was made, and nobody has started it.
+    /// It was made, and not started.
     #[default]
     NotStarted,
     /// It was started.
@@ -23,13 +23,13 @@ pub enum StatusReason {
     EndedByItself,
     /// A hook failed: all of them that did, in words, with the errors' sources.
     Failed(String),
-    /// Its runtime was shut down under it.
+    /// Its runtime was shut down while it ran.
     RuntimeGone,
     /// This process is a fork of the one that it runs in.
     Forked,
 }
 
-/// Who or what has asked a worker to stop: the first to ask.
+/// What asked a worker to stop first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]

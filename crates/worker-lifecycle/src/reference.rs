@@ -56,7 +56,7 @@ impl WorkerRef {
         self.state().has_started()
     }
 
-    /// Whether the worker is [`Running`](WorkerState::Running): it was started, and nobody has asked it to stop.
+    /// Whether the worker is [`Running`](WorkerState::Running): it was started, and was not asked to stop.
     pub fn is_running(&self) -> bool {
         self.state().is_running()
     }
@@ -82,8 +82,8 @@ impl WorkerRef {
         self.shared.status()
     }
 
-    /// The worker itself; of a group, its children. A child that was not started yet is there as well, in the state
-    /// [`Init`](WorkerState::Init); one that was restarted is there with its present or last life.
+    /// The worker itself; of a group, its children. A child that was not started yet is in the state [`Init`](WorkerState::Init). A
+    /// child that was restarted is there once, as the worker that was started last.
     pub fn workers(&self) -> Vec<WorkerRef> {
         let roster = self.shared.roster().filter(|_| self.shared.is_here());
         roster.map_or_else(|| vec![self.clone()], |roster| roster.workers())
@@ -111,8 +111,8 @@ impl WorkerRef {
     /// Waits until the worker is up.
     ///
     /// # Errors
-    /// It did not come up: [`StartError::Failed`] or [`StartError::Stopped`], once it has ended. A worker that was not
-    /// started yet is waited for; once nobody can start it any more, that is [`StartError::Stopped`].
+    /// [`StartError::Failed`] or [`StartError::Stopped`] if the worker has ended and did not come up. If it was not started yet, this
+    /// waits; once it cannot be started any more, that is [`StartError::Stopped`].
     ///
     /// # Cancel safety
     /// Dropping it loses nothing.
@@ -135,8 +135,8 @@ impl WorkerRef {
         }
     }
 
-    /// Asks the worker to stop, if it is running, and returns whether it was. Nothing aborts it;
-    /// [`shutdown`](Self::shutdown) does.
+    /// Asks the worker to stop if it is running, and returns whether it was. There is no deadline: to set one, use
+    /// [`shutdown`](Self::shutdown).
     pub fn gracefully_stop(&self) -> bool {
         self.shared.request_stop(None, StoppedBy::Caller)
     }
@@ -160,16 +160,15 @@ impl WorkerRef {
 
     /// Asks the worker to stop, aborts it when its grace period is over, and waits for its end.
     ///
-    /// In [`Init`](WorkerState::Init) there is nothing to stop: it returns at once. If somebody set an earlier deadline,
-    /// that holds.
+    /// If the worker was not started, this returns at once. If an earlier deadline was set already, that one holds.
     ///
     /// # Errors
-    /// [`Stuck`]: the worker blocks its thread, so that nothing can abort it. To notice that, a thread of the runtime has
-    /// to be free: a worker that blocks a current-thread runtime blocks this call too. A group is never stuck; its
-    /// [report](Outcome::report) says which of its children are.
+    /// [`Stuck`]: the worker blocks its thread, so it cannot be aborted. Noticing that needs a free thread of the runtime: a worker
+    /// that blocks a current-thread runtime blocks this call too. A group is never stuck; its [report](Outcome::report) names the
+    /// children that are.
     ///
     /// # Cancel safety
-    /// The request and the deadline stand from the first poll on, and dropping the future takes back neither.
+    /// The request and the deadline hold from the first poll on. Dropping the future takes back neither.
     pub async fn shutdown(&self) -> Result<Outcome, Stuck> {
         // Without a valid grace period it was never started.
         self.shutdown_within(self.shared.grace().unwrap_or_default()).await

@@ -19,8 +19,7 @@ pub struct Status {
     pub state: WorkerState,
     /// Why it is in this state.
     pub reason: StatusReason,
-    /// Since when it is in this state, by the clock on the wall, which may have been set since. `None` in a fork of its
-    /// process.
+    /// Since when it is in this state, by the system's clock, which may have been set since. `None` in a fork of its process.
     pub since: Option<SystemTime>,
     /// For how long it has been in this state, by tokio's clock.
     pub lasted: Duration,
@@ -28,14 +27,14 @@ pub struct Status {
     pub running: bool,
     /// Whether it was asked to stop and has not ended.
     pub stopping: bool,
-    /// Whether it does its work: it came up and was not asked to stop. A group: and all its children do, except those
-    /// that may end and have.
+    /// Whether it does its work: it came up and was not asked to stop. A group is ready if all its children are, except children
+    /// that may end and have ended.
     pub ready: bool,
     /// Of a child: how often it was restarted.
     pub restarts: u32,
     /// How many messages wait for it, if it has a queue.
     pub queue_size: Option<usize>,
-    /// Whatever else it says about itself.
+    /// What else the worker says about itself.
     pub details: BTreeMap<String, String>,
     /// Of a group: its children, in the order in which they start.
     pub children: Vec<Status>,
@@ -98,7 +97,7 @@ impl fmt::Display for Status {
 
 /// Adds to a worker's [`Status`] what only the worker knows. Closures are sources.
 ///
-/// It is called by whoever asks for the status, while the worker runs.
+/// It is called on the thread that reads the status, while the worker runs.
 pub trait StatusSource: Send + Sync {
     /// Adds it.
     fn add_to(&self, status: &mut Status);

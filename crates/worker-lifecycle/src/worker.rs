@@ -21,21 +21,21 @@ use crate::{
 ///
 /// 1. [`on_startup`](Self::on_startup); if it fails, 4 comes next.
 /// 2. [`run`](Self::run), unless the worker was asked to stop meanwhile.
-/// 3. [`on_shutdown`](Self::on_shutdown), whenever `on_startup` succeeded, whatever `run` did.
+/// 3. [`on_shutdown`](Self::on_shutdown), if `on_startup` succeeded, however `run` ended.
 /// 4. [`after_shutdown`](Self::after_shutdown), always.
 ///
-/// A runtime that is shut down ends its workers. It drops their tasks, and then nothing can wait any more: if the worker was
-/// running, its `on_shutdown` is polled once and dropped where it waits. So 3 and 4 are skipped only where the worker's
-/// thread never comes back to them: the process ends without dropping the runtime, or a hook blocks its thread forever.
+/// Then the worker is dropped, and after that its [outcome](crate::Outcome) is published. It has the errors and panics of all
+/// hooks; with any of them, the worker is [`Failed`](crate::WorkerState::Failed).
 ///
-/// Then the worker is dropped, and after that its [outcome](crate::Outcome) is there for everyone who waits. An error or
-/// a panic of any hook ends up in it; the worker is then [`Failed`](crate::WorkerState::Failed).
+/// If a runtime is shut down, its workers end. Nothing can wait any more then: if the worker was running, its `on_shutdown` is
+/// polled once and dropped. Steps 3 and 4 are skipped only if the process ends without dropping the runtime, or if a hook
+/// blocks its thread forever.
 ///
 /// ```
 /// use std::time::Duration;
 /// use workfleet_worker_lifecycle::{Worker, WorkerContext, WorkerError, start};
 ///
-/// /// Counts while nobody stops it.
+/// /// Counts until it is stopped.
 /// #[derive(Default)]
 /// struct Counter {
 ///     count: u64,
@@ -72,17 +72,18 @@ pub trait Worker: Send + 'static {
     /// How long it has to stop before it is aborted. `None`, the default, takes
     /// [`WORKFLEET_STOPPING_GRACE_PERIOD`](crate::GRACE_PERIOD_VARIABLE) seconds, or 10.
     ///
-    /// It is measured by tokio's clock, which on Linux stands still while the machine is suspended. Time in which the program
-    /// alone was stopped (by SIGSTOP, a debugger or a container's freezer) is not counted either, as far as it can be told: a
-    /// wait for a deadline wakes up now and then, and what that takes more than 200 ms too long was missed. A sixteenth of
-    /// what is left of the grace, at most, may be counted although the program was stopped.
+    /// It is measured by tokio's clock, which on Linux stands still while the machine is suspended.
+    ///
+    /// Time in which the program alone was stopped (by SIGSTOP, a debugger or a container's freezer) is not counted either, where
+    /// it is noticed. For that, a wait for a deadline wakes up now and then. If it wakes more than 200 ms late, that time is not
+    /// counted. At most a sixteenth of the rest of the grace period may be counted although the program was stopped.
     #[doc(alias = "stopping_grace_period")]
     fn grace(&self) -> Option<Duration> {
         None
     }
 
-    /// What its status says beyond its state, if anything. Asked once, before the start; the source is then asked
-    /// whenever somebody looks.
+    /// What its status says beyond its state, if anything. This is called once, before the start. The returned source is called each
+    /// time the status is read.
     fn status(&self) -> Option<Arc<dyn StatusSource>> {
         None
     }
@@ -95,7 +96,7 @@ pub trait Worker: Send + 'static {
         None
     }
 
-    /// Makes what the worker needs. Whoever starts it waits for this.
+    /// Makes what the worker needs. [`start`](crate::start) returns when this has.
     ///
     /// # Errors
     /// The worker does not start: [`start`](crate::start) returns the error.
@@ -107,10 +108,10 @@ pub trait Worker: Send + 'static {
 
     /// Does its work, until `cx` says that it is to stop, or nothing is left to do.
     ///
-    /// At the deadline the future is dropped wherever it waits.
+    /// At the deadline the future is dropped at its present `.await`.
     ///
     /// # Errors
-    /// Whatever goes wrong: it is in the worker's outcome.
+    /// An error ends the worker as failed, and is in its outcome.
     fn run(&mut self, cx: &WorkerContext) -> impl Future<Output = Result<(), WorkerError>> + Send;
 
     /// Cleans up. It is called whenever `on_startup` succeeded, and has what is left of the grace period. If `run` was

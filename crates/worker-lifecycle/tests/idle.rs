@@ -56,7 +56,7 @@ fn idle_workers_make_no_wake_ups() {
         group = group
             .with_child(QueueConsumerWorker::new(|_: u32| std::future::ready(())))
             .with_child(AsyncConsumer::new(dispatcher))
-            .with_child(WorkerFunction::new(|| std::future::ready(())).with_heartbeat(hour))
+            .with_child(WorkerFunction::new(|| std::future::ready(())).with_interval(hour))
             .with_child(|cx: WorkerContext| async move { cx.stopping().await })
             .with_child(Workers::new("empty"));
     }

@@ -232,7 +232,7 @@ async fn a_worker_function_calls_and_sleeps_until_it_is_stopped() {
             noted.add("called");
             std::future::ready(())
         });
-        let worker = start(function.with_heartbeat(heartbeat)).await.expect("it starts");
+        let worker = start(function.with_interval(heartbeat)).await.expect("it starts");
         assert!(worker.wait_timeout(Duration::from_secs(25)).await.is_none());
         let begun = Instant::now();
         ends(worker.shutdown()).await.expect("it stops");
@@ -243,7 +243,7 @@ async fn a_worker_function_calls_and_sleeps_until_it_is_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_function_without_heartbeat_lets_others_run_and_fails_with_its_error() {
+async fn a_worker_function_without_interval_lets_others_run_and_fails_with_its_error() {
     let mut left = 1_000;
     let function = WorkerFunction::new(move || {
         left -= 1;

@@ -68,7 +68,7 @@ async fn run(options: Options) -> Result<RunEnded, Box<dyn Error>> {
             std::future::ready(())
         }
     });
-    let ticker = ticker.with_name("ticker").with_heartbeat(Duration::from_secs(options.tick_seconds));
+    let ticker = ticker.with_name("ticker").with_interval(Duration::from_secs(options.tick_seconds));
 
     let service = Workers::new("service")
         .with_grace(Duration::from_secs(options.grace_seconds))

@@ -86,7 +86,7 @@ impl<M: EventMessage + Send + Sync + 'static> AsyncDispatcher<M> {
     /// others.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the handlers' futures wherever they wait.
+    /// Dropping the future drops the handlers' futures at their present `.await`.
     pub async fn dispatch(&self, message: impl Into<Arc<M>>) -> Dispatched {
         let message = message.into();
         let dispatched = self.call(&message).await;

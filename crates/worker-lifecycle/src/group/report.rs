@@ -1,4 +1,4 @@
-//! How a group stopped: when each child ended, and who held the others up.
+//! How a group stopped: when each child ended, and which children were late.
 
 use std::{fmt, time::Duration};
 
@@ -9,10 +9,10 @@ use crate::{error::Stuck, lifecycle::WorkerState, outcome::Outcome};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StopReport {
-    /// From the request to the last child's end, or to when the stuck ones were given up.
+    /// The time from the request to the last child's end. Stuck children are not waited for.
     pub took: Duration,
-    /// The child that ended by itself, without a failure, and so ended the group: it is neither
-    /// [restarted](crate::Restart::Always) nor [may it end](crate::ChildSpec::may_end).
+    /// The child whose end stopped the group: it ended by itself, without a failure. (It is neither
+    /// [restarted](crate::Restart::Always), nor [may it end](crate::ChildSpec::may_end).)
     pub ended_by: Option<String>,
     /// What went wrong with the group's [stop hook](crate::Workers::with_stop_hook).
     pub stop_hook: Option<StopHookFailure>,

@@ -73,15 +73,15 @@ pub struct ChildSpec {
 }
 
 impl ChildSpec {
-    /// A child that `make` makes anew for each life, so that it can be restarted: by default, whenever it fails or is
-    /// aborted. `make` is called on the group's task.
+    /// A child that can be restarted: `make` makes a new worker for each start. By default, the group restarts it whenever it
+    /// fails or is aborted. `make` is called on the group's task.
     pub fn new<Kind, W: IntoWorker<Kind>>(mut make: impl FnMut() -> W + Send + 'static) -> Self {
         let launch = Box::new(Factory(move || make().into_worker()));
         let traits = Traits { phase: 0, restart: Restart::OnFailure, may_end: false, is_renewable: true };
         Self::of(launch, traits, &Shared::of_unmade(name::of_type::<W::Worker>().into()))
     }
 
-    /// A worker that lives once: it cannot be restarted, and its end stops the group, unless it [may end](Self::may_end).
+    /// A child that cannot be restarted. Its end stops the group, unless it [may end](Self::may_end).
     pub fn once<Kind, W: IntoWorker<Kind>>(worker: W) -> Self {
         let worker = worker.into_worker();
         let first = Shared::of_unmade(name::of_type::<W::Worker>().into());

@@ -21,32 +21,32 @@ use crate::{
     worker::Worker,
 };
 
-/// A group of workers that are started in order, watched, restarted if need be, and stopped together. Groups nest.
+/// A group of workers. It starts them in order, restarts those that may be restarted, and stops them together. Groups nest.
 ///
-/// - **Start**: phase by phase, in each in the order of adding; each child waits until the one before is up. The group is
-///   up when all are, also if some have ended since. If one does not come up, or fails before all are up, the others are
-///   stopped and the group's start fails.
-/// - **An end** that nobody asked for, a clean one too, stops the group, once it is up; the [report](crate::StopReport) names
-///   the child. If the child failed, the group is
-///   [`Failed`](crate::WorkerState::Failed). Children that are given as a function, [`ChildSpec::new`], are
-///   [restarted](crate::Restart) instead, after a [backoff](Self::with_backoff) and within a
-///   [budget](Self::with_budget); when that is spent, the group fails.
-/// - **Stop**: [at once or in reverse phases](Self::with_stop_order), or in [an order of your own](Self::with_stop_hook), by one deadline for the whole tree: a child has its
-///   own grace period, or what its group has left, whichever is less. The outcome's [report](crate::Outcome::report) says
-///   who held it up. If a child had to be aborted or is stuck, the group is
-///   [`ForceStopped`](crate::WorkerState::ForceStopped).
-/// - **Nothing outlives its group**: when it has ended, all its children have, except those that block their threads,
-///   which are reported as stuck.
+/// - **Start**: the group starts its children phase by phase, and within a phase in the order in which they were added. Each child
+///   waits until the one before is up. The group is up when all children came up, also if some have ended since. If a child does
+///   not come up, or fails before all are up, the group stops the others and its start fails.
+/// - **End of a child**: if a child ends and was not asked to, the group stops, also if the child ended without a failure. The
+///   [report](crate::StopReport) names the child. If the child failed, the group is [`Failed`](crate::WorkerState::Failed).
+/// - **Restart**: a child that was given as a function, by [`ChildSpec::new`], is [restarted](crate::Restart) instead, after a
+///   [backoff](Self::with_backoff) and within a [budget](Self::with_budget). When the budget is spent, the group fails.
+/// - **Stop**: [at once or in reverse phases](Self::with_stop_order), or in [an order of your own](Self::with_stop_hook). There is
+///   one deadline for the whole tree: a child has its own grace period or the rest of its group's, whichever is shorter. The
+///   outcome's [report](crate::Outcome::report) names the children that were late. If a child was aborted or is stuck, the group
+///   is [`ForceStopped`](crate::WorkerState::ForceStopped).
+/// - **Nothing outlives its group**: when the group has ended, all its children have ended. Only a child that blocks its thread may
+///   go on; it is reported as stuck.
 ///
-/// A group without children, or whose children have all ended as they may, runs until it is stopped: children can be
-/// added. A worker belongs to one group, because it is moved there; two children of the same name are two.
+/// A group without children runs until it is stopped, because children can be added. So does a group whose children all
+/// [may end](ChildSpec::may_end) and have ended. A worker is moved into its group, so it belongs to one. Two children may have the
+/// same name.
 ///
 /// ```
 /// use std::time::Duration;
 /// use workfleet_worker_lifecycle::{ChildSpec, WorkerContext, WorkerFunction, Workers, start};
 ///
 /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let ticker = WorkerFunction::new(|| async { println!("tick") }).with_heartbeat(Duration::from_secs(1));
+/// let ticker = WorkerFunction::new(|| async { println!("tick") }).with_interval(Duration::from_secs(1));
 /// let flaky = || |cx: WorkerContext| async move {
 ///     cx.stopping().await;
 ///     Ok::<(), std::io::Error>(())
@@ -134,14 +134,15 @@ impl Workers {
         self
     }
 
-    /// Sets who is restarted with a child that is. The default is nobody.
+    /// Sets which other children are restarted together with a child. The default is none.
     #[must_use]
     pub fn with_strategy(mut self, strategy: RestartStrategy) -> Self {
         self.config.strategy = strategy;
         self
     }
 
-    /// Sets how long a child waits to be restarted. It begins anew for a child that was up for at least the longest delay.
+    /// Sets how long a child waits before it is restarted. If a child was up for at least the longest delay, its delays begin again
+    /// with the shortest.
     #[must_use]
     pub fn with_backoff(mut self, backoff: Backoff) -> Self {
         self.config.backoff = backoff;
@@ -163,15 +164,18 @@ impl Workers {
         self
     }
 
-    /// Sets a function that stops the children in an order of its own. It is called when the group begins to stop and any
-    /// child lives, with those that live, in the order in which they start. Until it ends, no child is asked to stop but by
-    /// [`StoppingChild::stop`] and [`ask_to_stop`](StoppingChild::ask_to_stop).
+    /// Sets a function that stops the children in an order of your own.
     ///
-    /// When it ends, whatever it has left is stopped in the group's [stop order](Self::with_stop_order), all at once by
-    /// default: also if it ends with an error or a panic. Then the group has [failed](crate::GroupError::StopHook). At the
-    /// group's deadline it is dropped where it waits, and those that it has left are aborted; where the group has no deadline
-    /// ([`gracefully_stop`](crate::WorkerRef::gracefully_stop)), it has none either. The report says what went wrong with it:
-    /// [`StopReport::stop_hook`](crate::StopReport::stop_hook). A group that is aborted does not call it.
+    /// The group calls it when it begins to stop, with the children that run, in the order in which they start. It is not called if
+    /// no child runs, or if the group is aborted. Until it ends, only [`StoppingChild::stop`] and
+    /// [`ask_to_stop`](StoppingChild::ask_to_stop) ask a child to stop.
+    ///
+    /// When it ends, the group stops the children that still run, in its [stop order](Self::with_stop_order): all at once by default.
+    /// If it ends with an error or a panic, the group does the same, and has [failed](crate::GroupError::StopHook).
+    ///
+    /// At the group's deadline, the function is dropped and the children that still run are aborted. A group that is stopped by
+    /// [`gracefully_stop`](crate::WorkerRef::gracefully_stop) has no deadline, and then the function has none.
+    /// [`StopReport::stop_hook`](crate::StopReport::stop_hook) says what went wrong with it.
     ///
     /// It runs on the group's task.
     ///

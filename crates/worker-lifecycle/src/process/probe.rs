@@ -1,9 +1,9 @@
-//! Readiness and liveness over HTTP, for whoever starts and routes to this process.
+//! Readiness and liveness over HTTP, for an orchestrator or a load balancer.
 //!
-//! Invariants, whatever clients send or do not send:
-//! - A connection lives for at most [`CONNECTION_LIMIT`], and at most [`MOST_CONNECTIONS`] live: a newer one takes the
-//!   place of the oldest, so that whoever holds connections open keeps nobody out.
-//! - At most [`HEAD_LIMIT_BYTES`] of a request are kept, and a body is never.
+//! Invariants, for any input:
+//! - A connection lasts at most [`CONNECTION_LIMIT`], and there are at most [`MOST_CONNECTIONS`]. A new connection replaces the
+//!   oldest. So a client that holds connections open keeps no other client out.
+//! - At most [`HEAD_LIMIT_BYTES`] of a request are kept, and no body is.
 
 use std::{borrow::Cow, collections::VecDeque, io, net::SocketAddr, time::Duration};
 

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - Signals are heard on a thread of their own, so that a worker which blocks its runtime holds up none of this.
-//! - A signal never does nothing: before the first has been served it is the first, after that the second; after the
-//!   second, and once the worker has ended, it ends the process on the spot.
+//! - Every signal has an effect. Signals before the first has been served count as the first, then the next is the second. After
+//!   the second, and once the worker has ended, a signal ends the process at once.
 
 use std::{
     io, process,
@@ -76,14 +76,15 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// Has the process end at the latest this long after the worker's grace period, which begins with the first signal,
-    /// whatever holds it up: a worker that blocks its thread, a destructor, or a runtime that waits for one of its threads when
-    /// `main` returns. It then exits with 1, and standard error names the workers that have not ended. By default there is
-    /// no such deadline.
+    /// Ends the process this long after the worker's grace period at the latest. The grace period begins with the first signal.
     ///
-    /// It holds to the end of the process: also after [`run_until_signal_with`] has returned. Time in which the whole program
-    /// was stopped counts for a sixteenth of the limit at most. What the program does at its exit has a second; then the
-    /// process ends without it.
+    /// This helps if something cannot stop: a worker that blocks its thread, a destructor, or a runtime that waits for one of its
+    /// threads when `main` returns. The process then exits with 1, and standard error names the workers that have not ended. By
+    /// default there is no such deadline.
+    ///
+    /// The deadline holds until the process ends, also after [`run_until_signal_with`] has returned. If the whole program was
+    /// stopped, at most a sixteenth of the limit is counted for that time. Functions that run at the exit (`atexit`) have one
+    /// second; then the process ends without them.
     #[must_use]
     pub fn with_exit_margin(mut self, margin: Duration) -> Self {
         self.exit_margin = Some(margin);
@@ -163,8 +164,8 @@ impl RunEnded {
         self.outcome.as_ref()
     }
 
-    /// What the process should exit with: 0 after a normal end, 1 if the worker had to be aborted at its deadline or is
-    /// stuck, 2 if it failed, and 128 and the signal's number if a second signal was needed.
+    /// The exit code for the process: 0 after a normal end, 1 if the worker was aborted at its deadline or is stuck, and 2 if it
+    /// failed. If a second signal was needed, it is 128 plus the signal's number.
     pub fn exit_code(&self) -> u8 {
         match (self.second_signal, &self.outcome) {
             (Some(signal), _) => u8::try_from(SIGNAL_CODE + signal).unwrap_or(u8::MAX),
@@ -173,14 +174,14 @@ impl RunEnded {
         }
     }
 
-    /// Ends the process with [`exit_code`](Self::exit_code), also if a worker is stuck: to return from `main` would wait
-    /// for the thread that it blocks.
+    /// Ends the process with [`exit_code`](Self::exit_code), also if a worker is stuck. (A return from `main` would wait for the
+    /// thread that a stuck worker blocks.)
     pub fn exit(self) -> ! {
         process::exit(self.exit_code().into())
     }
 }
 
-/// In words, with who held it up.
+/// In words, with the workers that were late.
 impl std::fmt::Display for RunEnded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.outcome {

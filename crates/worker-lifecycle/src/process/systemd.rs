@@ -7,13 +7,13 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{context::WorkerContext, error::WorkerError, reference::WorkerRef, worker::Worker};
 
-/// A worker that tells systemd (or whoever else is behind `$NOTIFY_SOCKET`) when the tree that it is in has come up and
-/// when it stops, for a service with `Type=notify`; and, if the service has `WatchdogSec=`, that it is alive, twice within
-/// that time. The beats come from a task of the same runtime, so that they cease when its threads are all blocked, and when
-/// the tree has ended.
+/// A worker that tells systemd when its tree of workers is up and when it stops, for a service with `Type=notify`.
 ///
-/// Without `$NOTIFY_SOCKET` it does nothing until it is stopped. As the child of a group it speaks for the outermost group;
-/// [`watching`](Self::watching) sets another worker.
+/// If the service has `WatchdogSec=`, it also tells systemd twice within that time that the tree is alive. A task of the same
+/// runtime sends these messages. So they cease when all threads of the runtime are blocked, and when the tree has ended.
+///
+/// It writes to the socket that `$NOTIFY_SOCKET` names. Without that variable it does nothing until it is stopped. As the child of
+/// a group it reports the outermost group; [`watching`](Self::watching) sets another worker.
 ///
 /// ```
 /// use workfleet_worker_lifecycle::{SystemdNotifier, WorkerContext, Workers, start};

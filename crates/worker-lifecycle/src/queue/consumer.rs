@@ -25,8 +25,8 @@ use crate::{
 
 /// The receiving end of a queue, as a field of a worker that takes messages itself.
 ///
-/// Senders come from [`sender`](Self::sender). Dropping it closes the queue; a worker is dropped before its outcome is
-/// published, so that by then what was left is settled as [`OnStop`] says.
+/// Senders come from [`sender`](Self::sender). Dropping the consumer closes the queue, and discards or hands back the messages
+/// that are left, as [`OnStop`] says. A worker is dropped before its outcome is published, so by then this has been done.
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -96,8 +96,8 @@ impl<T: Send + 'static> QueueConsumer<T> {
         Self { receiver, link: Arc::new(link), on_stop: OnStop::default() }
     }
 
-    /// Sets what becomes of the messages that are in the queue at the end. With [`OnStop::Drain`] that is for the worker
-    /// to do, with [`next_while_running`](Self::next_while_running); what is left at the end is handed back.
+    /// Sets what happens to the messages that are in the queue when the worker stops. With [`OnStop::Drain`], the worker has to
+    /// handle them, by [`next_while_running`](Self::next_while_running). Messages that are left at the end are handed back.
     #[must_use]
     pub fn with_on_stop(mut self, on_stop: OnStop) -> Self {
         self.on_stop = on_stop;
@@ -117,7 +117,7 @@ impl<T: Send + 'static> QueueConsumer<T> {
         self.sender().send(message)
     }
 
-    /// How many messages nobody has begun to handle.
+    /// How many messages wait in the queue.
     pub fn queue_size(&self) -> usize {
         self.link.channel.len()
     }
@@ -157,8 +157,8 @@ impl<T: Send + 'static> QueueConsumer<T> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The next message while the worker is running; after that it closes the queue, and gives what is left only if that
-    /// is to be [drained](OnStop::Drain). Then `None`.
+    /// The next message while the worker is running. When the worker is to stop, this closes the queue; then it returns the
+    /// messages that are left if they are to be [drained](OnStop::Drain). After that it returns `None`.
     ///
     /// # Cancel safety
     /// Dropping it loses nothing: a message is taken out when it is returned.
@@ -180,7 +180,7 @@ impl<T: Send + 'static> QueueConsumer<T> {
             return None;
         }
         self.refuse();
-        // What is left at the deadline is settled by `Drop`.
+        // `Drop` discards or hands back what is left at the deadline.
         self.try_next()
     }
 
@@ -212,8 +212,8 @@ impl<T: Send + 'static> QueueConsumer<T> {
 }
 
 impl<T> QueueConsumer<T> {
-    /// Closes the queue: whatever is sent from now on is handed back to its sender, and what is in it is discarded or
-    /// handed back, as [`with_on_stop`](Self::with_on_stop) says. Again, it does nothing.
+    /// Closes the queue. A message that is sent later comes back to its sender. Messages in the queue are discarded or handed back,
+    /// as [`with_on_stop`](Self::with_on_stop) says. A second call does nothing.
     pub fn close(&mut self) {
         if let Some(room) = &self.link.room {
             room.close();

@@ -1,8 +1,8 @@
 //! Queue consumers: workers that are sent messages.
 //!
-//! [`QueueConsumer`] is the receiving end of a queue, for workers that take messages themselves; [`QueueSender`] the end
-//! that is sent into; [`QueueConsumerWorker`] a ready worker that calls a function for each message. [`ConsumerHandle`] is the
-//! handle of a worker that is sent messages, and [`MessageProducer`] whatever takes them.
+//! [`QueueConsumer`] is the receiving end of a queue, for workers that take messages themselves. [`QueueSender`] is the sending end.
+//! [`QueueConsumerWorker`] is a ready-made worker that calls a function for each message. [`ConsumerHandle`] is the handle of a
+//! running consumer. [`MessageProducer`] is the trait of everything that messages can be sent to.
 
 mod callback;
 mod channel;
@@ -20,13 +20,13 @@ pub use worker::QueueConsumerWorker;
 
 /// What becomes of the messages that are still in the queue when its consumer is asked to stop.
 ///
-/// Either way the queue closes at that moment: whoever sends to it from then on gets the message back.
+/// In each case the queue closes at that moment: a message that is sent later comes back to its sender, in the error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnStop {
     /// They are dropped, and counted: [`QueueSender::discarded`].
     #[default]
     Discard,
-    /// They are handled, until the deadline; what is left then is handed back.
+    /// They are handled until the deadline. Messages that are left then are handed back.
     Drain,
     /// They are handed back: [`QueueSender::leftovers`].
     HandBack,

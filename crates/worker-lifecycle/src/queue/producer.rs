@@ -1,4 +1,4 @@
-//! Sending to a worker through whatever stands for it: its sender, its handle, or the worker before it is started.
+//! Sending to a worker: by a sender, by its handle, or by the worker itself before it is started.
 
 use std::{fmt, ops::Deref};
 
@@ -10,10 +10,9 @@ use crate::{
     worker::Worker,
 };
 
-/// What takes messages: a sender, the handle of a running consumer, or a consumer that is not started yet.
+/// Something that messages can be sent to: a sender, the handle of a running consumer, or a consumer that is not started yet.
 ///
-/// Code that only sends is written against it, and tested with a producer of its own that keeps what it is sent. It can be a
-/// trait object.
+/// Code that only sends can take `&dyn MessageProducer<T>`. A test passes a producer of its own, which keeps the messages.
 ///
 /// ```
 /// use std::cell::RefCell;

@@ -69,8 +69,8 @@ impl<T> QueueSender<T> {
     /// Sends a message.
     ///
     /// # Errors
-    /// [`SendError`] with the message in it: the consumer has stopped or is about to, its queue is bounded and full, or this
-    /// process is a fork of the one that has the consumer.
+    /// [`SendError`], which has the message in it. Either the consumer has stopped or is about to; or its queue is bounded and full; or
+    /// this process is a fork of the one that has the consumer.
     #[doc(alias = "put_nowait")]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         if !self.link.home.is_here() {
@@ -89,11 +89,11 @@ impl<T> QueueSender<T> {
         self.link.channel.push(message).map_err(stopped)
     }
 
-    /// Sends a message, and waits for room if the queue is bounded and full. Whoever waited first sends first.
+    /// Sends a message, and waits for room if the queue is bounded and full. Room is given in the order of waiting.
     ///
     /// # Errors
-    /// [`SendError`] with the message in it: the consumer has stopped or is about to, or this process is a fork of the one that
-    /// has the consumer.
+    /// [`SendError`], which has the message in it. Either the consumer has stopped or is about to; or this process is a fork of the
+    /// one that has the consumer.
     ///
     /// # Cancel safety
     /// Dropping the future drops the message unsent.
@@ -110,12 +110,12 @@ impl<T> QueueSender<T> {
         self.link.channel.push(message).map_err(stopped)
     }
 
-    /// Whether whatever is sent comes back because the consumer has stopped or is about to.
+    /// Whether the queue refuses messages, because the consumer has stopped or is about to.
     pub fn is_closed(&self) -> bool {
         !self.link.home.is_here() || self.link.channel.is_closed()
     }
 
-    /// How many messages nobody has begun to handle.
+    /// How many messages wait in the queue.
     pub fn queue_size(&self) -> usize {
         if self.link.home.is_here() { self.link.channel.len() } else { 0 }
     }

@@ -1,22 +1,22 @@
-//! Lives in a row that came to nothing: how long to wait before the next, and when nobody should wait any more.
+//! Failures in a row: how long to wait before the next try, and when to give up.
 
 use std::time::{Duration, Instant};
 
 use crate::restart::Backoff;
 
-/// What the end of a life says about the next.
+/// How the end of one try counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charge {
-    /// Nothing: the delay grows, and that is all.
+    /// It does not count as a failure. The delay grows all the same.
     Free,
-    /// That it came to nothing: it counts.
+    /// It counts as a failure.
     Certain,
-    /// That it came to nothing, but perhaps because somebody killed it: it counts only once the first such end in the
-    /// streak is as long ago as the streak's patience.
+    /// It may be the failure of something else, for example because it was killed. It counts once the first such end in the streak
+    /// is as long ago as the streak's patience.
     Doubtful,
 }
 
-/// Lives in a row that came to nothing.
+/// A row of failures of one thing that is started again and again.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -83,12 +83,12 @@ impl Streak {
         delay
     }
 
-    /// A life has come to something: the streak begins anew.
+    /// A try has succeeded: the streak begins again.
     pub fn progress(&mut self) {
         *self = Self::new(self.backoff, self.limit).with_patience(self.patience);
     }
 
-    /// So many lives in a row came to nothing that nobody should wait for the next.
+    /// Whether so many tries in a row have failed that it is time to give up.
     pub fn is_exhausted(&self, now: Instant) -> bool {
         let doubt_lasts =
             self.doubtful_since.is_some_and(|since| now.saturating_duration_since(since) >= self.patience);
