@@ -1,4 +1,4 @@
-//! A state behind `dyn`, for who chooses it at run time.
+//! A state behind `dyn`, for programs that choose it at run time.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -6,7 +6,7 @@ use crate::{LockFailed, LockGuard, Mode, SharedState, Snapshot, inherent};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, LockFailed>> + Send + 'a>>;
 
-/// The object-safe companion of [`SharedState`], which every state with guards of its own has by itself.
+/// The object-safe companion of [`SharedState`]. Every other state implements it automatically.
 ///
 /// A `dyn DynSharedState` has the methods of [`SharedState`] as its own, and is a [`SharedState`]; so is an [`Arc`] of one. Each
 /// request costs a boxed future and a boxed guard more.

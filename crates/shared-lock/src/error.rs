@@ -6,9 +6,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use workfleet_causes::readable;
 
-/// Why a lock was not granted. Whoever gets it holds nothing, and no longer waits.
+/// Why a lock was not granted. The request is over: it holds nothing, and no longer waits.
 ///
-/// That a lock is taken is none of these: [`try_lock`](crate::SharedState::try_lock) returns `None` then.
+/// A lock that is held by others is not an error: [`try_lock`](crate::SharedState::try_lock) returns `None` then.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockFailed {
@@ -21,8 +21,8 @@ pub enum LockFailed {
         /// The time that was given.
         after: Duration,
     },
-    /// It would have to wait with a limit, and there is no tokio runtime here, or one without a timer. (tokio tells the latter by
-    /// a panic alone, which the panic hook reports.)
+    /// The request would have to wait with a timeout, and there is no tokio runtime here, or its timer is off. (tokio reports the
+    /// second only by a panic. It is caught here, but the panic hook still prints it.)
     #[error(
         "to wait with a limit needs a tokio runtime with a timer: call `enable_time` or `enable_all` on the runtime's builder"
     )]
@@ -34,8 +34,8 @@ pub enum LockFailed {
     /// Waiting would have closed a cycle of owners that wait for one another.
     #[error("waiting would deadlock: {0}")]
     WouldDeadlock(Cycle),
-    /// This process is a fork of the one that made the state: it has a copy of the state as it was then, and none of the
-    /// threads that hold or wait. Its own locks need a state of its own.
+    /// This process is a fork of the one that made the state. It has a copy of the state, but none of the threads that hold or wait.
+    /// Make another state after the fork.
     #[error("this process is a fork of the one that made the lock state: make another state after the fork")]
     Forked,
     /// The request is not valid, and never will be.
@@ -85,10 +85,10 @@ impl Refusal {
     }
 }
 
-/// Owners who would wait for one another in a circle.
+/// Owners that would wait for one another in a circle.
 ///
-/// Each [link](CycleLink) waits for its key, which the owner of the next link holds or waits for in front of it; after the last
-/// comes the first. The first link is the request that was refused: the youngest of them.
+/// Each [link](CycleLink) waits for a key that the owner of the next link holds, or waits for before it. The last link waits for the
+/// first. The first link is the request that was refused.
 ///
 /// ```
 /// # use workfleet_shared_lock::*;
@@ -106,7 +106,7 @@ pub struct Cycle(Arc<[CycleLink]>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CycleLink {
-    /// The label of the owner who waits.
+    /// The label of the owner that waits.
     pub owner: Arc<str>,
     /// The key that it waits for.
     pub key: Arc<str>,

@@ -4,13 +4,12 @@ use std::fmt;
 
 /// A fencing token: of two grants of one key of which at least one is exclusive, the later has the larger fence.
 ///
-/// A program that was paused between taking a lock and using it does not notice that the lock has gone to somebody else
-/// in the meantime; no lock service can prevent that. The store that the lock protects can: it keeps the largest fence
-/// that it has seen for a key, and refuses to write under a smaller one. (Martin Kleppmann, *How to do distributed
-/// locking*, 2016.)
+/// A program may be paused between taking a lock and using it. If the lock is granted to another holder meanwhile, the program
+/// does not notice; no lock service can prevent that. The store that the lock protects can: it keeps the largest fence that it has
+/// seen for a key, and refuses to write under a smaller one. (Martin Kleppmann, *How to do distributed locking*, 2016.)
 ///
-/// No fence is ever used for two grants by one state, whatever becomes of the key in between. Fences have gaps. Those of
-/// different keys, or of different states, say nothing about each other.
+/// A state never uses a fence for two grants. Fences have gaps. Fences of different keys, or of different states, cannot be
+/// compared.
 ///
 /// ```
 /// # use workfleet_shared_lock::Fence;
@@ -36,7 +35,7 @@ use std::fmt;
 pub struct Fence(u64);
 
 impl Fence {
-    /// The fence of this number, for who drives a [core](crate::cores) or reads fences from a store.
+    /// The fence of this number, for code that drives a [core](crate::cores) or reads fences from a store.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)

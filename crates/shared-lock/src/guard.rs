@@ -1,14 +1,13 @@
-//! What a granted lock is, wherever it comes from, and several of them at once.
+//! Guards: a granted lock of any state, and several of them at once.
 
 use std::{fmt::Debug, future::Future, ops::Deref, pin::Pin};
 
 use crate::{Fence, Mode};
 
-/// A lock that is held. Dropping it lets go, on any thread, inside or outside a runtime, also while unwinding.
+/// A lock that is held. Dropping the guard releases the lock, on any thread, inside or outside a runtime, also while unwinding.
 ///
-/// This is what the guards of all states have in common, and what is left of them behind `dyn`:
-/// `Box<dyn LockGuard>` is a guard too.
-#[must_use = "a guard that is dropped at once lets the lock go at once"]
+/// The guards of all states have this trait. It is object-safe, and `Box<dyn LockGuard>` is a guard too.
+#[must_use = "a guard that is dropped at once releases the lock at once"]
 pub trait LockGuard: Debug + Send + Sync + 'static {
     /// The key.
     fn key(&self) -> &str;
@@ -19,10 +18,10 @@ pub trait LockGuard: Debug + Send + Sync + 'static {
     /// The grant's fencing token. It stays the same when the lock is downgraded.
     fn fence(&self) -> Fence;
 
-    /// Turns an exclusive lock into a shared one without a gap: nobody holds the key exclusively in between.
+    /// Turns an exclusive lock into a shared one without a gap: the key has no other exclusive holder in between.
     ///
-    /// The shared waiters at the head of the queue are let in, up to the first exclusive one. A shared lock stays as it
-    /// is. There is no way back: two readers who both wanted to become the writer would wait for each other.
+    /// The shared waiters before the first exclusive waiter are granted at once. A shared lock stays as it is. There is no upgrade:
+    /// two readers that both wanted to become the writer would wait for each other.
     fn downgrade(&mut self);
 
     /// Is ready once the lock can no longer be relied on, because the lease behind it could not be kept. The locks of a

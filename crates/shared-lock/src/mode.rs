@@ -2,19 +2,19 @@
 
 use std::fmt;
 
-/// How a key is held: by one alone, or together with others who only read.
+/// How a key is held: by one holder alone, or by several that only read.
 ///
 /// | held \ asked for | exclusive | shared |
 /// |---|---|---|
-/// | by nobody | granted | granted |
+/// | not held | granted | granted |
 /// | exclusively | waits | waits |
-/// | shared | waits | granted, if nobody waits |
+/// | shared | waits | granted, if no request waits |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[doc(alias = "LockMode")]
 pub enum Mode {
-    /// Together with everybody else who holds it shared: for readers.
+    /// Together with other shared holders: for readers.
     Shared,
-    /// Alone: for whoever writes. The default.
+    /// Alone: for writers. The default.
     #[default]
     Exclusive,
 }

@@ -1,4 +1,4 @@
-//! What an operator asks for: who holds what, who waits, and how much of it there was.
+//! What an operator asks for: the holders, the waiters, and counters.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,16 +6,16 @@ use crate::{Fence, Mode};
 
 /// All keys that are held, in the order of the keys.
 ///
-/// Each key's entry is exact for one instant, not all of them for the same one.
+/// Each key's entry is exact for one instant. Entries of different keys may be of different instants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// One entry for each key. Keys that nobody holds are not there.
+    /// One entry for each key that is held.
     pub keys: Vec<KeySnapshot>,
 }
 
 impl Snapshot {
-    /// The entry of a key; `None` if nobody holds it.
+    /// The entry of a key; `None` if it is not held.
     #[must_use]
     pub fn key(&self, key: &str) -> Option<&KeySnapshot> {
         let index = self.keys.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
@@ -28,7 +28,7 @@ impl Snapshot {
     }
 }
 
-/// One key, and who holds it or waits for it.
+/// One key, with its holders and waiters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeySnapshot {
@@ -36,13 +36,13 @@ pub struct KeySnapshot {
     pub key: Arc<str>,
     /// How it is held.
     pub mode: Mode,
-    /// Who holds it, in the order of arrival: one or, if it is held shared, more.
+    /// The holders, in the order of arrival: one, or several if it is held shared.
     pub holders: Vec<Party>,
-    /// Who waits for it, in the order of arrival.
+    /// The waiters, in the order of arrival.
     pub waiters: Vec<Party>,
 }
 
-/// Somebody who holds a key or waits for it.
+/// A holder or a waiter of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Party {

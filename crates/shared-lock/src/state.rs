@@ -6,20 +6,20 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use crate::limit;
 use crate::{Guards, LockFailed, LockGuard, Mode, Refusal, Snapshot, blocking};
 
-/// Shared and exclusive locks by key: in this process ([`LocalState`](crate::LocalState)), or wherever else they are kept.
+/// Shared and exclusive locks by key: in this process ([`LocalState`](crate::LocalState)), or in a lock service.
 ///
-/// What holds for all of them:
+/// Every state promises:
 ///
-/// - *Exclusion.* While somebody holds a key exclusively, nobody else holds it.
-/// - *Arrival order.* Whoever asked first is granted first; a shared request joins the holders only if nobody waits. So
-///   neither readers nor writers starve. A request arrives when its future is first polled.
+/// - *Exclusion.* While a key is held exclusively, it has no other holder.
+/// - *Arrival order.* The first request is granted first. A shared request joins the holders only if no request waits. So neither
+///   readers nor writers starve. A request arrives when its future is first polled.
 /// - *Fences.* Each exclusive grant of a key has a larger [`Fence`](crate::Fence) than any grant of it before.
-/// - *No re-entrancy.* A holder that asks for its key again waits for itself, unless both are shared and nobody waits. A
-///   known [owner](crate::LocalState::owner) gets [`LockFailed::WouldDeadlock`] instead.
+/// - *No re-entrancy.* A holder that asks for its key again waits for itself, unless both requests are shared and no request waits.
+///   A known [owner](crate::LocalState::owner) gets [`LockFailed::WouldDeadlock`] instead.
 /// - *A key is any text* from 1 byte up to [`key_limit_bytes`](Self::key_limit_bytes).
 ///
-/// Every asynchronous method has a blocking twin. Those may block the thread, and must not be called in async code: there
-/// they can keep the very task from running that would let the lock go.
+/// Every asynchronous method has a blocking form. Do not call a blocking form in async code: it may stop the very task that holds
+/// the lock.
 ///
 /// The companion [`DynSharedState`](crate::DynSharedState) is object-safe; an `Arc<dyn DynSharedState>` is again a state.
 ///
@@ -70,11 +70,11 @@ pub trait SharedState: Send + Sync {
         mode: Mode,
     ) -> impl Future<Output = Result<Option<Self::Guard>, LockFailed>> + Send;
 
-    /// Whether [`try_lock`](Self::try_lock) would take the lock: exclusive, if nobody holds the key; shared, if nobody
-    /// holds it exclusively and nobody waits. A key that nobody uses is free.
-    /// A closed state gives out nothing, and answers all the same by who holds the key.
+    /// Whether [`try_lock`](Self::try_lock) would take the lock. An exclusive lock is free if the key has no holder. A shared lock is
+    /// free if the key has no exclusive holder and no waiter. A key that is not in use is free.
     ///
-    /// The answer may be outdated before it arrives; to act on it, take the lock.
+    /// The answer may be outdated before it arrives; to act on it, take the lock. After [`close`](Self::close), no lock is
+    /// granted; this method still answers by the holders.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ pub trait SharedState: Send + Sync {
     #[doc(alias("test_lock"))]
     fn is_free(&self, key: &str, mode: Mode) -> impl Future<Output = Result<bool, LockFailed>> + Send;
 
-    /// Who holds what, and who waits.
+    /// The holders and the waiters of each key that is held.
     ///
     /// # Errors
     ///
@@ -98,15 +98,14 @@ pub trait SharedState: Send + Sync {
     /// Dropping the future has no effect.
     fn snapshot(&self) -> impl Future<Output = Result<Snapshot, LockFailed>> + Send;
 
-    /// Ends the giving out of locks: whoever waits, and whoever asks from now on, gets [`LockFailed::Closed`]. What is
-    /// held stays held until its guards are dropped. Closing again has no effect.
+    /// Grants no lock any more: requests that wait, and later requests, fail with [`LockFailed::Closed`]. A lock that is held stays held
+    /// until its guard is dropped. A second call has no effect.
     fn close(&self);
 
     /// The length of the longest key that is accepted.
     fn key_limit_bytes(&self) -> usize;
 
-    /// Waits for the lock, but not for longer than `timeout`. A lock that is free is granted whatever the timeout, zero
-    /// included.
+    /// Waits for the lock, for at most `timeout`. A free lock is granted for any timeout, also zero.
     ///
     /// # Errors
     ///
@@ -126,13 +125,13 @@ pub trait SharedState: Send + Sync {
         limit::within(timeout, self.lock(key, mode))
     }
 
-    /// Waits for all of these locks: in the end it holds every one of them, or none.
+    /// Waits for all of these locks, and returns with all of them or with an error and none.
     ///
     /// They are taken in the order of the keys' bytes, so that callers of this method cannot deadlock one another.
     /// A key that is named twice is taken once, in the stronger of its modes. All keys are checked before any is taken.
     ///
-    /// It holds the first keys while it waits for the next. So a caller who holds a lock already, beside those
-    /// taken here, can deadlock with others who do the same; known owners are told.
+    /// It holds the first keys while it waits for the next. So callers that already hold another lock can deadlock with each other.
+    /// If the callers have [owners](crate::LocalState::owner), such a deadlock is an error.
     ///
     /// # Errors
     ///
@@ -159,9 +158,8 @@ pub trait SharedState: Send + Sync {
     /// Takes all of these locks if that is possible now, without waiting for others: `None` if one of them is not free. Then it
     /// holds none.
     ///
-    /// The keys are ordered, merged and checked as [`lock_many`](Self::lock_many) does it. They are taken one after the other, so
-    /// others can find the first of them taken for a moment also when the result is `None`: two callers who try
-    /// at the same time for keys that overlap may both get `None`.
+    /// The keys are ordered, merged and checked as by [`lock_many`](Self::lock_many). They are taken one after the other. So if two
+    /// callers try at the same time for keys that overlap, both may get `None`.
     ///
     /// # Errors
     ///

@@ -110,15 +110,15 @@ impl LocalState {
 
     /// A handle to the same locks that asks in the name of a new owner.
     ///
-    /// An owner is one line of execution, which waits for all that it asks for: a task, a job, a session. The state then
-    /// knows who waits for whom. A request that would close a cycle of known owners, each waiting for the next, gets
-    /// [`LockFailed::WouldDeadlock`] instead of waiting; it is the youngest in that cycle, and the others go on
-    /// waiting. To ask again for what one holds is the shortest such cycle. Who is not known takes no part in this.
+    /// An owner is something that does one thing at a time and waits for each lock that it asks for, such as a task or a job. With
+    /// owners, the state knows which owner waits for which. A request that would close a cycle of owners fails with
+    /// [`LockFailed::WouldDeadlock`] and does not wait; the other owners in the cycle go on waiting. An owner that asks again for a
+    /// lock that it holds is the shortest such cycle. Requests without an owner take no part in this.
     ///
-    /// What an owner takes belongs to it until it is let go, wherever the guard is. Do not give one owner to several
-    /// tasks: to the state they would be one, and one of them would be refused a lock because another holds it.
+    /// A lock belongs to its owner until it is released, wherever the guard is moved. Do not give one owner to several tasks: the
+    /// state would take them for one, and refuse a lock to one of them because another holds it.
     ///
-    /// The label is for people: it stands in [snapshots](SharedState::snapshot) and errors, and two owners may have the same.
+    /// The label is for [snapshots](SharedState::snapshot) and error texts. Two owners may have the same label.
     ///
     /// ```
     /// use workfleet_shared_lock::{LocalState, LockFailed, Mode};

@@ -1,4 +1,4 @@
-//! Who asks, if that is known.
+//! The owner in whose name a request is made, if it has one.
 
 use std::{
     cmp::Ordering,
@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-/// A known owner. Owners are the same if they were made by the same call, whatever their labels.
+/// A known owner. Two owners are the same if they were made by the same call; the label does not matter.
 #[derive(Clone, Debug)]
 pub(super) struct Owner(Arc<Identity>);
 
