@@ -59,10 +59,9 @@ thread_local! {
 }
 
 impl Details {
-    /// Encodes `value` as a [message](workfleet_wire::message): field after field, without names. What is seen to be lost on
-    /// that way is refused, such as a field that `skip_serializing_if` skips. But the value is not read back here, as it need
-    /// not be of a type that can be: an enum with `#[serde(untagged)]` can be encoded, and then not be
-    /// [decoded](Self::decode).
+    /// Encodes `value` as a [message](workfleet_wire::message): field after field, without names. A value that would lose something,
+    /// such as a field that `skip_serializing_if` skips, is refused. But the value is not read back here. So a type that cannot be
+    /// read back is encoded, and [`decode`](Self::decode) then fails: an enum with `#[serde(untagged)]`, for example.
     ///
     /// # Errors
     /// [`DetailsError`]: it cannot be encoded, or is larger than [`DETAILS_LIMIT_BYTES`].

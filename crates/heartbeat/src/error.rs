@@ -55,7 +55,7 @@ pub enum UnregisterError {
         /// The token.
         token: Token,
     },
-    /// Somebody else unregisters it already.
+    /// Another call unregisters it already.
     #[error("the token {token} is already being unregistered")]
     #[non_exhaustive]
     InProgress {

@@ -2,8 +2,8 @@
 
 use tokio::runtime::Handle;
 
-/// Where callbacks run. A job calls one callback after the other for as long as there is something to report, and blocks the
-/// thread that it is run on while a callback does.
+/// Where callbacks run. A job calls one callback after the other until nothing is left to report. If a callback blocks, the job
+/// blocks its thread.
 ///
 /// By default, and if an executor drops a job or panics, jobs run on a blocking pool of the heartbeaters' own.
 ///
@@ -22,8 +22,8 @@ use tokio::runtime::Handle;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub trait Executor: Send + Sync + 'static {
-    /// Has the job run soon, and does not wait for it. It must not be run before this returns: whoever sends a beat would
-    /// wait for the callbacks.
+    /// Has the job run soon on another thread, and returns without waiting for it. Do not run the job in this call: the thread that
+    /// sends a beat would wait for the callbacks.
     ///
     /// There is one job at a time, and one more for each callback that has run for several milliseconds.
     fn execute(&self, job: Box<dyn FnOnce() + Send>);

@@ -1,8 +1,8 @@
-//! What can be chosen for one heartbeater.
+//! The options of one heartbeater.
 
 use std::time::Duration;
 
-/// What can be chosen for one heartbeater.
+/// The options of one heartbeater: its timeout and its throttle.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,8 +30,8 @@ impl HeartbeaterOptions {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// After a beat was let pass, others wait for this long, and the latest of them wins. Zero by default: a beat waits
-    /// for the callback alone.
+    /// Sets the shortest time between two reported beats. After a beat, later ones wait for this long, and only the latest is reported.
+    /// Zero by default: a beat waits only for the callback.
     pub fn throttle(self, interval: Duration) -> Self {
         Self { throttle: interval, ..self }
     }

@@ -1,16 +1,16 @@
-//! What keeps an event, and the way of a sender, there while they are on their way.
+//! Pins keep an event, or the route of a sender, alive while its serialised form is on its way.
 //!
-//! Whoever serialises an event may let go of it before the copy has arrived anywhere; and a process that passes a sender on
-//! stands for those below it only while it holds the way itself. So whoever keeps the bytes keeps the [`Pins`] as well.
+//! Code that serialises an event may drop it before the copy arrives. And a process that passes a sender on serves its children only
+//! while it holds the route itself. So code that keeps the bytes keeps the [`Pins`] too.
 
 use std::{any::Any, cell::RefCell, fmt, mem::ManuallyDrop, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Holds what a value referred to when it was serialised. Usually that is nothing.
+/// Holds the events and routes that a value referred to when it was serialised. Usually there are none.
 ///
-/// It serialises as nothing, and counts as serialised what it holds: a value that keeps the bytes of another keeps this
-/// beside them.
+/// Keep it beside the serialised bytes. It serialises as nothing; but if it is serialised, its contents count as serialised too, so a
+/// value that contains bytes and their pins can itself be sent.
 #[derive(Clone, Default)]
 pub struct Pins(Option<Arc<Vec<Pin>>>);
 

@@ -1,10 +1,10 @@
-//! What a heartbeater's callback is told.
+//! The argument of a heartbeater's callback.
 
 use std::time::Duration;
 
 use crate::Details;
 
-/// What a heartbeater's callback is told.
+/// The argument of a heartbeater's callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Report {

@@ -10,9 +10,9 @@ use crate::{Details, HeartbeatError, Token, cores::Key, registry::Shared};
 
 /// Sends the beats of one token. Clones, and threads, may send at the same time.
 ///
-/// With the feature `remote` it can be serialised. In the process that it is sent to, [`send`](Self::send) leaves the beat to
-/// the thread that sees to the connection: it takes a lock for a few instructions, and wakes that thread if it sleeps. What
-/// has not left yet is superseded by the next beat, so nothing is sent more often than about once a millisecond.
+/// With the feature `remote` it can be serialised. In the process that it is sent to, [`send`](Self::send) leaves the beat to the
+/// thread that serves the connection: it takes a lock for a few instructions, and wakes that thread if it sleeps. A later beat
+/// replaces one that has not left yet. So each token sends at most about once a millisecond.
 ///
 /// ```
 /// # use workfleet_heartbeat::*;
@@ -51,13 +51,15 @@ impl HeartbeatSender {
         &self.token
     }
 
-    /// Beats: the details are encoded here, and reported as soon as the token's throttle and callback allow, unless later
-    /// ones come before. It never waits for either. A beat of a token that is gone is counted and ignored.
+    /// Sends a beat with details, and never waits.
+    ///
+    /// The details are encoded here. They are reported as soon as the token's throttle and callback allow, unless a later beat comes
+    /// before. If the token was unregistered, the beat is counted and ignored.
     ///
     /// # Errors
     /// - [`HeartbeatError::Details`]: the details cannot be encoded, or are too large. Nothing was sent.
-    /// - [`HeartbeatError::NotConnected`]: the heartbeaters have stopped, or the sender was sent to a process that has no way
-    ///   back. Elsewhere nobody says that they have stopped: the beat is sent, and counted by
+    /// - [`HeartbeatError::NotConnected`]: the heartbeaters have stopped, or the sender was sent to a process that is not connected to
+    ///   them. In another process it is not known that the heartbeaters have stopped: there, the beat is sent, and counted by
     ///   `remote::beats_ignored` where it arrives.
     /// - [`HeartbeatError::Forked`]: this process is a fork of the one that has the sender.
     #[doc(alias = "send_heartbeat")]

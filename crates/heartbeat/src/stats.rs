@@ -15,9 +15,9 @@ pub struct HeartbeatStats {
     pub superseded: u64,
     /// The beats whose token was gone.
     pub ignored: u64,
-    /// The beats that nobody wanted any more: of discarded tokens, and of those whose flush took too long.
+    /// The beats that were dropped without a report: of discarded tokens, and of tokens whose flush took too long.
     pub discarded: u64,
-    /// The beats that wait for the throttle or the callback: of each token two at most.
+    /// The beats that wait for the throttle or the callback: at most two for each token.
     pub pending: u64,
     /// The beats that ended a silence that was missed.
     pub late: u64,

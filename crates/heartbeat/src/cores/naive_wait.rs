@@ -1,8 +1,8 @@
-//! A naive `Patience`, for the models of what waits by it, here and in other crates.
+//! A naive `Patience`, for the models of cores that use it, here and in other crates.
 
 use std::time::{Duration, Instant};
 
-/// The parts of a wait, at whose ends the judge looks. Of a limit that eight does not divide, nanoseconds are lost.
+/// The parts of a wait; it is checked at the end of each. If the limit is not divisible by eight, nanoseconds are lost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NaiveWait {
     from: Instant,
@@ -18,7 +18,7 @@ impl NaiveWait {
         Self { from, parts: [2, 4, 8, 8].map(|part| limit / part), over: 0, tolerance }
     }
 
-    /// When the judge looks next.
+    /// When the wait is checked next.
     pub(crate) fn next_look(&self) -> Instant {
         self.from + self.parts[self.over]
     }
@@ -26,7 +26,7 @@ impl NaiveWait {
     pub(crate) fn is_over(&mut self, now: Instant) -> bool {
         while self.over < self.parts.len() && now >= self.next_look() {
             if now > self.next_look() + self.tolerance {
-                // Nobody looked for a while.
+                // The check is late: the program did not run.
                 (self.from, self.tolerance) = (now, 2 * self.tolerance);
             } else {
                 self.from = self.next_look();

@@ -1,28 +1,28 @@
-//! How long somebody is waited for, in time that the judge saw pass.
+//! A timeout that does not count the time in which this program was stopped.
 //!
 //! Invariants:
-//! - A wait is looked at when half of it is over, then when half of the rest is, down to an eighth. So a stop of the program that
-//!   nobody notices, because it begins after one look and is over before the next, takes no more than half of the wait; one
-//!   that is over just before the end of the wait takes no more than an eighth.
-//! - A part of a wait whose end was noticed more than [`AWAY`] late is not held against anybody: the judge did not run meanwhile,
-//!   and cannot tell since when. It begins again.
-//! - Each time that happens, the judge may be twice as late before it counts as away. So a judge that is always late, by
-//!   whatever, still comes to a verdict.
+//! - A wait is checked in parts: when half of it is over, then when half of the rest is, down to an eighth. A stop that begins after
+//!   one check and is over before the next is not noticed. So it costs at most half of the wait, and at most an eighth if it is over
+//!   just before the end of the wait.
+//! - If a check comes more than [`AWAY`] late, the program did not run, and it is not known since when. So that part of the wait
+//!   does not count: it begins again.
+//! - Each time that happens, the next check may be twice as late. So a program that is always late still reaches the end of a wait.
 
 use std::time::{Duration, Instant};
 
-/// A judge that looks no later than this after the end of a part of a wait was not away.
+/// If a check is no later than this, the program was not stopped before it.
 pub const AWAY: Duration = Duration::from_millis(10);
 
-/// A part of a wait that is no longer than one of so many is not divided.
+/// The rest of a wait is not divided any more once it is this part of the whole.
 const LEAST_PART: u32 = 8;
 
-/// Waits for a limited time for somebody to show a sign of life, to answer, to end.
+/// A timeout for a peer that has to show a sign of life, to answer, or to end.
 ///
-/// A program can be stopped and continued as a whole, by SIGSTOP, a container's freezer or a debugger. Then time passes in which
-/// neither the one who is waited for nor the one who waits could do anything. A judge notices that by waking too late, and so
-/// it wakes a few times within a wait. One stop, whenever it was and however long, makes nobody silent who shows a sign of life at
-/// least every half of the limit, less [`AWAY`], of the time in which the program runs.
+/// A program can be stopped and continued as a whole: by SIGSTOP, a container's freezer or a debugger. In that time neither the peer
+/// nor the waiter could do anything. The waiter notices it because it wakes too late. For that, it wakes a few times within a wait.
+///
+/// One stop, of any length and at any time, does not make a peer silent that shows a sign of life at least every half of the limit,
+/// less [`AWAY`], counted while the program runs.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ const LEAST_PART: u32 = 8;
 /// for look in [62, 63] {
 ///     assert!(!patience.handle_timeout(start + s(look)));
 /// }
-/// assert!(patience.handle_timeout(start + s(64)), "nobody was away, and nothing came");
+/// assert!(patience.handle_timeout(start + s(64)), "no check was late, and nothing came");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -48,7 +48,7 @@ pub struct Patience {
     part: Duration,
     /// What follows it. The part is zero as well once the wait is over.
     rest: Duration,
-    /// How late the judge may be and was not away.
+    /// How late a check may be before its part of the wait begins again.
     tolerance: Duration,
 }
 
@@ -64,18 +64,18 @@ impl Patience {
         self.limit
     }
 
-    /// A sign of life: the wait begins anew, now.
+    /// A sign of life: the wait begins again, now.
     pub fn restart(&mut self, now: Instant) {
-        // The sign that was seen first may be told last.
+        // Signs may be reported in another order than they were seen.
         *self = Self::new(self.begun.max(now), self.limit);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if nothing comes; none if no clock can tell.
+    /// When to call [`handle_timeout`](Self::handle_timeout), if no sign of life comes. `None` if that time is beyond the clock's range.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.begun.checked_add(self.part)
     }
 
-    /// Time has passed. True if the wait is over: then it is until it [begins anew](Self::restart).
+    /// Time has passed. Returns whether the wait is over; it stays over until it is [restarted](Self::restart).
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
         while let Some(end) = self.poll_timeout()
             && end <= now
@@ -100,7 +100,7 @@ impl Patience {
     }
 }
 
-/// How much is waited for before the next look, when so much of the limit is left.
+/// How long to wait before the next check, when this much of the limit is left.
 fn part(left: Duration, limit: Duration) -> Duration {
     let half = left / 2;
     if left <= limit / LEAST_PART || half.is_zero() { left } else { half }

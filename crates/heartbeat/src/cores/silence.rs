@@ -2,14 +2,14 @@
 //!
 //! Invariants:
 //! - Each silence is reported once.
-//! - None is reported by time in which the one who reports it did not run: see [`Patience`].
+//! - Time in which this program did not run makes no silence: see [`Patience`].
 
 use std::time::{Duration, Instant};
 
 use super::Patience;
 
-/// Watches for a silence longer than a timeout. A beat that ends a silence that was reported is late; with it, the watch
-/// begins again. Time in which nobody looked, because the program did not run, does not count.
+/// Notices a silence that is longer than a timeout. A beat that ends a reported silence is late; after it, the timeout begins again.
+/// Time in which the program did not run does not count.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

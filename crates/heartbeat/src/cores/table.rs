@@ -1,13 +1,13 @@
-//! The table of heartbeaters: who beats, what is to be reported, and when.
+//! The table of heartbeaters: which tokens are registered, what is to be reported, and when.
 //!
 //! Invariants:
-//! - A token's callback is in the table, or with the one who runs it: one runs at a time.
-//! - Of a token wait at most a missed silence, one beat that the throttle let pass and one that it holds, and are reported in
-//!   this order. While the callback runs there is no more than one beat.
+//! - A token's callback is in the table, or with the runner that calls it: one call at a time.
+//! - For a token, at most these wait: a missed silence, one beat that the throttle let pass, and one that it holds. They are reported
+//!   in this order. While the callback runs, at most one beat waits.
 //! - beats = reported + superseded + ignored + discarded + pending.
 //! - A token is in the queue of the ready exactly if it has something to report and its callback does not run.
 //! - A beat moves no timer: a silence's entry may be too early, and is set right when its time has come.
-//! - No silence is missed by time in which nobody looked: see [`Patience`](super::Patience).
+//! - Time in which this program did not run makes no silence missed: see [`Patience`](super::Patience).
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},

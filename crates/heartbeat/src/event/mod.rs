@@ -1,4 +1,4 @@
-//! Something that has happened or not, which everybody who holds it can see, wait for, and change.
+//! Events: flags that every holder can read, wait for, and change.
 
 mod error;
 mod shared;
@@ -20,16 +20,19 @@ pub(crate) use shared::Shared;
 
 use crate::runtime_thread::warn_of_blocking;
 
-/// A flag that is set or cleared, and can be waited for; clones are the same event.
+/// A flag that is set or cleared, and can be waited for. Clones are the same event.
 ///
-/// Within a process, changes are seen at once. With the feature `remote`, an event can be serialised: in the worker that it
-/// is sent to, it is the same event. There, [`is_set`](Self::is_set) reads what was told last; a change takes one hop
-/// over a socket. Changes meet in the process that made the event, and everybody sees their result; whoever changes it
-/// sees its own change at once. An event that is set and cleared at once wakes everybody who waits for it, everywhere.
+/// Within a process, changes are seen at once. If an event is set and cleared again at once, all its waiters are woken all the
+/// same, in all processes.
 ///
-/// It travels from the process that made it to its workers, to those that they start, and back. In any other, such as the
-/// one that started its maker, or a sibling of it, it is [lost](EventLost): tasks that want to share one that none of them
-/// was given ask their manager for it by a name.
+/// With the feature `remote`, an event can be serialised. In the worker that it is sent to, it is the same event.
+///
+/// - [`is_set`](Self::is_set) reads the state that this process was told last. A change takes one hop over a socket.
+/// - The process that made the event puts the changes in order, and all processes see the result. The process that makes a change
+///   sees it at once.
+/// - An event works in the process that made it, in that process's workers, in the processes that they start, and so on. In any other
+///   process, such as its maker's parent or sibling, it is [lost](EventLost). Tasks that were not given an event in common ask
+///   their manager for one by name.
 ///
 /// ```
 /// use workfleet_heartbeat::Event;
@@ -53,14 +56,14 @@ pub struct Event {
 impl Event {
     /// A new event, clear.
     ///
-    /// It is there as long as anybody holds it, here or in a process that it was sent to. A task that is given it in its payload
-    /// holds it from its scheduling to its end, and so do the children that this task schedules. A message or an output does
-    /// not.
+    /// The event exists as long as a copy of it is held, here or in a process that it was sent to. A task with the event in its payload
+    /// holds it from when it is scheduled until it ends. So do the children that this task schedules with it. A message or an
+    /// output does not hold it.
     pub fn new() -> Self {
         Self { shared: Arc::new(Shared::home()) }
     }
 
-    /// Sets it and wakes everybody who waits for it. Setting it twice is harmless.
+    /// Sets it and wakes all its waiters. Setting it twice is harmless.
     ///
     /// # Errors
     /// [`EventLost`], only where it has been sent to, and in a fork.
@@ -116,8 +119,8 @@ impl Event {
         Ok(waited.map_err(|_| WaitError::TimedOut(timeout))??)
     }
 
-    /// Waits until it is set, blocking the thread: not for async code. On a thread where tokio polls a future, a wait that
-    /// blocks logs a warning, once for each place in the program that waits like this.
+    /// Waits until it is set, blocking the thread: not for async code. If it has to wait on a thread where tokio polls a future, it
+    /// logs a warning, once for each place in the program.
     ///
     /// # Errors
     /// [`EventLost`].

@@ -28,19 +28,18 @@ use crate::{
 /// stopped](crate#a-program-that-was-stopped-as-a-whole): 5 s.
 pub const DEFAULT_UNREGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Those whose beats are listened to: a token each, and a callback that is told.
+/// A set of registered tokens, each with a callback that gets its beats.
 ///
-/// It is a handle: clones are of the same heartbeaters, and dropping the last stops them, at once and without waiting. What was
-/// not reported then is lost; [`unregister`](Self::unregister) first what matters. A callback that owns a clone keeps them
-/// alive until it is unregistered.
+/// It is a handle: clones are the same set. When the last clone is dropped, the set stops at once, and beats that were not reported
+/// are lost: [`unregister`](Self::unregister) tokens that matter first. A callback that owns a clone keeps the set alive until it is
+/// unregistered.
 ///
-/// - Of each token one callback runs at a time. While it does, or the token's throttle holds, the latest beat wins. The
-///   tokens take turns.
-/// - A callback that is slow, hangs or panics affects its own token alone: whoever is ready for 5 to 10 ms behind a callback gets
-///   another thread. Of threads that hang there is one for each such callback, up to 4096 with the executor that is the
-///   default.
-/// - Each token keeps at most two beats that were not reported (one, if it has no throttle), and with a timeout the last one,
-///   however many are sent.
+/// - For each token, one callback runs at a time. While it runs, or while the token's throttle holds beats back, a later beat
+///   replaces an earlier one. The tokens take turns.
+/// - A callback that is slow, hangs or panics affects only its own token. If another token waits for 5 to 10 ms behind a callback, it
+///   gets another thread. Each callback that hangs occupies one thread, up to 4096 with the default executor.
+/// - However many beats are sent, a token keeps at most two that were not reported (one without a throttle). With a timeout it also
+///   keeps the last one.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -170,21 +169,22 @@ impl Heartbeaters {
     /// As [`unregister_timeout`](Self::unregister_timeout).
     ///
     /// # Cancel safety
-    /// As for [`unregister_timeout`](Self::unregister_timeout): dropping what this returns stops nothing.
+    /// As for [`unregister_timeout`](Self::unregister_timeout): dropping the returned future stops nothing.
     #[doc(alias = "unregister_heartbeater")]
     pub fn unregister(&self, token: impl Into<Token>) -> Unregister {
         self.unregister_timeout(token, DEFAULT_UNREGISTER_TIMEOUT)
     }
 
-    /// Ends a token. The work begins with this call; what it returns can be awaited on any executor.
+    /// Unregisters a token, and first reports its beats: a flush. The work begins with this call. The returned future can be awaited
+    /// on any executor.
     ///
-    /// For every beat whose `send` had returned before the call, that beat or a later one has been reported when this ends;
-    /// the throttle is passed over. After that its callback is neither called nor run, and has been dropped. Of beats that are
-    /// sent meanwhile some may be reported; later ones are counted and ignored.
+    /// When the future ends, every beat whose `send` had returned before the call was reported, or a later beat was; the throttle
+    /// does not delay them. The callback was dropped, and is not called any more. Beats that are sent during the flush may be
+    /// reported; later ones are counted and ignored.
     ///
-    /// Other processes that hold the sender are asked for what they have, one that is dead is not waited for. A beat leaves its
-    /// process within about a millisecond, and on `exit`; what had not left when the process was killed is lost, and no
-    /// error. To who does not answer in nine tenths of `after`, the flush is [late](UnregisterError::FlushTimedOut).
+    /// The flush asks each other process that holds the sender for its beats. It does not wait for a dead process. A beat leaves its
+    /// process within about a millisecond, and on `exit`. If a process was killed before that, the beat is lost, which is not an
+    /// error. If a process does not answer within nine tenths of `after`, the result is [`UnregisterError::FlushTimedOut`].
     ///
     /// # Errors
     /// - [`UnregisterError::Unknown`]: the token is not registered.
@@ -198,8 +198,7 @@ impl Heartbeaters {
     /// - [`UnregisterError::Forked`]: this process is a fork of the one that started them.
     ///
     /// # Cancel safety
-    /// Dropping what this returns stops nothing: the token is flushed and unregistered all the same, and nobody learns how
-    /// that went.
+    /// Dropping the returned future stops nothing: the token is flushed and unregistered all the same. Only the result is lost.
     pub fn unregister_timeout(&self, token: impl Into<Token>, after: Duration) -> Unregister {
         Unregister::begin(&self.0.0, token.into(), after)
     }

@@ -21,7 +21,7 @@ use crate::{
 /// executor.
 ///
 /// # Cancel safety
-/// Dropping it stops nothing: the token is flushed and unregistered all the same, and nobody learns how that went.
+/// Dropping it stops nothing: the token is flushed and unregistered all the same. Only the result is lost.
 #[must_use = "whether everything was reported is known when it has been awaited"]
 pub struct Unregister(State);
 
