@@ -82,19 +82,23 @@ impl TaskContext {
             .ok_or(NoSession { type_name: std::any::type_name::<S>() })
     }
 
-    /// Schedules another task. Once it has left this process, it takes effect whatever becomes of this one, and when this
-    /// attempt dies and a later one schedules it again as its n-th, it is recognised and not doubled.
+    /// Schedules another task. Once the request has left this process, it takes effect even if this task or its worker
+    /// dies.
     ///
-    /// `Ok` means buffered, as for [`send_message`](Self::send_message): a worker that is killed may take the task with it,
-    /// until the next attempt schedules it. The call never waits for a place in a queue, for another
-    /// task, or for a reader of messages. In a worker process, it waits for the worker's own socket when more than 1 MiB waits
-    /// there, and blocks its thread, also in an asynchronous task. The manager always reads, so that wait ends. On a worker
-    /// thread the call never waits.
+    /// If this attempt dies, a later attempt may schedule the same tasks again, in the same order. Its n-th task then
+    /// counts as the n-th of the first attempt, and is not run twice.
+    ///
+    /// `Ok` means buffered, as for [`send_message`](Self::send_message). If the worker is killed before the buffer was
+    /// sent, the task is lost until the next attempt schedules it.
+    ///
+    /// The call never waits for room in a queue, for another task, or for a reader of messages. In a worker process, it
+    /// waits for the worker's socket if more than 1 MiB waits there. That blocks the thread, also in an asynchronous
+    /// task. The manager always reads, so the wait ends. On a worker thread the call never waits.
     ///
     /// # Errors
-    /// [`ScheduleError`] with the task: its priority is beyond the levels, it is not registered, it cannot be
-    /// encoded, it exceeds the frame limit, this task has scheduled as many as it
-    /// [may](crate::ProcessManagerBuilder::children_limit), or this attempt has ended.
+    /// [`ScheduleError`], which has the task in it. The task's priority is beyond the levels, it is not registered, it
+    /// cannot be encoded, or it exceeds the frame limit; or this task has scheduled as many as it
+    /// [may](crate::ProcessManagerBuilder::children_limit); or this attempt has ended.
     pub fn schedule<T: TaskSpec>(&self, task: T) -> Result<(), ScheduleError<T>> {
         ManagerExt::schedule(&self.proxy, task)
     }
@@ -114,9 +118,9 @@ impl TaskContext {
 
     /// Sends a message to the manager's inbox.
     ///
-    /// `Ok` means buffered. The buffer leaves within about a millisecond, at the end of the task, on a panic and on
-    /// `exit`; a worker that is killed may take with it what has not left: see [`flush`](Self::flush). The call
-    /// waits only when more than 1 MiB waits for the worker's socket, and never for a reader of messages.
+    /// `Ok` means buffered. The buffer is sent within about a millisecond, at the end of the task, on a panic and on
+    /// `exit`. If the worker is killed before that, the message is lost: see [`flush`](Self::flush). The call waits only
+    /// if more than 1 MiB waits for the worker's socket. It never waits for a reader of messages.
     ///
     /// # Errors
     /// [`SendError`]: the message cannot be encoded, exceeds the frame limit, or this attempt has ended.
@@ -124,26 +128,27 @@ impl TaskContext {
         self.proxy.send_message(message)
     }
 
-    /// Says that this task gets on, and how far it is: `details` are any value that [can be
+    /// Says that this task makes progress, and how far it is. `details` are any value that [can be
     /// encoded](workfleet_heartbeat::Details::encode), up to 64 KiB.
     ///
-    /// Call it as often as you like: it costs little more than encoding the details, and waits for nothing. From a worker
-    /// process, the
-    /// first goes out at once, then at most one in four fifths of the task's
-    /// [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT), but at least every
-    /// [60 s](crate::ProcessManagerBuilder::max_heartbeat_throttle), or without a timeout every
-    /// [30 s](crate::ProcessManagerBuilder::default_heartbeat_throttle); of those between, the latest. So the manager has them
-    /// while the task runs ([`TaskHandle::last_heartbeat`](crate::TaskHandle::last_heartbeat)), and if its worker is killed,
-    /// the next attempt finds [the last that went out](Self::last_heartbeat).
+    /// Call it as often as you like. It costs little more than encoding the details, and never waits.
     ///
-    /// What is held back goes out when the task is cancelled, by [`flush`](Self::flush), and on `exit`; if the task fails it
-    /// stands in the [failure](crate::FailureReport::last_heartbeat); if the task succeeds it is dropped.
+    /// A worker process sends the first heartbeat at once. After that it sends only the latest, and not more often than
+    /// every four fifths of the task's [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT), or every [60
+    /// s](crate::ProcessManagerBuilder::max_heartbeat_throttle) if that is sooner. Without a timeout it sends one every
+    /// [30 s](crate::ProcessManagerBuilder::default_heartbeat_throttle). The manager shows the last one while the task
+    /// runs ([`TaskHandle::last_heartbeat`](crate::TaskHandle::last_heartbeat)). If the worker is killed, the next
+    /// attempt finds [the last that was sent](Self::last_heartbeat).
     ///
-    /// A task that has a timeout and does not beat for that long has failed: it is cancelled, fails by
-    /// [`FailureCause::HeartbeatTimeout`](crate::FailureCause::HeartbeatTimeout) when it has ended, and is not tried again.
-    /// If it does not end within the [grace](crate::ProcessManagerBuilder::heartbeat_grace), its worker is killed. Nothing
-    /// that it does after the miss changes that, neither a beat, nor an output, nor a cancellation; and a cancellation
-    /// before does not stop the clock.
+    /// A heartbeat that is held back is sent when the task is cancelled, by [`flush`](Self::flush), and on `exit`. If
+    /// the task fails, it is in the [failure](crate::FailureReport::last_heartbeat). If the task succeeds, it is
+    /// dropped.
+    ///
+    /// If a task has a timeout and no heartbeat arrives for that long, the task has failed. It is cancelled; when it has
+    /// ended, it fails with [`FailureCause::HeartbeatTimeout`](crate::FailureCause::HeartbeatTimeout), and is not tried
+    /// again. If it does not end within the [grace](crate::ProcessManagerBuilder::heartbeat_grace), its worker is
+    /// killed. A heartbeat, an output or a cancellation after the miss changes nothing. A cancellation before the miss
+    /// does not stop the clock.
     ///
     /// ```
     /// use std::time::Duration;
@@ -201,7 +206,7 @@ impl TaskContext {
         self.proxy.flush()
     }
 
-    /// Whether this task should stop: somebody cancelled it, or its manager closes. Cheap enough for a loop.
+    /// Whether this task should stop, because it was cancelled or its manager closes. Cheap enough for a loop.
     pub fn is_cancelled(&self) -> bool {
         self.proxy.host.is_cancelled(self.proxy.attempt.lease)
     }

@@ -10,7 +10,7 @@ use workfleet_heartbeat::Details;
 
 use crate::{cut::floor_char_boundary, ids::TaskId};
 
-/// A task that ended without its output: a [`FailureReport`], whose fields are read through it.
+/// Why a task ended without an output. It dereferences to a [`FailureReport`], which has the fields.
 ///
 /// `Display` prints all of it, over several lines where there is a backtrace or a worker's last words.
 #[doc(alias = "WorkerException")]
@@ -57,8 +57,8 @@ pub struct FailureReport {
     pub task: TaskId,
     /// [`TaskSpec::NAME`](crate::TaskSpec::NAME) of its type.
     pub name: String,
-    /// Its `Debug` form, made by the worker in which it failed, and cut after 2 KiB. Where no worker made one, because the
-    /// task did not begin or because its worker died, it is the task's name and size: `digest (17 bytes)`.
+    /// Its `Debug` form, made by the worker in which it failed, and cut after 2 KiB. If the task did not begin or its
+    /// worker died, no worker made one: then this is the task's name and size, such as `digest (17 bytes)`.
     pub debug: String,
     /// The attempt that failed, from 1; 0 if the task was never handed to a worker.
     pub attempt: u32,
@@ -66,16 +66,17 @@ pub struct FailureReport {
     pub worker: Option<String>,
     /// What went wrong.
     pub cause: FailureCause,
-    /// Of a [`Chain`](crate::Chain): the link that went wrong, and if that is a chain too, the link in there, and so on.
+    /// Of a [`Chain`](crate::Chain): the link that failed. If that link is a chain, the link that failed in it follows,
+    /// and so on.
     pub links: Vec<FailedLink>,
     /// One certificate for each worker that died while running this task, oldest first.
     pub deaths: Vec<DeathCertificate>,
-    /// What the task [said last](crate::TaskContext::heartbeat), as far as it reached the manager: of the attempt that
-    /// failed all of it, unless its worker died.
+    /// The details of the task's last [heartbeat](crate::TaskContext::heartbeat). If its worker died, the last that
+    /// reached the manager.
     pub last_heartbeat: Option<Details>,
 }
 
-/// The link of a [`Chain`](crate::Chain) that went wrong.
+/// The link of a [`Chain`](crate::Chain) that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FailedLink {
@@ -148,12 +149,12 @@ pub enum FailureCause {
         /// There under the same condition as an error's, and unless the task has replaced the panic hook.
         backtrace: Option<String>,
     },
-    /// Its worker died while running it, as often as the crash limit allows: see [`deaths`](FailureReport::deaths).
+    /// Its workers died while running it, as often as the crash limit allows: see [`deaths`](FailureReport::deaths).
     WorkerDied,
     /// It was cancelled, or its manager closed while it ran.
     Cancelled,
-    /// It ran and did not [beat](crate::TaskContext::heartbeat) for the [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT) of its
-    /// type.
+    /// It ran, and no [heartbeat](crate::TaskContext::heartbeat) arrived for the
+    /// [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT) of its type.
     #[non_exhaustive]
     HeartbeatTimeout {
         /// That timeout.
@@ -163,13 +164,13 @@ pub enum FailureCause {
     /// [`Returned`](Self::Returned).
     #[non_exhaustive]
     NeverStarted {
-        /// How long no worker was up; none if what kept workers from starting could not pass.
+        /// How long no worker was up. `None` if the reason could not pass.
         waited: Option<Duration>,
-        /// Why: of an outage how long no worker was up, and what the last start failed by.
+        /// The reason: for an outage, how long no worker was up and why the last start failed.
         reason: String,
     },
-    /// It was begun before, its worker died or was ended, and no attempt was begun after that: what it has done by then is
-    /// done.
+    /// It was begun, its worker died or was ended, and no further attempt was begun. What the first attempts have done
+    /// is done.
     #[non_exhaustive]
     NotStartedAgain {
         /// How many attempts were begun.
@@ -204,7 +205,7 @@ pub enum FailureCause {
     Returned,
     /// Its outcome was taken from the handle before.
     Taken,
-    /// It may be running, but this process is a fork of the one that waits for it: nobody will tell here how it ends.
+    /// It may be running, but this process is a fork of the one that waits for it, and will not be told how it ends.
     Forked,
 }
 
@@ -350,14 +351,14 @@ impl fmt::Display for FailureCause {
     }
 }
 
-/// How a worker process came to its end.
+/// How a worker process died.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DeathCertificate {
     /// The worker's name.
     pub worker: String,
-    /// Its process id. The process is gone and reaped, unless its status is [unknown](ExitStatus::Unknown): another may have
-    /// the number by now.
+    /// Its process id. The process is gone, so another process may have this number by now. (If its status is
+    /// [unknown](ExitStatus::Unknown), it may still exist.)
     pub pid: u32,
     /// How it ended.
     pub status: ExitStatus,
@@ -369,7 +370,7 @@ pub struct DeathCertificate {
     pub charged: Option<TaskId>,
 }
 
-/// How a process ended, as the kernel tells.
+/// How a process ended, as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ExitStatus {
@@ -377,8 +378,8 @@ pub enum ExitStatus {
     Exited(i32),
     /// This signal ended it.
     Signaled(i32),
-    /// Not to be seen: the kernel still holds it in a call that nothing interrupts, or somebody else in this program
-    /// has reaped it.
+    /// Unknown. Either the kernel still holds the process in a call that nothing interrupts, or other code of this
+    /// program has reaped it.
     Unknown,
 }
 
@@ -390,15 +391,15 @@ pub enum KillReason {
     ConnectionEnded,
     /// It sent what the protocol does not allow.
     ProtocolViolated,
-    /// Nothing was heard of it for this long, though no signal had stopped it.
+    /// It gave no sign of life for this long, and no signal had stopped it.
     Silent(Duration),
     /// The manager was closing.
     Closing,
-    /// One of its tasks did not beat for this long, was cancelled for that, and did not end within the
+    /// One of its tasks missed a heartbeat for this long, was cancelled, and did not end within the
     /// [grace](crate::ProcessManagerBuilder::heartbeat_grace).
     HeartbeatMissed(Duration),
-    /// Nothing was heard of it for the [silence limit](crate::ProcessManagerBuilder::silence_limit), because a signal had
-    /// stopped it.
+    /// It gave no sign of life for the [silence limit](crate::ProcessManagerBuilder::silence_limit), because a signal
+    /// had stopped it.
     #[non_exhaustive]
     Stopped {
         /// The signal that stopped it: SIGSTOP, or that of a terminal.
@@ -406,8 +407,8 @@ pub enum KillReason {
         /// The silence limit.
         silent_for: Duration,
     },
-    /// It was to exit, and had not within the [grace](crate::ProcessManagerBuilder::grace): the destructor of a session, or
-    /// whatever else runs at the end of a worker, took longer.
+    /// It was told to exit, and did not within the [grace](crate::ProcessManagerBuilder::grace). The destructor of a
+    /// session, or other code that runs at the end of a worker, took longer.
     NotExited(Duration),
 }
 

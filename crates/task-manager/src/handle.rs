@@ -82,8 +82,8 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         }
     }
 
-    /// What the task [said last](crate::TaskContext::heartbeat), as far as it reached the manager: of one that runs or is to
-    /// be tried again, or that failed, while its failure is still in this handle. `None` if it said nothing, or is done.
+    /// The details of the task's last [heartbeat](crate::TaskContext::heartbeat) that reached the manager. `None` if
+    /// there was none, if the task ended with an output, or if its failure was taken from this handle.
     pub fn last_heartbeat(&self) -> Option<Details> {
         if !self.home.is_here() {
             return None;
@@ -98,9 +98,8 @@ impl<O: DeserializeOwned> TaskHandle<O> {
 
     /// Waits for the task's output, blocking the thread: in async code, `.await` the handle.
     ///
-    /// On a thread where tokio polls a future, a wait that blocks stops the other futures of that thread; the task may need
-    /// one of them. An error would lose the handle, so a warning is logged instead, once for each place in the program
-    /// that waits like this.
+    /// On a thread where tokio polls a future, this wait stops the other futures of that thread, and the task may need
+    /// one of them. An error would lose the handle; so a warning is logged, once for each place in the program.
     ///
     /// # Errors
     /// The task's failure; [`FailureCause::Forked`] in a fork of the process that submitted it.
@@ -111,8 +110,8 @@ impl<O: DeserializeOwned> TaskHandle<O> {
         outcome.map_or_else(|| unreachable!("the wait has no deadline"), |outcome| self.decode(outcome))
     }
 
-    /// Waits for the task's output at most this long; `None` if it has not ended by then. It blocks the thread: see
-    /// [`wait`](Self::wait).
+    /// Waits for the task's output, for at most this long. `None` if the task has not ended by then. It blocks the
+    /// thread: see [`wait`](Self::wait).
     #[track_caller]
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<O, TaskFailure>> {
         let outcome = self.wait_until(Instant::now().checked_add(timeout))?;

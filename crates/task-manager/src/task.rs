@@ -18,14 +18,14 @@ use crate::cut::floor_char_boundary;
 ///
 /// Scheduling needs only this; the process that runs the task needs [`Task`](crate::Task) as well.
 ///
-/// A task and its output travel as [messages](workfleet_wire::message#what-travels-and-what-does-not), field after field and
-/// without names: a type must read what it writes. What serde can say and a message cannot carry (`skip_serializing_if`,
-/// `untagged`, `tag`, `flatten`, and others in the table there) is refused where it is scheduled, sent or returned, by an
-/// error that names the type and what to change. Some of that shows only where a value is read back: so are the
-/// [first values](workfleet_wire::message#what-is-checked-where-a-value-is-sent) of each type where they are sent, and in
-/// builds with debug assertions all are. See [`is_dry_run`](workfleet_wire::message::is_dry_run) for types whose
-/// `Deserialize` does more than make a value. Values nest at
-/// most [`NESTING_LIMIT`](workfleet_wire::message::NESTING_LIMIT) levels.
+/// A task and its output travel as [messages](workfleet_wire::message#what-travels-and-what-does-not), field after field
+/// and without names: a type must read what it writes. A type with `skip_serializing_if`, `untagged`, `tag`, `flatten`,
+/// or another attribute that the table there refuses, is an error where it is scheduled, sent or returned. The error
+/// names the type and what to change. Some of these errors show only when a value is read back. So the [first
+/// values](workfleet_wire::message#what-is-checked-where-a-value-is-sent) of each type are read back where they are
+/// sent; with debug assertions, all values are. See [`is_dry_run`](workfleet_wire::message::is_dry_run) for types whose
+/// `Deserialize` does more than make a value. Values nest at most
+/// [`NESTING_LIMIT`](workfleet_wire::message::NESTING_LIMIT) levels.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -41,15 +41,15 @@ use crate::cut::floor_char_boundary;
 pub trait TaskSpec: Serialize + DeserializeOwned + fmt::Debug + Send + 'static {
     /// The name that stands for this type in every process of the fleet; unique within a [`Registry`](crate::Registry).
     const NAME: &'static str;
-    /// What the task yields. It travels back to whoever holds the task's handle.
+    /// The type of the task's output. It travels back to the task's handle.
     type Output: Serialize + DeserializeOwned + Send + 'static;
-    /// A task of this type that does not [beat](crate::TaskContext::heartbeat) for so long has failed, by
-    /// [`FailureCause::HeartbeatTimeout`](crate::FailureCause::HeartbeatTimeout). It counts from the begin of the attempt.
-    /// None by default: such a task may be silent. With zero, `start` and `init` fail by
+    /// The task fails with [`FailureCause::HeartbeatTimeout`](crate::FailureCause::HeartbeatTimeout) if no
+    /// [heartbeat](crate::TaskContext::heartbeat) arrives for this long, counted from the start of the attempt. `None`
+    /// by default: the task may be silent. With zero, `start` and `init` fail by
     /// [`RegistryError::ZeroHeartbeatTimeout`](crate::RegistryError::ZeroHeartbeatTimeout).
     ///
-    /// Links of a [`Chain`](crate::Chain) are part of its attempt, which has no timeout. An asynchronous task shares its
-    /// worker's thread: one that blocks it keeps the others from beating, and their time runs all the same. So it does while a
+    /// Links of a [`Chain`](crate::Chain) are part of its attempt, which has no timeout. Asynchronous tasks share their
+    /// worker's thread. If one blocks the thread, the others cannot beat, but their time runs on. Time also runs while a
     /// [`FinishedTask`](crate::FinishedTask) is not acknowledged.
     const HEARTBEAT_TIMEOUT: Option<Duration> = None;
 }
@@ -138,7 +138,8 @@ thread_local! {
 pub struct EncodedTask {
     pub(crate) spec: &'static SpecInfo,
     pub(crate) payload: Box<[u8]>,
-    /// Events and senders in the payload, and in those of the tasks that led to this one, are there as long as this is.
+    /// Events and senders in the payload, and in the payloads of the tasks that scheduled this one, are kept as long as
+    /// this exists.
     pub(crate) pins: Pins,
 }
 

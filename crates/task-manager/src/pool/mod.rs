@@ -71,8 +71,8 @@ use crate::{
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// The call came from a thread of the manager itself (a [`Service`](crate::Service), or a task of a
-    /// [`ThreadManager`](crate::ThreadManager)), which it would wait for.
+    /// The call came from a thread of the manager itself: from a [`Service`](crate::Service), or from a task of a
+    /// [`ThreadManager`](crate::ThreadManager). It would wait for that thread.
     #[error("a manager cannot be closed from one of its own threads")]
     OwnThread,
     /// This process is a fork of the one that started the manager, which goes on there.
@@ -93,15 +93,17 @@ readable!(CloseError { OwnThread, Forked, InsideRuntime });
 ///
 /// A function that takes `&Pool` works with either, and a task's code is the same on both.
 ///
-/// All methods take `&self` and work from any thread. Those that block the thread have an asynchronous twin; on a thread
-/// where tokio polls a future, they return an error that names it. (Code inside `tokio::task::unconstrained`, and code on
-/// other executors, is not recognised: it blocks.)
+/// All methods take `&self` and work on any thread. A method that blocks the thread has an asynchronous form. On a
+/// thread where tokio polls a future, the blocking method returns an error that names that form. (Code inside
+/// `tokio::task::unconstrained`, and code on other executors, is not recognised: it blocks.)
 ///
-/// Dropping a manager closes it by [`ClosePolicy::Cancel`], or by [`ClosePolicy::Kill`] while panicking; what would stand
-/// in the report, and how many tasks were cut short, is counted in a [warning](crate#what-is-said-and-where). A manager that is
-/// not even dropped when the program exits says so then. The drop waits until every worker is gone, with one exception: on a thread where
-/// tokio polls a future, it warns and returns at once, and the manager's own thread closes in the background, with the same
-/// grace. If the program ends meanwhile, its workers end with it.
+/// Dropping a manager closes it by [`ClosePolicy::Cancel`], or by [`ClosePolicy::Kill`] while panicking. A
+/// [warning](crate#warnings) counts what the report would have had, and the tasks that were cut short. A manager that
+/// was not dropped when the program exits warns then.
+///
+/// The drop waits until every worker is gone. There is one exception: on a thread where tokio polls a future, it warns
+/// and returns at once, and the manager closes in the background, with the same grace. If the program ends meanwhile,
+/// its workers end too.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -142,7 +144,7 @@ impl Pool {
         Self { shared, thread: Mutex::new(Some(thread)) }
     }
 
-    /// Schedules a task and lets it go: its output is dropped, its failure comes with the messages.
+    /// Schedules a task without a handle: its output is dropped, and its failure comes with the messages.
     ///
     /// # Errors
     /// [`ScheduleError`] with the task: its priority is beyond the levels, it is not registered, it cannot be
@@ -203,11 +205,13 @@ impl Pool {
         ManagerExt::send_message(self, message)
     }
 
-    /// Opens a reader of the inbox: messages of type `M`, or, by [`EncodedMessage`], messages of any type that no other
-    /// reader claims; and failures of tasks that were scheduled without a handle. It ends with the work: when every
-    /// scheduled task has ended and nothing is left for it. More tasks may be scheduled meanwhile.
+    /// Opens a reader of the inbox. It yields messages of type `M`, or with [`EncodedMessage`], messages of any type
+    /// that no other reader claims. It also yields the failures of tasks that were scheduled without a handle.
     ///
-    /// Several readers may be open at once. What lies in the inbox is for:
+    /// The reader ends when every scheduled task has ended and no item is left for it. More tasks may be scheduled
+    /// meanwhile.
+    ///
+    /// Several readers may be open at once. The items in the inbox are for:
     ///
     /// | an item | is for |
     /// |---|---|
@@ -216,12 +220,12 @@ impl Pool {
     /// | a message of any other type, if none was | every reader, as [`MessageError::Unexpected`](crate::MessageError::Unexpected), which has the message |
     /// | the failure of a task without a handle | every reader; if a reader of [`NoMessage`](crate::NoMessage) is open, only readers of that |
     ///
-    /// Each item goes to one reader. One reader gets its items in the order of arrival. A reader is open until it is
-    /// dropped; one that is dropped takes nothing with it.
+    /// Each item goes to one reader. A reader gets its items in the order of arrival. A reader is open until it is
+    /// dropped. Dropping it loses no item.
     ///
-    /// Messages have to be read: when more than the [inbox limit](crate::ProcessManagerBuilder::inbox_limit) waits, no
-    /// task is begun until readers have made room. [`Stats::inbox_full`] shows this state. The manager logs a
-    /// warning, once for each pause, if no open reader takes what waits.
+    /// Messages have to be read: if more than the [inbox limit](crate::ProcessManagerBuilder::inbox_limit) waits, no
+    /// task is begun until readers have made room. [`Stats::inbox_full`] shows this state. If no open reader takes the
+    /// waiting items, the manager logs a warning, once for each pause.
     ///
     /// The reader blocks its thread while it waits. On a thread where tokio polls a future, it yields
     /// [`MessageError::InsideRuntime`](crate::MessageError::InsideRuntime) and ends: use
@@ -257,15 +261,15 @@ impl Pool {
         Messages::new(&self.shared, Reads::WithTheWork(message::kinds::<M>()))
     }
 
-    /// The same as [`messages`](Self::messages), but the reader ends when the manager has closed and everything that is
-    /// for this reader was read. For a service, which opens its readers before it has work.
+    /// The same as [`messages`](Self::messages), but the reader ends when the manager has closed and all its items were
+    /// read. Use it in a service, which opens its readers before it has work.
     ///
-    /// Closing leaves to such a reader what is for it, and does not wait for it: what the reader has not read by then
-    /// stays for it and is not in the [report](crate::CloseReport). There is one exception.
-    /// [`ClosePolicy::Join`] waits for tasks; if the inbox is full meanwhile and no reader takes anything for the
-    /// [grace period](crate::ProcessManagerBuilder::grace), `Join` warns, and from then on consumes everything itself.
+    /// Closing does not wait for such a reader. Items that it has not read stay for it, and are not in the
+    /// [report](crate::CloseReport). There is one exception. [`ClosePolicy::Join`] waits for tasks; if the inbox is full
+    /// meanwhile and no reader takes anything for the [grace period](crate::ProcessManagerBuilder::grace), `Join` warns,
+    /// and from then on consumes everything itself.
     ///
-    /// What is left when such a reader is dropped after the close is lost; a warning counts it.
+    /// If such a reader is dropped after the close, the items that it has not read are lost. A warning counts them.
     ///
     /// ```
     /// use std::thread;

@@ -2,7 +2,7 @@
 
 /// How a manager closes.
 ///
-/// What becomes of a task, by what it was doing when the manager began to close:
+/// What happens to a task depends on its state when the manager begins to close:
 ///
 /// | | `Join` | `Cancel`, also a scope that ends well, and drop | `Kill`, also a scope that fails, and drop while panicking |
 /// |---|---|---|---|
@@ -13,19 +13,21 @@
 /// | is scheduled meanwhile by one that runs | is run | never starts | never starts |
 /// | has ended | its output or failure stays in its handle | the same | the same |
 ///
-/// Whatever way a task ends, its handle says so by the time the manager has closed. Of tasks without a handle, the
-/// [`CloseReport`](crate::CloseReport) has those that never started and the failures, cancellations among them, that nobody read.
+/// When the manager has closed, each handle has its task's output or failure. For tasks without a handle, the
+/// [`CloseReport`](crate::CloseReport) has those that never started, and the failures and cancellations that were not
+/// read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClosePolicy {
-    /// Reads and drops the messages, but for those of [readers that last](crate::Pool::messages_until_close), waits for every
-    /// task however long it takes, then lets the workers go.
+    /// Waits for every task, without a limit, then lets the workers exit. Meanwhile it reads and drops the messages,
+    /// except those for [readers until close](crate::Pool::messages_until_close).
     Join,
-    /// Starts nothing more, cancels what runs, and waits for that up to the grace period; then does as `Kill`. Each worker
-    /// goes as soon as it has nothing in hand.
+    /// Starts no more tasks, cancels the running ones, and waits for them up to the grace period; then it does what
+    /// `Kill` does. Each worker exits as soon as it has no task left.
     Cancel,
-    /// Starts nothing more, cancels what runs, and ends every worker at once. Worker processes are killed. Worker
-    /// threads cannot be: one that runs a task is abandoned and named in the [report](crate::CloseReport::abandoned).
+    /// Starts no more tasks, cancels the running ones, and ends every worker at once. Worker processes are killed. A
+    /// worker thread cannot be killed: if it runs a task, it is abandoned and named in the
+    /// [report](crate::CloseReport::abandoned).
     Kill,
 }
 

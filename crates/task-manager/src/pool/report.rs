@@ -13,17 +13,18 @@ use crate::{failure::TaskFailure, ids::TaskId, inbox::Item, stats::TaskCounts, t
 pub struct CloseReport {
     /// The books: every task that was ever scheduled, by how it ended.
     pub tasks: TaskCounts,
-    /// Tasks that were never begun, in the order in which they would have been; at most as many as the builder's
-    /// `return_limit` says, 100 by default. [`tasks.returned`](TaskCounts::returned) counts all of them.
+    /// Tasks that were never begun, in the order in which they would have run. At most as many as the builder's
+    /// `return_limit`, 100 by default. [`tasks.returned`](TaskCounts::returned) counts all of them.
     pub unstarted: Vec<EncodedTask>,
-    /// Messages that nobody read.
+    /// Messages that were not read.
     pub unread_messages: u64,
-    /// Messages that a full inbox has dropped, in all, by [`InboxOverflow::DropOldest`](crate::InboxOverflow::DropOldest).
+    /// How many messages a full inbox has dropped, by [`InboxOverflow::DropOldest`](crate::InboxOverflow::DropOldest).
     pub dropped_messages: u64,
-    /// Failures that nobody read, of tasks without a handle.
+    /// Failures of tasks without a handle that were not read.
     pub failures: Vec<TaskFailure>,
-    /// Tasks that ran in threads, which cannot be killed, and did not stop when they were told to. They ended as
-    /// cancelled, or by a missed [heartbeat](crate::TaskContext::heartbeat); what they still do is lost. Always empty for worker processes.
+    /// Tasks on worker threads that did not stop when they were told to. They count as cancelled, or as failed by a
+    /// missed [heartbeat](crate::TaskContext::heartbeat). They may still run, but their output is lost. Always empty for
+    /// worker processes.
     pub abandoned: Vec<Abandoned>,
     /// How many tasks were cancelled since closing began.
     pub(super) cut_short: u64,
