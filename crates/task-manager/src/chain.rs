@@ -19,18 +19,19 @@ use crate::{
     task::TaskSpec,
 };
 
-/// Tasks of any types that are run one after the other, on one worker, as one task: of one priority, and tried again
-/// as a whole if its worker dies.
+/// Several tasks, of any types, that run one after the other on one worker. To the manager a chain is one task: it has
+/// one priority, and is tried again as a whole if its worker dies.
 ///
-/// The first link that fails skips the rest, and is [named](crate::FailureReport::links) in the chain's failure. A chain is
-/// itself a task, so it can be a link. It needs no registration, only its links do. Cancelling it ends it before its
-/// next link, and tells the running one.
+/// A task in a chain is a *link*. If a link fails, the rest is skipped, and the chain's failure
+/// [names](crate::FailureReport::links) the link. A chain is itself a task, so it can be a link. Its links must be
+/// registered; the chain itself needs no registration. If a chain is cancelled, the running link is told, and no further
+/// link is run.
 ///
-/// A chain is one attempt, so it has one [heartbeat](crate::TaskContext::heartbeat): what a link says takes the place of what
-/// the one before it said, and a retry begins with the first link, whichever said it. It may be silent: the
+/// A chain is one attempt, so it has one [heartbeat](crate::TaskContext::heartbeat): a link's heartbeat replaces that of
+/// the link before. A retry begins with the first link. A chain may be silent: the
 /// [timeouts](crate::TaskSpec::HEARTBEAT_TIMEOUT) of its links do not hold.
 ///
-/// Chains within chains go [so deep](CHAIN_NESTING_LIMIT) and no deeper.
+/// Chains nest up to [`CHAIN_NESTING_LIMIT`].
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};

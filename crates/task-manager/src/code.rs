@@ -37,11 +37,11 @@ pub trait Task: TaskSpec {
 /// It runs on its worker's thread, in a single-threaded tokio runtime, alone by default. Where the manager allows
 /// [several at once](crate::ProcessManagerBuilder::async_tasks), a worker runs that many of them beside one another.
 ///
-/// What it spawns (`tokio::spawn`) goes on after it has ended, in the background of its worker: while the worker waits for
-/// tasks, while it runs asynchronous ones, and now and then between others. It stands still while a task runs that is not
-/// asynchronous, and, in a [`WorkerLoop`](crate::WorkerLoop), while its program does other things. When its worker leaves, it
-/// is dropped, before the [sessions](crate::Registry::session). A worker that has something in the background takes some
-/// microseconds longer to begin a task that comes alone.
+/// Futures that it spawns (`tokio::spawn`) go on after it has ended, in the background of its worker. They are polled
+/// while the worker waits for tasks, while it runs asynchronous tasks, and now and then between other tasks. It stands
+/// still while a task runs that is not asynchronous, and, in a [`WorkerLoop`](crate::WorkerLoop), while its program does
+/// other things. When its worker leaves, it is dropped, before the [sessions](crate::Registry::session). A worker that
+/// has something in the background takes some microseconds longer to begin a task that comes alone.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ pub trait Task: TaskSpec {
 /// let registry = Registry::new().async_task::<Resolve>();
 /// ```
 pub trait AsyncTask: TaskSpec {
-    /// Does the work. It should not block: whatever else its worker runs would have to wait.
+    /// Does the work. It should not block: the other tasks of its worker would wait.
     ///
     /// When the task is cancelled, the future is not dropped: it is told, by
     /// [`TaskContext::cancellation_token`](crate::TaskContext::cancellation_token), and ends by itself. Everything

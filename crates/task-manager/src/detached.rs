@@ -75,8 +75,8 @@ impl TaskContext {
     /// ```
     ///
     /// It cannot be [cancelled](Self::is_cancelled) but through its own
-    /// [`cancellation_token`](Self::cancellation_token), and services have no other half here. Nobody hears its
-    /// [heartbeats](Self::heartbeat), and there is no timeout.
+    /// [`cancellation_token`](Self::cancellation_token), and services have no other half here. Its
+    /// [heartbeats](Self::heartbeat) are dropped, and there is no timeout.
     pub fn detached<S: Any + Send + Sync>(manager: impl Manager + 'static, session: S) -> Self {
         let mut sessions = Sessions::default();
         sessions.set(session);

@@ -29,8 +29,8 @@ pub trait Extension: Any + Send + Sync {
     /// until this returns.
     fn attach(sender: ServiceSender) -> Self;
 
-    /// A frame came from the other half. Runs on whichever of the worker's threads reads the socket, also while a task
-    /// runs, and must not block it, nor flush: the answer could not be read. A panic ends the worker.
+    /// A frame came from the other half. It runs on the worker thread that reads the socket, also while a task runs. It
+    /// must neither block nor flush: that thread could not read the answer. A panic ends the worker.
     fn on_frame(&self, kind: Kind, payload: &[u8]);
 }
 

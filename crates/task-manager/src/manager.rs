@@ -16,7 +16,7 @@ pub trait Manager: Send + Sync {
     /// How many priority levels there are; the least urgent is one less.
     fn priority_levels(&self) -> u8;
 
-    /// Schedules a task whose output nobody waits for.
+    /// Schedules a task without a handle.
     ///
     /// # Errors
     /// [`ScheduleError`], with the task.

@@ -1,4 +1,4 @@
-//! Messages that a running task sends to whoever reads its manager's inbox.
+//! Messages that a running task sends to the readers of its manager's inbox.
 //!
 //! Invariants:
 //! - A message is named and encoded where it is sent and decoded where it is read, so one that its reader does not know is

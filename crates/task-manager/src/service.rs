@@ -38,16 +38,16 @@ pub trait Service: Send + Sync {
     /// The frame kinds that are this service's own: within `0x20..=0x67`, see [`kinds`](crate::kinds).
     fn kinds(&self) -> RangeInclusive<u8>;
 
-    /// A worker has come up. A worker process makes its sessions now, and may not get so far that it gets a task. No frame
-    /// arrives before this call. The worker's half is made when a task first asks for it: do not send before it has sent.
+    /// A worker has come up. A worker process makes its sessions now; if that fails, it never gets a task. No frame
+    /// arrives before this call. The worker's half is created on first use: do not send before it has sent.
     fn on_worker_ready(&self, peer: &Peer) {
         let _ = peer;
     }
 
     /// A worker's half sent a frame.
     ///
-    /// From a worker process, what a task sent before a message, or before its end, is here before anybody can read that
-    /// message or outcome.
+    /// From a worker process, frames arrive in order with messages and outcomes: a frame that a task sent before a
+    /// message, or before its end, is here before that message or outcome can be read.
     fn on_frame(&self, peer: &Peer, kind: Kind, payload: &[u8]);
 
     /// A worker is dead: release what it held under this incarnation. No frame of it arrives after this call.
@@ -79,9 +79,9 @@ impl Peer {
     /// Sends a frame to the worker's half. `Ok` means buffered: it leaves at once unless the socket is full.
     ///
     /// # Errors
-    /// [`SendError::WorkerGone`], [`SendError::TooLarge`] if the payload exceeds the frame limit,
-    /// [`SendError::Full`] if more than 16 MiB, or than the frame limit if that is larger, were sent before and not
-    /// taken by the worker, and [`SendError::ForeignKind`] if `kind` is no service's.
+    /// [`SendError::WorkerGone`]; [`SendError::TooLarge`] if the payload exceeds the frame limit;
+    /// [`SendError::ForeignKind`] if `kind` is in no service's range; [`SendError::Full`] if more than 16 MiB that were
+    /// sent before wait for the worker (or more than the frame limit, if that is larger).
     pub fn send(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
         let (len_bytes, limit_bytes) = (payload.len() as u64, self.frame_limit_bytes);
         if !SERVICE_KINDS.contains(&kind.0) {
@@ -106,11 +106,12 @@ impl Peer {
         }
     }
 
-    /// Handles everything that this worker has sent so far, then calls `done`: for whoever is about to judge that
-    /// something did not come, and may be the one who is late.
+    /// Handles everything that this worker has sent so far, then calls `done`. Use it before you decide that something
+    /// did not come: this process itself may have been late.
     ///
-    /// Nobody waits: `done` is called on the manager's thread, or at once on this one if there is nothing to handle; also
-    /// if the worker is gone or the manager closes. What a stopped worker has not sent is not waited for.
+    /// This call does not wait. `done` is called on the manager's thread, or at once on this thread if there is nothing
+    /// to handle. It is also called if the worker is gone or the manager closes. It does not wait for what a stopped
+    /// worker has not sent yet.
     pub fn catch_up(&self, done: impl FnOnce() + Send + 'static) {
         self.sender.when_caught_up(Box::new(done));
     }

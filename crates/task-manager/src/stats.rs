@@ -80,8 +80,8 @@ pub struct WorkerStats {
     pub ready: bool,
     /// How many tasks it has in hand: the one that runs, and those behind it.
     pub in_flight: usize,
-    /// How long nothing was heard of it, if it owes a sign of life: of a worker process with a task in hand that is
-    /// stopped, or held by the kernel. One that goes on within the
+    /// How long it has given no sign of life, if the manager has asked for one. That is a worker process with a task
+    /// that is stopped, or that the kernel holds. One that goes on within the
     /// [limit](crate::ProcessManagerBuilder::silence_limit) has lost nothing. What its tasks do is another matter: see
     /// [`TaskContext::heartbeat`](crate::TaskContext::heartbeat).
     pub silent_for: Option<Duration>,

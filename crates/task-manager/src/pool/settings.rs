@@ -300,15 +300,15 @@ macro_rules! settings_of_every_pool {
 
         /// How many [asynchronous tasks](crate::AsyncTask) one worker runs at once: from 1 to 256; 1 by default.
         ///
-        /// They share the worker's thread: one that blocks, or any [`Task`](crate::Task) that the worker runs beside
-        /// them, holds up the others.
+        /// They share the worker's thread. If one of them blocks, or if the worker runs a [`Task`](crate::Task) beside
+        /// them, the others wait.
         pub fn async_tasks(mut self, at_once: u32) -> Self {
             self.settings.async_tasks = at_once;
             self
         }
 
-        /// After how many tasks a worker is replaced by a new one, with new sessions: for code that leaks; at least 1, by
-        /// default never.
+        /// Replaces a worker by a new one, with new sessions, after this many tasks: for code that leaks. At least 1; by
+        /// default, workers are not replaced.
         #[doc(alias = "maxtasksperchild")]
         pub fn tasks_per_worker(mut self, tasks: u64) -> Self {
             self.settings.tasks_per_worker = tasks;
@@ -317,21 +317,23 @@ macro_rules! settings_of_every_pool {
 
         /// How long tasks wait for a worker while none is up and none starts; 60 s by default.
         ///
-        /// An outage costs time, not tasks. What may pass is waited for, with pauses that grow up to 1 s on each slot: no
-        /// descriptor, memory or process is left, a session cannot be made, a start is slow or killed. The time counts
-        /// for the pool, while no worker is up and this program is not stopped; a worker that comes up and dies at once, without having begun a
-        /// task, does not end it. When it is over, what waits fails by
-        /// [`NeverStarted`](crate::FailureCause::NeverStarted), or by
-        /// [`NotStartedAgain`](crate::FailureCause::NotStartedAgain) if it was begun before. The pool goes on trying, and
-        /// what is scheduled until a worker comes up waits for the next start only.
+        /// An outage costs time, not tasks. A start may fail for a reason that may pass: no descriptor, memory or
+        /// process is left, a session cannot be made, a start is slow or killed. Then each worker's start is tried
+        /// again, after pauses that grow up to 1 s.
         ///
-        /// What cannot pass is not waited for: the program is missing or cannot be run, it does not reach
-        /// [`init`](crate::init), or its registry or protocol is another. As soon as every slot has failed by that, what
-        /// waits fails. While a worker is up, nothing fails for another that does not start.
+        /// This time is counted once for the whole pool, while no worker is up and this program is not stopped. A worker
+        /// that comes up and dies at once, before it begins a task, does not end the count. When the time is over,
+        /// waiting tasks fail with [`NeverStarted`](crate::FailureCause::NeverStarted), or with
+        /// [`NotStartedAgain`](crate::FailureCause::NotStartedAgain) if they were begun before. The pool goes on trying.
+        /// Tasks that are scheduled before a worker comes up wait for the next start only.
         ///
-        /// Until the first worker has come up, the patience is 10 s at most: so long does [`start`](Self::start) try. A try
-        /// that is under way when the patience is over may still come to its end, within
-        /// the [limit](Self::session_limit) for sessions.
+        /// Some reasons cannot pass: the program is missing or cannot be run, it does not reach [`init`](crate::init),
+        /// or its registry or protocol differs. As soon as the starts of all workers have failed for such a reason,
+        /// waiting tasks fail. While one worker is up, no task fails because another does not start.
+        ///
+        /// Until the first worker has come up, the limit is at most 10 s: [`start`](Self::start) tries for this long. A
+        /// start that is under way when the time is over may still succeed, within the [limit](Self::session_limit) for
+        /// sessions.
         pub fn outage_patience(mut self, patience: std::time::Duration) -> Self {
             self.settings.outage_patience = patience.min($crate::pool::settings::FOR_EVER);
             self
@@ -344,20 +346,22 @@ macro_rules! settings_of_every_pool {
             self
         }
 
-        /// Beyond how many bytes of unread messages no task is begun; 256 MiB by default. What runs goes on.
+        /// No task is begun while more than this many bytes of messages are unread; 256 MiB by default. Running tasks go
+        /// on.
         ///
-        /// A program whose tasks send messages has to [read](crate::Pool::messages) them, or, beyond this limit, waits
-        /// for tasks that wait for it. The manager logs a warning if no open reader takes what fills the inbox, and
-        /// [`Stats::inbox_full`](crate::Stats::inbox_full) shows the pause.
+        /// If tasks send messages, the program has to [read](crate::Pool::messages) them. Otherwise, beyond this limit,
+        /// the program waits for tasks that are never begun. If no open reader takes the messages that fill the inbox,
+        /// the manager logs a warning. [`Stats::inbox_full`](crate::Stats::inbox_full) shows the pause.
         pub fn inbox_limit(mut self, bytes: usize) -> Self {
             self.settings.inbox_limit_bytes = bytes;
             self
         }
 
-        /// What a full inbox does with what running tasks go on sending: by default it [grows](crate::InboxOverflow::Grow).
+        /// What a full inbox does with messages that running tasks still send. By default it
+        /// [grows](crate::InboxOverflow::Grow).
         ///
-        /// A running task is not held up by a full inbox, so one task alone can send as much as it likes. A program that
-        /// does not trust its tasks in this sets [`DropOldest`](crate::InboxOverflow::DropOldest).
+        /// A full inbox does not stop a running task, so one task can send any amount. If you do not trust your tasks,
+        /// set [`DropOldest`](crate::InboxOverflow::DropOldest).
         pub fn inbox_overflow(mut self, overflow: crate::InboxOverflow) -> Self {
             self.settings.inbox_overflow = overflow;
             self
@@ -367,13 +371,12 @@ macro_rules! settings_of_every_pool {
         /// - 1 by default, which is no limit.
         ///
         /// Beyond it, `schedule` hands the task back with
-        /// [`ScheduleErrorKind::TooManyChildren`](crate::ScheduleErrorKind::TooManyChildren). It does not wait: a task that
-        /// waited for the queue would keep the worker that the queue waits for. The limit is the same for each attempt, so
-        /// that the next attempt can schedule what the last one could.
+        /// [`ScheduleErrorKind::TooManyChildren`](crate::ScheduleErrorKind::TooManyChildren). It does not wait: the
+        /// waiting task would occupy the worker that its children need. The limit is the same for each attempt, so a
+        /// later attempt can schedule what an earlier one could.
         ///
-        /// It bounds what one task adds to the queue, and not a tree of tasks: children may have children. A program that
-        /// does not trust its tasks in this lets them schedule leaves only, or nothing (0), and does the rest itself as it
-        /// reads their messages.
+        /// It bounds what one task adds to the queue, not a whole tree of tasks: children may have children. If you do
+        /// not trust your tasks, set 0, let them send messages, and schedule from the program when it reads them.
         pub fn children_limit(mut self, children: u32) -> Self {
             self.settings.children_limit = children;
             self
@@ -381,10 +384,9 @@ macro_rules! settings_of_every_pool {
 
         /// The largest task, output or message, encoded; from 4 KiB to 4 GiB, 64 MiB by default.
         ///
-        /// What has exactly so many bytes passes, and one byte more fails; the error has both numbers. A
-        /// [chain](crate::Chain) counts as one task, and its outputs as one output. A frame of a
-        /// [service](crate::Service) has the same limit. What the pool says beside them does not count. The
-        /// details of heartbeats have a limit of their own, 64 KiB.
+        /// Exactly this many bytes pass; one byte more fails, and the error has both numbers. A [chain](crate::Chain)
+        /// counts as one task, and its outputs as one output. A frame of a [service](crate::Service) has the same limit.
+        /// The pool's own headers do not count. The details of heartbeats have a limit of their own, 64 KiB.
         pub fn frame_limit(mut self, bytes: u64) -> Self {
             self.settings.frame_limit_bytes = bytes;
             self
@@ -396,17 +398,18 @@ macro_rules! settings_of_every_pool {
             self
         }
 
-        /// How long cancelled tasks may take to end when the manager closes, and each worker that leaves to end its
-        /// [sessions](crate::Registry::session) and exit, counted from when it has nothing in hand; 10 s by default.
+        /// When the manager closes, how long cancelled tasks may take to end. Also how long a worker that leaves may
+        /// take to drop its [sessions](crate::Registry::session) and exit, counted from when it has no task left. 10 s
+        /// by default.
         pub fn grace(mut self, grace: std::time::Duration) -> Self {
             self.settings.limits.exit = grace.min($crate::pool::settings::FOR_EVER);
             self
         }
 
-        /// How long a task that missed a [heartbeat](crate::TaskContext::heartbeat) may take to end, now that it is
-        /// cancelled; 10 s by default. Past that its worker process is killed, or its thread abandoned, and whatever
-        /// else runs there is run again elsewhere, uncharged. (What an abandoned thread runs goes on there as well, as far
-        /// as it does not heed its cancellation.)
+        /// How long a task that missed a [heartbeat](crate::TaskContext::heartbeat), and was cancelled for that, may
+        /// take to end; 10 s by default. After that its worker process is killed, or its worker thread is abandoned.
+        /// Other tasks that ran there are run again in another worker, and this attempt does not count for them. (On an
+        /// abandoned thread, tasks that ignore their cancellation go on as well.)
         pub fn heartbeat_grace(mut self, grace: std::time::Duration) -> Self {
             self.settings.heartbeat_grace = grace.min($crate::pool::settings::FOR_EVER);
             self
@@ -415,12 +418,13 @@ macro_rules! settings_of_every_pool {
         /// Whether the failure of a task that returned an error or panicked has a
         /// [backtrace](crate::FailureCause::Error::backtrace); by default it has.
         ///
-        /// They are off as well if `RUST_LIB_BACKTRACE`, or without that `RUST_BACKTRACE`, is 0 when the manager is started.
+        /// They are also off if `RUST_LIB_BACKTRACE` is 0 when the manager is started; without that variable, if
+        /// `RUST_BACKTRACE` is 0.
         ///
         /// A backtrace costs some ten microseconds where an error becomes a [`TaskError`](crate::TaskError), or where a
-        /// task panics. When an attempt has failed, its worker finds the names: for the first failure of a worker
-        /// process, that takes a tenth of a second or more; for a place that is new, some hundred microseconds; for a place
-        /// that is known, nothing.
+        /// task panics. When an attempt has failed, its worker looks up the names of the functions. For the first
+        /// failure of a worker process, that takes a tenth of a second or more; for each new place in the code, some
+        /// hundred microseconds.
         pub fn backtraces(mut self, on: bool) -> Self {
             self.settings.set_backtraces(on);
             self
@@ -438,10 +442,9 @@ pub(crate) use settings_of_every_pool;
 /// The methods of every builder that start a manager for the duration of a closure.
 macro_rules! scopes_of_every_pool {
     ($manager:ty, $when_all_have_ended:literal) => {
-        /// Starts a manager for the duration of a closure: closes it by
-        /// [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel) if that ends well, by
-        /// [`ClosePolicy::Kill`](crate::ClosePolicy::Kill) if it ends in an error or a panic, and warns of tasks that were
-        /// never begun.
+        /// Starts a manager for the duration of a closure. If the closure succeeds, the manager is closed by
+        /// [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel). If it returns an error or panics, the manager is closed
+        /// by [`ClosePolicy::Kill`](crate::ClosePolicy::Kill). It warns of tasks that were never begun.
         ///
         /// # Errors
         /// [`ScopeError`](crate::ScopeError): the manager did not start, or the closure's own error.

@@ -38,15 +38,17 @@ const LOG_LIMIT: Duration = Duration::from_secs(1);
 ///
 /// # Under a terminal
 ///
-/// [`init`](crate::init) gives up a worker's controlling terminal. So a task that opens `/dev/tty` gets an error (`ENXIO`), and
-/// nothing that a task does with a terminal stops its worker. Before `init`, a worker is a process in the background: the
-/// kernel stops it if it reads from the terminal or changes its settings.
+/// [`init`](crate::init) gives up a worker's controlling terminal. So a task that opens `/dev/tty` gets an error
+/// (`ENXIO`), and no use of a terminal stops its worker. Before `init`, a worker is a background process: the kernel
+/// stops it if it reads from the terminal or changes its settings.
 ///
-/// Ctrl-C, Ctrl-\\ and Ctrl-Z reach the program, and not its workers. This library handles none of them. Ctrl-Z (SIGTSTP) stops
-/// the program alone: its workers go on with the tasks that they have, and wait. When the program goes on, it reads what they
-/// sent; the time in which it was stopped counts against no task and no worker. A program that wants its workers to pause with
-/// it sends SIGSTOP and SIGCONT to their process groups, whose numbers are the [process ids](crate::WorkerStats::pid) of the
-/// workers; for longer than the [silence limit](Self::silence_limit), a worker must not be stopped while the program runs.
+/// Ctrl-C, Ctrl-\\ and Ctrl-Z reach the program, and not its workers. This library handles none of them by itself.
+/// Ctrl-Z (SIGTSTP) stops only the program: its workers finish the tasks that they have, and wait. When the program goes
+/// on, it reads what they sent. The time in which it was stopped is not counted against tasks or workers.
+///
+/// To pause the workers too, send SIGSTOP and SIGCONT to their process groups, whose numbers are the workers' [process
+/// ids](crate::WorkerStats::pid). While the program runs, a worker must not be stopped for longer than the [silence
+/// limit](Self::silence_limit).
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct ProcessManagerBuilder {
@@ -81,24 +83,23 @@ impl ProcessManagerBuilder {
 
     settings_of_every_pool!();
 
-    /// Where each worker's output goes, as `<worker>.log`, every line behind its time. By default the workers print where
-    /// this process does. A relative path is taken from the directory in which the manager is started, also for workers
-    /// that are started later.
+    /// Writes each worker's standard output and standard error to `<worker>.log` in this directory, each line after its
+    /// time. By default the workers print where this process does. A relative path is taken from the directory in which
+    /// the manager is started, also for workers that are started later.
     ///
-    /// Lines are written whole, whichever of both streams they come by, and the last of a worker with an end; those beyond
-    /// 16 KiB in pieces. So it is with what workers without logs print to the program's standard error. There, a line may be
-    /// cut by what others write to the same standard error if it is longer than a pipe takes whole (`PIPE_BUF`, 4 KiB on
-    /// Linux).
+    /// Lines of both streams are written whole. Lines of more than 16 KiB are written in pieces. The last line of a
+    /// worker gets an end if it has none. The same holds for what workers without logs print to the program's standard
+    /// error. There, other writers may cut a line that is longer than `PIPE_BUF` (4 KiB on Linux).
     ///
-    /// A log that was renamed or removed is made again before the next line is written; so is every log on
-    /// [request](ProcessManager::reopen_logs).
+    /// If a log was renamed or removed, a new one is made before the next line is written. The same happens to every log
+    /// on [request](ProcessManager::reopen_logs).
     ///
-    /// A process that has left its worker's group (`setsid`) may go on printing there while the manager lives. After that,
-    /// printing ends it by SIGPIPE: what is to outlive the manager needs a standard output and error of its own.
+    /// A process that has left its worker's group (`setsid`) may print to the log until the manager closes. After that,
+    /// printing kills it by SIGPIPE. So give a process that is to outlive the manager its own standard output and error.
     ///
-    /// The directory is made, now and whenever it is missing. While a log cannot be written (no directory, no space, no
-    /// descriptor), its worker runs all the same: lines that find no place are counted, a warning tells of it once, and
-    /// writing goes on as soon as it can. Then the log says how many lines are missing.
+    /// The directory is made now, and again whenever it is missing. If a log cannot be written (no directory, no space,
+    /// no descriptor), its worker goes on. The lines are counted, one warning is logged, and writing goes on as soon as
+    /// possible. Then the log says how many lines are missing.
     pub fn log_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.log_directory = Some(directory.into());
         self
@@ -110,21 +111,21 @@ impl ProcessManagerBuilder {
         self
     }
 
-    /// How long a worker with a task in hand may give no sign of life before it is killed; at least 1 ms, 30 s by
-    /// default. The sign comes from a thread of its own, also while the task blocks: only a stopped process, or one
-    /// that the kernel holds, is silent. Its end says so: [`KillReason::Stopped`](crate::KillReason::Stopped) or
+    /// How long a worker with a task may give no sign of life before it is killed; at least 1 ms, 30 s by default. A
+    /// thread of the worker gives the sign, also while the task blocks. So only a process that is stopped, or that the
+    /// kernel holds, is silent. Its certificate says so: [`KillReason::Stopped`](crate::KillReason::Stopped) or
     /// [`KillReason::Silent`](crate::KillReason::Silent).
     ///
-    /// It is asked for the sign after half of the limit, and has the other half to answer; if the manager's own program was
-    /// stopped when that was over, the worker has that half again.
+    /// The manager asks for the sign after half of the limit, and the worker has the other half to answer. If the
+    /// manager's own program was stopped in that half, the worker has the half again.
     pub fn silence_limit(mut self, limit: Duration) -> Self {
         self.silence_limit = limit;
         self
     }
 
-    /// The longest time between two [heartbeats](crate::TaskContext::heartbeat) of a task that go out, if it has something to
-    /// say; 60 s by default, the same as in Temporal. With a [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT), it is four fifths
-    /// of that at most.
+    /// The longest time for which a worker holds back a task's [heartbeat](crate::TaskContext::heartbeat) before it
+    /// sends the latest; 60 s by default, as in Temporal. With a [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT), it is at
+    /// most four fifths of that.
     #[doc(alias = "max_heartbeat_throttle_interval")]
     pub fn max_heartbeat_throttle(mut self, interval: Duration) -> Self {
         self.throttle.most = interval.min(FOR_EVER);
@@ -144,24 +145,25 @@ impl ProcessManagerBuilder {
         self
     }
 
-    /// Another program to start workers from than the one that runs. It has to call [`init`](crate::init) with a
-    /// registry of the same names. A relative path is taken as that of [`log_directory`](Self::log_directory).
+    /// Starts the workers from another program than this one. That program has to call [`init`](crate::init) with a
+    /// registry of the same names. A relative path is taken as for [`log_directory`](Self::log_directory).
     pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
         self.program = Some(path.into());
         self
     }
 
-    /// Arguments for the worker processes. By default they have those of this program, so that what it makes of them before
-    /// [`init`](crate::init) is the same in a worker. Those of a test binary tell its harness to run the test of
-    /// [`test_worker!`](crate::test_worker) and no other.
+    /// The arguments of the worker processes. By default they are those of this program, so that code before
+    /// [`init`](crate::init) does the same in a worker. In a test binary, they tell the harness to run only the test of
+    /// [`test_worker!`](crate::test_worker).
     pub fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments = Some(arguments.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Starts the manager and its workers, and waits until the first worker is ready: milliseconds. What keeps all of them from
-    /// that and may pass, it tries again for 10 s at most: see [`outage_patience`](Self::outage_patience). Blocks the thread: in
-    /// async code, use [`start_async`](Self::start_async).
+    /// Starts the manager and its workers, and waits until the first worker is ready, usually some milliseconds. If no
+    /// worker starts, for a reason that may pass, it tries again for at most 10 s: see
+    /// [`outage_patience`](Self::outage_patience). It blocks the thread: in async code, use
+    /// [`start_async`](Self::start_async).
     ///
     /// # Errors
     /// [`StartError`]: a setting or the registry is not acceptable, not one worker starts, or the call would block a thread on

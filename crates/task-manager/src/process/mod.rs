@@ -21,19 +21,21 @@ use crate::pool::{Pool, delegate::manages_by_its_pool};
 
 /// A [`Pool`] of worker processes.
 ///
-/// Every worker is this program, run again up to [`init`](crate::init). A worker that dies is replaced, its running
-/// task is tried again up to the crash limit, and the tasks behind it go elsewhere uncharged. No death, malformed
-/// frame or failed start makes anything wait for ever.
+/// Every worker is this program, run again up to [`init`](crate::init). If a worker dies, it is replaced. Its running
+/// task is tried again up to the crash limit; the tasks that waited behind it go to other workers, and the death does
+/// not count for them. No death, malformed frame or failed start makes anything wait forever.
 ///
-/// On Linux, the program's first such pool also starts a *guardian*: one more process of the program that the workers are, up
-/// to [`init`](crate::init), with about 0.4 MiB of private memory. It sleeps until this process is dead, and then kills each
-/// worker with its process group, also where the worker is stopped or was killed at the same moment. It is listed as
-/// `workfleet-guard`, ignores what is sent to whole groups (SIGTERM, SIGINT, SIGHUP), and is ended when the last pool is
-/// closed. If it is killed or stopped, another takes its place. All pools with workers of the same program share it.
+/// On Linux, the program's first such pool also starts a *guardian*: one more process of the workers' program, run up to
+/// [`init`](crate::init), with about 0.4 MiB of private memory. It sleeps until this process is dead. Then it kills each
+/// worker and its process group, also if the worker is stopped or was killed at the same moment.
+///
+/// The guardian is listed as `workfleet-guard`. It ignores SIGTERM, SIGINT and SIGHUP, which are often sent to whole
+/// groups. It ends when the last pool is closed. If it is killed or stopped, another takes its place. All pools whose
+/// workers run the same program share it.
 ///
 /// It needs Linux 5.4 or later, with the calls `pidfd_open`, `pidfd_send_signal` and `memfd_create`, and `/proc` unless a
-/// [program](ProcessManagerBuilder::program) is named; or macOS, where it is not tested. Where one of these is missing or refused,
-/// it does not start, by an error that names it. A [`ThreadManager`](crate::ThreadManager) needs none of them.
+/// [program](ProcessManagerBuilder::program) is named; or macOS, where it is not tested. If one of these is missing or
+/// refused, `start` fails with an error that names it. A [`ThreadManager`](crate::ThreadManager) needs none of them.
 ///
 /// Its methods are those of [`Pool`]. Dropping it closes it by [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel), or
 /// by [`ClosePolicy::Kill`](crate::ClosePolicy::Kill) while panicking.
@@ -74,10 +76,11 @@ pub struct ProcessManager {
 }
 
 impl ProcessManager {
-    /// Has every worker's [log](ProcessManagerBuilder::log_directory) opened again by its name, before its next line is written.
+    /// Opens every worker's [log](ProcessManagerBuilder::log_directory) again by its name, before its next line is
+    /// written.
     ///
-    /// A log that was renamed or removed is opened again without this. Call it when a program that rotates logs by other means
-    /// says so, by SIGHUP for example. It waits for nothing, so that it can be called anywhere; without logs it does nothing.
+    /// A log that was renamed or removed is opened again without this call. Call it if logs are rotated by other means,
+    /// for example on SIGHUP. It never waits, so it can be called anywhere. Without logs it does nothing.
     pub fn reopen_logs(&self) {
         self.logs.reopen();
     }

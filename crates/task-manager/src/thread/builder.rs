@@ -44,9 +44,9 @@ impl ThreadManagerBuilder {
 
     settings_of_every_pool!();
 
-    /// Starts the manager and its threads, and waits until the first has made its sessions. What keeps all of them from
-    /// that and may pass, it tries again for 10 s at most: see [`outage_patience`](Self::outage_patience). Blocks the thread: in
-    /// async code, use [`start_async`](Self::start_async).
+    /// Starts the manager and its threads, and waits until the first has made its sessions. If no thread is ready, for a
+    /// reason that may pass, it tries again for at most 10 s: see [`outage_patience`](Self::outage_patience). It blocks
+    /// the thread: in async code, use [`start_async`](Self::start_async).
     ///
     /// # Errors
     /// [`StartError`]: a setting or the registry is not acceptable, not one thread is ready, this process was

@@ -18,22 +18,22 @@ use crate::{
 
 /// A [`Pool`] of threads: the same tasks, unchanged, in this process.
 ///
-/// Tasks travel as they do to another process, by name and data, so what works here works there. What differs is what a
-/// thread cannot do:
+/// Tasks travel to a thread as to another process, by name and data. So a task that works here works there. A thread
+/// differs from a process in three ways:
 ///
 /// - It cannot be killed. A task that does not stop when it is told to is abandoned by
 ///   [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel) after the grace period, and by
 ///   [`ClosePolicy::Kill`](crate::ClosePolicy::Kill) at once; the [report](crate::CloseReport::abandoned) names it.
 /// - It cannot die alone: what ends a worker process (an abort, a signal, `exit`) ends this one. A panic is a failure of
 ///   its task here too, unless the program is built with `panic = "abort"`.
-/// - It has no silence to be noticed by and no log of its own. A task has one attempt; another follows only where its thread was
-///   abandoned for [what ran beside it](ThreadManagerBuilder::heartbeat_grace).
+/// - It gives no sign of life, and has no log of its own. A task has one attempt. Another attempt follows only if its
+///   thread was abandoned because of [a task beside it](ThreadManagerBuilder::heartbeat_grace).
 ///
-/// A task that waits for another of the same pool holds up the thread that the other may need: see
-/// [`TaskContext::schedule`](crate::TaskContext::schedule) for what does not wait.
+/// Do not let a task wait for another task of the same pool: it occupies a thread that the other may need.
+/// [`TaskContext::schedule`](crate::TaskContext::schedule) does not wait.
 ///
-/// To tell where a task panicked, the first start of a thread manager puts a panic hook before the program's own, which
-/// it calls.
+/// To find where a task panicked, the first start of a thread manager installs a panic hook. It calls the program's own
+/// hook.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
