@@ -145,13 +145,13 @@ mod event;
 #[cfg(feature = "runtime")]
 mod executor;
 #[cfg(feature = "runtime")]
-mod registry;
-#[cfg(feature = "runtime")]
 mod park;
 #[cfg(feature = "remote")]
 mod pins;
 #[cfg(feature = "remote")]
 mod ports;
+#[cfg(feature = "runtime")]
+mod registry;
 #[cfg(feature = "remote")]
 pub mod remote;
 #[cfg(feature = "runtime")]

@@ -22,7 +22,10 @@ use std::sync::Arc;
 use crate::{Event, sent};
 pub use crate::{
     pins::Pins,
-    tree::{ChildConnection, Child, KINDS, NAME_LIMIT_BYTES, NameTooLong, Scope, TABLE, ParentConnection, Parent, Violation},
+    tree::{
+        Child, ChildConnection, KINDS, NAME_LIMIT_BYTES, NameTooLong, Parent, ParentConnection, Scope, TABLE,
+        Violation,
+    },
 };
 
 /// Connects this process to its parent, which gets everything for which there is no [other connection](connect_scope). `None` if

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use workfleet_heartbeat::remote::{self, ChildConnection, Child};
+use workfleet_heartbeat::remote::{self, Child, ChildConnection};
 use workfleet_wire::Kind;
 
 use workfleet_causes::with_sources;

@@ -31,8 +31,8 @@ mod others {
 
     use crate::{
         cores::{Key, Patience},
-        registry::{shared::Shared, within::within},
         ports::{Arrived, BeatSink, TokenPlace},
+        registry::{shared::Shared, within::within},
     };
 
     /// How long it may take to read what has been sent. Only a pool whose thread is held up by a service takes longer.

@@ -156,7 +156,9 @@ impl EventPlace for Place {
                 Send::State((child, number), news) => {
                     self.node.send_to_child(child, STATE, &about(number, news));
                 }
-                Send::Done((child, number), news) => self.node.send_to_child(child, DONE, &about(number, news)),
+                Send::Done((child, number), news) => {
+                    self.node.send_to_child(child, DONE, &about(number, news))
+                }
                 Send::Gone((child, number)) => self.node.send_to_child(child, GONE, &frames::encode(&number)),
             }
         }

@@ -6,8 +6,8 @@
 //! `events` and `channels` to `node`, and from there to `outlet` and `frames`.
 
 mod batch;
-mod child;
 mod channels;
+mod child;
 mod connection;
 mod ends;
 mod events;
@@ -22,7 +22,7 @@ mod waiting;
 
 pub(crate) use channels::NoChannel;
 pub use connection::{ChildConnection, ParentConnection};
-pub use ends::{Child, Scope, Parent};
+pub use ends::{Child, Parent, Scope};
 pub use events::NameTooLong;
 pub use frames::{KINDS, NAME_LIMIT_BYTES, TABLE, Violation};
 pub(crate) use node::Node;

@@ -11,7 +11,7 @@ use std::{
 use workfleet_wire::{Kind, kinds::Direction, message};
 
 use super::{
-    Child, ChildConnection, ParentConnection, Parent, Violation,
+    Child, ChildConnection, Parent, ParentConnection, Violation,
     frames::{self, ATTACH, Attach, BEATS, DETACH, OPERATION, STATE, What},
     node::{Node, Passage},
 };

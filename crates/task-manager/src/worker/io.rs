@@ -20,8 +20,8 @@ use workfleet_wire::{Decoder, FrameRef, kinds::Direction};
 use super::{
     error::GreetError,
     outbox::{TICK, Tick},
-    shared::Worker,
     parent::Reading,
+    shared::Worker,
 };
 use crate::{
     kinds,

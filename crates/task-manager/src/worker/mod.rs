@@ -19,12 +19,12 @@ mod fork;
 mod io;
 mod leave;
 pub(crate) mod outbox;
+mod parent;
+mod parent_connection;
 mod places;
 mod shared;
 mod start;
 mod tasks;
-mod parent_connection;
-mod parent;
 
 use std::{io as std_io, process};
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use workfleet_heartbeat::remote::{self, ParentConnection};
 use workfleet_wire::Kind;
 
-use super::{fork, shared::Worker, parent::Reading};
+use super::{fork, parent::Reading, shared::Worker};
 
 /// From now on, what is deserialised in this process finds its way home.
 pub(super) fn open(worker: &Arc<Worker>) {

@@ -16,8 +16,8 @@ use workfleet_wire::{Decoder, Kind};
 use super::{
     fork,
     outbox::{Outbox, PushError},
-    places::Places,
     parent::ParentEnd,
+    places::Places,
 };
 use crate::{
     extension::{Extensions, SendToManager},

@@ -20,10 +20,10 @@ use super::{
     error::{GreetError, WorkerError},
     fork, io,
     outbox::Outbox,
+    parent::ParentEnd,
+    parent_connection,
     places::Places,
     shared::{Flushes, Worker},
-    parent_connection,
-    parent::ParentEnd,
 };
 use crate::{
     extension::Extensions,
