@@ -1,12 +1,12 @@
 //! Whether this process is the one that made something, or a fork of it.
 //!
-//! A fork has all the memory of its parent and one thread, the one that forked. Whatever needs another thread waits there
-//! forever, and a mutex that another thread held at that moment stays locked. So what needs either remembers its [`Home`] when
-//! it is made, and asks before it takes a lock whether it still is at home.
+//! A fork has all the memory of its parent, but only one thread: the one that forked. In a fork, a call that needs
+//! another thread waits forever, and a mutex that another thread held at the fork stays locked. So an object that has
+//! locks or threads keeps its [`Home`], and asks it before it takes a lock.
 //!
-//! Noticed are forks by `fork`, in whatever language. What is started as a program of its own (`exec`, `posix_spawn`,
-//! [`std::process::Command`]) has nothing of its parent's memory. A child of `vfork` or `clone` that does not call the handlers
-//! of `pthread_atfork` is taken for its parent.
+//! Forks by the function `fork` are noticed, from any language. A new program (`exec`, `posix_spawn`,
+//! [`std::process::Command`]) has nothing of its parent's memory, so this does not concern it. A child of `vfork` or
+//! `clone` that does not call the handlers of `pthread_atfork` is taken for its parent.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -25,7 +25,7 @@ pub use per_process::PerProcess;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Home {
-    /// How many forks lie between this process and the first of its line that asked.
+    /// How many forks lie between this process and the first of its ancestors that asked.
     forks: u32,
 }
 
@@ -36,7 +36,7 @@ impl Home {
         Self { forks: atfork::forks() }
     }
 
-    /// Whether this process is that one: two loads of an atomic.
+    /// Whether this process is that process. It costs two loads of an atomic.
     #[inline]
     pub fn is_here(self) -> bool {
         self.forks == atfork::forks()

@@ -1,8 +1,8 @@
-//! A static of which each process has its own.
+//! A static that has a value of its own in each process.
 //!
 //! Invariants:
-//! - What is in there was made in the process that gets it, or by the original of a fork, which gets nothing of it.
-//! - It is never freed: a fork cannot know whether another thread held a lock in it.
+//! - A process gets a value that it made itself. A fork does not get its parent's value.
+//! - A value is never freed: a fork cannot know whether another thread held a lock in it.
 
 use std::{
     fmt, ptr,
@@ -11,10 +11,10 @@ use std::{
 
 use crate::Home;
 
-/// A static of which each process has its own: a fork begins with a new one.
+/// A static that has a value of its own in each process: a fork begins without a value.
 ///
-/// Nothing in here waits, so a fork never waits for a thread that was making the value when the process forked. Where several
-/// threads make the first value at once, all of them get the same, and the others are dropped.
+/// No call waits. So a fork never waits for a thread that was making the value when the process forked. If several
+/// threads make the first value at once, all of them get the same one, and the other values are dropped.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -37,12 +37,12 @@ struct Entry<T> {
 }
 
 impl<T: Send + Sync + 'static> PerProcess<T> {
-    /// Nothing yet.
+    /// An empty static.
     pub const fn new() -> Self {
         Self { entry: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// This process's own, made by `make` if there is none yet.
+    /// The value of this process. If there is none yet, `make` makes it.
     #[inline]
     pub fn get_or_init(&'static self, make: impl Fn() -> T) -> &'static T {
         loop {

@@ -22,10 +22,10 @@ mod model;
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests;
 
-/// How many timers one call serves: what else needs the table waits no longer than for these.
+/// How many timers one call serves, so that other users of the table wait no longer than for these.
 const TIMERS_AT_ONCE: usize = 256;
 
-/// Where a token's heartbeater is; never used again for another.
+/// The key of a registered token. It is never used again for another token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     // First, so that of two timers at the same instant the older registration's comes first.
@@ -33,7 +33,7 @@ pub struct Key {
     slot: u32,
 }
 
-/// The token is registered already; here is the callback again.
+/// The token is registered already. The callback is handed back.
 #[derive(Debug)]
 pub struct Taken<C>(pub C);
 
@@ -46,7 +46,7 @@ pub enum Refused {
     InProgress,
 }
 
-/// A callback to be called, and what to tell it. It has to be given back with [`Table::finished`].
+/// A callback to be called, and its report. After the call, the driver gives the callback back with [`Table::finished`].
 #[derive(Debug)]
 #[must_use = "the token reports nothing more until its callback is given back"]
 pub struct Work<C> {
@@ -78,7 +78,8 @@ pub struct Removed<C> {
     pub unreported: Option<Details>,
 }
 
-/// The heartbeaters' rules. `C` is what the driver calls; the table only keeps it.
+/// The table of registered tokens: which beats and silences are reported, and when. `C` is the callback's type; the
+/// table keeps callbacks, and the driver calls them.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -135,7 +136,7 @@ struct Missed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Somebody unregisters it; it goes on as before.
+    /// A call unregisters it; it goes on as before.
     Ending,
     /// It takes no more beats, and goes when it has reported what it has.
     Closing,
@@ -240,15 +241,15 @@ impl<C> Table<C> {
         self.tokens.get(token).copied()
     }
 
-    /// So many beats were sent elsewhere and gave way to later ones before they came here. Another process says so, which
-    /// may be wrong: of what can be counted, half is left to those that come here.
+    /// Counts beats that another process has replaced by later ones before they came here. That process may report a
+    /// wrong number: so such beats may take at most half of the counters' range.
     pub fn superseded_elsewhere(&mut self, beats: u64) {
         let beats = beats.min((u64::MAX / 2).saturating_sub(self.stats.beats));
         self.stats.beats += beats;
         self.stats.superseded += beats;
     }
 
-    /// Whether the key's token is there.
+    /// Whether the key's token is registered.
     pub fn is_registered(&self, key: Key) -> bool {
         self.slots
             .get(key.slot as usize)
@@ -292,13 +293,14 @@ impl<C> Table<C> {
         self.settle(key);
     }
 
-    /// A beat came for a token that nobody knows: it is counted.
+    /// A beat came for a token that is not registered: it is counted.
     pub fn beat_unknown(&mut self) {
         self.stats.beats += 1;
         self.stats.ignored += 1;
     }
 
-    /// Somebody is going to unregister the token: nobody else may. It goes on as before until [`close`](Self::close).
+    /// Begins to unregister a token. A second call for the same token is refused. The token goes on as before until
+    /// [`close`](Self::close).
     ///
     /// # Errors
     /// [`Refused`].
@@ -310,8 +312,8 @@ impl<C> Table<C> {
         Ok(key)
     }
 
-    /// Takes no more beats of it, and has reported, whatever the throttle, what there is. When that is done, the token is
-    /// gone, and [`poll_closed`](Self::poll_closed) tells.
+    /// Takes no more beats of the token, and has its waiting beats reported, without regard to the throttle. After that
+    /// the token is removed, and [`poll_closed`](Self::poll_closed) returns it.
     pub fn close(&mut self, key: Key) {
         if let Some(entry) = entry(&mut self.slots, key) {
             entry.phase = Phase::Closing;
@@ -326,8 +328,8 @@ impl<C> Table<C> {
         self.closed.pop_front()
     }
 
-    /// Removes a token at once, in whatever state it is; what it has not reported is counted as discarded. None if it is
-    /// gone already.
+    /// Removes a token at once, in any state. Beats that were not reported are counted as discarded. `None` if it was
+    /// removed before.
     pub fn remove(&mut self, key: Key) -> Option<Removed<C>> {
         let mut entry = self.take_entry(key)?;
         let newest_first = [entry.waiting.take(), entry.throttle.take(), entry.due.take()];
@@ -355,7 +357,7 @@ impl<C> Table<C> {
         self.ready.len() > self.ready_removed
     }
 
-    /// The next report: of each token one per turn, and none while its callback runs.
+    /// The next report. Tokens take turns, with one report each. A token whose callback runs has none.
     pub fn poll_ready(&mut self) -> Option<Work<C>> {
         loop {
             let key = self.ready.pop_front()?;
@@ -408,7 +410,7 @@ impl<C> Table<C> {
         None
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; it may turn out that there was nothing to do.
+    /// When to call [`handle_timeout`](Self::handle_timeout). It may find that there is nothing to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let first = |timers: &BTreeSet<(Instant, Key)>| timers.first().map(|timer| timer.0);
         match (first(&self.throttles), first(&self.silences)) {
@@ -417,8 +419,9 @@ impl<C> Table<C> {
         }
     }
 
-    /// Whether [`handle_timeout`](Self::handle_timeout) would find a silence missed: who may have beats in hand that came
-    /// in time delivers them first. None: it has looked at many, and there are more; ask again.
+    /// Whether [`handle_timeout`](Self::handle_timeout) would find a missed silence. A driver asks this first, and
+    /// delivers the beats that it has not delivered yet. `None`: many tokens were checked, and there are more; call
+    /// again.
     pub fn would_miss(&mut self, now: Instant) -> Option<bool> {
         for _ in 0..TIMERS_AT_ONCE {
             let Some(key) = due(&self.silences, now) else {
@@ -431,8 +434,8 @@ impl<C> Table<C> {
         None
     }
 
-    /// Time has passed: what the throttle held may go, and silences are missed. It serves a bounded number of tokens; if
-    /// [`poll_timeout`](Self::poll_timeout) is not in the future after it, there are more.
+    /// Time has passed: beats that the throttle held may be reported, and silences may be missed. One call serves a
+    /// bounded number of tokens. If [`poll_timeout`](Self::poll_timeout) is not in the future after it, call it again.
     pub fn handle_timeout(&mut self, now: Instant) {
         for _ in 0..TIMERS_AT_ONCE {
             let Some(key) = due(&self.throttles, now) else { break };

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Lets the first beat pass at once, then at most one per interval, of which the latest wins.
+/// Lets the first beat pass at once. After that it lets one beat pass in each interval: the latest.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ impl<D> Throttle<D> {
         Self { interval, sent_at: None, held: None }
     }
 
-    /// A beat comes; what is to go out now, if anything is.
+    /// A beat has come. Returns the beat to send now, if any.
     pub fn offer(&mut self, now: Instant, details: D) -> Option<D> {
         if self.opens_at().is_some_and(|at| now < at) {
             self.held = Some(details);
@@ -45,12 +45,12 @@ impl<D> Throttle<D> {
         Some(details)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called: when what is held may go.
+    /// When to call [`handle_timeout`](Self::handle_timeout): the held beat may pass then.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.held.as_ref().and_then(|_| self.opens_at())
     }
 
-    /// Time has passed; what is to go out now, if anything is.
+    /// Time has passed. Returns the beat to send now, if any.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<D> {
         if self.poll_timeout().is_none_or(|at| now < at) {
             return None;
@@ -59,7 +59,7 @@ impl<D> Throttle<D> {
         self.held.take()
     }
 
-    /// What is held, whatever the interval: to be flushed, to travel inside a failure, or to be dropped.
+    /// Takes out the held beat, without regard to the interval: for a flush, for a failure, or to drop it.
     pub fn take(&mut self) -> Option<D> {
         self.held.take()
     }
@@ -74,7 +74,7 @@ impl<D> Throttle<D> {
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// How the interval of a task's throttle follows from its timeout; these are the rules and the defaults of Temporal's
+/// How the interval of a task's throttle follows from its timeout. The rules and defaults are those of Temporal's
 /// workers (`max_heartbeat_throttle_interval`, `default_heartbeat_throttle_interval`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThrottleLimits {

@@ -73,11 +73,11 @@ struct Inner {
     refused: Option<RegistryError>,
 }
 
-/// A registration that cannot stand, or two that cannot both.
+/// A registration that is refused, or two that exclude each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// Two types of task have one name.
+    /// Two types of task have the same name.
     #[error("the task name {name:?} is registered for {first} and for {second}")]
     #[non_exhaustive]
     DuplicateName {
@@ -88,7 +88,7 @@ pub enum RegistryError {
         /// The type that was registered under it again.
         second: &'static str,
     },
-    /// Two sessions are of one type, so that neither could be told from the other.
+    /// Two sessions have the same type. A task asks for its session by the type, so one of them could not be reached.
     #[error("the session type {type_name} is registered twice")]
     #[non_exhaustive]
     DuplicateSession {
@@ -105,7 +105,7 @@ pub enum RegistryError {
 }
 
 impl Registry {
-    /// A registry that knows nothing yet.
+    /// An empty registry.
     pub fn new() -> Self {
         Self { inner: Arc::default() }.task::<Chain>()
     }
@@ -144,28 +144,31 @@ impl Registry {
         self
     }
 
-    /// Adds a session: a value that each worker makes once, before its first task, and lends to all of them through
-    /// [`TaskContext::session`](crate::TaskContext::session). An error or panic of `make` is a failed start of that worker.
+    /// Adds a session: a value that each worker makes once, before its first task, and lends to all its tasks through
+    /// [`TaskContext::session`](crate::TaskContext::session). If `make` returns an error or panics, the start of that
+    /// worker has failed.
     ///
-    /// In a worker process, `make` runs in a program of its own: see [`session_with`](Self::session_with) for what it should
-    /// know of the manager's.
+    /// In a worker process, `make` sees nothing of the manager's memory. To give it data, use
+    /// [`session_with`](Self::session_with).
     ///
-    /// A worker that leaves in order drops its sessions, the last made first, on the thread of the tasks. So it is when its
-    /// manager closes by [`ClosePolicy::Join`](crate::ClosePolicy::Join) or [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel)
-    /// (also if it is dropped), when the worker has had its
-    /// [share of tasks](crate::ProcessManagerBuilder::tasks_per_worker), when its [`WorkerLoop`](crate::WorkerLoop) is
-    /// dropped, and when another session cannot be made. What its tasks have returned is with the manager by then. A
-    /// destructor that panics keeps no other from running. One that takes longer than the
-    /// [grace](crate::ProcessManagerBuilder::grace) has its worker process killed
-    /// ([`KillReason::NotExited`](crate::KillReason::NotExited)), or its thread left alone.
+    /// A worker that exits in order drops its sessions on the thread of the tasks; the last one made is dropped first.
+    /// By then the manager has the outcomes of its tasks. A worker exits in order when its manager closes by
+    /// [`ClosePolicy::Join`](crate::ClosePolicy::Join) or [`ClosePolicy::Cancel`](crate::ClosePolicy::Cancel) (also if
+    /// the manager is dropped), when it has run its [share of tasks](crate::ProcessManagerBuilder::tasks_per_worker),
+    /// when its [`WorkerLoop`](crate::WorkerLoop) is dropped, and when another session cannot be made.
     ///
-    /// Where the registry has [asynchronous tasks](Self::async_task), sessions are made and dropped in the context of their
-    /// runtime: `tokio::spawn` works in `make`, and what it spawns runs in the [background](AsyncTask) of the worker. That is
-    /// over by the time that sessions are dropped. Where there are none, `make` needs a runtime of its own for that.
+    /// If a destructor panics, the other sessions are dropped all the same. If the destructors take longer than the
+    /// [grace](crate::ProcessManagerBuilder::grace), a worker process is killed
+    /// ([`KillReason::NotExited`](crate::KillReason::NotExited)), and a worker thread is abandoned.
     ///
-    /// Sessions are *not* dropped by a worker process that is killed ([`ClosePolicy::Kill`](crate::ClosePolicy::Kill) among
-    /// others), that dies, in which a task calls `exit`, or whose manager is gone. Nothing is promised of statics and
-    /// thread-locals.
+    /// If the registry has [asynchronous tasks](Self::async_task), sessions are made and dropped inside their runtime.
+    /// So `tokio::spawn` works in `make`, and the spawned future runs in the [background](AsyncTask) of the worker; it
+    /// is dropped before the sessions are. If the registry has no asynchronous tasks, `make` needs a runtime of its own
+    /// to spawn.
+    ///
+    /// Sessions are *not* dropped if the worker process is killed (by [`ClosePolicy::Kill`](crate::ClosePolicy::Kill),
+    /// for example), if it dies, if a task calls `exit`, or if its manager is gone. There is no promise about statics
+    /// and thread-locals.
     #[must_use]
     pub fn session<S, F>(self, make: F) -> Self
     where
@@ -175,13 +178,13 @@ impl Registry {
         self.add_session(SessionMaker::new(make))
     }
 
-    /// Adds a [session](Self::session) that each worker makes of a value that the manager gives it.
+    /// Adds a [session](Self::session) that each worker makes from a value of the manager.
     ///
-    /// A worker process makes its sessions in a program of its own, of which only the code is the manager's: what the
-    /// manager's program read from a file, was told by a user, or changed in a static, is not there. `value` is. It is encoded
-    /// when the manager starts, and reaches every worker, also those that are started later, whatever its size: the limit of
-    /// [frames](crate::ProcessManagerBuilder::frame_limit) does not apply. The value with which a worker process itself gets
-    /// here is ignored.
+    /// A worker process has the manager's code, but not its memory. It does not have what the manager's program has read
+    /// from a file, has got from a user, or has changed in a static. It gets `value`: the manager encodes it when it
+    /// starts, and sends it to every worker, also to workers that are started later. The value may have any size: the
+    /// limit of [frames](crate::ProcessManagerBuilder::frame_limit) does not apply. A worker process also runs this call
+    /// before [`init`](crate::init); the `value` of that call is ignored.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
@@ -206,9 +209,10 @@ impl Registry {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A value that [cannot travel](workfleet_wire::message#what-is-checked-where-a-value-is-sent) is a
-    /// [`StartError::SessionValue`](crate::StartError::SessionValue). A worker whose program takes a value of another type,
-    /// or none, is a [`StartFailure::SessionValue`](crate::StartFailure::SessionValue).
+    /// If the value [cannot be sent](workfleet_wire::message#what-is-checked-where-a-value-is-sent), the start fails
+    /// with [`StartError::SessionValue`](crate::StartError::SessionValue). If a worker's program expects a value of
+    /// another type, or none, that worker fails to start with
+    /// [`StartFailure::SessionValue`](crate::StartFailure::SessionValue).
     #[must_use]
     pub fn session_with<V, S, F>(self, value: V, make: F) -> Self
     where

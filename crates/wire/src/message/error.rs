@@ -78,7 +78,7 @@ impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for FormatWith<
     }
 }
 
-/// A value that does not travel as a message. Nothing of it was written.
+/// A value that cannot be encoded as a message. Nothing of it was written.
 ///
 /// ```
 /// use serde::Serialize;
@@ -106,7 +106,7 @@ pub struct EncodeError {
 
 workfleet_causes::readable!(struct EncodeError { type_name, place, kind });
 
-/// Why a value does not travel.
+/// Why a value cannot be encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeErrorKind {
@@ -118,8 +118,8 @@ pub enum EncodeErrorKind {
     },
     /// A map does not know its length beforehand, as a struct with `#[serde(flatten)]` does not.
     UnknownLength,
-    /// The type asks, when it is read, what comes next: an enum with `untagged` or `tag`, `#[serde(flatten)]`, or a type that
-    /// takes any value. The format does not say.
+    /// To read the type, the format would have to say what comes next, and it does not. Such types are enums with
+    /// `untagged` or `tag`, types with `#[serde(flatten)]`, and types that take any value.
     #[non_exhaustive]
     SelfDescribing {
         /// What asked, as far as serde tells.
@@ -128,7 +128,7 @@ pub enum EncodeErrorKind {
     /// The type does not read what it wrote.
     #[non_exhaustive]
     Asymmetric {
-        /// Where the two part.
+        /// Where reading and writing differ.
         reason: String,
     },
     /// The value's own `Serialize` failed.
@@ -169,7 +169,7 @@ impl EncodeError {
         self.type_name
     }
 
-    /// The innermost place in the value that is known; none if that is the value itself.
+    /// The innermost known place in the value. `None` if that is the value itself.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
         self.place
@@ -234,11 +234,11 @@ impl fmt::Display for EncodeError {
 
 impl std::error::Error for EncodeError {}
 
-/// A payload that is not the message that was expected.
+/// A payload that is not the expected message.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The bytes are no value of this type: they end too early, or hold what it cannot.
+    /// The bytes are not a value of this type: they end too early, or have a value that it does not allow.
     #[error("{len_bytes} bytes are not a value of type {type_name}")]
     Malformed {
         /// The type that was expected.
@@ -259,7 +259,8 @@ pub enum DecodeError {
         /// What it said, and where.
         reason: String,
     },
-    /// The type asks what comes next, and the format does not say: no value of it can be decoded.
+    /// To read the type, the format would have to say what comes next, and it does not. So no value of this type can be
+    /// decoded.
     #[error(
         "a value of type {type_name} cannot be decoded: {asked} asks what comes next, and a message does not say"
     )]
@@ -281,7 +282,7 @@ pub enum DecodeError {
         /// The limit.
         limit: u32,
     },
-    /// A value of this type was there, and bytes after it.
+    /// There are bytes left after a value of this type.
     #[error("{trailing_bytes} of {len_bytes} bytes are left over after a value of type {type_name}")]
     Trailing {
         /// The type that was expected.

@@ -16,10 +16,11 @@ use crate::{
     worker::Worker,
 };
 
-/// A worker that calls a function for each message it is sent, one after the other, in the order of sending.
+/// A worker that calls a function for each message that it is sent: one message after the other, in the order of
+/// sending.
 ///
-/// What the function returns or panics with stops nothing: it is counted in the worker's status, logged, and told to
-/// [`on_failure`](Self::on_failure). Messages sent before the start are kept for it.
+/// If the function returns an error or panics, the worker goes on. The failure is counted in the worker's status,
+/// logged, and passed to [`on_failure`](Self::on_failure). Messages that are sent before the start wait for it.
 ///
 /// ```
 /// use workfleet_worker_lifecycle::{OnStop, QueueConsumerWorker, start};
@@ -55,7 +56,7 @@ where
     settings_of_every_worker!();
     methods_of_every_consumer!(T, on_message: F, FailureCause);
 
-    /// How many messages it has not begun to handle.
+    /// How many messages wait in its queue.
     pub fn queue_size(&self) -> usize {
         self.queue.queue_size()
     }

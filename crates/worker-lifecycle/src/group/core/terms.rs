@@ -15,21 +15,21 @@ pub enum Restart {
     /// Never.
     #[default]
     Never,
-    /// When it failed or was aborted, not when it ended by itself.
+    /// When it failed or was aborted, but not when it ended by itself.
     OnFailure,
     /// Whenever it ends without having been asked to.
     Always,
 }
 
-/// Who is restarted with a child that is.
+/// Which other children are restarted together with a child.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RestartStrategy {
-    /// Nobody.
+    /// None.
     #[default]
     OneForOne,
-    /// Every other child that can be made anew: they are stopped first, then all start in order.
+    /// All other children that can be restarted. They are stopped first, then all start in order.
     OneForAll,
-    /// Those that start after it and can be made anew: they are stopped first, then all start in order.
+    /// The children that start after it and can be restarted. They are stopped first, then all start in order.
     RestForOne,
 }
 
