@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use crate::{lease::Lease, queue::Pending};
 
-/// How a task ended that did not report its own end.
+/// How a task ended if no attempt reported its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// It was cancelled, running or not.
     Cancelled,
-    /// Its worker died while running it, as often as the crash limit allows.
+    /// Its workers died while running it, as often as the crash limit allows.
     Crashed,
-    /// The manager closed before it was begun. One that died with its worker before is `Cancelled` instead.
+    /// The manager closed before it was begun. If an attempt had died with its worker before, the ending is `Cancelled`.
     Returned,
     /// No worker could be started.
     NeverStarted,
-    /// The attempt that ran on this slot has not beaten for so long.
+    /// The attempt that ran in this slot missed its heartbeat deadline.
     HeartbeatMissed {
         /// Where it ran.
         slot: usize,
-        /// For how long it did not beat.
+        /// The timeout that passed without a heartbeat.
         timeout: Duration,
     },
 }
@@ -27,13 +27,13 @@ pub enum Ending {
 /// What the driver has to do.
 #[derive(Debug)]
 pub enum Effect<B> {
-    /// Ask the worker on this slot to give back tasks that it has not begun.
+    /// Ask the worker in this slot to give back tasks that it has not begun.
     Recall {
         /// Whom to ask.
         slot: usize,
-        /// At most this many, the last first.
+        /// How many at most; the last ones first.
         at_most: u32,
-        /// None that is more urgent than this.
+        /// Only tasks of this priority, or less urgent ones.
         from: u8,
     },
     /// Ask the worker to cancel the attempt under this lease.
@@ -48,15 +48,15 @@ pub enum Effect<B> {
         /// Whom to ask.
         slot: usize,
     },
-    /// Something did not come from the worker in time. Handle whatever it has sent, then say so by
+    /// Something did not come from the worker in time. Process everything that it has sent, then call
     /// [`caught_up`](crate::Scheduler::caught_up).
     CatchUp {
-        /// With whom to catch up.
+        /// Which worker.
         slot: usize,
     },
-    /// Let the worker go: it has had its share of tasks, or the manager halts, and it has none in hand.
+    /// Retire the worker. It has no tasks, and it has run its share or the manager halts.
     Retire {
-        /// Whom to let go.
+        /// Which worker.
         slot: usize,
     },
     /// Tell the caller that waits for this task.
@@ -84,9 +84,9 @@ impl<B> Effect<B> {
 /// A task on its way to a worker.
 #[derive(Debug)]
 pub struct Dispatch<'a, B> {
-    /// Who gets it.
+    /// The worker that gets it.
     pub slot: usize,
-    /// What its reports are fenced by.
+    /// The lease: reports under another lease are ignored.
     pub lease: Lease,
     /// Which attempt at the task this is, from 1.
     pub attempt: u32,
@@ -106,20 +106,20 @@ pub struct Ended<B> {
 /// Why a worker has to be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kill {
-    /// Nothing was heard of it for the silence limit.
+    /// It gave no sign of life for the silence limit.
     Silent,
-    /// One of its attempts has missed a heartbeat, was cancelled for that, and has not ended within the grace.
+    /// One of its attempts missed a heartbeat, was cancelled, and did not end within the grace.
     HeartbeatMissed {
-        /// For how long it did not beat.
+        /// The timeout that passed without a heartbeat.
         timeout: Duration,
     },
 }
 
-/// A worker's end, as far as it tells who is to blame.
+/// How a worker ended: it decides which attempts are charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// It died, or was ended for what it did or did not do itself.
+    /// It died, or was killed for its own fault.
     Died,
-    /// It was ended for an attempt that had missed a heartbeat and did not end.
+    /// It was killed because an attempt had missed a heartbeat and did not end.
     Overdue,
 }

@@ -1,4 +1,4 @@
-//! Whether an attempt still beats, and what follows if it does not.
+//! The heartbeat deadline of an attempt: whether heartbeats arrive in time, and what follows if they do not.
 //!
 //! | state | a beat | time | the driver has caught up |
 //! |---|---|---|---|
@@ -7,9 +7,9 @@
 //! | missed | nothing | the grace has passed: is overdue, the driver is to catch up | – |
 //! | overdue | nothing | – | its worker is to be killed |
 //!
-//! Invariant: who has missed stays so. The manager may be the one who was late, so nobody has before everything that his
-//! worker sent was looked at. Time counts as far as the manager saw it pass ([`Patience`]): when it was stopped, the socket may have
-//! been full, and what would have followed still on its way.
+//! Invariant: a missed deadline is final. It is declared only after all input from that worker was processed, because
+//! the manager itself may have been late. Time in which the manager was stopped does not count ([`Patience`]): the
+//! socket may have been full then, and heartbeats still on their way.
 
 use std::time::{Duration, Instant};
 
@@ -30,11 +30,11 @@ enum State {
     Overdue { at: Instant },
 }
 
-/// What shows of an attempt when the driver has caught up with its worker.
+/// What is decided about an attempt when the driver has caught up with its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Missed,
-    /// It has not ended within the grace either. With the timeout that it has missed.
+    /// It has not ended within the grace either. The value is the timeout that it has missed.
     Overdue(Duration),
 }
 
@@ -43,7 +43,7 @@ impl HeartbeatDeadline {
         Self { silence: Silence::new(now, timeout), state: State::Beats }
     }
 
-    /// A beat has come. False if that is too late.
+    /// A beat has come. Returns false if it is too late.
     pub(crate) fn heard(&mut self, now: Instant) -> bool {
         if self.missed().is_some() {
             return false;
@@ -58,7 +58,7 @@ impl HeartbeatDeadline {
         matches!(self.state, State::Missed { .. } | State::Overdue { .. }).then(|| self.silence.timeout())
     }
 
-    /// Everything was looked at that its worker had sent by then.
+    /// Everything that its worker had sent by `sent_by` was processed.
     pub(crate) fn caught_up(&mut self, now: Instant, sent_by: Instant, grace: Duration) -> Option<Verdict> {
         match self.state {
             State::Doubted { at } if at <= sent_by => {
@@ -70,7 +70,7 @@ impl HeartbeatDeadline {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    /// When to call [`handle_timeout`](Self::handle_timeout).
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Beats => self.silence.poll_timeout(),
@@ -79,7 +79,7 @@ impl HeartbeatDeadline {
         }
     }
 
-    /// Time has passed. True if the driver has to catch up with its worker.
+    /// Time has passed. Returns true if the driver has to catch up with its worker.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
         let (is_due, state) = match &mut self.state {
             State::Beats => (self.silence.handle_timeout(now), State::Doubted { at: now }),

@@ -1,4 +1,4 @@
-//! What bounds a scheduler.
+//! The limits of a scheduler.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::load::PrefetchBudget;
 pub struct Limits {
     /// How many priorities there are.
     pub levels: u8,
-    /// A task whose worker died this often while running it is not tried again.
+    /// If a task's workers died this often while running it, it is not tried again.
     pub crash_limit: u16,
-    /// A worker with tasks in hand that is not heard of for this long is killed. None: it is always heard.
+    /// A worker with tasks that gives no sign of life for this long is killed. `None`: it is never killed for silence.
     pub silence_limit: Option<Duration>,
     /// How long an attempt that missed a heartbeat may take to end before its worker is killed.
     pub heartbeat_grace: Duration,
-    /// How much a worker may have in hand.
+    /// How many tasks a worker may have.
     pub prefetch_budget: PrefetchBudget,
-    /// A worker that was given so many tasks, and has ended them, is replaced. At least 1.
+    /// A worker that has run this many tasks is replaced. At least 1.
     pub tasks_per_worker: u64,
 }

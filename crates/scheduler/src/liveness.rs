@@ -1,4 +1,4 @@
-//! Whether a worker is heard of.
+//! Whether a worker gives signs of life.
 //!
 //! | state | something is heard | time |
 //! |---|---|---|
@@ -6,9 +6,9 @@
 //! | asked | heard | the other half has passed, in time that the manager saw pass: silent, the driver is to catch up |
 //! | silent | heard | – |
 //!
-//! One that is silent is killed if it still is once everything was handled that it had sent until then.
+//! A silent worker is killed only after all input from it was processed, if that had no sign of life.
 //!
-//! Time counts only while the worker has tasks in hand: an idle one owes no sign of life.
+//! Time counts only while the worker has tasks. An idle worker need not give a sign of life.
 
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,13 @@
-//! How much work a worker has in hand, and how much more it may be given.
+//! How many tasks a worker has, and how many more it may be given.
 //!
-//! Mini-queues are measured in estimated time, not in tasks: a worker should have enough in hand to stay busy for a
-//! round trip to its manager, and no more, or the tasks behind a slow one would wait for nothing.
+//! A worker's load is measured in estimated time, not in tasks. A worker should have enough to stay busy for a round
+//! trip to its manager, and no more: otherwise tasks would wait behind a slow one without need.
 //!
-//! Tasks of which a worker runs several at once are counted instead: they do not wait for one another, so none is
-//! handed out before it can begin.
+//! Concurrent tasks are counted instead, because they do not wait for one another. None is handed out before it can
+//! begin.
 //!
-//! Invariant: a demand is monotone. A worker that would take a task of some priority would take every more
-//! urgent one of the same kind.
+//! Invariant: demand is monotone. If a worker would take a task of some priority, it would take every more urgent task
+//! of the same kind.
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ impl Estimates {
     }
 }
 
-/// How much a worker may have in hand.
+/// How many tasks a worker may have.
 #[derive(Clone, Copy, Debug)]
 pub struct PrefetchBudget {
     /// It may have tasks waiting behind the one it runs.
@@ -68,25 +68,25 @@ pub struct PrefetchBudget {
     pub concurrent: u32,
 }
 
-/// What of a new task could be handed to a worker at once, rather than with the next batch: of each kind, the least
-/// urgent priority.
+/// Which new tasks a worker should get at once, and not with its next batch: for each kind of task, the least urgent
+/// such priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// Of those that run one after the other.
+    /// For tasks that run one after the other.
     pub single: Option<u8>,
-    /// Of those that run several at once.
+    /// For concurrent tasks.
     pub concurrent: Option<u8>,
 }
 
 impl Demand {
-    /// Whether a task of this priority is among it.
+    /// Whether there is demand for a task of this priority.
     #[inline]
     pub fn is_for(self, class: Class, priority: u8) -> bool {
         let demand = if class.concurrent { self.concurrent } else { self.single };
         demand.is_some_and(|demand| priority <= demand)
     }
 
-    /// What either of two workers has demand for.
+    /// The demand of two workers together.
     #[inline]
     pub(crate) fn or(self, other: Self) -> Self {
         Self { single: self.single.max(other.single), concurrent: self.concurrent.max(other.concurrent) }

@@ -1,4 +1,4 @@
-//! What a worker was asked to give back, and has not answered yet.
+//! The recalls that a worker has not answered yet.
 //!
 //! Invariant: each unanswered recall was more urgent than those before, so there are no more of them than levels.
 

@@ -1,48 +1,49 @@
-//! When a worker that died or did not start is replaced, and when what waits for a worker is given up. A core: no clock,
-//! no randomness.
+//! When a worker that died or did not start is replaced, and when waiting tasks are given up. A core: no clock, no
+//! randomness.
 //!
-//! Each slot has delays of its own, which grow while its starts come to nothing. The pool has one outage at most, with one
-//! clock for all slots: it runs while no worker is up.
+//! Each slot has its own delays, which grow while its starts fail. The pool has at most one outage, whose time is
+//! counted for all slots together while no worker is up.
 //!
 //! Invariants:
 //! - While a worker is up, nothing is given up.
-//! - Nothing is given up while the first try on a slot is under way, which may be the one that works, nor before some try has
-//!   failed after the patience was over.
-//! - What may pass is waited for as long as the patience says, however many tries that takes.
-//! - Time in which this program did not run, as far as it noticed, counts for no outage.
-//! - Only a worker that was of use ends an outage: it began a task, or was up for [`STEADY_AFTER`], or nobody waited for
-//!   it. Workers that greet and die at once, again and again, use up the patience.
+//! - Nothing is given up while the first start in a slot is under way, because it may succeed. Nothing is given up
+//!   before a start has failed after the patience was over.
+//! - If the reason may pass, starts are tried again for as long as the patience says, however many they are.
+//! - Time in which this program did not run is not counted, where that was noticed.
+//! - Only a worker that was of use ends an outage: it began a task, or was up for [`STEADY_AFTER`], or no task waited.
+//!   Workers that come up and die at once, again and again, do not.
 
 use std::time::{Duration, Instant};
 
 use workfleet_worker_lifecycle::Backoff;
 
-/// How long to wait before the next try: per slot, so that one that works does not have the others try without pause.
+/// How long to wait before the next start. It is counted for each slot, so that a slot that works does not make the
+/// others try without pause.
 pub const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), LONGEST_DELAY);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-/// How long what waits is kept, by default, while no worker is up.
+/// How long waiting tasks are kept by default while no worker is up.
 pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The same before the first worker has come up, unless the other patience is shorter.
 pub const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A worker that was up for so long shows that workers can be, whatever it did.
+/// A worker that was up for this long shows that workers can start, even if it began no task.
 const STEADY_AFTER: Duration = LONGEST_DELAY;
 
-/// A pause that takes longer than it should by so much was lengthened by a stop of this whole program.
+/// If a pause takes longer than it should by at least this much, the whole program was stopped meanwhile.
 pub const AWAY: Duration = Duration::from_secs(1);
 
 /// What the failure of a start says about the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prospect {
-    /// What it failed by may pass.
+    /// The reason may pass.
     MayPass,
-    /// The next will fail by the same.
+    /// The next start will fail for the same reason.
     Certain,
 }
 
-/// What an incarnation of a worker did that had come up.
+/// What use a worker was that had come up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerUse {
     /// It died before it began anything, although something waited.
@@ -53,25 +54,26 @@ pub enum WorkerUse {
     Ran,
 }
 
-/// Why what waits is given up.
+/// Why waiting tasks are given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No slot can start a worker, and that will not pass.
+    /// No slot can start a worker, and the reason will not pass.
     Certain,
     /// No worker was up for this long.
     Waited(Duration),
 }
 
-/// What follows from the end of a worker incarnation, or of a failed start.
+/// What follows from a worker's end, or from a failed start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
-    /// How long to wait before the next try on that slot.
+    /// How long to wait before the next start in that slot.
     pub delay: Duration,
-    /// Whether what waits is given up.
+    /// Whether waiting tasks are given up, and why.
     pub verdict: Option<Verdict>,
 }
 
-/// The worker incarnations of a pool, as far as they say whether to start the next.
+/// The starts and ends of a pool's workers: they decide when the next worker is started, and when waiting tasks are
+/// given up.
 #[derive(Debug)]
 pub struct Restarts {
     patience: Duration,
@@ -82,44 +84,44 @@ pub struct Restarts {
     has_come_up: bool,
     /// Since when no worker was up, or none that was of use; later by the time in which this program did not run.
     since: Option<Instant>,
-    /// What lies before this was excused already.
+    /// Time before this was excused already.
     excused_until: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     place: Place,
-    /// Starts and incarnations in a row that came to nothing.
+    /// Failed starts, and workers that were of no use, in a row.
     failures: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// The first try after an incarnation that came to something, or the first of all.
+    /// The first start of all, or the first after a worker that was of use.
     Trying,
     Up(Instant),
-    /// The last try, or the last incarnation, came to nothing.
+    /// The last start failed, or the last worker was of no use.
     Failed(Prospect),
 }
 
 impl Restarts {
-    /// Those of a pool without slots.
+    /// For a pool without slots.
     pub fn new(now: Instant, patience: Duration) -> Self {
         Self { patience, slots: Vec::new(), up: 0, has_come_up: false, since: Some(now), excused_until: now }
     }
 
-    /// One more slot, on which the first worker is about to be tried. Returns its number.
+    /// Adds a slot, in which a first worker is about to be started. Returns its number.
     pub fn add_slot(&mut self) -> usize {
         self.slots.push(Slot { place: Place::Trying, failures: 0 });
         self.slots.len() - 1
     }
 
-    /// Whether a worker has come up at some time: this program can be a worker.
+    /// Whether a worker has ever come up, which shows that this program can be a worker.
     pub fn has_come_up(&self) -> bool {
         self.has_come_up
     }
 
-    /// A worker has come up on `slot`.
+    /// A worker has come up in `slot`.
     pub fn ready(&mut self, now: Instant, slot: usize) {
         self.leave(slot);
         self.slots[slot].place = Place::Up(now);
@@ -127,15 +129,15 @@ impl Restarts {
         self.has_come_up = true;
     }
 
-    /// A try on `slot` has failed. `jitter` spreads the delay over its upper half, so that workers which failed together
-    /// do not come back together.
+    /// A start in `slot` has failed. `jitter` spreads the delay over its upper half, so that workers that failed
+    /// together are not started together.
     pub fn start_failed(&mut self, now: Instant, slot: usize, prospect: Prospect, jitter: u8) -> Next {
         self.leave(slot);
         let delay = self.failed(slot, prospect, jitter);
         Next { delay, verdict: self.verdict(now) }
     }
 
-    /// The worker on `slot` is gone.
+    /// The worker in `slot` is gone.
     pub fn died(&mut self, now: Instant, slot: usize, worker_use: WorkerUse, jitter: u8) -> Next {
         let steady = match self.slots[slot].place {
             Place::Up(since) => now.saturating_duration_since(since) >= STEADY_AFTER,
@@ -161,8 +163,8 @@ impl Restarts {
         Next { delay, verdict }
     }
 
-    /// Somebody who wanted to look at the first of these times did so at the second, because this program did not run: it is
-    /// no part of an outage. Several may say so of one time.
+    /// A timer for the time `wanted` ran at `now`, because this program did not run in between: that time is no part of
+    /// an outage. Several callers may report the same time.
     pub fn excuse(&mut self, wanted: Instant, now: Instant) {
         let from = wanted.max(self.excused_until);
         let not_run = now.saturating_duration_since(from);
@@ -173,7 +175,7 @@ impl Restarts {
         }
     }
 
-    /// An attempt has ended: the worker that ran it is of use.
+    /// An attempt has ended: its worker is of use.
     pub fn progress(&mut self) {
         // While one is up, nobody asks since when none is.
         if self.up > 0 {

@@ -1,19 +1,19 @@
-//! Which task goes to which worker, and what becomes of it.
+//! Which task goes to which worker, and how it ends.
 //!
-//! Workers sit on *slots*, numbered from 0; a slot is empty while its worker is dead or starting, and there are as many as
-//! the driver uses. It reports what happened (a worker is ready, an attempt ended, a worker died), then carries out [`Scheduler::next_dispatch`]
-//! and [`Scheduler::poll_effect`] until both yield nothing, and calls [`Scheduler::handle_timeout`] when
-//! [`Scheduler::poll_timeout`] is due.
+//! Workers stand in *slots*, numbered from 0. A slot is empty while its worker is dead or starting. The driver decides
+//! how many slots there are. It reports what happened (a worker is ready, an attempt ended, a worker died). Then it
+//! carries out [`Scheduler::next_dispatch`] and [`Scheduler::poll_effect`] until both yield nothing. It calls
+//! [`Scheduler::handle_timeout`] at the time of [`Scheduler::poll_timeout`].
 //!
-//! What the scheduler is told stands here; whom it gives what in [`dispatch`](crate::dispatch), what follows from the
-//! passing of time in [`time`](crate::time).
+//! This file has what the driver reports. [`dispatch`](crate::dispatch) decides which worker gets which task.
+//! [`time`](crate::time) handles timeouts.
 //!
 //! Invariants:
 //! - The books balance after every call: scheduled = done + failed + cancelled + returned + pending.
 //! - A task ends exactly once. What an attempt reports after its lease ended is ignored: the lease's fence is stale.
-//! - Only the attempt that ran when its worker died is charged with the death, or, where the worker was killed for them,
-//!   those that missed a heartbeat.
-//! - An attempt that has missed a heartbeat has failed by that, however it ends, and its task ends when it does.
+//! - Only the attempt that ran when its worker died is charged with the death. If the worker was killed because attempts
+//!   missed a heartbeat, those attempts are charged.
+//! - An attempt that has missed a heartbeat has failed, however it ends. Its task ends when the attempt does.
 //! - Nothing iterates in hash order: one sequence of calls gives one sequence of effects.
 
 use std::{
@@ -39,7 +39,7 @@ enum Phase {
     Halting,
 }
 
-/// The scheduler of a pool of workers; `B` is what the driver keeps of a task.
+/// The scheduler of a pool of workers. `B` is the driver's own data of a task.
 #[derive(Debug)]
 pub struct Scheduler<B> {
     pub(crate) queue: Queue<B>,
@@ -77,7 +77,7 @@ impl<B> Scheduler<B> {
         }
     }
 
-    /// What has become of the tasks so far.
+    /// How many tasks there were, by how they ended.
     pub fn books(&self) -> Books {
         self.books
     }
@@ -87,12 +87,12 @@ impl<B> Scheduler<B> {
         self.queue.len()
     }
 
-    /// How many tasks the worker on `slot` has in hand.
+    /// How many tasks the worker in `slot` has, running or waiting there.
     pub fn in_flight(&self, slot: usize) -> usize {
         self.worker(slot).map_or(0, |worker| worker.load.len())
     }
 
-    /// The task under `lease`, if that lease still stands on `slot`, and the number of the attempt.
+    /// The task under `lease` in `slot`, and the number of its attempt. `None` if the lease is stale.
     pub fn leased(&self, slot: usize, lease: Lease) -> Option<(&Pending<B>, u32)> {
         let flight = self.flights.get(slot, lease)?;
         Some((&flight.task, flight.task.attempt_number()))
@@ -103,8 +103,8 @@ impl<B> Scheduler<B> {
         Some(&mut self.flights.get_mut(slot, lease)?.task)
     }
 
-    /// The index of the next child of the attempt under `lease`, which the caller uses up by setting it one higher: for
-    /// attempts that do not count by themselves.
+    /// The index of the next child of the attempt under `lease`. The caller takes it and adds one. This is for attempts
+    /// that do not count their children themselves.
     pub fn next_child(&mut self, slot: usize, lease: Lease) -> Option<&mut u32> {
         self.flights.get_mut(slot, lease).map(|flight| &mut flight.next_child)
     }
@@ -115,12 +115,12 @@ impl<B> Scheduler<B> {
         flying.find(|task| task.sequence == sequence).or_else(|| self.queue.find(sequence))
     }
 
-    /// Since when nothing was heard of the worker, if it owes the answer to a ping.
+    /// Since when the worker has given no sign of life, if it has a ping to answer.
     pub fn silent_since(&self, slot: usize) -> Option<Instant> {
         self.worker(slot)?.liveness.silent_since()
     }
 
-    /// What some worker should get, or make way for, at once rather than with the next batch.
+    /// The demand of the workers: which tasks some worker should get at once, and not with its next batch.
     pub fn demand(&self) -> Demand {
         if !self.dispatches() {
             return Demand::default();
@@ -190,7 +190,7 @@ impl<B> Scheduler<B> {
         }
     }
 
-    /// A worker sits down and takes tasks.
+    /// A worker in `slot` is ready to take tasks.
     ///
     /// # Panics
     ///
@@ -206,11 +206,12 @@ impl<B> Scheduler<B> {
         }
     }
 
-    /// The worker on `slot` is gone. If one of the attempts that it was `running` has not reported its end, that
-    /// attempt is charged: `note_death` may note so in its body. If several have not, any of them may have been the cause:
-    /// none is charged, and each is a suspect from now on. If it was ended for those that had missed a heartbeat, they
-    /// are charged, and nobody else is or is suspected. Everything else that the worker had in hand goes back as it
-    /// was. Returns how many went back or ended.
+    /// The worker in `slot` is gone. `running` has the attempts that it ran.
+    ///
+    /// If one of them has not reported its end, that attempt is charged: `note_death` may note this in the task's body.
+    /// If several have not, any of them may have been the cause: none is charged, and each is a suspect from now on. If
+    /// the worker was ended because attempts had missed a heartbeat, only those attempts are charged, and none is a
+    /// suspect. The worker's other tasks go back to the queue unchanged. Returns how many tasks went back or ended.
     pub fn worker_gone(
         &mut self,
         slot: usize,
@@ -274,16 +275,16 @@ impl<B> Scheduler<B> {
         }
     }
 
-    /// The attempt under `lease` ended with an output. `None` if the lease is stale, or the attempt has missed a heartbeat:
-    /// it has failed by that.
+    /// The attempt under `lease` ended with an output. `None` if the lease is stale, or if the attempt has missed a
+    /// heartbeat and so has failed.
     pub fn done(&mut self, now: Instant, slot: usize, lease: Lease, took: Duration) -> Option<Ended<B>> {
         let ended = self.end_attempt(now, slot, lease, took)?;
         self.books.done += 1;
         Some(ended)
     }
 
-    /// The attempt under `lease` ended without an output; if that is the answer to a cancellation, it counts as
-    /// cancelled. `None` as for [`done`](Self::done).
+    /// The attempt under `lease` ended without an output. With `by_cancellation`, it counts as cancelled. `None` as for
+    /// [`done`](Self::done).
     pub fn failed(
         &mut self,
         now: Instant,
@@ -341,8 +342,8 @@ impl<B> Scheduler<B> {
         }
     }
 
-    /// Starts nothing more: what waits is returned now, what workers give back is returned then. Each worker goes as soon as
-    /// it has nothing in hand.
+    /// Starts no more tasks. Waiting tasks are returned now; tasks that workers give back are returned then. Each worker
+    /// is retired as soon as it has no tasks.
     pub fn halt(&mut self) {
         self.phase = Phase::Halting;
         self.filling = None;
@@ -361,7 +362,7 @@ impl<B> Scheduler<B> {
         }
     }
 
-    /// Ends every task that waits, as never started.
+    /// Ends every waiting task as never started.
     pub fn fail_queued(&mut self) {
         self.end_queued(Ending::NeverStarted);
     }

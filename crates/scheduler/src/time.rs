@@ -1,4 +1,4 @@
-//! What follows from the passing of time: workers stall or fall silent, attempts miss heartbeats.
+//! Timeouts: workers stall or fall silent, attempts miss heartbeats.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl<B> Scheduler<B> {
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if ever.
+    /// When to call [`handle_timeout`](Self::handle_timeout), if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let silence_limit = self.limits.silence_limit;
         let of_workers = self.workers().filter_map(|(_, worker)| deadline(worker, silence_limit));
@@ -43,7 +43,7 @@ impl<B> Scheduler<B> {
         self.effects.extend(effects);
     }
 
-    /// Anything at all came from the worker.
+    /// Something came from the worker: a sign of life.
     pub fn heard(&mut self, now: Instant, slot: usize) {
         if let Some(worker) = self.worker_mut(slot) {
             worker.liveness = Liveness::heard(now);
@@ -69,10 +69,10 @@ impl<B> Scheduler<B> {
         self.leased_mut(slot, lease)
     }
 
-    /// Everything was handled that the worker had sent by `sent_by`: what was missing then is missing.
+    /// Everything that the worker had sent by `sent_by` was processed. What has not come by then is missing.
     ///
-    /// An attempt that had not beaten in time has missed, and is cancelled. Its task ends when it does. If a worker is silent
-    /// all the same, or has such an attempt past the grace, this is why it has to be killed.
+    /// An attempt whose heartbeat is missing has missed its deadline, and is cancelled; its task ends when it does.
+    /// Returns why the worker has to be killed, if it is silent, or if such an attempt has not ended within the grace.
     pub fn caught_up(&mut self, now: Instant, slot: usize, sent_by: Instant) -> Option<Kill> {
         let mut overdue = None;
         for lease in self.flights.on(slot) {

@@ -1,5 +1,5 @@
-//! One worker, from when it sits down until it is gone: its load, whether it is heard of, what it was asked to give back,
-//! and how much of its share is left.
+//! One worker, from when it is ready until it is gone: its load, its signs of life, its recalls, and how much of its
+//! share of tasks is left.
 
 use std::time::Instant;
 
