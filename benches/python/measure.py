@@ -26,7 +26,7 @@ def not_installed(package, error):
 
 
 def end_at_once(code=0):
-    """Ends this process and its children: a pool with a killed worker may wait for ever on the way out."""
+    """Ends this process and its children: a pool with a killed worker may wait forever on the way out."""
     sys.stdout.flush()
     sys.stderr.flush()
     for thread in os.listdir("/proc/self/task"):

@@ -44,7 +44,7 @@ def once(which):
         if which == "pool":
             result = multiprocessing.Pool(WORKERS).apply_async(victim, (path,))
             waits, error = result.get, multiprocessing.TimeoutError
-            instead = f"no result after {LIMIT_SECONDS} s: the task is gone, and who waits for it waits for ever"
+            instead = f"no result after {LIMIT_SECONDS} s: the task is gone, and who waits for it waits forever"
         else:
             pool, error = pools.executor(which, WORKERS)
             waits = pool.submit(victim, path).result

@@ -441,7 +441,7 @@ fn those_that_ran_together_when_their_worker_died_run_alone_and_only_the_next_de
     let sent = schedule_concurrent(&mut core, now, 6);
     let first: Vec<Lease> = sent.iter().filter(|sent| sent.0 == 0).map(|sent| sent.2).collect();
     core.worker_gone(0, &first, Gone::Died, |_| panic!("any of the three may have been the cause"));
-    // The other worker's hands are full; it is emptied for them rather than filled for ever.
+    // The other worker's hands are full; it is emptied for them rather than filled forever.
     assert!(dispatches(&mut core, now).is_empty());
     core.worker_ready(now, 0);
     let alone = dispatches(&mut core, now);

@@ -46,7 +46,7 @@ impl Service for Events {
                 "a worker violated the protocol of events and heartbeats"
             );
             self.on_worker_gone(peer.incarnation());
-            // Whoever waits there for an event would wait for ever.
+            // Whoever waits there for an event would wait forever.
             peer.break_off();
         }
     }

@@ -101,8 +101,8 @@ const fn service(range: RangeInclusive<u8>, name: &'static str) -> Row {
     Row::range(range, name, Rule::Any, Rule::Any)
 }
 
-/// The pool's kinds. The ranges of the services (streams, events, locks, brokers, an application's own) go both ways, with or
-/// without a payload: the service judges them.
+/// The pool's kinds. The ranges of the services (streams, events, locks, brokers, an application's own) go both ways,
+/// with or without a payload: the service checks them.
 ///
 /// ```
 /// use workfleet_task_manager::kinds;

@@ -1,4 +1,4 @@
-//! Where the outcome of a submitted task is put, and waited for by its handle.
+//! The cell in which a task's outcome is put, and in which its handle waits for it.
 //!
 //! Invariants:
 //! - It is filled once.
@@ -16,7 +16,7 @@ use crate::{failure::TaskFailure, guards::wake};
 /// A task's encoded output, or its failure.
 pub(crate) type Outcome = Result<Box<[u8]>, TaskFailure>;
 
-/// Where an outcome is put and waited for.
+/// A cell for one outcome.
 #[derive(Debug, Default)]
 pub(crate) struct OutcomeCell {
     state: Mutex<State>,

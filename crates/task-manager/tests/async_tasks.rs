@@ -86,7 +86,7 @@ async_task!(Exit, "exit", (), |self, cx| {
     process::exit(13)
 });
 
-/// Leaves a thread of its runtime behind that blocks for ever.
+/// Leaves a thread of its runtime behind that blocks forever.
 #[derive(Debug, Serialize, Deserialize)]
 struct LeaveBlocked;
 async_task!(LeaveBlocked, "leave-blocked", (), |self, _cx| {

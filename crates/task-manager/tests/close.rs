@@ -34,7 +34,7 @@ fn start() -> ProcessManager {
     builder(registry(), WORKERS).start().expect("it starts")
 }
 
-/// A limit of "for ever" is a natural thing to ask for.
+/// A limit of "forever" is a natural thing to ask for.
 #[test]
 fn the_longest_limits_are_accepted() {
     let _alone = alone();

@@ -166,7 +166,7 @@ fn close_sockets() -> io::Result<()> {
     Ok(())
 }
 
-/// Starts a program that holds the worker's sockets for ever. Returns its process id.
+/// Starts a program that holds the worker's sockets forever. Returns its process id.
 fn lend_sockets() -> io::Result<u32> {
     for socket in sockets()? {
         // SAFETY: a duplicate of an open descriptor, which no one in this process owns or closes; unlike the original
@@ -177,7 +177,7 @@ fn lend_sockets() -> io::Result<u32> {
     Ok(child.id())
 }
 
-/// Forks without exec. The child calls `then`, and stays for ever if that returns. Returns its process id.
+/// Forks without exec. The child calls `then`, and stays forever if that returns. Returns its process id.
 fn fork(then: fn()) -> u32 {
     // SAFETY: the child has one thread and only calls what works there: nothing, or `exit`.
     let child = unsafe { libc::fork() };

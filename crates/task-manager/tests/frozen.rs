@@ -1,4 +1,4 @@
-//! Programs that are stopped as a whole and continued: nobody is judged by time in which the judge did not run.
+//! Programs that are stopped as a whole and continued: time in which the program did not run is not counted.
 //!
 //! How long a program is stopped is what these tests are about. What happens before and after is told by messages.
 

@@ -31,7 +31,7 @@ use workfleet_task_manager::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Deed {
     Nothing,
-    /// The forked process stays where it is for ever; the task returns, or dies.
+    /// The forked process stays where it is forever; the task returns, or dies.
     ForkAndStay {
         die: bool,
     },

@@ -301,7 +301,7 @@ fn whoever_catches_up_with_a_worker_that_is_stopped_or_killed_or_gone_does_not_w
     std::thread::scope(|scope| {
         let asks = scope.spawn(|| (0..1000).for_each(|_| catch_up(&next)));
         join(&manager);
-        asks.join().expect("none waits for ever");
+        asks.join().expect("none waits forever");
     });
     catch_up(&next);
 }

@@ -643,7 +643,7 @@ fn a_worker_that_cannot_be_written_to_is_replaced_at_once() {
 
 /// The same with a task in hand: it is charged, as with any death, and what was to be written is run by the next worker.
 #[test]
-fn a_worker_that_cannot_be_written_to_any_more_is_buried_at_once() {
+fn a_worker_that_cannot_be_written_to_any_more_is_reaped_at_once() {
     let _watchdog = watchdog();
     let manager = ordinary().workers(1).silence_limit(Duration::from_secs(3600)).start().expect("it starts");
     let deaf = only_worker(&manager).expect("it has just started");

@@ -188,7 +188,7 @@ fn worker_without_session() {
     run_program(&tasks().session(|| Err::<MadeOn, _>("there is none today".into())));
 }
 
-/// A worker whose program does not even wait for the I/O thread, and then has other things to do for ever.
+/// A worker whose program does not even wait for the I/O thread, and then has other things to do forever.
 #[test]
 fn worker_without_patience() {
     look_once(Duration::from_nanos(1));

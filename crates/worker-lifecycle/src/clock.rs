@@ -1,4 +1,4 @@
-//! The time by which a stop is judged: tokio's, without the time in which this program did not run.
+//! The clock of deadlines: tokio's, without the time in which this program did not run.
 //!
 //! A program that is stopped (SIGSTOP, a debugger, a container's freezer) would find all deadlines passed when it goes on,
 //! although no worker had the time. So a wait for a deadline wakes up now and then, and what it takes too long is no part of

@@ -27,7 +27,7 @@ use crate::{
     clock::after,
     error::StartError,
     grace::{self, GracePeriodError},
-    group::{ChildEvent, ChildId, Life, Occurrence, Role, Roster},
+    group::{ChildEvent, ChildId, ChildIncarnation, Occurrence, Role, Roster},
     lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState},
     outcome::{Ending, Outcome},
     reason::{StatusReason, StoppedBy},
@@ -97,7 +97,7 @@ pub(crate) struct Parent {
     pub(crate) group: Weak<Shared>,
     pub(crate) events: mpsc::UnboundedSender<ChildEvent>,
     pub(crate) child: ChildId,
-    pub(crate) life: Life,
+    pub(crate) incarnation: ChildIncarnation,
 }
 
 /// What a worker says about itself.
@@ -310,7 +310,7 @@ impl Shared {
     fn tell_parent(&self, what: Occurrence) {
         if let Some(parent) = self.parent.get() {
             // A group that is gone has abandoned this child, and said so in its report.
-            let _ = parent.events.send(ChildEvent::new(parent.child, parent.life, what));
+            let _ = parent.events.send(ChildEvent::new(parent.child, parent.incarnation, what));
         }
     }
 

@@ -1,4 +1,4 @@
-//! A program that is stopped as a whole and continued: no worker is judged by time in which it could not stop.
+//! A program that is stopped as a whole and continued: time in which a worker could not stop is not counted.
 
 use std::{
     env,

@@ -64,7 +64,7 @@ impl Interruption {
         self.is_requested.load(Ordering::Relaxed)
     }
 
-    /// Waits until it is certain that nothing interrupts before the guard is dropped; after an interruption, for ever.
+    /// Waits until it is certain that nothing interrupts before the guard is dropped; after an interruption, forever.
     /// In the guard stands a file that an interruption has to remove.
     pub(crate) fn gate(&self) -> MutexGuard<'_, Option<PathBuf>> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)

@@ -342,7 +342,7 @@ impl Tree {
         self.files.push(name.as_ref().to_owned());
     }
 
-    /// A file in the tree that takes for ever to read.
+    /// A file in the tree that takes forever to read.
     fn endless(&self, name: &str) -> PathBuf {
         let path = self.path().join("tree").join(name);
         File::create_new(&path).and_then(|file| file.set_len(ENDLESS_BYTES)).expect("a file");

@@ -65,7 +65,7 @@ fn the_names_of_standard_output_mean_it() {
 fn what_is_no_file_is_refused_and_left_as_it_is() {
     let place = place();
     assert_eq!(place.shell("mkfifo fifo && ln -s fifo link").status.code(), Some(0));
-    // If nobody reads a FIFO, a shell that opens it waits for ever.
+    // If nobody reads a FIFO, a shell that opens it waits forever.
     for name in ["/dev/full", "/dev/null", "fifo", "link", "tree", "tree/", "."] {
         let said = format!("manifest: {name} is not a regular file, and the manifest would replace it\n");
         says(&place, &format!("--output {name} tree"), &said, 2);

@@ -67,7 +67,7 @@ impl<D> Throttle<D> {
     /// When a beat may pass; none if it may at any time, or will not in any that can be told.
     fn opens_at(&self) -> Option<Instant> {
         let sent_at = self.sent_at.filter(|_| !self.interval.is_zero())?;
-        // What no clock can tell is as good as for ever: a century.
+        // What no clock can tell is as good as forever: a century.
         Some(sent_at.checked_add(self.interval).unwrap_or_else(|| sent_at + CENTURY))
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct RunnerId(u64);
 
 /// What is to be done once the lock is let go.
 #[derive(Debug, Default)]
-#[must_use = "what is ready would wait for ever"]
+#[must_use = "what is ready would wait forever"]
 pub(crate) struct Needs {
     /// Start this runner.
     pub(crate) runner: Option<RunnerId>,

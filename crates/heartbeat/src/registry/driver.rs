@@ -62,7 +62,7 @@ pub(super) fn start(runtime: OwnRuntime, shared: Arc<Shared>) -> io::Result<()> 
     thread.spawn(move || {
         let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(drive(&shared))));
         if let Err(panic) = driven {
-            // The panic was printed. Whoever waits must not wait for ever.
+            // The panic was printed. Whoever waits must not wait forever.
             std::mem::forget(panic);
             workfleet_notice::error!("the heartbeaters' thread has failed: they stop");
         }

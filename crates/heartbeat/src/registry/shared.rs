@@ -161,7 +161,7 @@ impl Shared {
         self.runners.checks_for_hangs()
     }
 
-    /// Whether this thread is in the token's callback: waiting there for its end would be for ever.
+    /// Whether this thread is in the token's callback: waiting there for its end would be forever.
     pub(super) fn is_inside(&self, key: Key) -> bool {
         INSIDE.get() == Some((std::ptr::from_ref(self), key))
     }

@@ -501,7 +501,7 @@ fn an_event_stays_lost_whatever_comes_from_below() {
     let wait = || there.blocking_wait_timeout(std::time::Duration::ZERO);
     assert!(matches!(wait(), Err(crate::WaitError::Lost(_))));
     settle(&[&worker, &inner]);
-    assert!(matches!(wait(), Err(crate::WaitError::Lost(_))), "and not for ever");
+    assert!(matches!(wait(), Err(crate::WaitError::Lost(_))), "and not forever");
     assert!(far.set().is_err());
 }
 

@@ -62,7 +62,7 @@ impl<C> Waiting<C> {
 #[cfg(all(test, workfleet_loom))]
 mod models {
     //! Beats of one token, which somebody sends who sleeps while he has nothing to do, beside a flush. A wake-up that is lost
-    //! leaves him sleeping for ever, which loom reports.
+    //! leaves him sleeping forever, which loom reports.
 
     use loom::{
         sync::{Arc, Condvar, Mutex},

@@ -1,4 +1,4 @@
-//! The hand-made synchronisation in every order of events: a wake-up that is lost leaves a thread waiting for ever, and a
+//! The hand-made synchronisation in every order of events: a wake-up that is lost leaves a thread waiting forever, and a
 //! lock that is taken twice blocks it, both of which loom reports.
 
 use std::{

@@ -1,9 +1,9 @@
-//! What connects the manager with a worker that is not in this process, however the worker was started: a socket that is read
-//! here, [what goes out](sender), and the [handshake](handshake).
+//! The manager's connection to a worker in another process: it reads the socket, and has the [sending half](sender) and
+//! the [handshake](handshake).
 //!
 //! Invariants:
 //! - Nothing here waits for a worker to take what is sent to it.
-//! - Who asked to catch up is answered, at the latest when the connection is dropped.
+//! - Every request to catch up is answered, at the latest when the connection is dropped.
 
 mod handshake;
 mod sender;
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// A worker's connection, for the future that serves the worker.
+/// The connection to a worker, for the future that serves the worker.
 pub(crate) struct Connection {
     socket: PolledFd,
     decoder: Decoder,
@@ -113,8 +113,9 @@ impl Connection {
         shared.handle_frames(slot, &mut self.decoder, &self.peer)
     }
 
-    /// Handles what the worker has sent up to now, then tells the core and everybody who asked for that. What the worker sends
-    /// meanwhile can wait: it may never end. If the core says so, this is why the worker has to be killed.
+    /// Handles what the worker has sent up to now, then tells the core and the callers that asked for it. It does not
+    /// handle what the worker sends meanwhile, which may never end. Returns why the worker has to be killed, if the core
+    /// says so.
     pub(crate) fn catch_up(&mut self, shared: &Shared, slot: usize) -> Result<Option<Kill>, Violation> {
         let sent_by = Instant::now();
         // Those who ask from now on ask for what comes from now on.
@@ -165,9 +166,9 @@ impl Connection {
     }
 }
 
-/// A connection is dropped when a worker has been reaped, when what the worker had in hand is on its way to others and nobody
-/// judges it for its silence any more. If the manager's thread fails, it is dropped too: those who wait to catch up must not
-/// wait forever.
+/// A connection is dropped when its worker was reaped. By then the worker's tasks are on their way to other workers, and
+/// its silence is not checked any more. If the manager's thread fails, the connection is dropped too, so that callers of
+/// `catch_up` do not wait forever.
 impl Drop for Connection {
     fn drop(&mut self) {
         self.sender.all_caught_up();

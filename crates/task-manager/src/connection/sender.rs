@@ -1,4 +1,4 @@
-//! The manager's end of a worker's connection: what has to go out, from whichever thread.
+//! The sending half of a worker's connection. Any thread of the manager may use it.
 //!
 //! Invariants:
 //! - Writing never waits. What the socket does not take is kept and sent when it does; reading goes on meanwhile.
@@ -27,7 +27,7 @@ use crate::{
     sys::{outgoing::Outgoing, readiness::register},
 };
 
-/// What a worker's connection needs besides being read.
+/// The sending half of a worker's connection, and its mail.
 #[derive(Debug)]
 pub(crate) struct ConnectionSender {
     socket: Arc<OwnedFd>,
@@ -38,7 +38,7 @@ pub(crate) struct ConnectionSender {
     catch_ups: Mutex<CatchUps>,
 }
 
-/// What the future that serves the worker is told.
+/// Messages to the future that serves the worker.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Mail {
     /// The socket is full: send on when it is writable.
@@ -60,11 +60,11 @@ struct Out {
     is_full: bool,
 }
 
-/// Who waits until what the worker has sent was handled.
+/// The callers that wait until everything that the worker has sent was handled.
 #[derive(Default)]
 struct CatchUps {
     waiting: Vec<CaughtUp>,
-    /// Nothing of the worker is left to be handled.
+    /// Nothing from the worker is left to be handled.
     over: bool,
 }
 

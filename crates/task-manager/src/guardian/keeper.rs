@@ -58,7 +58,7 @@ pub(crate) struct Guardian {
     program: Program,
     home: Home,
     state: Mutex<State>,
-    /// A guardian process has started or is over, or this guardian is to end.
+    /// A guardian process was started or has ended, or this guardian is to end.
     changed: Condvar,
     /// Workers that are reaped, of which the guardian has not been told.
     forgotten: Mutex<Vec<u64>>,

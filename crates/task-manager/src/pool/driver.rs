@@ -69,7 +69,7 @@ pub(crate) fn start<L: Future<Output = ()> + Send + 'static>(
         // What a blocked writer keeps must not keep us: the rest ends with the process.
         drop(runtime);
         if let Err(panic) = driven {
-            // The panic was printed. Whoever waits must not wait for ever.
+            // The panic was printed. Whoever waits must not wait forever.
             std::mem::forget(panic);
             workfleet_notice::error!("the manager's thread has failed: its tasks end as not run");
             shared.abandon();

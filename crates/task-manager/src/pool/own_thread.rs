@@ -1,4 +1,4 @@
-//! Which pool a thread belongs to: one that waited for its own pool would wait for ever.
+//! Which pool a thread belongs to: one that waited for its own pool would wait forever.
 
 use std::{cell::Cell, marker::PhantomData, sync::Arc};
 

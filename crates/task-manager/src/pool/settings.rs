@@ -30,7 +30,7 @@ use crate::{
     sys::status_page,
 };
 
-/// As good as for ever, and still a time that a clock can tell: longer limits mean this one.
+/// As good as forever, and still a time that a clock can tell: longer limits mean this one.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[derive(Clone)]

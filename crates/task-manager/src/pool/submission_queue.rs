@@ -14,12 +14,12 @@ use std::sync::PoisonError;
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// Something for the core to see to.
+/// A command for the core.
 pub(super) trait Submission {
-    /// What a core can want at once.
+    /// What the core's workers should get at once.
     type Demand: Copy + Default + std::fmt::Debug;
 
-    /// Whether a core with this demand has to see to it at once.
+    /// Whether the core has to run at once for this command, if this is its demand.
     fn is_urgent(&self, demand: Self::Demand) -> bool;
 }
 
@@ -53,8 +53,8 @@ impl<C: Submission> SubmissionQueue<C> {
         Self { state: Mutex::new(State { commands: Vec::new(), next_sequence: 0, demand, closed: false }) }
     }
 
-    /// Takes in a new task and gives it a number, with which `command` makes the command of it before anybody else sees it.
-    /// If newcomers are refused, the task comes back.
+    /// Takes in a new task and gives it a number. `command` makes the command from both, under the lock. If the queue is
+    /// closed, the task comes back.
     pub(super) fn push_new<T>(&self, task: T, command: impl FnOnce(u64, T) -> C) -> Result<Pushed, T> {
         let mut state = self.lock();
         if state.closed {
@@ -68,7 +68,7 @@ impl<C: Submission> SubmissionQueue<C> {
         Ok(Pushed { sequence, is_urgent })
     }
 
-    /// Takes in what is no new task; whoever pushes it turns the core.
+    /// Takes in a command that is no new task. The caller runs the core afterwards.
     pub(super) fn push(&self, command: C) {
         self.lock().commands.push(command);
     }
@@ -82,7 +82,7 @@ impl<C: Submission> SubmissionQueue<C> {
         self.lock().closed
     }
 
-    /// How many such commands nobody has taken yet.
+    /// How many such commands the core has not taken yet.
     pub(super) fn count(&self, which: impl Fn(&C) -> bool) -> usize {
         self.lock().commands.iter().filter(|command| which(command)).count()
     }
@@ -102,8 +102,8 @@ impl<C: Submission> SubmissionQueue<C> {
         }
     }
 
-    /// For the core, which has carried out what it took: notes its demand, unless something came that it has demand for;
-    /// that is moved into `commands`, and has to be seen to first. True if so.
+    /// For the core, after it has carried out what it took: notes its demand. If commands have come meanwhile for which
+    /// it has demand, they are moved into `commands` instead, to be carried out first. Returns whether that is so.
     pub(super) fn note_demand(&self, demand: C::Demand, commands: &mut Vec<C>) -> bool {
         let mut state = self.lock();
         let more = state.commands.iter().any(|command| command.is_urgent(demand));

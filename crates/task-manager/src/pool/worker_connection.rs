@@ -1,5 +1,5 @@
-//! The manager's end of what connects it with a worker, by need: giving tasks, supervising, sending frames of services, and
-//! what only a worker elsewhere needs. A kind of worker implements what it has.
+//! The manager's end of a worker connection, as four traits: giving tasks, supervising, sending frames of services, and
+//! what only a worker in another process needs. Each kind of worker implements those that it has.
 //!
 //! Invariant: nothing here waits for the worker.
 
@@ -12,7 +12,7 @@ use crate::{
     refusal::SendError,
 };
 
-/// What is to be done once everything that a worker had sent was handled.
+/// A callback that is called once everything that a worker had sent was handled.
 pub(crate) type CaughtUp = Box<dyn FnOnce() + Send>;
 
 /// Gives a worker its tasks.
@@ -21,11 +21,11 @@ pub(crate) trait GiveTasks: fmt::Debug + Send + Sync {
     fn dispatch(&self, task: &TaskFrame<'_>);
     /// Cancels, at once. Called with no lock held: it may run a task's wakers.
     fn cancel(&self, cancel: &Cancel);
-    /// Sends what was said. A worker that is gone is noticed elsewhere. Where nothing is sent, there is nothing to do.
+    /// Sends what was written before. If the worker is gone, that is noticed elsewhere. A thread has nothing to send.
     fn flush(&self) {}
 }
 
-/// Tells the future that serves a worker what the core wants of it.
+/// Tells the future that serves a worker what the core has decided.
 pub(crate) trait Supervise: fmt::Debug + Send + Sync {
     /// Handle what the worker has sent so far, and tell the core: see [`Shared::caught_up`](super::Shared::caught_up).
     fn catch_up(&self);
@@ -33,7 +33,7 @@ pub(crate) trait Supervise: fmt::Debug + Send + Sync {
     fn retire(&self);
 }
 
-/// Speaks with a worker that is not in this process.
+/// The commands that only a worker in another process gets.
 pub(crate) trait Remote: fmt::Debug + Send + Sync {
     /// Asks for tasks that have not begun. [`GiveTasks::flush`] sends it.
     fn recall(&self, recall: &Recall);

@@ -1,4 +1,4 @@
-//! A worker's place: one worker after the other, whatever kind of worker it is.
+//! A worker slot: one worker after the other, of any kind.
 
 use std::{
     future::Future,
@@ -15,9 +15,9 @@ use tokio::{
 use super::{Mode, Shared, StartFailure, changed};
 use workfleet_causes::with_sources;
 
-/// What a manager of one kind of worker starts each of them from.
+/// How one kind of worker is started and served.
 pub(crate) trait Plan: Send + Sync + 'static {
-    /// One that takes tasks.
+    /// A worker that takes tasks.
     type Worker: Send;
 
     fn shared(&self) -> &Arc<Shared>;
@@ -43,7 +43,7 @@ pub(crate) trait Plan: Send + Sync + 'static {
 
 const NOT_STARTED: &str = "a worker did not start";
 
-/// Keeps a worker on `slot` until the manager closes.
+/// Keeps a worker in `slot` until the manager closes.
 pub(crate) async fn run<P: Plan>(plan: Arc<P>, slot: usize) {
     let shared = Arc::clone(plan.shared());
     let mut mode = shared.mode.subscribe();

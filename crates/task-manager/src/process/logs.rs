@@ -248,7 +248,7 @@ fn last_lines(tail: &[u8]) -> String {
 }
 
 impl Writer {
-    /// Waits for everything to be written, but not for ever: somebody may not be reading our standard error.
+    /// Waits for everything to be written, but not forever: somebody may not be reading our standard error.
     pub(super) fn finish(self, limit: Duration) {
         match self.ended.recv_timeout(limit) {
             Ok(()) => {}

@@ -391,7 +391,7 @@ mod tests {
 #[cfg(all(test, workfleet_loom))]
 mod models {
     //! Both threads of a worker, and a manager that sends a task and then the end, in every order that their locks
-    //! allow. A wake-up that is lost leaves a thread waiting for ever, which loom reports.
+    //! allow. A wake-up that is lost leaves a thread waiting forever, which loom reports.
 
     use loom::{
         sync::{Arc, Condvar, Mutex},

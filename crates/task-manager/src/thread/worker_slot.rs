@@ -160,7 +160,7 @@ async fn start(plan: &Plan, slot: usize, mode: &mut Receiver<Mode>) -> Result<St
         },
     };
     if let Err(failure) = started {
-        // It may just have become ready, and would wait for tasks for ever.
+        // It may just have become ready, and would wait for tasks forever.
         queue.close();
         let is_to_end = matches!(failure, StartFailure::Closing | StartFailure::Session { .. });
         if is_to_end && !ends(&mut ended, plan.limits.exit, mode).await {

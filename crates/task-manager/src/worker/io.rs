@@ -66,7 +66,7 @@ pub(super) fn run(worker: &Worker) {
 /// The task thread owns the socket: waits until something came, at most this long, and carries it out. Does not return if that
 /// is the end of the connection.
 pub(super) fn poll_socket(worker: &Worker, patience: Option<Duration>) {
-    // What no timer can tell is as good as for ever.
+    // What no timer can tell is as good as forever.
     let alive = match patience.and_then(|patience| Timespec::try_from(patience).ok()) {
         // One system call less than by `poll`, between the arrival of a task and its start.
         None => receive_or_tell(worker, Read::Waiting),
@@ -98,7 +98,7 @@ fn step(worker: &Worker) -> bool {
     interest.set(PollFlags::OUT, blocked);
     let tick = (tick || sent_beats || (again && !blocked)).then_some(TICK);
     let beats = beats_due.map(|at| at.saturating_duration_since(Instant::now()));
-    // What no timer can tell is as good as for ever.
+    // What no timer can tell is as good as forever.
     let timeout = tick.into_iter().chain(beats).min().and_then(|time| Timespec::try_from(time).ok());
     let (connection, wakened) = (worker.outbox.socket(), worker.outbox.wakened());
     let mut watched = [PollFd::new(&wakened, PollFlags::IN), PollFd::new(&connection, interest)];

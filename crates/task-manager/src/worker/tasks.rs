@@ -206,7 +206,7 @@ impl WorkerLoop {
         Ok(Self { worker, output: Vec::new(), sent_at: now, now, turned_at: now })
     }
 
-    /// Waits for the next task, at most this long: `Duration::ZERO` only looks, `Duration::MAX` waits for ever.
+    /// Waits for the next task, at most this long: `Duration::ZERO` only looks, `Duration::MAX` waits forever.
     pub fn next_task(&mut self, patience: Duration) -> NextTask<'_> {
         match self.worker.queue.try_next() {
             Some(task) => NextTask::Task(ReceivedTask { inner: Some((self, task)) }),

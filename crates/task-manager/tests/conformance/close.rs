@@ -282,7 +282,7 @@ fn the_failures_of_cancelled_tasks_without_a_handle_are_in_the_report() {
     assert!(report.failures.iter().all(|failure| failure.cause == FailureCause::Cancelled));
 }
 
-/// A grace of "for ever" is a natural thing to ask for.
+/// A grace of "forever" is a natural thing to ask for.
 #[test]
 fn the_longest_grace_is_accepted() {
     let _alone = alone();

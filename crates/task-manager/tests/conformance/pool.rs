@@ -113,7 +113,7 @@ fn an_output_larger_than_every_buffer_arrives_whole() {
 }
 
 /// Whoever pushes a task either finds that some event will come that dispatches it, or dispatches it: were there a gap
-/// between the two, one of these callers would wait for ever.
+/// between the two, one of these callers would wait forever.
 #[test]
 fn no_task_is_stranded_however_many_threads_schedule() {
     let _alone = alone();

@@ -124,7 +124,7 @@ pub(crate) fn reap(child: u32) -> i32 {
     status
 }
 
-/// Waits for a signal, for ever.
+/// Waits for a signal, forever.
 pub(crate) fn pause() -> ! {
     loop {
         // SAFETY: it takes nothing and changes nothing.

@@ -57,7 +57,7 @@ pub struct WorkersControl {
 pub struct Child {
     /// Which child: what [`WorkersControl::remove`] takes.
     pub id: ChildId,
-    /// Its present life. If it is restarted, the next is another.
+    /// Its present incarnation. If it is restarted, the next is another.
     pub worker: WorkerRef,
 }
 
@@ -141,7 +141,7 @@ impl WorkersControl {
     }
 
     /// Removes a child: stops it within its grace period and waits for its end. One that waits to be restarted is removed
-    /// at once, with the outcome of its last life.
+    /// at once, with the outcome of its last incarnation.
     ///
     /// # Errors
     /// [`RemoveError::Unknown`]: there is no such child, or no more. [`RemoveError::Stopped`]: the group is stopping or

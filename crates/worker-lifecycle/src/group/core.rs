@@ -14,7 +14,7 @@
 //!   is settled exactly once, unless the group stops first.
 //! - While a stop hook runs, nobody is asked to stop but by the hook, and the group does not end. It runs no longer than to
 //!   the group's deadline.
-//! - Each life that was started ends exactly once: by an end that was handled, or given up as stuck.
+//! - Each incarnation that was started ends exactly once: its end was handled, or it was given up as stuck.
 
 mod sets;
 mod terms;
@@ -29,7 +29,7 @@ use sets::Sets;
 pub(super) use terms::{Config, Effect, LifeTraits, Mode, Traits, Verdict};
 pub use terms::{Restart, RestartStrategy, StopOrder};
 
-use super::ids::{ChildId, Life};
+use super::ids::{ChildId, ChildIncarnation};
 use crate::{
     clock::{FAR, STUCK_AFTER},
     restart::{Charge, Charges, Streak},
@@ -64,10 +64,10 @@ struct Child {
     traits: Traits,
     life_traits: LifeTraits,
     state: State,
-    life: Life,
+    incarnation: ChildIncarnation,
     /// Of the first batch, and not up yet.
     is_initial: bool,
-    /// Was up in any life.
+    /// Was up in any incarnation.
     was_up: bool,
     up_since: Option<Instant>,
     batch: Option<u64>,
@@ -217,7 +217,7 @@ impl Supervisor {
             traits,
             life_traits: LifeTraits { grace: Duration::ZERO, is_group: false },
             state: State::Pending,
-            life: Life(0),
+            incarnation: ChildIncarnation(0),
             is_initial,
             was_up: false,
             up_since: None,
@@ -253,16 +253,18 @@ impl Supervisor {
         true
     }
 
-    /// A life was started, as [`Effect::Start`] asked.
+    /// An incarnation was started, as [`Effect::Start`] asked.
     pub(super) fn launched(&mut self, id: ChildId, traits: LifeTraits) {
         if let Some(child) = self.children.get_mut(&id) {
             child.life_traits = traits;
         }
     }
 
-    /// A life is up.
-    pub(super) fn handle_up(&mut self, now: Instant, id: ChildId, life: Life) {
-        let Some(child) = self.children.get_mut(&id).filter(|child| child.life == life) else { return };
+    /// An incarnation is up.
+    pub(super) fn handle_up(&mut self, now: Instant, id: ChildId, incarnation: ChildIncarnation) {
+        let Some(child) = self.children.get_mut(&id).filter(|child| child.incarnation == incarnation) else {
+            return;
+        };
         // It was asked to stop before this was heard.
         if child.state != State::Starting {
             return;
@@ -281,9 +283,18 @@ impl Supervisor {
         self.advance_if_any(now, batch);
     }
 
-    /// A life has ended.
-    pub(super) fn handle_ended(&mut self, now: Instant, id: ChildId, life: Life, failed: bool, jitter: u8) {
-        let Some(child) = self.children.get(&id).filter(|child| child.life == life && child.lives()) else {
+    /// An incarnation has ended.
+    pub(super) fn handle_ended(
+        &mut self,
+        now: Instant,
+        id: ChildId,
+        incarnation: ChildIncarnation,
+        failed: bool,
+        jitter: u8,
+    ) {
+        let Some(child) =
+            self.children.get(&id).filter(|child| child.incarnation == incarnation && child.lives())
+        else {
             return;
         };
         match child.state {
@@ -346,7 +357,7 @@ impl Supervisor {
         self.stop_next_phase(now);
     }
 
-    /// Who lives, in the order in which they were to start.
+    /// The children that run, in the order in which they were to start.
     pub(super) fn living(&self) -> Vec<ChildId> {
         let living = self.children.iter().filter(|(_, child)| child.lives());
         let mut living: Vec<Key> = living.map(|(id, child)| (child.traits.phase, *id)).collect();
@@ -633,8 +644,8 @@ impl Supervisor {
         batch.starting = Some(id);
         let Some(child) = self.children.get_mut(&id) else { return };
         child.state = State::Starting;
-        child.life = Life(child.life.0 + 1);
-        self.effects.push_back(Effect::Start(id, child.life));
+        child.incarnation = ChildIncarnation(child.incarnation.0 + 1);
+        self.effects.push_back(Effect::Start(id, child.incarnation));
         *self.living.entry(phase).or_default() += 1;
     }
 

@@ -19,8 +19,8 @@ use workfleet_causes::{readable, with_sources};
 use workfleet_panics::discard;
 
 use super::{
-    AddAllError, Child, ChildEvent, ChildId, ChildReport, ChildSpec, Life, Occurrence, RemoveError, Roster,
-    StopHookFailure, StopReport,
+    AddAllError, Child, ChildEvent, ChildId, ChildIncarnation, ChildReport, ChildSpec, Occurrence,
+    RemoveError, Roster, StopHookFailure, StopReport,
     control::{Command, Commands},
     core::{Config, Effect, LifeTraits, Mode, SetId, Supervisor, Verdict},
     report::EndedBy,
@@ -45,9 +45,9 @@ const EVENT_BATCH: usize = 128;
 struct Slot {
     spec: ChildSpec,
     name: String,
-    /// Its present or last life.
+    /// Its present or last incarnation.
     worker: Option<WorkerRef>,
-    /// Why its last life did not even begin.
+    /// Why its last incarnation did not even begin.
     refused: Option<StartError>,
     /// When it was asked to stop.
     asked: Option<Instant>,
@@ -324,15 +324,15 @@ impl Driver {
 
     // What comes in.
 
-    fn handle(&mut self, ChildEvent { child, life, what }: ChildEvent) {
+    fn handle(&mut self, ChildEvent { child, incarnation, what }: ChildEvent) {
         match what {
-            Occurrence::Up => self.core.handle_up(now(), child, life),
+            Occurrence::Up => self.core.handle_up(now(), child, incarnation),
             Occurrence::AskedByHook => self.core.stop_by_hook(now(), child),
-            Occurrence::Refused => self.core.handle_ended(now(), child, life, true, jitter()),
+            Occurrence::Refused => self.core.handle_ended(now(), child, incarnation, true, jitter()),
             Occurrence::Ended(outcome) => {
                 let failed = outcome.state() != WorkerState::Stopped;
-                self.note_end(child, life, &outcome);
-                self.core.handle_ended(now(), child, life, failed, jitter());
+                self.note_end(child, incarnation, &outcome);
+                self.core.handle_ended(now(), child, incarnation, failed, jitter());
                 if self.core.ended_early() == Some(child) {
                     let name = self.slots.get(&child).map_or("", |slot| &slot.name);
                     tracing::warn!(group = self.cx.shared().name(), "{}", EndedBy(name));
@@ -342,12 +342,12 @@ impl Driver {
     }
 
     /// Keeps what the report needs.
-    fn note_end(&mut self, child: ChildId, life: Life, outcome: &Outcome) {
+    fn note_end(&mut self, child: ChildId, incarnation: ChildIncarnation, outcome: &Outcome) {
         let Some(slot) = self.slots.get_mut(&child) else { return };
         let is_removed = !slot.removed.is_empty();
         // One that was not asked has ended by itself, before its turn came.
         let asked = slot.asked.take();
-        tracing::trace!(child = slot.name, life = life.0, "child stopped");
+        tracing::trace!(child = slot.name, incarnation = incarnation.0, "child stopped");
         if self.core.mode() != Mode::Stopping || slot.is_stuck {
             return;
         }
@@ -420,7 +420,7 @@ impl Driver {
         }
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                Effect::Start(id, life) => self.launch(id, life),
+                Effect::Start(id, incarnation) => self.launch(id, incarnation),
                 Effect::Stop(id, deadline) => {
                     let is_group_stopping = self.core.mode() == Mode::Stopping;
                     if let Some(slot) = self.slots.get_mut(&id) {
@@ -491,10 +491,10 @@ impl Driver {
         });
     }
 
-    fn launch(&mut self, id: ChildId, life: Life) {
+    fn launch(&mut self, id: ChildId, incarnation: ChildIncarnation) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let group = Arc::downgrade(self.cx.shared());
-        let parent = Parent { group, events: self.to_events.clone(), child: id, life };
+        let parent = Parent { group, events: self.to_events.clone(), child: id, incarnation };
         slot.asked = None;
         match slot.spec.launch(parent) {
             Ok(shared) => {
@@ -503,7 +503,7 @@ impl Driver {
                 let worker = WorkerRef::new(Arc::clone(&shared));
                 slot.worker = Some(worker.clone());
                 let past = self.roster.update(slot.spec.traits().phase, id, |entry| {
-                    entry.restarts = life.0 - 1;
+                    entry.restarts = incarnation.0 - 1;
                     entry.is_waiting = false;
                     std::mem::replace(&mut entry.worker, worker)
                 });
@@ -515,7 +515,7 @@ impl Driver {
                 slot.refused = Some(refused);
                 // In turn with all other events, so that one which is refused again and again keeps nobody waiting. The
                 // other end is here.
-                let _ = self.to_events.send(ChildEvent::new(id, life, Occurrence::Refused));
+                let _ = self.to_events.send(ChildEvent::new(id, incarnation, Occurrence::Refused));
             }
         }
     }
@@ -603,7 +603,7 @@ impl Drop for Driver {
     }
 }
 
-/// The next life of a child takes the place of the last: if that has failed, nobody else learns how.
+/// The next incarnation of a child replaces the last. If the last has failed, only this log says how.
 fn say_restart(slot: &Slot, delay: Duration) {
     let (child, ended) = (&*slot.name, slot.worker.as_ref().and_then(WorkerRef::outcome));
     let failed =

@@ -1,4 +1,4 @@
-//! Which child of a group, and which of its lives.
+//! The ids of a group's children, and the numbers of their incarnations.
 
 use std::fmt;
 
@@ -12,6 +12,6 @@ impl fmt::Display for ChildId {
     }
 }
 
-/// Which of a child's lives: 1 is the first.
+/// The number of a child's start: 1 is the first. A restarted child is the next incarnation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Life(pub(super) u32);
+pub(crate) struct ChildIncarnation(pub(super) u32);

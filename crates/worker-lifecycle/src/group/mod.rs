@@ -14,7 +14,7 @@ pub use control::{AddAllError, AddError, Child, RemoveError, WorkersControl};
 pub use core::{Restart, RestartStrategy, StopOrder};
 pub use driver::GroupError;
 pub use ids::ChildId;
-pub(crate) use ids::Life;
+pub(crate) use ids::ChildIncarnation;
 pub use report::{ChildReport, HeldUp, StopHookFailure, StopReport};
 pub use roster::Role;
 pub(crate) use roster::Roster;
@@ -27,13 +27,13 @@ use crate::outcome::Outcome;
 /// What a child tells its group.
 pub(crate) struct ChildEvent {
     child: ChildId,
-    life: Life,
+    incarnation: ChildIncarnation,
     what: Occurrence,
 }
 
 impl ChildEvent {
-    pub(crate) fn new(child: ChildId, life: Life, what: Occurrence) -> Self {
-        Self { child, life, what }
+    pub(crate) fn new(child: ChildId, incarnation: ChildIncarnation, what: Occurrence) -> Self {
+        Self { child, incarnation, what }
     }
 }
 

@@ -31,7 +31,7 @@ struct State {
 pub(crate) struct Entry {
     id: ChildId,
     phase: u32,
-    /// Its present or last life; before it is started, its first.
+    /// Its present or last incarnation; before it is started, its first.
     pub(crate) worker: WorkerRef,
     pub(crate) restarts: u32,
     /// Its end does not stop the group.

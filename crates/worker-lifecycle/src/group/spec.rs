@@ -15,9 +15,9 @@ use crate::{
     worker::{IntoWorker, Worker},
 };
 
-/// The erased twin of a worker, or of what makes one: it can be started as somebody's child.
+/// A worker, or a function that makes workers, with its type erased: it can be started as the child of a group.
 trait Launch: Send {
-    /// Starts a life of it, and returns that at once. `first` is its first life.
+    /// Starts an incarnation of it, and returns at once. `first` is its first incarnation.
     fn launch(&mut self, first: Option<Unstarted>, parent: Parent) -> Result<Arc<Shared>, StartError>;
 }
 
@@ -33,7 +33,7 @@ fn spawn<W: Worker>(worker: W, first: Option<Unstarted>, parent: Parent) -> Resu
     Ok(shared)
 }
 
-/// A worker that is there, for its one life.
+/// A worker that exists already, for its only incarnation.
 struct Once<W>(Option<W>);
 
 impl<W: Worker> Launch for Once<W> {
@@ -46,7 +46,7 @@ impl<W: Worker> Launch for Once<W> {
     }
 }
 
-/// A function that makes a worker for each life.
+/// A function that makes a worker for each incarnation.
 struct Factory<F>(F);
 
 impl<W: Worker, F: FnMut() -> W + Send> Launch for Factory<F> {
@@ -68,7 +68,7 @@ pub struct ChildSpec {
     traits: Traits,
     /// What its name will be, as far as that is known before it is started.
     name: String,
-    /// Its first life, until that is started.
+    /// Its first incarnation, until that is started.
     first: Option<Unstarted>,
 }
 
@@ -124,7 +124,7 @@ impl ChildSpec {
         &self.name
     }
 
-    /// Its first life. It is asked for before that is started.
+    /// Its first incarnation. It is asked for before that is started.
     pub(super) fn first(&self) -> WorkerRef {
         let first = self.first.as_ref().map(|first| Arc::clone(first.shared()));
         WorkerRef::new(first.unwrap_or_else(|| Shared::of_unmade(self.name.clone().into())))

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use workfleet_causes::with_sources;
 
-use super::{ChildEvent, ChildId, Life, Occurrence, StopHookFailure};
+use super::{ChildEvent, ChildId, ChildIncarnation, Occurrence, StopHookFailure};
 use crate::{
     clock::STUCK_AFTER,
     error::{Stuck, WorkerError},
@@ -107,7 +107,11 @@ impl StoppingChild {
     pub fn ask_to_stop(&self) {
         if !self.shared.is_asked.swap(true, Ordering::Relaxed) {
             // A group that is gone has stopped its children.
-            let _ = self.events.send(ChildEvent::new(self.id, Life::default(), Occurrence::AskedByHook));
+            let _ = self.events.send(ChildEvent::new(
+                self.id,
+                ChildIncarnation::default(),
+                Occurrence::AskedByHook,
+            ));
         }
     }
 

@@ -110,7 +110,7 @@ pub(crate) enum Act {
     Obey,
     /// Waits to be asked to stop; then fails.
     ObeyAndFail,
-    /// Waits for ever.
+    /// Waits forever.
     Deaf,
     /// Waits for this to be notified.
     Await(Arc<Notify>),

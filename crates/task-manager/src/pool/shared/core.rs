@@ -1,4 +1,4 @@
-//! What stands behind the core's lock: the core itself, and the workers who are told what it decides.
+//! What the core's lock protects: the core itself, and the workers that carry out its decisions.
 
 use std::{sync::Arc, time::Instant};
 
@@ -28,9 +28,9 @@ pub(super) struct Core {
     pub(super) touched: Vec<usize>,
     /// What was taken from the submission queue; empty between turns, kept for its memory.
     pub(super) commands: Vec<Command>,
-    /// What is to be cancelled by whoever holds the lock, once that is free; empty between turns.
+    /// Cancellations, which the thread that holds the lock makes once it has released it. Empty between runs.
     pub(super) cancels: Vec<(Arc<dyn GiveTasks>, Cancel)>,
-    /// When the timer will next look; none: not before it is told.
+    /// The time for which the timer is armed; none if it waits to be told.
     pub(super) armed: Option<Instant>,
 }
 

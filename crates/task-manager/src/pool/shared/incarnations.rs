@@ -1,4 +1,4 @@
-//! What the slots report of their workers: they come up, fail to start, and die.
+//! What worker slots report: a worker has come up, has failed to start, or is gone.
 
 use std::{
     sync::PoisonError,

@@ -1,10 +1,10 @@
-//! A worker on its slot, as the core's driver knows it.
+//! A worker in its slot that takes tasks.
 
 use std::sync::Arc;
 
 use crate::pool::worker_connection::{GiveTasks, Remote, Supervise};
 
-/// A worker on its slot.
+/// A worker in its slot that takes tasks.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadyWorker {
     pub(crate) tasks: Arc<dyn GiveTasks>,
@@ -16,7 +16,7 @@ pub(crate) struct ReadyWorker {
     pub(crate) pid: Option<u32>,
 }
 
-/// What the worker on this slot is called, in failures, statistics and logs.
+/// The name of the worker in this slot, in failures, statistics and logs.
 pub(crate) fn worker_name(slot: usize) -> String {
     format!("worker-{slot}")
 }

@@ -1,4 +1,5 @@
-//! Driving the core: a thread that changes it carries out what it decides, under its lock, and tells others afterwards.
+//! Running the scheduler: a thread that changes the core carries out its effects under its lock, and delivers results
+//! afterwards.
 //!
 //! Invariant: effects are carried out in the order in which the core yields them.
 
@@ -26,21 +27,21 @@ impl Shared {
         core.armed
     }
 
-    /// Changes the core by `change`, then carries out everything that follows, and tells whom it concerns.
+    /// Changes the core by `change`, carries out everything that follows, and delivers the results.
     pub(super) fn run_scheduler<R>(&self, change: impl FnOnce(&mut Core, &mut Deliveries) -> R) -> R {
         let (changed, deliveries) = self.run_scheduler_untold(change);
         self.tell(deliveries);
         changed
     }
 
-    /// Tells whom it concerns.
+    /// Delivers results: to handles, and to the inbox.
     pub(super) fn tell(&self, deliveries: Deliveries) {
         if deliveries.tell(&self.inbox) {
             self.resume();
         }
     }
 
-    /// The same, but that nobody is told yet.
+    /// As [`run_scheduler`](Self::run_scheduler), but leaves the delivery to the caller.
     pub(super) fn run_scheduler_untold<R>(
         &self,
         change: impl FnOnce(&mut Core, &mut Deliveries) -> R,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::sets::SetId;
 use crate::{
-    group::ids::{ChildId, Life},
+    group::ids::{ChildId, ChildIncarnation},
     restart::{Backoff, Budget},
 };
 
@@ -64,7 +64,7 @@ pub(in crate::group) struct Traits {
     pub(in crate::group) is_renewable: bool,
 }
 
-/// What a life is like, which is known when it begins.
+/// The properties of an incarnation, which are known when it begins.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::group) struct LifeTraits {
     pub(in crate::group) grace: Duration,
@@ -75,8 +75,8 @@ pub(in crate::group) struct LifeTraits {
 /// What the driver has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::group) enum Effect {
-    /// Start this life of a child, then say so by [`Supervisor::launched`](super::Supervisor::launched).
-    Start(ChildId, Life),
+    /// Start this incarnation of a child, then say so by [`Supervisor::launched`](super::Supervisor::launched).
+    Start(ChildId, ChildIncarnation),
     /// Ask it to stop by this deadline; again, if it has become earlier.
     Stop(ChildId, Instant),
     /// It will be restarted at this time at the earliest.
@@ -114,6 +114,6 @@ pub(in crate::group) enum Mode {
     Starting,
     Running,
     Stopping,
-    /// Nobody lives any more.
+    /// No child runs any more.
     Ended,
 }

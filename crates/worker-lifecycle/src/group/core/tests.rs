@@ -73,10 +73,10 @@ struct Seen {
     is_group: bool,
     /// It was there at the start of the group, and has never been up.
     is_awaited: bool,
-    lives: Option<Life>,
+    lives: Option<ChildIncarnation>,
     is_up: bool,
     was_up: bool,
-    last_life: Life,
+    last_incarnation: ChildIncarnation,
     asked: Option<Instant>,
     /// When it was asked last.
     asked_at: Option<Instant>,
@@ -141,7 +141,7 @@ impl World {
             lives: None,
             is_up: false,
             was_up: false,
-            last_life: Life(0),
+            last_incarnation: ChildIncarnation(0),
             asked: None,
             asked_at: None,
             waits_until: None,
@@ -164,7 +164,7 @@ impl World {
             Step::Up(number) => {
                 let Some(id) = self.nth(*number) else { return };
                 let Some(seen) = self.children.get_mut(&id) else { return };
-                let Some(life) = seen.lives else { return };
+                let Some(incarnation) = seen.lives else { return };
                 if seen.is_up || seen.is_stuck {
                     return;
                 }
@@ -173,20 +173,20 @@ impl World {
                     seen.is_awaited = false;
                     seen.was_up = true;
                 }
-                self.core.handle_up(self.now, id, life);
+                self.core.handle_up(self.now, id, incarnation);
             }
             Step::End(number, failed) => {
                 let Some(id) = self.nth(*number) else { return };
                 let Some(seen) = self.children.get_mut(&id) else { return };
-                let Some(life) = seen.lives.take() else { return };
+                let Some(incarnation) = seen.lives.take() else { return };
                 let (was_up, was_asked) = (std::mem::take(&mut seen.is_up), seen.asked.take().is_some());
                 if !was_asked {
                     ended_unasked = Some((id, *failed, was_up));
                 }
-                self.core.handle_ended(self.now, id, life, *failed, 128);
+                self.core.handle_ended(self.now, id, incarnation, *failed, 128);
                 // Told twice, it is heard once.
                 let effects = self.core.effects.clone();
-                self.core.handle_ended(self.now, id, life, *failed, 128);
+                self.core.handle_ended(self.now, id, incarnation, *failed, 128);
                 assert_eq!(self.core.effects, effects);
             }
             Step::Add(traits) => match self.core.add(self.now, traits) {
@@ -252,7 +252,7 @@ impl World {
         while let Some(effect) = self.core.poll_effect() {
             self.trace.push(format!("{:?} {:?} {effect:?}", self.now - self.begin, self.core.mode()));
             match effect {
-                Effect::Start(id, life) => self.check_start(id, life),
+                Effect::Start(id, incarnation) => self.check_start(id, incarnation),
                 Effect::Stop(id, deadline) => self.check_stop(id, deadline),
                 Effect::Waits(id, due) => {
                     assert!(due <= self.now + BACKOFF.longest());
@@ -308,7 +308,7 @@ impl World {
         self.check_always();
     }
 
-    fn check_start(&mut self, id: ChildId, life: Life) {
+    fn check_start(&mut self, id: ChildId, incarnation: ChildIncarnation) {
         assert!(!self.is_stopping, "nothing is started any more");
         let now = self.now;
         let key = |id: ChildId, seen: &Seen| (seen.traits.phase, id);
@@ -323,15 +323,16 @@ impl World {
                 RestartStrategy::OneForAll => true,
                 RestartStrategy::RestForOne => key(*other, seen) > own,
             };
-            if life.0 > 1 && is_affected && seen.asked.is_some() && !seen.is_removing && !seen.is_stuck {
+            if incarnation.0 > 1 && is_affected && seen.asked.is_some() && !seen.is_removing && !seen.is_stuck
+            {
                 assert!(seen.lives.is_none(), "{other} lives while {id} starts again");
             }
         }
         let seen = self.children.get_mut(&id).expect("it is there");
         assert!(seen.lives.is_none() && !seen.is_gone && !seen.is_removing && !seen.is_stuck);
-        assert_eq!(life, Life(seen.last_life.0 + 1));
+        assert_eq!(incarnation, ChildIncarnation(seen.last_incarnation.0 + 1));
         assert!(seen.waits_until.take().is_none_or(|due| due <= now), "it is started before it is due");
-        (seen.lives, seen.last_life) = (Some(life), life);
+        (seen.lives, seen.last_incarnation) = (Some(incarnation), incarnation);
         self.core.launched(id, LifeTraits { grace: GRACE, is_group: id.0.is_multiple_of(5) });
     }
 
@@ -372,7 +373,7 @@ impl World {
             assert_eq!(self.core.verdict(), Some(Verdict::DidNotStart(id)));
             return;
         }
-        if !was_up && seen.last_life == Life(1) {
+        if !was_up && seen.last_incarnation == ChildIncarnation(1) {
             assert!(seen.is_gone && !has_restarted);
             return;
         }
@@ -475,8 +476,8 @@ impl World {
             // Groups are never given up, so they have to obey.
             if is_group || round % 2 == 0 {
                 let seen = self.children.get_mut(&id).expect("it is there");
-                let life = seen.lives.take().expect("it lives");
-                self.core.handle_ended(self.now, id, life, false, 0);
+                let incarnation = seen.lives.take().expect("it lives");
+                self.core.handle_ended(self.now, id, incarnation, false, 0);
                 self.carry_out(None);
             } else {
                 let next = self.core.poll_timeout().expect("somebody may be stuck");
@@ -521,9 +522,9 @@ fn plain(phase: u32) -> Traits {
 /// Starts children that come up at once.
 fn bring_up(core: &mut Supervisor, now: Instant) {
     while let Some(effect) = core.poll_effect() {
-        if let Effect::Start(id, life) = effect {
+        if let Effect::Start(id, incarnation) = effect {
             core.launched(id, LifeTraits { grace: GRACE, is_group: false });
-            core.handle_up(now, id, life);
+            core.handle_up(now, id, incarnation);
         }
     }
 }
@@ -569,9 +570,9 @@ fn a_child_that_is_removed_while_it_stops_for_a_restart_goes() {
     let (failing, removed) = (core.add_initial(plain(0)), core.add_initial(plain(0)));
     core.start(now);
     bring_up(&mut core, now);
-    core.handle_ended(now, failing, Life(1), true, 0);
+    core.handle_ended(now, failing, ChildIncarnation(1), true, 0);
     assert!(core.remove(now, removed));
-    core.handle_ended(now, removed, Life(1), false, 0);
+    core.handle_ended(now, removed, ChildIncarnation(1), false, 0);
     assert!(std::iter::from_fn(|| core.poll_effect()).any(|effect| effect == Effect::Gone(removed)));
     assert!(core.poll_timeout().is_some(), "the other waits for its restart alone");
 }
@@ -584,13 +585,13 @@ fn a_child_that_ended_before_all_were_up_ends_the_group_when_they_are_unless_it_
         let once = Traits { restart: Restart::Never, ..plain(0) };
         let (short, slow) = (core.add_initial(once), core.add_initial(once));
         core.start(now);
-        core.handle_up(now, short, Life(1));
-        core.handle_ended(now, short, Life(1), false, 0);
+        core.handle_up(now, short, ChildIncarnation(1));
+        core.handle_ended(now, short, ChildIncarnation(1), false, 0);
         assert_eq!((core.mode(), core.verdict(), core.ended_early()), (Mode::Starting, None, Some(short)));
         if is_removed {
             assert!(core.remove(now, short));
         }
-        core.handle_up(now, slow, Life(1));
+        core.handle_up(now, slow, ChildIncarnation(1));
         assert!(core.has_come_up());
         let verdict = Verdict::Ended { child: short, failed: false };
         assert_eq!(core.verdict(), (!is_removed).then_some(verdict));
