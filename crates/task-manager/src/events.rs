@@ -1,6 +1,6 @@
-//! Events and senders on the workers' connections: the manager's end of what [`workfleet_heartbeat::remote`] joins.
+//! Events and senders on the connections of worker processes: the manager's end for [`workfleet_heartbeat::remote`].
 //!
-//! Invariant: a worker holds what it has attached until it is gone, or has broken the rules.
+//! Invariant: what a worker has attached is held for it until the worker is gone, or has broken the rules.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::{
     service::{Peer, Service, WorkerIncarnation},
 };
 
-/// The service of every pool of processes by which events and senders work in its workers.
+/// The service by which events and senders work in worker processes. Every pool of processes has it.
 #[derive(Default)]
 pub(crate) struct Events {
     workers: Mutex<BTreeMap<WorkerIncarnation, Arc<Child>>>,

@@ -1,4 +1,4 @@
-//! What lies in the inbox, who reads it, and who gets what.
+//! The items in the inbox, its readers, and which reader gets which item.
 //!
 //! The rule, which the documentation of [`Pool::messages`](crate::Pool::messages) states for users:
 //!
@@ -9,12 +9,12 @@
 //! | the failure of a task without a handle | readers of [`NoMessage`]; every reader while none of those is open |
 //!
 //! Invariants:
-//! - A reader gets what is for it in the order of arrival.
-//! - Each change of what is for a reader wakes every reader that waits and would now get something, or would end. So a
-//!   reader that was woken and goes away without reading costs no other reader anything.
+//! - A reader gets its items in the order of arrival.
+//! - A change wakes every waiting reader that would now get an item, or would end. So if a reader is woken and leaves
+//!   without reading, no other reader misses anything.
 //! - A gap stands where messages were dropped from the front of a queue, and is taken like an item, once.
 //! - The table of claimed types has one entry for each type of message that the program reads.
-//! - There is no clock, lock or waker here: `W` is whatever wakes a reader, and the caller wakes it.
+//! - There is no clock, lock or waker here: `W` is the caller's waker of a reader, and the caller wakes it.
 
 use std::collections::VecDeque;
 

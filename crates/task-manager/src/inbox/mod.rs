@@ -1,11 +1,12 @@
-//! The manager's inbox: messages of running tasks, and failures of tasks that nobody holds a handle of. Which reader
-//! gets what is decided in [`core`].
+//! The manager's inbox: messages of running tasks, and failures of tasks without a handle. [`core`] decides which reader
+//! gets which item.
 //!
 //! Invariants:
-//! - It is bounded: beyond its limits the manager dispatches nothing new, while what runs is still read, so no
-//!   worker ever waits for the inbox's reader.
-//! - What running tasks add to a full inbox grows or is dropped, as its [`overflow`] says; nothing is dropped untold.
-//! - A task's messages are in the inbox before the task counts as ended: a reader who finds no task pending and the
+//! - It is bounded: beyond its limits the manager dispatches no task. Running tasks are still read, so no worker waits
+//!   for a reader of the inbox.
+//! - If running tasks send into a full inbox, it grows or drops messages, as its [`overflow`] says. No message is
+//!   dropped silently.
+//! - A task's messages are in the inbox before the task counts as ended. So a reader that finds no task pending and the
 //!   inbox empty has seen everything.
 
 mod core;

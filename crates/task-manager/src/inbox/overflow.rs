@@ -2,11 +2,11 @@
 //!
 //! Invariant: a dropped message is counted, and its reader is told where it is missing. Failures are never dropped.
 
-/// What a full inbox does with the messages that running tasks go on sending.
+/// What a full inbox does with messages that running tasks still send.
 ///
-/// Beyond its [limit](crate::ProcessManagerBuilder::inbox_limit), the inbox has the manager begin no task. Tasks that run are
-/// not held up: a task that waited for the inbox would keep the worker that others wait for. So one of them can add as much
-/// as it likes.
+/// While the inbox is beyond its [limit](crate::ProcessManagerBuilder::inbox_limit), the manager begins no task. Running
+/// tasks go on: a task that waited for the inbox would occupy a worker that others need. So a running task can add any
+/// number of messages.
 ///
 /// ```
 /// use workfleet_task_manager::{InboxOverflow, Registry, ThreadManager};
@@ -22,17 +22,17 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InboxOverflow {
-    /// It takes them all, and its memory grows with them. When they take twice the limit, the manager logs a warning, once
-    /// for each pause. This is the default.
+    /// The inbox takes them all, and its memory grows. When it has twice the limit, the manager logs a warning, once for
+    /// each pause. This is the default.
     #[default]
     Grow,
-    /// It takes them, and drops the oldest messages while more bytes wait than the limit and `beyond` together. It keeps
-    /// failures, and the last message whatever its size.
+    /// The inbox takes them, and drops the oldest messages while it has more bytes than the limit and `beyond` together.
+    /// It keeps failures, and the last message of any size.
     ///
-    /// [`Stats::dropped_messages`](crate::Stats::dropped_messages) and the [report](crate::CloseReport::dropped_messages)
-    /// count what was dropped. Where messages are missing, their reader gets
-    /// [`MessageError::Dropped`](crate::MessageError::Dropped), with their number. The manager logs a warning, once for each
-    /// pause.
+    /// [`Stats::dropped_messages`](crate::Stats::dropped_messages) and the
+    /// [report](crate::CloseReport::dropped_messages) count the dropped messages. In place of missing messages, the
+    /// reader gets [`MessageError::Dropped`](crate::MessageError::Dropped), with their number. The manager logs a
+    /// warning, once for each pause.
     DropOldest {
         /// How many bytes are kept beyond the limit.
         beyond: usize,

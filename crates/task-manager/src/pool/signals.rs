@@ -29,18 +29,19 @@ const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 const SIGNAL_CODE: i32 = 128;
 
 impl Pool {
-    /// Has the first SIGINT (Ctrl-C) or SIGTERM close the manager by `policy`, and the second end the process at once with 128 and
-    /// the signal's number.
+    /// Closes the manager by `policy` at the first SIGINT (Ctrl-C) or SIGTERM. The second ends the process at once, with
+    /// the exit code 128 plus the signal's number.
     ///
-    /// The first signal ends nothing but the pool's work, as the [table](ClosePolicy) says. Each wait for a handle ends,
-    /// and the program goes on behind its last wait: so it ends in its own order, and can say how far it came. The pool is
-    /// still [closed](Self::close) by the program, which waits for the workers and gets the report. At the second signal, the
-    /// workers end as they do when their manager is killed.
+    /// The first signal ends only the pool's work, as the [table](ClosePolicy) says. Then each wait for a handle ends,
+    /// and the program goes on after its last wait: so it can end in its own order, and say how far it came. The program
+    /// still has to [close](Self::close) the pool, which waits for the workers and returns the report. At the second
+    /// signal, the workers end as if the program had been killed.
     ///
-    /// Signals are the process's: watch one pool at a time, drop one watch before the next begins, and use neither beside nor after
-    /// this what else catches these signals for good, as `run_until_signal` of `workfleet-worker-lifecycle` does. Once the watch is
-    /// dropped, a signal ends the process at once, with the same exit code. Once the pool has closed, the first signal is kept for
-    /// [`SignalWatch::signal`] and does nothing else.
+    /// Signals belong to the whole process. So use this for one pool at a time, and drop one [`SignalWatch`] before you
+    /// make the next. Do not combine it with other code that catches these signals for the rest of the process, such as
+    /// `run_until_signal` of `workfleet-worker-lifecycle`. After the watch is dropped, a signal ends the process at
+    /// once, with the same exit code. After the pool has closed, the first signal is only kept for
+    /// [`SignalWatch::signal`].
     ///
     /// ```no_run
     /// # use serde::{Deserialize, Serialize};
@@ -70,13 +71,13 @@ impl Pool {
     /// ```
     ///
     /// # Errors
-    /// The signals cannot be caught, or there is no thread to be had.
+    /// The signals cannot be caught, or a thread cannot be started.
     pub fn close_on_signal(&self, policy: ClosePolicy) -> io::Result<SignalWatch> {
         SignalWatch::begin(Arc::downgrade(&self.shared), policy)
     }
 }
 
-/// Watches for the signals that close a pool, until it is dropped: see [`Pool::close_on_signal`].
+/// Waits for the signals that close a pool, until it is dropped: see [`Pool::close_on_signal`].
 #[must_use = "dropping it ends the watch"]
 pub struct SignalWatch {
     /// The number of the first signal; 0 before.

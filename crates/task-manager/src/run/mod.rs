@@ -1,6 +1,6 @@
-//! How a worker runs what it is given: the same in a process of its own, on a thread of the manager's, and in place.
+//! How a worker runs a task. It is the same in a worker process, on a worker thread, and in place.
 //!
-//! Invariant: whatever a task's code does, short of ending its process, its attempt ends as a value.
+//! Invariant: an attempt always ends as a value, unless the task's code ends the process.
 
 pub(crate) mod host;
 pub(crate) mod kept;
@@ -50,8 +50,9 @@ fn panicked(payload: Box<dyn Any + Send>) -> FailureCause {
     FailureCause::Panicked { message, location, backtrace: trace.into_text() }
 }
 
-/// What is told of how an attempt ended: an output may be too large to travel, and who was told to stop, and then fails,
-/// was stopped. A failure names its task by `debug`, which runs the task's code on this thread.
+/// Classifies the outcome of an attempt. An output that is too large is a failure. An attempt that returns an error
+/// after it was cancelled counts as cancelled. A failure names its task by `debug`, which runs the task's code on this
+/// thread.
 pub(crate) fn classify<R>(
     ended: Result<R, Box<Failed>>,
     output_bytes: usize,

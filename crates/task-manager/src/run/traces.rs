@@ -1,8 +1,8 @@
 //! Backtraces of the errors and panics of tasks.
 //!
-//! To walk the stack costs ten microseconds, to find names for what is there a hundred, and the first time, when the
-//! program's symbols are read, a tenth of a second or more. So the names are found only when an attempt has failed, on its own
-//! thread; and once for each place, by which a program that fails often fails.
+//! Walking the stack costs ten microseconds. Finding the names of the functions costs a hundred, and the first time,
+//! when the program's symbols are read, a tenth of a second or more. So the names are looked up only when an attempt has
+//! failed, on its own thread, and once for each place in the code.
 //!
 //! Invariants:
 //! - A text is bounded, and so is the number of texts that are kept.

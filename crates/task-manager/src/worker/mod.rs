@@ -1,16 +1,16 @@
-//! The worker's side: what a process does that a manager has started.
+//! The worker's side: what a worker process does.
 //!
-//! It has two threads of its own. The *task thread* runs one task after the other, and watches the socket while it has
-//! none. The *I/O thread* watches the socket while a task runs: it queues tasks, gives them back, cancels, answers
-//! pings, sends what the outbox holds, and kills the process group when the manager is gone. Both start afresh in
-//! [`init`], so that whatever runtime the program's `main` is in stays out of it.
+//! It has two threads. The *task thread* runs one task after the other, and owns the socket while it has no task. The
+//! *I/O thread* owns the socket while a task runs: it queues tasks, gives them back, cancels, answers pings, sends what
+//! the outbox holds, and kills the process group when the manager is gone. Both are new threads, which [`init`] starts:
+//! so a runtime that the program's `main` runs in plays no part.
 //!
-//! [`WorkerLoop`] is the same with a task thread that the program provides.
+//! In a [`WorkerLoop`], the task thread is a thread of the program.
 //!
 //! Invariants:
-//! - A process is a worker only if its standard input is the very socket that its marker names. The marker that a
-//!   program started by a task inherits names a socket that the program does not have, so it is nothing there.
-//! - The I/O thread never runs a task's code, and nothing but a task's code keeps the task thread from its watch.
+//! - A process is a worker only if its standard input is the very socket that its marker names. A program that a task
+//!   starts inherits the marker, but not that socket: so it is no worker.
+//! - The I/O thread never runs a task's code. Only a task's code keeps the task thread from the socket.
 
 mod beats;
 pub(crate) mod entry;
@@ -41,10 +41,10 @@ pub(crate) const ENTRY: &str = "workfleet_worker";
 
 /// Turns this process into a worker if a manager has started it as one; otherwise returns at once.
 ///
-/// Call it first in `main`, with the registry that the manager has: a manager starts its workers by running its own
-/// program again. In a worker process it never returns. It may be called inside a runtime (`#[tokio::main]`): the
-/// worker runs on threads of its own. On Linux, it does not return in the program's guardian process either, which ends what is
-/// left of workers when the program was killed: see [`ProcessManager`](crate::ProcessManager).
+/// Call it first in `main`, with the manager's registry: a manager starts its workers by running its own program again.
+/// In a worker process it never returns. You can call it inside a runtime (`#[tokio::main]`): the worker runs on threads
+/// of its own. On Linux, it also never returns in the program's guardian process, which ends the workers if the program
+/// was killed: see [`ProcessManager`](crate::ProcessManager).
 ///
 /// ```
 /// use workfleet_task_manager::{Registry, init};
@@ -54,17 +54,17 @@ pub(crate) const ENTRY: &str = "workfleet_worker";
 /// // From here on, this is the program itself.
 /// ```
 ///
-/// The worker has the arguments of the program that started it, unless that
-/// [said otherwise](crate::ProcessManagerBuilder::arguments): what comes before `init` does what it did there.
+/// The worker has the arguments of the program that started it, unless the [builder set
+/// others](crate::ProcessManagerBuilder::arguments). So code before `init` does the same in both.
 ///
-/// A start that fails is said on standard error and by the exit code 70; the manager reports it as a
+/// If the start fails, the worker says so on standard error and exits with code 70. The manager reports a
 /// [`StartFailure`](crate::StartFailure).
 pub fn init(registry: &Registry) {
     entry::is_main();
     become_worker(registry);
 }
 
-/// What the test of [`test_worker!`](crate::test_worker) does, which stands in the module of this path.
+/// The body of the test that [`test_worker!`](crate::test_worker) makes, in the module of this path.
 #[doc(hidden)]
 pub fn init_test_worker(registry: &Registry, module_path: &str) {
     // The harness leaves out the crate's name.
@@ -90,13 +90,13 @@ fn become_worker(registry: &Registry) {
 
 /// Gives a test binary the entry by which managers in its tests start their workers.
 ///
-/// Put it once into the test binary, with the registry that its managers use. It makes a test of the name
-/// `workfleet_worker`, which does nothing when it is run as a test. A worker process of a test binary runs that test and no
-/// other, by the arguments `workfleet_worker --exact --nocapture`, whatever the test run was given. Without it, a worker
-/// process runs no test at all and is reported as a start that failed.
+/// Write it once in the test binary, with the registry that its managers use. It makes a test named `workfleet_worker`,
+/// which does nothing when it is run as a test. A worker process of a test binary runs only that test, by the arguments
+/// `workfleet_worker --exact --nocapture`; the arguments of the test run do not matter. Without this macro, a worker
+/// process runs no test, and its start fails.
 ///
-/// In which module it stands, the first manager asks the test binary by `--list`, which takes milliseconds. Do not call
-/// [`init`] in a test besides: a program that does says that its `main` is the way to a worker.
+/// To find the module of that test, the first manager runs the test binary with `--list`, which takes milliseconds. Do
+/// not call [`init`] in a test as well: then the manager takes `main` for the entry of its workers.
 ///
 /// ```
 /// # use workfleet_task_manager as workfleet;

@@ -1,14 +1,15 @@
-//! What a worker process has to say and has not sent yet.
+//! The frames that a worker process has not sent yet.
 //!
-//! Small frames share one write. The task thread flushes before it waits for work, and now and then between tasks;
-//! what it leaves behind while a task runs, the I/O thread sends: it is *armed* by the first frame that is left, and
-//! looks again every [`TICK`] until it finds nothing.
+//! Small frames share one write. The task thread flushes before it waits for work, and now and then between tasks. While
+//! a task runs, the I/O thread sends the frames that are left. The first such frame *arms* it: then it looks every
+//! [`TICK`] until it finds no frame.
 //!
 //! Invariants:
 //! - Frames leave in the order in which they were pushed.
 //! - While a frame waits, either a thread is about to flush, or the I/O thread is armed or waits for the socket.
-//! - What waits is bounded: whoever pushes beyond [`HIGH_WATER_BYTES`] waits for the socket, and for nothing else.
-//! - A frame of an attempt is accepted only between its begin and its end.
+//! - The waiting frames are bounded: a thread that pushes beyond [`HIGH_WATER_BYTES`] waits for the socket, and for
+//!   nothing else.
+//! - A frame of an attempt is accepted only between the attempt's start and its end.
 //! - A heartbeat waits for nothing: `beats` keeps what may not go yet. While something is held back, the I/O thread will look
 //!   when it may go.
 

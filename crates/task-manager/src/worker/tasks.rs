@@ -54,16 +54,16 @@ const REASON_CHARS: usize = 8 * 1024;
 /// An output that has grown beyond this does not keep its memory.
 const KEPT_BYTES: usize = 1024 * 1024;
 
-/// A worker process that runs its tasks where and when the program wants: on the main thread, between the events of a
-/// graphical interface, inside an interpreter.
+/// A worker process whose program decides where and when tasks run: on the main thread, between the events of a
+/// graphical interface, or inside an interpreter.
 ///
-/// [`init`](crate::init) is the simple way, and better where it will do. This is what is under it: the worker's own side
-/// of its connection. The I/O thread that cancels, flushes and watches the manager runs in the background either way.
-/// Asynchronous tasks run one at a time here.
+/// Use [`init`](crate::init) if you can: it is simpler. This type is the lower level: the worker's side of its
+/// connection. In both cases an I/O thread runs in the background, which cancels tasks, sends results, and notices the
+/// manager's death. Here, asynchronous tasks run one at a time.
 ///
-/// Between two calls of [`next_task`](Self::next_task) the program may be away for as long as it likes: its manager hears
-/// of it, and what it has in hand can be cancelled. Meanwhile one task at most waits for it; what stands behind that one
-/// goes to other workers.
+/// Between two calls of [`next_task`](Self::next_task), the program may do other work for any time. Meanwhile the worker
+/// answers its manager, and its tasks can be cancelled. At most one task waits in the worker then; the manager gives the
+/// tasks behind it to other workers.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -89,8 +89,8 @@ const KEPT_BYTES: usize = 1024 * 1024;
 /// }
 /// ```
 ///
-/// Dropping it ends the process: half a worker would be waited for. The sessions are dropped first. The exit code is 0, or
-/// 101 if the loop is dropped because the program panics.
+/// Dropping it ends the process, because the manager would wait for a worker that runs no tasks. The sessions are
+/// dropped first. The exit code is 0, or 101 if the loop is dropped because the program panics.
 pub struct WorkerLoop {
     worker: Arc<Worker>,
     output: Vec<u8>,
@@ -120,7 +120,7 @@ pub struct CloseRequest<'a> {
 }
 
 impl CloseRequest<'_> {
-    /// Sends what is left to be sent, drops the [sessions](crate::Registry::session), and exits with code 0.
+    /// Sends everything that waits to be sent, drops the [sessions](crate::Registry::session), and exits with code 0.
     pub fn exit(self) -> ! {
         self.worker.leave()
     }
@@ -170,12 +170,12 @@ impl Worker {
 }
 
 impl WorkerLoop {
-    /// Makes a worker of this process if a manager has started it as one, on this thread: its sessions are made here,
-    /// and what is received is run here. `None` in every other process.
+    /// Makes this process a worker if a manager has started it as one. Its sessions are made on this thread, and its
+    /// tasks run on this thread. `None` in every other process.
     ///
     /// # Errors
-    /// [`WorkerError`]: the manager cannot be shaken hands with, or a session cannot be made. The process should exit;
-    /// its manager is told why and reports it as a [`StartFailure`](crate::StartFailure).
+    /// [`WorkerError`]: the handshake with the manager fails, or a session cannot be made. The process should exit. The
+    /// manager is told the reason, and reports a [`StartFailure`](crate::StartFailure).
     #[doc(alias = "Proxy")]
     pub fn setup(registry: &Registry) -> Result<Option<Self>, WorkerError> {
         entry::is_main();
