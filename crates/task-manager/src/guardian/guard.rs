@@ -1,4 +1,4 @@
-//! The guardian's side: it learns of workers, and kills what is left of them when the program is dead.
+//! The guardian's side: it is told of each worker, and kills the workers' groups when the program is dead.
 
 use std::{
     collections::BTreeMap,

@@ -1,8 +1,8 @@
 //! The guardian: a process that ends what a program's workers leave, when the program itself cannot.
 //!
-//! A worker kills its own process group when its connection ends, and a manager kills the group of a worker that has died.
-//! Neither happens where the worker is stopped and the manager is killed, or where both are killed at once. So each program
-//! that has a manager also has a guardian: one more process of the program that its workers are, which sleeps until the
+//! A worker kills its own process group when its connection ends, and a manager kills the group of a worker that has
+//! died. Neither happens where the worker is stopped and the manager is killed, or where both are killed at once. So
+//! each program that has a manager also has a guardian: one more process of the workers' program. It sleeps until the
 //! program dies, and then kills the group of each worker.
 //!
 //! ```text

@@ -1,11 +1,11 @@
 //! How a manager closes, on its own thread: a caller asks for a way to close, and waits for the report or does not.
 //!
-//! So closing goes on whatever becomes of those who wait, a blocking call and an asynchronous one are the same up to how
-//! they wait, and a manager can be dropped where nobody may be blocked.
+//! So closing goes on if a caller stops waiting. A blocking call and an asynchronous one differ only in how they wait.
+//! And a manager can be dropped on a thread that must not be blocked.
 //!
 //! Invariants:
 //! - What was asked for only becomes harsher: `Join`, then `Cancel`, then `Kill`.
-//! - The report is handed out once: to one of those who wait for it, or to the log if nobody does.
+//! - The report is handed out once: to one of the callers that wait for it, or to the log if there is none.
 //! - Closing has ended when the manager's thread has nothing left to do, however it came to that.
 
 use std::{
@@ -29,8 +29,8 @@ use crate::{
 const ITEMS_IN_A_ROW: u32 = 256;
 
 impl Shared {
-    /// Begins to close this way: takes nothing more from outside, starts nothing more unless the policy is `Join`, and has
-    /// the manager's thread see to the rest. Waits for nothing.
+    /// Begins to close by this policy: refuses new tasks, starts no more tasks unless the policy is `Join`, and leaves
+    /// the rest to the manager's thread. Waits for nothing.
     pub(super) fn ask_to_close(&self, policy: ClosePolicy) {
         self.refuse_newcomers();
         self.closing.begin(self.books().cancelled);
@@ -54,7 +54,7 @@ impl Shared {
         report.unwrap_or_else(|| CloseReport { tasks: self.books().into(), ..CloseReport::default() })
     }
 
-    /// Nobody will ask for the report: what it says of what is lost goes to the log.
+    /// No caller will ask for the report: the losses that it names go to the log.
     pub(super) fn leave_alone(&self) {
         let mut outcome = self.closing.lock();
         outcome.left_alone = true;
@@ -63,7 +63,7 @@ impl Shared {
         report.iter().for_each(|report| self.tell_what_is_lost(report));
     }
 
-    /// Says what stands in a report that nobody gets, unless it was said before.
+    /// Logs the losses in a report that no caller gets, unless they were logged before.
     pub(super) fn tell_what_is_lost(&self, report: &CloseReport) {
         if !report.is_clean() && self.closing.is_to_be_said() {
             report.tell_what_is_lost();

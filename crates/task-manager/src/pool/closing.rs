@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{ClosePolicy, CloseReport};
 
-/// What those who close a manager and its own thread share.
+/// The state that callers that close a manager share with its own thread.
 #[derive(Debug)]
 pub(crate) struct Closing {
     /// The harshest way that was asked for.
@@ -22,10 +22,10 @@ pub(crate) struct Closing {
 
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// What was read while the manager closes; once that has ended, the report, until somebody takes it.
+    /// What was read while the manager closes. After that, the report, until a caller takes it.
     pub(super) report: Option<CloseReport>,
     pub(super) has_ended: bool,
-    /// Nobody will ask for the report.
+    /// No caller will ask for the report.
     pub(super) left_alone: bool,
     /// How many tasks were cancelled when closing began.
     cancelled_before: Option<u64>,
@@ -58,12 +58,12 @@ impl Closing {
         self.lock().has_ended
     }
 
-    /// Whether somebody has decided that nobody will ask for the report.
+    /// Whether it is decided that no caller will ask for the report.
     pub(super) fn is_left_alone(&self) -> bool {
         self.lock().left_alone
     }
 
-    /// Whether the caller is the first who says what is lost, and has to.
+    /// Whether the caller is the first to log the losses, and so has to.
     pub(super) fn is_to_be_said(&self) -> bool {
         !self.said.swap(true, Ordering::Relaxed)
     }

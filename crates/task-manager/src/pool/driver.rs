@@ -1,6 +1,6 @@
 //! The manager's thread: it keeps a worker in every slot, and serves the core's timer.
 //!
-//! Invariant: however the thread ends, every task has ended by then, so that nobody waits for it.
+//! Invariant: when the thread ends, for any reason, every task has ended, so that no caller waits for it.
 
 use std::{
     convert::Infallible,
@@ -22,7 +22,8 @@ use tokio::{
 use super::{OwnThread, Shared, close, patiently, spawn_patiently};
 use crate::sys::naming::Naming;
 
-/// The runtime of a manager's thread. It can be dropped anywhere, also inside another: it waits for nobody.
+/// The runtime of a manager's thread. It can be dropped anywhere, also inside another runtime: dropping it does not
+/// wait.
 pub(crate) struct ManagerRuntime(Option<Runtime>);
 
 impl ManagerRuntime {

@@ -1,13 +1,13 @@
-//! What a program is told that ends although a manager of it has not closed: one that it has put into a static, has leaked, or
-//! has left to another thread, or any where it calls `exit`. No destructor is run there.
+//! The warning at the end of a program with an open manager: one in a static, one that was leaked, one on another
+//! thread, or any if the program calls `exit`. No destructor is run there.
 //!
-//! It is said by a hook of `exit`, so also behind `main`. Nobody can say it for a program that is killed, aborts, or calls
-//! `_exit`.
+//! It is said by a hook of `exit`, so also behind `main`. A program that is killed, aborts, or calls `_exit` gives no
+//! warning.
 //!
 //! Invariants:
 //! - What a manager loses is said once: by this hook, or by the code that closes the manager.
 //! - A fork of the program says nothing of the managers of its original.
-//! - The end of the program waits for this no longer than [`LIMIT`], and for no lock that somebody may hold forever.
+//! - The end of the program waits for this for at most [`LIMIT`], and for no lock that may be held forever.
 
 use std::{
     mem,
@@ -71,8 +71,9 @@ fn has_managers() -> bool {
     }
 }
 
-/// Looks at the managers and says it on a thread of its own, which may wait for their locks, and has what is local to a thread:
-/// subscribers use that, and the thread that ends the program has dropped it. False if that takes too long.
+/// Checks the managers and warns on a thread of its own. That thread may wait for their locks. It also has its
+/// thread-locals, which subscribers use; the thread that ends the program has dropped its own. False if that takes too
+/// long.
 fn told_elsewhere() -> bool {
     let (tell, told) = mpsc::channel();
     let told_them = move || {

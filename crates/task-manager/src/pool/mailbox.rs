@@ -1,7 +1,7 @@
 //! What the future that serves a worker is told by other threads.
 //!
-//! Invariant: each thing lies in a mailbox at most once, so a mailbox is no longer than there are different things to say.
-//! Who says a thing again before it was taken says it once.
+//! Invariant: each thing lies in a mailbox at most once, so a mailbox is no longer than there are different things to
+//! say. If a letter is put again before it was taken, it is there once.
 
 use std::{
     collections::VecDeque,

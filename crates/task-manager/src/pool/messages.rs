@@ -1,6 +1,6 @@
 //! Reading a manager's inbox: by blocking, or as a stream.
 //!
-//! Invariant: whoever makes room in a full inbox lets dispatching go on.
+//! Invariant: a reader that makes room in a full inbox resumes dispatching.
 
 use std::{
     fmt,

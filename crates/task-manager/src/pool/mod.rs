@@ -1,5 +1,4 @@
-//! What every pool of workers has, whatever its workers are: where tasks come in, the core that decides, the inbox, and
-//! the ways to close.
+//! The parts of every pool, for any kind of worker: the submission queue, the core, the inbox, and closing.
 //!
 //! A manager has a thread of its own with a runtime of its own, on which the life of each worker is a future
 //! ([`driver`]). What it shares with the threads that schedule is in [`shared`].
@@ -329,9 +328,8 @@ impl Pool {
         MessageStream::new(Arc::clone(&self.shared), Reads::UntilClose(message::kinds::<M>()))
     }
 
-    /// The event of this name, which this manager's tasks find by
-    /// [`TaskContext::event`](crate::TaskContext::event). It is there while the manager is, and forgotten when nobody holds it
-    /// and it is clear.
+    /// The event of this name, which this manager's tasks find by [`TaskContext::event`](crate::TaskContext::event). It
+    /// exists while the manager does. It is forgotten when it is clear and no copy of it is held.
     ///
     /// # Errors
     /// [`NameTooLong`].
@@ -430,7 +428,7 @@ impl Pool {
         self.shared.take_report()
     }
 
-    /// Blocks the thread, whatever thread that is.
+    /// Blocks the thread, of any kind.
     fn close_by(&self, policy: ClosePolicy) -> CloseReport {
         let report = park::block_on(self.closed_by(policy));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

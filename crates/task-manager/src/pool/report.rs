@@ -1,7 +1,7 @@
 //! What a manager leaves behind when it closes.
 //!
-//! Invariant: a task that was never begun and a failure that nobody read stand here, or were handed to somebody
-//! before; nothing is dropped silently.
+//! Invariant: every task that was never begun, and every failure that was not read, is in the report, unless it was
+//! handed to a caller before. Nothing is dropped silently.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ impl CloseReport {
             && self.abandoned.is_empty()
     }
 
-    /// Says what was left, where the report reaches nobody.
+    /// Logs what was left, if no caller gets the report.
     pub(super) fn tell_what_is_lost(&self) {
         workfleet_notice::warn!(
             report = %self,

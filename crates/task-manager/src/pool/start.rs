@@ -363,7 +363,7 @@ pub(crate) async fn start_patiently<T>(
     }
 }
 
-/// Lets the other futures of this thread go on, whatever the executor.
+/// Lets the other futures of this thread go on, in any executor.
 async fn give_way() {
     let mut given = false;
     poll_fn(|cx| {

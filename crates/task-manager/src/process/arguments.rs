@@ -1,5 +1,5 @@
-//! Which arguments a worker process gets, unless its builder says: those by which this program was started, so that what it
-//! makes of them before [`init`](crate::init) is the same in the worker. A test binary gets the name of the test that
+//! The arguments of a worker process, unless the builder sets others: those of this program, so that code before
+//! [`init`](crate::init) does the same in the worker. A test binary gets the name of the test that
 //! [`test_worker!`](crate::test_worker) makes instead: with its own arguments it would run tests.
 //!
 //! Which of both this program is shows by its having called [`init`](crate::init), as every program does before it starts a

@@ -1,10 +1,10 @@
 //! What workers print: read without delay, kept as last words, cut into whole lines, and written where it belongs.
 //!
-//! Reading happens on the manager's thread, writing on a thread of its own: a terminal that nobody reads, or a disk
-//! that hangs, holds up the workers that print, as it would if they wrote themselves, and nobody else.
+//! The manager's thread reads, and a thread of its own writes. If a terminal is not read or a disk hangs, only the
+//! workers that print wait, as they would if they wrote themselves.
 //!
 //! Invariants:
-//! - A worker's last words are there as soon as they were read, whatever becomes of writing them.
+//! - The last lines of a worker are available as soon as they were read, whether or not they can be written.
 //! - At most [`QUEUE_CHUNKS`] chunks of two times [`LINE_BYTES`] wait to be written.
 //! - No worker waits for its log to start: the thread that writes opens it, and does so again when it is gone.
 //! - A pipe that a worker leaves to another process is read while the manager lives, up to [`LEFT_PIPES`] of them.
@@ -248,7 +248,7 @@ fn last_lines(tail: &[u8]) -> String {
 }
 
 impl Writer {
-    /// Waits for everything to be written, but not forever: somebody may not be reading our standard error.
+    /// Waits until everything is written, but not forever: the reader of our standard error may not read.
     pub(super) fn finish(self, limit: Duration) {
         match self.ended.recv_timeout(limit) {
             Ok(()) => {}

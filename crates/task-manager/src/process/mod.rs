@@ -1,7 +1,7 @@
 //! Tasks in worker processes.
 //!
-//! The manager's thread starts workers, reads their connections and reaps them: [`worker_slot`] is the life of one worker
-//! after the other. What it shares with every other kind of pool is in [`pool`](crate::pool).
+//! The manager's thread starts workers, reads their connections and reaps them: [`worker_slot`] starts and serves one
+//! worker after the other. What it shares with every other kind of pool is in [`pool`](crate::pool).
 
 mod arguments;
 mod builder;

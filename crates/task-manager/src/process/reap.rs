@@ -1,10 +1,10 @@
 //! Reaping what a dead worker's process group leaves to this process.
 //!
 //! Where this process is the first of its PID namespace, or a subreaper, it becomes the parent of what a dead worker had
-//! started. Nobody else reaps those processes then.
+//! started. No other process reaps them then.
 //!
 //! Invariants:
-//! - The group's leader is not reaped before the rest: until then the group's number is nobody else's.
+//! - The group's leader is reaped last: until then no other group can get its number.
 //! - No child is reaped that belongs to another group: it is the program's own.
 
 use std::{fs, io};
@@ -32,7 +32,7 @@ fn is_subreaper() -> bool {
     false
 }
 
-/// How a dead child ended. It is not reaped by that.
+/// How a dead child ended. This does not reap it.
 pub(crate) fn status_of(child: Pid) -> ExitStatus {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     // An error means that somebody else in this program has reaped it.
@@ -44,7 +44,7 @@ pub(crate) fn status_of(child: Pid) -> ExitStatus {
     }
 }
 
-/// Waits until a child is dead. It is not reaped by that.
+/// Waits until a child is dead. This does not reap it.
 pub(crate) fn await_death(child: Pid) {
     // Any other error means that somebody else in this program has reaped it.
     while let Err(Errno::INTR) = waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}

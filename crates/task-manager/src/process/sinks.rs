@@ -3,7 +3,8 @@
 //! Invariants:
 //! - Nothing is lost silently: what cannot be written is counted, a warning begins the count, and another ends it.
 //! - A log is the file that has its name. One that was renamed or removed gets no more lines.
-//! - Nobody else's text gets into a line on standard error, unless the line is longer than [`WHOLE_BYTES`].
+//! - The text of other writers does not get into a line on standard error, unless the line is longer than
+//!   [`WHOLE_BYTES`].
 
 use std::{
     fs::{self, File, OpenOptions},

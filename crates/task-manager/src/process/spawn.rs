@@ -3,8 +3,8 @@
 //! Invariants:
 //! - `std::process::Command` is used so that it takes `posix_spawn`: no `pre_exec`, or the cost of a start would grow
 //!   with this process's memory.
-//! - A child leads a process group of its own, so that what its tasks start can be killed with it; the group is
-//!   killed before the child is reaped, while its number cannot have been given to anybody else.
+//! - A child leads a process group of its own, so that the processes that its tasks start can be killed with it. The
+//!   group is killed before the child is reaped: until then no other group can get its number.
 //! - A child inherits three descriptors: the socket as standard input, and its output.
 
 use std::{
@@ -119,7 +119,7 @@ impl Process {
         self.death.register()
     }
 
-    /// Resolves when the process is dead. It is not reaped by that.
+    /// Resolves when the process is dead. This does not reap it.
     ///
     /// # Cancel safety
     /// Dropping this future loses nothing.
@@ -279,7 +279,7 @@ mod death {
             self.descriptor().is_some_and(|descriptor| pidfd::kill_group(descriptor) != Err(Errno::INVAL))
         }
 
-        /// Kills that very process, whoever has its number by now.
+        /// Kills that very process, also if another has its number by now.
         pub(super) fn kill(&self) {
             if let Some(descriptor) = self.descriptor() {
                 // An error means that it is dead.

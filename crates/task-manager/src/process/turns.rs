@@ -30,9 +30,8 @@ pub(super) async fn in_turn<T: Send + 'static>(
     Some(off_this_thread(limit, start).await)
 }
 
-/// Does what it takes to start a process on a thread of its own: that takes a millisecond, or forever where the program's
-/// file cannot be read, and the other workers go on. Not on the runtime's threads, which panic where the system allows no
-/// more of them.
+/// Starts a process on a thread of its own. That takes a millisecond, or forever if the program's file cannot be read.
+/// The other workers go on meanwhile. Not on the runtime's threads, which panic where the system allows no more of them.
 async fn off_this_thread<T: Send + 'static>(
     limit: Duration,
     start: impl FnOnce() -> io::Result<T> + Send + 'static,

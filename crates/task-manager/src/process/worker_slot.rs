@@ -1,9 +1,9 @@
-//! The life of the workers on one slot: started, served, reaped, and started again.
+//! One slot of worker processes: a worker is started, served and reaped, and the next is started.
 //!
 //! Invariants:
-//! - Whatever a worker sent before it died is handled before its tasks go to others.
+//! - Everything that a worker sent before it died is handled before its tasks go to other workers.
 //! - Every process that was started is killed with its group and reaped, on every way out of here.
-//! - Nothing waits for a worker without a limit: not its greeting, its sessions, its death, nor its exit.
+//! - Every wait for a worker has a limit: for its greeting, its sessions, its death, and its exit.
 
 use std::{
     io::{self, ErrorKind},

@@ -1,5 +1,5 @@
-//! The return addresses on a thread's stack, as the C library finds them: what tells one place of a program from another,
-//! for a fraction of what it takes to find names for them.
+//! The return addresses on a thread's stack, as the C library finds them. They identify a place in the program for a
+//! fraction of the time that finding names takes.
 //!
 //! Empty where the C library has no such function.
 

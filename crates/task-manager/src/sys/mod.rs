@@ -1,5 +1,6 @@
-//! The operating system, as far as both sides of a connection need it: sockets that never block nor raise a signal,
-//! descriptors that may be replaced, what this process leads, signals, terminals, and the status page that a worker shares with its manager.
+//! Wrappers of the operating system, for both sides of a connection: sockets that never block or raise a signal,
+//! descriptors that may be replaced, process groups, signals, terminals, and the status page that a worker shares with
+//! its manager.
 
 pub(crate) mod descriptor;
 pub(crate) mod frames;

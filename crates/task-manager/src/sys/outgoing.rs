@@ -1,7 +1,7 @@
 //! Bytes on their way into a socket that takes them when it can.
 //!
-//! Invariant: the memory in use follows what waits, not what has passed: what was sent is dropped as soon as it is
-//! the larger part, however long something is left.
+//! Invariant: the memory in use follows the bytes that wait, not those that were sent. Sent bytes are dropped as soon as
+//! they are the larger part.
 
 use std::{
     io::{self, ErrorKind},
@@ -65,7 +65,7 @@ impl Outgoing {
         Ok(true)
     }
 
-    /// Drops everything: there is nobody to send it to.
+    /// Drops everything: the worker is gone.
     pub(crate) fn clear(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BYTES);

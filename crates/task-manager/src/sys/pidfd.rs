@@ -1,4 +1,4 @@
-//! Descriptors of processes, and what `rustix` has no call for: signals by pidfd that are for the group, or for nobody.
+//! Descriptors of processes, and calls that `rustix` lacks: signals by pidfd to a whole group, and signal 0 by pidfd.
 
 use std::{
     io,
@@ -34,7 +34,7 @@ pub(crate) fn of_this_process() -> io::Result<OwnedFd> {
 /// Kills the group that the process leads, or has led: also where it is reaped, and even if its number was reused.
 ///
 /// # Errors
-/// `ESRCH`: nobody is left in the group. `EINVAL`: the kernel is too old.
+/// `ESRCH`: no process is left in the group. `EINVAL`: the kernel is too old.
 pub(crate) fn kill_group(leader: impl AsFd) -> Result<(), Errno> {
     send(leader, libc::SIGKILL, TO_GROUP)
 }

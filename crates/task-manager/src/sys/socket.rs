@@ -1,4 +1,4 @@
-//! Sending and receiving on a Unix socket without SIGPIPE, whatever mode the socket is in.
+//! Sending and receiving on a Unix socket without SIGPIPE, in blocking and in non-blocking mode.
 //!
 //! Invariant: nothing here waits but [`receive`] and [`wait_writable`].
 

@@ -1,4 +1,5 @@
-//! A worker has no controlling terminal: the kernel would stop it, as a background process, wherever its tasks touch one.
+//! A worker gives up its controlling terminal: otherwise the kernel would stop it, as a background process, when its
+//! tasks use the terminal.
 
 use std::{io, os::fd::AsFd};
 

@@ -1,5 +1,5 @@
-//! The frames between services and the extensions of worker threads. There is no socket between them, but the same
-//! rule: whoever sends is never called back before it has returned.
+//! The frames between services and the extensions of worker threads. There is no socket between them, but the same rule
+//! holds: a sender is never called back before its call has returned.
 //!
 //! Invariants:
 //! - Frames are handed over in the order in which they were sent, on the manager's thread, with no lock held.
@@ -140,7 +140,7 @@ impl Exchange {
         self.arrived.notify_one();
     }
 
-    /// Hands frames over, for as long as it is polled.
+    /// Hands frames over while it is polled.
     pub(super) async fn serve(self: Arc<Self>) -> Infallible {
         self.server.get_or_init(|| thread::current().id());
         loop {

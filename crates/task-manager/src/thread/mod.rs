@@ -1,7 +1,8 @@
 //! Tasks on threads of this process.
 //!
 //! The scheduler, the inbox, the handles and the ways to close are those of every pool; here a worker is a thread.
-//! [`worker_slot`] is the life of one, [`worker`] what runs on it, and [`exchange`] carries the frames of services.
+//! [`worker_slot`] starts and serves a worker thread, [`worker`] runs on it, and [`exchange`] carries the frames of
+//! services.
 
 mod builder;
 mod connection;

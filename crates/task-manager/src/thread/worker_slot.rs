@@ -1,4 +1,4 @@
-//! The life of the worker threads on one slot.
+//! One slot of worker threads: a thread is started and served, and then the next.
 //!
 //! Invariant: nothing waits for a thread without a limit. One that does not end in time is abandoned: its tasks have
 //! ended for everybody else, and it ends when they do.

@@ -12,7 +12,7 @@ use crate::{failure::DeathCertificate, outcome::OutcomeCell, pool::submission_qu
 pub(super) struct Body {
     pub(super) task: EncodedTask,
     pub(super) task_type: u32,
-    /// Who waits for the outcome; nobody if it was scheduled.
+    /// The cell in which its handle waits for the outcome. `None` if it has no handle.
     pub(super) cell: Option<Arc<OutcomeCell>>,
     /// Boxed: nearly every task has none, and millions may wait.
     pub(super) history: Option<Box<History>>,

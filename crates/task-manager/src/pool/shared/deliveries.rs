@@ -1,6 +1,6 @@
 //! What others are told once the core's lock is free: outcomes, messages, the failures of tasks.
 //!
-//! Invariant: nobody is told under a lock, since that runs the code of wakers.
+//! Invariant: nothing is delivered under a lock, because that runs the code of wakers.
 
 use std::sync::{Arc, PoisonError};
 

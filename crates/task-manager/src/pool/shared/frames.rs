@@ -1,4 +1,4 @@
-//! What comes of a worker process: each frame is checked, decoded, and given to what it concerns.
+//! Frames of a worker process: each is checked, decoded, and passed on.
 //!
 //! Invariants:
 //! - A frame that breaks the rules changes nothing, and costs its worker the connection.

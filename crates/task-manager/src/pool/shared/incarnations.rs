@@ -104,7 +104,7 @@ impl Shared {
         });
     }
 
-    /// The manager's thread has failed: ends every task, so that nobody waits for it.
+    /// The manager's thread has failed: ends every task, so that no caller waits for one.
     pub(crate) fn abandon(&self) {
         self.refuse_newcomers();
         self.run_scheduler(|core, _| {
@@ -118,7 +118,7 @@ impl Shared {
 }
 
 impl Core {
-    /// An incarnation has ended that had come up: with so many tasks in hand, and maybe without having begun one.
+    /// A worker that had come up has ended. It had `had` tasks; it may have begun none of them.
     fn died(&mut self, slot: usize, began_nothing: bool, had: usize) -> Next {
         let worker_use = if !began_nothing {
             WorkerUse::Ran

@@ -1,5 +1,5 @@
-//! What a manager's threads share: the submission queue, through which tasks come from any thread, and the core behind one
-//! lock, with the connections that carry out what it decides.
+//! The state that a manager's threads share: the submission queue, into which any thread pushes tasks, and the core
+//! behind one lock, with the worker connections that carry out its decisions.
 //!
 //! A caller pushes into the [submission queue](super::submission_queue), and takes the core's lock only if a worker has demand
 //! for the task. So a single task reaches its worker without waking the manager's thread, and many tasks go out in batches
@@ -70,8 +70,8 @@ pub(crate) enum Mode {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The process that started the manager. A fork of it has none of the manager's threads, and one of those may have held a lock
-    /// at the fork: so each call asks this before it takes a lock.
+    /// The process that started the manager. A fork of it has none of the manager's threads, and one of these may have
+    /// held a lock at the fork. So each call checks this before it takes a lock.
     pub(crate) home: Home,
     pub(crate) id: ManagerId,
     pub(crate) levels: u8,
