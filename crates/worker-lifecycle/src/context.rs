@@ -56,7 +56,7 @@ impl WorkerContext {
         self.state().has_started()
     }
 
-    /// Whether the worker is [`Running`](WorkerState::Running): it was started, and nobody has asked it to stop.
+    /// Whether the worker is [`Running`](WorkerState::Running): it was started, and was not asked to stop.
     pub fn is_running(&self) -> bool {
         self.state().is_running()
     }

@@ -1,6 +1,6 @@
 //! What workers fail with, and why one could not be started.
 //!
-//! Invariant: a failure can be cloned, because everyone who asks for a worker's outcome gets it whole, sources included.
+//! Invariant: a failure can be cloned, because every caller gets the whole outcome of a worker, with the sources.
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -71,7 +71,7 @@ pub enum Hook {
     Drop,
     /// A task that it has spawned: see [`WorkerContext::spawn`](crate::WorkerContext::spawn).
     Task,
-    /// The function that makes a child anew: see [`ChildSpec::new`](crate::ChildSpec::new).
+    /// The function that makes a child's next worker: see [`ChildSpec::new`](crate::ChildSpec::new).
     Factory,
 }
 

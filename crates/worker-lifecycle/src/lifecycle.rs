@@ -1,7 +1,7 @@
 //! The life of one worker as a table of transitions. A core: no clock, no task, no channel.
 //!
 //! Invariants:
-//! - `on_shutdown` follows whenever `on_startup` completed, whatever `run` did; `after_shutdown` always follows.
+//! - `on_shutdown` follows if `on_startup` completed, however `run` ended; `after_shutdown` always follows.
 //! - An end is an end: no event leads out of [`Step::Ended`].
 //! - What went wrong is never forgotten: once `failed` is set, the end is [`WorkerState::Failed`].
 
@@ -146,9 +146,9 @@ pub enum Step {
 /// What happens to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// Somebody starts it.
+    /// It is started.
     Start,
-    /// Somebody asks it to stop. Asking again changes nothing.
+    /// It is asked to stop. Asking again changes nothing.
     Stop,
     /// Its present hook completed.
     Completed,
@@ -319,7 +319,7 @@ mod tests {
         format!("{:?}{marks}", life.step)
     }
 
-    /// The reviewed table. Whoever changes a transition changes `lifecycle.txt` too, and reads what changed.
+    /// The reviewed table. If you change a transition, change `lifecycle.txt` too, and review the difference.
     #[test]
     fn every_state_and_every_event_is_as_reviewed() {
         let mut table = String::from(

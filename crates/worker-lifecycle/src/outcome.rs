@@ -1,4 +1,4 @@
-//! How a worker ended. It is kept, and can be cloned, so that everyone who asks gets it.
+//! How a worker ended. It is kept, and can be cloned, so that every caller gets it.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -43,7 +43,7 @@ struct Detail {
 }
 
 impl Outcome {
-    /// Of a worker that nobody has started.
+    /// Of a worker that was not started.
     pub(crate) fn never_started() -> Self {
         Self { state: WorkerState::Init, ending: Ending::NeverStarted, is_aborted: false, detail: None }
     }
@@ -96,7 +96,7 @@ impl Outcome {
         self.detail.as_deref()?.report.as_ref()
     }
 
-    /// In words, with the sources of what failed: for a text that nobody can ask for them.
+    /// In words, with the sources of the failures: for a text, which has no sources.
     pub(crate) fn in_full(&self) -> String {
         if self.failures().is_empty() {
             return self.to_string();

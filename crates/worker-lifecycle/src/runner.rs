@@ -1,11 +1,12 @@
-//! The task of a worker: calls its hooks in turn, aborts the one that outlasts the deadline, and publishes the outcome.
+//! The task of a worker: it calls the hooks one after the other, aborts a hook at the deadline, and publishes the
+//! outcome.
 //!
 //! Invariants:
 //! - Whatever happens to the task, also when its runtime is shut down and drops it: if `on_startup` has succeeded,
 //!   `on_shutdown` is polled at least once; `after_shutdown` is called; the worker is dropped; and then the outcome is
 //!   published.
-//! - What the worker has spawned has ended before `on_shutdown` is called, and before the outcome is published; but where its
-//!   runtime is shut down, it is only told to.
+//! - Tasks that the worker has spawned have ended before `on_shutdown` is called, and before the outcome is published.
+//!   If its runtime is shut down, they are only told to end.
 //! - No panic of the worker's leaves the task.
 //! - A worker that stops at once when asked costs no timer.
 
@@ -131,7 +132,7 @@ impl<W: Worker> Runner<W> {
         }
     }
 
-    /// Polls `on_shutdown` once, when nobody will poll it again.
+    /// Polls `on_shutdown` once, when it cannot be polled again.
     fn clean_up_at_once(&mut self) -> Event {
         self.has_cleaned_up = true;
         let Self { worker: Some(worker), cx, .. } = self else { return Event::Aborted };
@@ -169,7 +170,8 @@ impl<W: Worker> Runner<W> {
         log(&shared, is_awaited);
     }
 
-    /// Whether somebody waits for what becomes of this worker, or is told: then it is for them to say so.
+    /// Whether a caller waits for this worker's outcome, or is told of it. Then the caller reports a failure, and this
+    /// does not.
     fn is_awaited(&self) -> bool {
         // This task's own receiver. That of a group's driver went with the worker.
         const OWN: usize = 1;

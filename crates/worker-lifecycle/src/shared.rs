@@ -1,4 +1,4 @@
-//! What a worker's task shares with everyone who holds a reference to it.
+//! The state that a worker's task shares with all references to the worker.
 //!
 //! Invariants:
 //! - The board is one `watch` channel, so nothing here is synchronised by hand. No user's code runs under its lock.
@@ -39,14 +39,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Board {
     pub(crate) lifecycle: Lifecycle,
-    /// It was not started, and nobody can do so any more.
+    /// It was not started, and cannot be any more.
     pub(crate) is_abandoned: bool,
     /// Its `on_startup` has succeeded, and it began to run.
     pub(crate) came_up: bool,
     /// When it is aborted, by the [clock](crate::clock) of stops.
     pub(crate) deadline: Option<Instant>,
     pub(crate) outcome: Option<Outcome>,
-    /// Who asked it to stop first.
+    /// What asked it to stop first.
     stopped_by: Option<StoppedBy>,
     /// Since when its state is what it is, by tokio's clock and by the system's.
     changed: (Instant, SystemTime),
@@ -117,9 +117,9 @@ pub(crate) struct Shared {
     pub(crate) board: watch::Sender<Board>,
     /// Cancelled when the worker is asked to stop, and when it has ended.
     pub(crate) token: CancellationToken,
-    /// Whether it was asked to stop, or has ended: set with release under the board's lock, so that whoever the board wakes
-    /// finds it set; read with acquire by [`is_stopping`](Self::is_stopping), which is asked for every message and shall
-    /// take no lock.
+    /// Whether it was asked to stop, or has ended: set with release under the board's lock, so that a waiter that the
+    /// board wakes finds it set. It is read with acquire by [`is_stopping`](Self::is_stopping), which is called for
+    /// every message and must not take a lock.
     is_stopping: AtomicBool,
     /// What it has spawned.
     pub(crate) tasks: Tasks,
@@ -206,12 +206,13 @@ impl Shared {
         self.runtime.get()
     }
 
-    /// Groups see to their deadline themselves, because they have to collect their children and say who held them up.
+    /// Groups handle their deadline themselves, because they have to collect their children and name those that were
+    /// late.
     pub(crate) fn is_group(&self) -> bool {
         self.roster().is_some()
     }
 
-    /// Marks it as started: once, whoever tries at the same time.
+    /// Marks it as started. Of several calls at the same time, one succeeds.
     pub(crate) fn begin(&self) -> Result<Handle, StartError> {
         if !self.is_here() {
             return Err(StartError::Forked { name: self.name().to_owned() });
@@ -356,7 +357,8 @@ fn has_timer(runtime: &Handle) -> bool {
     workfleet_panics::catch(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
 }
 
-/// The right to start a worker. When it is dropped unused, those who wait for the start-up are told that there will be none.
+/// The right to start a worker. If it is dropped unused, callers that wait for the start-up are told that there will be
+/// none.
 pub(crate) struct Unstarted(Arc<Shared>);
 
 impl Unstarted {

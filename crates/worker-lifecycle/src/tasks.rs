@@ -129,7 +129,7 @@ impl Tasks {
         }
     }
 
-    /// Returns when one has failed and nobody was told yet.
+    /// Returns when one has failed and that was not reported yet.
     pub(crate) async fn has_failed(&self) {
         self.failed.notified().await;
     }
@@ -144,7 +144,7 @@ impl Tasks {
         };
     }
 
-    /// Has all of them dropped wherever they wait.
+    /// Drops all of them at their present `.await`.
     pub(crate) fn abort(&self) {
         if let Some(spawned) = self.spawned() {
             spawned.abort.cancel();

@@ -114,12 +114,12 @@ pub trait Worker: Send + 'static {
     /// An error ends the worker as failed, and is in its outcome.
     fn run(&mut self, cx: &WorkerContext) -> impl Future<Output = Result<(), WorkerError>> + Send;
 
-    /// Cleans up. It is called whenever `on_startup` succeeded, and has what is left of the grace period. If `run` was
-    /// aborted at its deadline, nothing is left. If the runtime is shut down, nothing can wait. In both cases
-    /// `on_shutdown` is polled once: it does what it can do without waiting.
+    /// Cleans up. It is called if `on_startup` succeeded, and has the rest of the grace period. If `run` was aborted at
+    /// its deadline, nothing is left. If the runtime is shut down, nothing can wait. In both cases `on_shutdown` is
+    /// polled once: it does what it can do without waiting.
     ///
     /// # Errors
-    /// Whatever goes wrong: it is in the worker's outcome, beside what `run` failed with.
+    /// An error is in the worker's outcome, beside a failure of `run`.
     fn on_shutdown(&mut self, cx: &WorkerContext) -> impl Future<Output = Result<(), WorkerError>> + Send {
         let _ = cx;
         async { Ok(()) }

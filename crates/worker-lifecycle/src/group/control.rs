@@ -21,7 +21,7 @@ pub(super) enum Command {
     Remove(ChildId, oneshot::Sender<Result<Outcome, RemoveError>>),
 }
 
-/// What was asked of a group: nobody's question is left unanswered, and no child is lost.
+/// Requests to a group. Every request is answered, and no child is lost.
 pub(super) struct Commands(pub(super) mpsc::UnboundedReceiver<Command>);
 
 impl Commands {

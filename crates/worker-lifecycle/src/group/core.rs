@@ -1,18 +1,20 @@
-//! What a group decides: whom to start, stop and restart, and when. A core: no clock, no task, no channel, no randomness.
+//! The decisions of a group: which children to start, stop and restart, and when. A core: no clock, no task, no channel,
+//! no randomness.
 //!
-//! Children that are to be started in order form a *batch*: its children start one after the other, each once the one
-//! before is up, none before all that have to stop first have, and none before the batch is due. At the start of the group
-//! there is one batch of all; a restart makes one of those that it affects.
+//! Children that are to be started in order form a *batch*. They start one after the other, each once the one before is
+//! up. None starts before all children that have to stop first have stopped, and none before the batch is due. At the
+//! start of the group there is one batch of all; a restart makes one of those that it affects.
 //!
 //! Invariants:
 //! - A child that is pending or starting, or stops to be restarted, is in exactly one batch; no other child is in any.
 //! - A child's deadline is never later than the group's.
 //! - Once the group is stopping, nothing is started any more.
-//! - A group has come up once each child of the first batch has, whatever they did afterwards. So an end that is no failure
-//!   counts only then: whether it comes a moment before or after makes no difference to who starts the group.
+//! - A group has come up once each child of the first batch has come up, also if some have ended since. So an end that
+//!   is no failure counts only then: whether it comes a moment before or after makes no difference to who starts the
+//!   group.
 //! - Children that were added together become members together: each is up once, or all of them are removed. Each such set
 //!   is settled exactly once, unless the group stops first.
-//! - While a stop hook runs, nobody is asked to stop but by the hook, and the group does not end. It runs no longer than to
+//! - While a stop hook runs, only the hook asks children to stop, and the group does not end. It runs no longer than to
 //!   the group's deadline.
 //! - Each incarnation that was started ends exactly once: its end was handled, or it was given up as stuck.
 

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - One task does all of it, so that nothing here is shared but the roster, which others only read.
-//! - Whoever asked gets an answer: at the latest when the group has ended.
+//! - Every request is answered, at the latest when the group has ended.
 
 use std::{
     collections::HashMap,
@@ -396,7 +396,7 @@ impl Driver {
         }
     }
 
-    /// Whoever still waits for a child's first start learns that it will not come.
+    /// Callers that still wait for a child's first start are told that it will not come.
     fn refuse_commands(&mut self) {
         self.commands.refuse();
         for adding in std::mem::take(&mut self.adding).into_values() {
@@ -479,7 +479,7 @@ impl Driver {
         }
     }
 
-    /// Whoever added children learns what has become of them.
+    /// The caller that added children is told how that went.
     fn settle(&mut self, set: SetId) {
         let Some(Adding { children, answer, failed }) = self.adding.remove(&set) else { return };
         let worker = |id: &ChildId| self.slots.get(id).and_then(|slot| slot.worker.clone());

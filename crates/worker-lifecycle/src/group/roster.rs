@@ -1,6 +1,6 @@
-//! The children of a group as others see them. The group's task writes it; whoever asks for a status reads it.
+//! The children of a group as others see them. The group's task writes it, and every call for a status reads it.
 //!
-//! Invariant: nobody else's code runs under its lock.
+//! Invariant: no user's code runs under its lock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,5 @@
-//! A process that cannot stop ends anyway: by a thread of its own, which waits for nothing that a worker, a destructor or a
-//! reader of standard error may hold up.
+//! Ends a process that cannot stop. A thread of its own does this; it does not wait for a worker, a destructor or a
+//! reader of standard error.
 
 use std::{
     io::{self, Write as _},
@@ -46,7 +46,7 @@ pub(super) fn arm(worker: WorkerRef, limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for this long: nobody sends.
+/// Waits for this long: no message is ever sent.
 fn wait(time: Duration) {
     let (_kept, never) = mpsc::channel::<()>();
     // It can only time out.

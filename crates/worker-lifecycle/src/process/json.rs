@@ -1,5 +1,5 @@
-//! A status as JSON, for the programs that watch a process: written by hand, because the few fields need neither a serialiser among
-//! the probe's dependencies nor its form of durations and times, which nobody reads.
+//! A status as JSON, for programs that monitor a process. It is written by hand: for so few fields, the probe needs no
+//! serialiser among its dependencies, and a serialiser's form of durations and times is hard to read.
 
 use std::{
     fmt::Write as _,

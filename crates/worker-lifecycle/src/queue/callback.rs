@@ -1,4 +1,4 @@
-//! Somebody's function called for a message: its failure is noted and reported, and stops nothing.
+//! Calls a user's function for a message. Its failure is counted and reported, and stops nothing.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use workfleet_panics::catch;
 
 use crate::{error::FailureCause, output::HookOutput, panic::Caught};
 
-/// Where failures of handlers go: into the log and, if wanted, to somebody's function.
+/// Where failures of handlers go: to the log and, if set, to a function of the user.
 pub(crate) struct Failures<F> {
     /// Called for each failure, on the consumer's task.
     report: Option<Report<F>>,

@@ -1,10 +1,10 @@
 //! A queue with many senders and one receiver: what is sent from any thread, one task takes in batches.
 //!
 //! Invariants:
-//! - A message that was pushed is popped, or is in the hands of whoever closed the queue. Closing and taking what is left
-//!   is one step under the lock, so nothing can slip in between.
-//! - The receiver's waker is in `waker` only while the receiver has seen `items` empty under the same lock: so whoever
-//!   pushes next finds it there. Wakers are woken, and dropped, outside the lock.
+//! - A message that was pushed is popped, or is handed to the caller that closes the queue. Closing and taking what is
+//!   left is one step under the lock, so nothing can slip in between.
+//! - The receiver's waker is in `waker` only while the receiver has seen `items` empty under the same lock: so the next
+//!   push finds it there. Wakers are woken, and dropped, outside the lock.
 //! - `batched` is written by the receiver alone; a size read without it running is exact.
 
 use std::{
@@ -51,7 +51,7 @@ impl<T> Channel<T> {
         Ok(())
     }
 
-    /// Closes the queue to whatever is pushed from now on; what is in it stays.
+    /// Closes the queue for later messages. Messages in the queue stay.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
     }
@@ -60,7 +60,7 @@ impl<T> Channel<T> {
         self.lock().is_closed
     }
 
-    /// How many messages nobody has been given.
+    /// How many messages were not popped yet.
     pub(super) fn len(&self) -> usize {
         let state = self.lock();
         state.items.len() + self.batched.load(Ordering::Relaxed)

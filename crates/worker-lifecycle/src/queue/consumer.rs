@@ -184,7 +184,7 @@ impl<T: Send + 'static> QueueConsumer<T> {
         self.try_next()
     }
 
-    /// Whatever is sent from now on is handed back to its sender; what is in the queue stays.
+    /// Messages that are sent later come back to their senders. Messages in the queue stay.
     fn refuse(&self) {
         if let Some(room) = &self.link.room {
             room.close();

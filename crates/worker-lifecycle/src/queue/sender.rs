@@ -21,9 +21,9 @@ pub(super) struct Link<T> {
     /// A permit for each message that there is room for, if the queue is bounded.
     pub(super) room: Option<Semaphore>,
     pub(super) left: Mutex<Left<T>>,
-    /// How many messages have failed, in whatever handles them.
+    /// How many messages have failed in their handler.
     pub(super) failures: std::sync::atomic::AtomicU64,
-    /// The process that made the queue: in a fork of it nobody consumes, and another thread may have held a lock.
+    /// The process that made the queue. A fork of it has no consumer, and another thread may have held a lock.
     pub(super) home: Home,
 }
 
@@ -155,7 +155,7 @@ impl<T> fmt::Debug for QueueSender<T> {
     }
 }
 
-/// Messages that nobody has handled, in the order in which they were sent.
+/// Messages that were not handled, in the order in which they were sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftovers<T>(VecDeque<T>);
 

@@ -1,7 +1,7 @@
 //! Children that were added together: all of them become members of the group, or none does.
 //!
-//! Invariant: a set is here until it is settled, which happens once: when each of it has been up, or, if one did not come up,
-//! when all have gone.
+//! Invariant: a set is here until it is decided, which happens once: when each of its children has been up, or, if one
+//! did not come up, when all are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

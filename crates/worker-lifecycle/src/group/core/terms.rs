@@ -48,7 +48,7 @@ pub enum StopOrder {
 pub(in crate::group) struct Config {
     pub(in crate::group) strategy: RestartStrategy,
     pub(in crate::group) stop_order: StopOrder,
-    /// Somebody's function says first in which order the children stop.
+    /// A function of the user first stops children in an order of its own.
     pub(in crate::group) has_stop_hook: bool,
     pub(in crate::group) backoff: Backoff,
     pub(in crate::group) budget: Budget,
@@ -60,7 +60,7 @@ pub(in crate::group) struct Traits {
     pub(in crate::group) phase: u32,
     pub(in crate::group) restart: Restart,
     pub(in crate::group) may_end: bool,
-    /// It can be made anew.
+    /// It can be restarted.
     pub(in crate::group) is_renewable: bool,
 }
 
@@ -68,7 +68,7 @@ pub(in crate::group) struct Traits {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::group) struct LifeTraits {
     pub(in crate::group) grace: Duration,
-    /// It sees to its deadline itself, and is never stuck.
+    /// It handles its deadline itself, and is never stuck.
     pub(in crate::group) is_group: bool,
 }
 
