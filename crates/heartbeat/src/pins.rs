@@ -18,8 +18,8 @@ pub struct Pins(Option<Arc<Vec<Pin>>>);
 type Pin = Arc<dyn Any + Send + Sync>;
 
 thread_local! {
-    /// What was serialised on this thread, while somebody wants to know: there is nothing to be dropped when the thread ends,
-    /// so that even then it can be asked for.
+    /// What was serialised on this thread, while a caller collects it. It has no destructor, so it can be asked for even
+    /// while the thread ends.
     static SERIALISED: ManuallyDrop<RefCell<Option<Vec<Pin>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
@@ -52,7 +52,7 @@ impl Pins {
     }
 }
 
-/// Notes what is serialised, if somebody wants to know, and if it goes anywhere.
+/// Notes what is serialised, if a caller collects it, and if the value is really sent.
 pub(crate) fn pin(pin: impl FnOnce() -> Pin) {
     if workfleet_wire::message::is_dry_run() {
         return;
@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Pins {
     }
 }
 
-/// Values are equal whatever is held for them.
+/// Pins do not count in a comparison: all are equal.
 impl PartialEq for Pins {
     fn eq(&self, _other: &Self) -> bool {
         true
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(holders(&event), 1, "the one in there");
     }
 
-    /// A value is read where it is sent, to see whether it would arrive: nobody holds or reaches anything by that.
+    /// A value is read where it is sent, to check it: that holds and reaches nothing.
     #[test]
     fn a_copy_that_is_read_for_a_check_is_nobodys() {
         #[derive(Serialize)]

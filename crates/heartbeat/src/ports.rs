@@ -22,7 +22,7 @@ pub(crate) trait Replica: Any + Send + Sync {
 
 /// Heartbeaters of this process, as the tree sees them.
 pub(crate) trait BeatSink: Send + Sync {
-    /// Takes in beats that came together. Returns how many of them nobody listens to any more.
+    /// Takes in beats that came together. Returns how many of them are for tokens that are gone.
     fn beats(self: Arc<Self>, beats: Drain<'_, Arrived>) -> u64;
 }
 
@@ -60,11 +60,12 @@ pub(crate) trait EventPlace: fmt::Debug + Send + Sync {
     /// Sends what a step of the event's core asks for; under the core's lock.
     fn send(&self, messages: &[ToSend]);
 
-    /// Keeps the event although nobody holds it, or keeps it no longer. What is returned is to be dropped without the lock.
+    /// Keeps the event although no copy of it is held, or keeps it no longer. What is returned is to be dropped without
+    /// the lock.
     #[must_use]
     fn keep(&self, event: Option<Arc<dyn Replica>>) -> Option<Arc<dyn Replica>>;
 
-    /// Nobody holds the event here any more, which was at this address of memory.
+    /// No copy of the event is held here any more. It was at this address of memory.
     fn forget(&self, event: *const ());
 }
 
@@ -75,7 +76,7 @@ pub(crate) trait TokenPlace: Any + Send + Sync {
     /// Passes a beat on that was made here.
     fn beat(&self, details: Details) -> Result<(), HeartbeatError>;
 
-    /// Has everybody below who holds the token's sender deliver what it has, and then calls `done`.
+    /// Has every child process with the token's sender deliver its beats, then calls `done`.
     fn flush(&self, done: Done) -> Box<dyn Unanswered>;
 
     /// Takes in everything that was sent to this process up to now, and then calls `done`.

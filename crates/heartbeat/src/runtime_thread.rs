@@ -1,8 +1,8 @@
 //! Whether the current thread must not be blocked, because an async runtime polls futures on it.
 //!
-//! Tokio says of every thread that has to do with a runtime that it has a current one, also of those on which a program
-//! may block. What tells them apart is the cooperative budget: it is limited exactly while tokio polls a future. So a
-//! thread is asked for more units than a limited budget can have, and all of them are given back.
+//! Tokio reports a current runtime on every thread that belongs to one, also on threads that a program may block. What
+//! tells them apart is the cooperative budget: it is limited exactly while tokio polls a future. So a thread is asked
+//! for more units than a limited budget can have, and all of them are given back.
 //!
 //! | where the call is made | blocking it |
 //! |---|---|

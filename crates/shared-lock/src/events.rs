@@ -1,4 +1,4 @@
-//! Events at the level `debug` of the target `workfleet::lock`, if the feature `tracing` is on, as it is by default.
+//! Events at the level `debug` of the target `workfleet::lock`, if the feature `tracing` is on (it is by default).
 //!
 //! Each request is `acquiring`, and then either `acquired` and later `released`, or `failed`.
 //!

@@ -1,6 +1,7 @@
-//! What a task fails with, in the process that ran it.
+//! The error of a task, in the process that ran it.
 //!
-//! Invariant: an error's chain of sources is kept as text, as far as [`workfleet_causes::chain`] walks it, because the types that made it do not travel.
+//! Invariant: an error's chain of sources is kept as text, because the types of the errors cannot be sent. The chain is
+//! as long as [`workfleet_causes::chain`] walks it.
 
 use std::{error::Error, fmt};
 

@@ -87,7 +87,7 @@ pub const RETURNED: Kind = Kind(0x14);
 pub const FLUSH: Kind = Kind(0x15);
 /// Worker → manager, empty: the answer to a [`PING`].
 pub const PONG: Kind = Kind(0x16);
-/// Worker → manager, carries: an attempt has begun, or beats, with what it says by that.
+/// Worker → manager, carries: an attempt has begun, or a heartbeat with its details.
 pub const HEARTBEAT: Kind = Kind(0x17);
 
 /// The frame kinds that services may own.

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - The first frame each way opens with the protocol's version as two little-endian bytes, in every version: so
 //!   that two versions can at least tell each other apart.
-//! - Names of tasks travel as a digest in the handshake, and as such only if that differs; after it a task's type is its index in the sorted
-//!   registry.
+//! - In the handshake, the names of tasks are sent as a digest; the names themselves follow only if the digests differ.
+//!   After that, a task's type is sent as its index in the sorted registry.
 
 use std::time::Duration;
 

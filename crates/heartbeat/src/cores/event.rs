@@ -1,10 +1,10 @@
 //! One event as one process knows it: a pure state machine.
 //!
-//! An event has a home, the process that made it, where all changes meet and get their order. Processes that it was sent to
-//! have copies; one that passes it on stands between home and the copies below it, and treats those as home treats it.
-//! Upwards go operations, downwards goes the state, and each way at most one message is unanswered: what happens
-//! meanwhile is gathered into the next. So a flood of changes costs whoever cannot keep up no memory, only the steps
-//! in between; that the event was set in between is never lost.
+//! An event has a home, the process that made it, where all changes meet and get their order. Processes that it was sent
+//! to have copies. A process that passes it on stands between home and its children's copies, and treats those as home
+//! treats its own. Upwards go operations, downwards goes the state, and each way at most one message is unanswered: what
+//! happens meanwhile is gathered into the next. So if a process cannot keep up with a flood of changes, it misses steps
+//! in between, but needs no memory for them. A set in between is never lost.
 //!
 //! Invariants:
 //! - A copy shows its own last operation until home has answered it, and then what home says.
@@ -18,7 +18,7 @@ mod tests;
 /// A copy in another process: which connection, and its number there.
 pub(crate) type Copy = (u64, u64);
 
-/// What a change of an event means for those who wait for it in this process.
+/// What a change of an event means for its waiters in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// It is set or not, and this says whether it has been set by this change, even if it was cleared at once.

@@ -1,5 +1,5 @@
-//! The rules of heartbeats as pure state machines: no IO, clock or thread. What happens and the time are arguments; whoever
-//! drives them asks what to do.
+//! The rules of heartbeats as pure state machines: no IO, clock or thread. Events and the time are arguments, and the
+//! driver asks what to do.
 
 #[cfg(feature = "runtime")]
 #[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "an event that stays at home has no copies"))]

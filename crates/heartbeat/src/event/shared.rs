@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - What a step of the core has to send is sent under the core's lock, so that it leaves in the order of the steps.
-//! - Whoever waits is woken outside it.
+//! - Waiters are woken outside it.
 //! - In a fork, no lock is taken and nothing is sent: the event is lost there.
 
 use std::{

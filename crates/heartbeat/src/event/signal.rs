@@ -1,7 +1,7 @@
-//! What everybody who holds an event in this process shares: whether it is set, and who waits.
+//! The state that all holders of an event in this process share: whether it is set, and its waiters.
 //!
 //! Invariants:
-//! - The count of sets grows with every one, so whoever waits learns of a set that was cleared at once.
+//! - The count of sets grows with every set, so waiters notice a set that was cleared at once.
 //! - It changes under the lock of the event's core. Wakers are called outside it.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -13,9 +13,9 @@ use crate::{cores::event::Change, park::block_on};
 /// What [`Signal::flag`] says.
 const CLEAR: u8 = 0;
 const SET: u8 = 1;
-/// Whoever knows has been asked.
+/// The process that knows was asked.
 const UNKNOWN: u8 = 2;
-/// Nobody knows any more.
+/// No process knows it any more.
 const LOST: u8 = 3;
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Signal {
         self.changed.notify_waiters();
     }
 
-    /// Whether it is set; `None` while nobody has said so yet.
+    /// Whether it is set; `None` while it is not known yet.
     #[inline]
     pub(super) fn is_set(&self) -> Option<bool> {
         match self.flag.load(Ordering::Acquire) {
@@ -64,7 +64,7 @@ impl Signal {
         self.flag.load(Ordering::Acquire) == LOST
     }
 
-    /// Waits, blocking the thread, until somebody has said whether it is set.
+    /// Waits, blocking the thread, until it is known whether it is set.
     pub(super) fn wait_until_known(&self) -> bool {
         block_on(self.until(|| self.is_set()))
     }

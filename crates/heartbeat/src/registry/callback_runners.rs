@@ -1,11 +1,11 @@
-//! The runners: who calls what is ready, without one that hangs keeping the rest waiting.
+//! The callback runners: they call the callbacks that are ready. A callback that hangs does not make the others wait.
 //!
 //! Invariants, under the one lock:
-//! - There is at most one *current* runner. It takes what is ready, and ends, in the same critical section, when there is
-//!   nothing. So whatever becomes ready either finds it or starts another: no wake-up is lost.
+//! - There is at most one *current* runner. It takes what is ready, and ends, in the same critical section, when there
+//!   is nothing. So a callback that becomes ready either finds a current runner or starts one: no wake-up is lost.
 //! - A runner that was replaced, because its call took too long, takes nothing more while there is a current one.
-//! - While something is ready and the current runner is in a call, the check for hangs is on: somebody calls [`CallbackRunners::tick`] again and
-//!   again.
+//! - While a callback is ready and the current runner is in a call, the check for hangs is on: the driver calls
+//!   [`CallbackRunners::tick`] again and again.
 
 use crate::sync::{Mutex, MutexGuard};
 
@@ -15,7 +15,7 @@ pub(crate) trait Work {
     fn has_ready(&self) -> bool;
 }
 
-/// The work and those who do it, behind one lock.
+/// The work and its runners, behind one lock.
 #[derive(Debug)]
 pub(crate) struct CallbackRunners<W>(Mutex<Inner<W>>);
 
@@ -138,7 +138,7 @@ impl<W: Work> CallbackRunners<W> {
         Tick { runner, again }
     }
 
-    /// Whether somebody has to [`tick`](Self::tick) again and again.
+    /// Whether the driver has to call [`tick`](Self::tick) again and again.
     pub(crate) fn checks_for_hangs(&self) -> bool {
         self.lock().hang_check != HangCheck::Off
     }

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// How many callbacks may hang at the same time without harm to others: each holds a thread of the pool.
 const THREADS_LIMIT: usize = 4096;
 
-/// A runtime that can be dropped anywhere, also inside another: it waits for nobody.
+/// A runtime that can be dropped anywhere, also inside another: dropping it does not wait.
 pub(super) struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {

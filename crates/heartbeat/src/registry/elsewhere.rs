@@ -1,4 +1,4 @@
-//! Who else may have beats of ours in hand: the processes that a token's sender was sent to.
+//! Beats in other processes: those that a token's sender was sent to.
 
 #[cfg(not(feature = "remote"))]
 mod others {
@@ -38,11 +38,11 @@ mod others {
     /// How long it may take to read what has been sent. Only a pool whose thread is held up by a service takes longer.
     const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
 
-    /// Has everybody who holds the token's sender deliver what it has.
+    /// Has every process with the token's sender deliver its beats.
     ///
     /// # Errors
-    /// It was not done in time; the names of those who have not answered. There may be none: they were only about to be
-    /// asked.
+    /// It was not done in time. The value has the names of the processes that have not answered. There may be none: they
+    /// were only about to be asked.
     pub(in crate::registry) async fn flush(
         shared: &Arc<Shared>,
         key: Key,
@@ -61,7 +61,8 @@ mod others {
         }
     }
 
-    /// Takes in everything that was sent before: we may be the one who was late. No timer runs meanwhile.
+    /// Processes everything that was sent before, because this process itself may have been late. No timer runs
+    /// meanwhile.
     pub(in crate::registry) async fn catch_up(shared: &Arc<Shared>) {
         // Without a sender elsewhere, nothing is sent. All places are in the same tree.
         let place = shared.change(|state| state.places.values().next().cloned());
@@ -108,7 +109,7 @@ mod others {
     }
 
     impl BeatSink for Shared {
-        /// Once these heartbeaters have stopped, nobody listens.
+        /// Once these heartbeaters have stopped, beats are ignored.
         fn beats(self: Arc<Self>, beats: Drain<'_, Arrived>) -> u64 {
             let now = self.now();
             self.change(|state| {

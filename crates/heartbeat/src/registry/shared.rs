@@ -1,9 +1,9 @@
 //! What the heartbeaters, their senders, runners and thread share.
 //!
 //! Invariants:
-//! - Everything is behind the runners's one lock, which is held for a few instructions: callbacks, wakers and destructors of
-//!   other people's values run outside of it.
-//! - Whoever makes the next deadline earlier than the thread sleeps wakes it.
+//! - All state is behind the one lock of the runners, which is held for a few instructions. Callbacks, wakers and
+//!   destructors of user values run outside it.
+//! - A call that makes the next deadline earlier wakes the sleeping thread.
 
 use std::{cell::Cell, collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
@@ -62,9 +62,9 @@ pub(crate) struct Shared {
 
 pub(crate) struct State {
     pub(super) table: Table<Callback>,
-    /// Who waits for a closed token's end.
+    /// The callers that wait for a closed token's end.
     pub(super) closers: BTreeMap<Key, oneshot::Sender<Closed<Callback>>>,
-    /// Until when the thread sleeps: whoever has something earlier wakes it. None while it is awake.
+    /// Until when the thread sleeps. A call with an earlier deadline wakes it. None while it is awake.
     pub(super) sleeps: Option<Sleeps>,
     /// Of the tokens whose senders other processes may have.
     #[cfg(feature = "remote")]
@@ -138,7 +138,7 @@ impl Shared {
         })
     }
 
-    /// Does something with the state, and sees to all that follows from it.
+    /// Changes the state, and carries out what follows.
     pub(super) fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
         let ((changed, follows), needs) = self.runners.change(|state| {
             let changed = change(state);

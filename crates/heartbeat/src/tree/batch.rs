@@ -8,7 +8,7 @@ use crate::{
     ports::{Arrived, BeatSink},
 };
 
-/// Heartbeaters take in no more than so many at once, because they do so under their lock.
+/// Heartbeaters take in at most this many at once, because they do it under their lock.
 const BEATS_AT_ONCE: usize = 64;
 
 /// Beats for the heartbeaters of this process that came together.
@@ -17,7 +17,7 @@ pub(super) struct Batch {
     /// Whose they are; `None` if there are none.
     sink: Option<Arc<dyn BeatSink>>,
     beats: Vec<Arrived>,
-    /// How many of those that were delivered nobody listens to.
+    /// How many of the delivered beats were for tokens that are gone.
     ignored: u64,
 }
 
@@ -32,7 +32,7 @@ impl Batch {
         self.beats.push(Arrived { key, details, superseded });
     }
 
-    /// Delivers what is left. Returns how many of all beats nobody listens to any more.
+    /// Delivers what is left. Returns how many of all beats were for tokens that are gone.
     #[must_use = "ignored beats are counted"]
     pub(super) fn deliver(mut self) -> u64 {
         self.hand_over();

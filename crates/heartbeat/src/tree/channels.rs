@@ -149,7 +149,7 @@ impl Channel {
         self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells who sends beats of this token, when it is asked.
+    /// Returns the processes that send beats of this token.
     fn holds(&self) -> impl FnOnce() -> Vec<Copy> + Send + 'static {
         let copies = Arc::clone(&self.copies);
         move || copies.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()

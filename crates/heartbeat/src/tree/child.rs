@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Everything it has attached is held for it until it detaches it or is gone.
-//! - Its frames are handled one after the other, by whoever reads its connection.
+//! - Its frames are handled one after the other, by the thread that reads its connection.
 
 use std::{
     collections::HashMap,
@@ -131,7 +131,7 @@ impl AttachedChild {
         Ok(())
     }
 
-    /// It is gone: whatever it held is held by it no longer.
+    /// It is gone: everything that was held for it is released.
     pub(super) fn gone(&self, node: &Node) {
         // Later questions find it gone.
         let own = node.remove_child(self.id);

@@ -1,4 +1,4 @@
-//! Events that other processes may know: where each is to be found, and by whom it is reached.
+//! Events that other processes may know: the home of each, and the processes that use it.
 
 use std::sync::{Arc, Weak};
 
@@ -91,7 +91,7 @@ impl Node {
         event
     }
 
-    /// An event that nobody can set, attached to nothing.
+    /// An event that cannot be set, attached to nothing.
     pub(crate) fn nowhere(self: &Arc<Self>, address: Address) -> Arc<dyn Replica> {
         self.event_at(address, Reach::None)
     }
@@ -164,7 +164,7 @@ impl EventPlace for Place {
         }
     }
 
-    /// An event that is to stay does so also if nobody holds it, if somebody may ask for it by name, or if it has to send
+    /// Keeps an event also while no copy of it is held: because it may be asked for by name, or because it has to send
     /// something home.
     fn keep(&self, event: Option<Arc<dyn Replica>>) -> Option<Arc<dyn Replica>> {
         match (&self.address, &self.reach) {

@@ -1,7 +1,7 @@
 //! Asking every child process for the beats of a token that are still on their way.
 //!
-//! First everything that has been sent up to here is taken in, so that whoever has got hold of the token is known; then
-//! each of those is asked, asks its own children, sends what there is, and answers.
+//! First, everything that was sent up to now is processed, so that every process with the token is known. Then each of
+//! these is asked. It asks its own children, sends its beats, and answers.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     ports::{Done, Unanswered},
 };
 
-/// A flush under way; dropping it forgets who has not answered, and then its end may never be told.
+/// A flush under way. Dropping it forgets the processes that have not answered, and then its end may not be reported.
 pub(crate) struct Flush {
     node: Arc<Node>,
     catching_up: Arc<Round>,
@@ -59,8 +59,8 @@ fn carry_out_catch_up(node: &Node, round: &Arc<Round>) {
     round.all_asked();
 }
 
-/// Has every child process deliver what it has of a token, then calls `done`. Who `holds` the token is asked for when
-/// everything that was sent before has been taken in.
+/// Has every child process deliver what it has of a token, then calls `done`. `holds` is called, for the processes with
+/// the token, when everything that was sent before has been processed.
 pub(super) fn flush(
     node: &Arc<Node>,
     holds: impl FnOnce() -> Vec<Copy> + Send + 'static,
@@ -70,7 +70,7 @@ pub(super) fn flush(
     Flush { node: Arc::clone(node), catching_up, asking }
 }
 
-/// The same for somebody who needs no names: the end is what is waited for.
+/// The same for a caller that needs no names, only the end.
 pub(super) fn flush_to_the_end(
     node: &Arc<Node>,
     holds: impl FnOnce() -> Vec<Copy> + Send + 'static,

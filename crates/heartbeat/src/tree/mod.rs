@@ -1,9 +1,9 @@
 //! The tree of processes, over which events and beats travel: it knows neither events nor heartbeaters, but the traits in
 //! `ports`.
 //!
-//! A process is a [`Node`](node::Node). What is not at home in it leaves by an [`Outlet`](outlet::Outlet), chosen by its
-//! address; a process below is a [`AttachedChild`](child::AttachedChild). The arrows between the files go one way: from `ends` and `child` over
-//! `events` and `channels` to `node`, and from there to `outlet` and `frames`.
+//! A process is a [`Node`](node::Node). Messages for another home leave by an [`Outlet`](outlet::Outlet), chosen by the
+//! address. A child process is an [`AttachedChild`](child::AttachedChild). The arrows between the files go one way: from
+//! `ends` and `child` over `events` and `channels` to `node`, and from there to `outlet` and `frames`.
 
 mod batch;
 mod channels;

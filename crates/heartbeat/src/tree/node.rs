@@ -1,12 +1,12 @@
-//! A process as a node in the tree of processes that a program starts: what it knows of events and tokens that others know
-//! too, its ways out, and its child processes.
+//! A process as a node in the tree of processes that a program starts: the events and tokens that it shares with other
+//! processes, its outlets, and its child processes.
 //!
-//! What is not at home here is reached by the way out that leads to its address ([`Node::route`]): each way serves the named
-//! events of some pools, and one of them everything else.
+//! An event or token with another home is reached by the outlet for its address ([`Node::route`]). An outlet serves the
+//! named events of some pools; the parent's serves everything else.
 //!
 //! Invariants:
-//! - What is attached to a way out is attached under the tables' lock, before anybody else can find it; and it is detached
-//!   under that lock when nobody here holds it.
+//! - An event is attached to an outlet under the tables' lock, before other code can find it. It is detached under that
+//!   lock when no copy of it is held here.
 //! - Locks are taken in the order: an event's core, the tables, a connection; and: what is being sent, a channel's beat, the
 //!   list of those that wait. Nothing that may be the last to hold an event or a channel is dropped under any of them.
 
@@ -46,7 +46,7 @@ pub(super) trait Passage: TokenPlace {
 
     fn remove_copy(&self, copy: Copy);
 
-    /// As [`TokenPlace::flush`], for somebody who needs no names.
+    /// As [`TokenPlace::flush`], for a caller that needs no names.
     fn flush_to_the_end(&self, done: Done);
 }
 
@@ -56,7 +56,7 @@ pub(crate) type MakeEvent = fn(Box<dyn EventPlace>) -> Arc<dyn Replica>;
 pub(crate) struct Node {
     /// Names this process among all others.
     home: u128,
-    /// The process that it is; in a fork of that one, it is a copy that nobody sees to.
+    /// The process that it stands for. In a fork of that process, the node is a copy that no thread serves.
     process: Home,
     next_number: AtomicU64,
     tables: Mutex<Tables>,

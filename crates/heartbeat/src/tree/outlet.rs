@@ -1,7 +1,7 @@
 //! One way out of this process, towards the homes of what it uses.
 //!
 //! Invariants:
-//! - Beats leave before whatever is said about their token after them: they are sent under one lock.
+//! - Beats leave before later messages about their token, because both are sent under one lock.
 //! - Nothing that may be the last to hold a channel is dropped under that lock.
 
 use std::{

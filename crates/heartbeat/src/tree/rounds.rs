@@ -84,7 +84,7 @@ impl Flushes {
         question
     }
 
-    /// Nobody wants to know the answers to these any more.
+    /// The answers to these are not needed any more.
     pub(super) fn forget(&self, questions: impl Iterator<Item = Question>) {
         let mut asked = self.lock();
         questions.for_each(|question| drop(asked.remove(&question)));

@@ -1,18 +1,19 @@
-//! Whose beats are to go up, and whether somebody is about to send them.
+//! The channels whose beats wait to be sent to the parent, and whether a thread is about to send them.
 //!
-//! Invariant: while somebody waits, whoever sends was woken, is about to be, or looks again without being woken.
+//! Invariant: while a beat waits, the sending thread was woken, is about to be woken, or looks again without being
+//! woken.
 
 use std::sync::PoisonError;
 
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
-/// Whoever makes as many wait as this has them sent, however soon that would be done anyway.
+/// When this many wait, the sending thread is woken again, even if it would look soon.
 const WAKE_AT: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct Waiting<C> {
     list: Mutex<Vec<C>>,
-    /// Whoever sends was woken, or looks again without being woken.
+    /// The sending thread was woken, or looks again without being woken.
     armed: AtomicBool,
 }
 
@@ -33,23 +34,24 @@ impl<C> Waiting<C> {
         Count(list.len())
     }
 
-    /// Whether whoever sends has to be woken, now that so many wait.
+    /// Whether the sending thread has to be woken, now that this many wait.
     pub(super) fn needs_wake(&self, count: Count) -> bool {
         !self.armed.swap(true, Ordering::AcqRel) || count.0.is_multiple_of(WAKE_AT)
     }
 
-    /// Those who wait, for whoever was woken or looks again. It will not look again, unless it [says so](Self::look_again).
+    /// Those that wait, for the thread that was woken or looks again. After this it does not look again, unless it [says
+    /// so](Self::look_again).
     pub(super) fn turn(&self) -> Vec<C> {
         // Whoever is not here yet finds nobody armed, and wakes.
         if self.armed.swap(false, Ordering::AcqRel) { self.take() } else { Vec::new() }
     }
 
-    /// Whoever sends looks again without being woken.
+    /// The sending thread looks again without being woken.
     pub(super) fn look_again(&self) {
         self.armed.store(true, Ordering::Release);
     }
 
-    /// Those who wait, for somebody else, who sends them out of turn.
+    /// Those that wait, for another thread that sends them at once.
     pub(super) fn take(&self) -> Vec<C> {
         std::mem::take(&mut *self.lock())
     }

@@ -135,7 +135,7 @@ impl LocalState {
         Self { shards: Arc::clone(&self.shards), owner: Some(Owner::new(label)) }
     }
 
-    /// What happened since the state was made; nothing in a [fork](LockFailed::Forked). Counting is part of what is done under a lock anyway.
+    /// Counters since the state was made; all are 0 in a [fork](LockFailed::Forked). Counting costs no further lock.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shards.counters()
