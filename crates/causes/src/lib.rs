@@ -1,9 +1,9 @@
-//! An error with its sources, as text; and a readable `Debug` form for errors that `?` takes out of `main`, which prints that
-//! form.
+//! An error with its sources, as text; and a readable `Debug` form for errors. (If `main` returns an error, it is
+//! printed in its `Debug` form.)
 //!
 //! Invariants:
-//! - Every walk along sources ends: an error may be its own source, or have a new one each time that it is asked.
-//! - An error that panics when it is asked for its text or its source harms nobody who shows it.
+//! - Every walk along sources ends, although an error may be its own source, or return a new source at each call.
+//! - An error may panic when it is asked for its text or its source: the panic is caught.
 //! - `{:?}` reads like `Display` with the sources behind it; `{:#?}` shows the structure.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -17,10 +17,11 @@ use workfleet_panics::catch;
 
 pub mod convention;
 
-/// No more sources of one error are looked at.
+/// At most this many sources of one error are read.
 pub const SOURCES_LIMIT: usize = 64;
 
-/// The text of an error, in its long form (`{:#}`) or the usual one; also of an error that panics for it, or has none.
+/// The text of an error, in its long form (`{:#}`) or the usual one. It also works for an error that panics, or has no
+/// text.
 pub fn shown(error: &dyn Display, is_long: bool) -> String {
     let mut text = String::new();
     match catch(|| if is_long { write!(text, "{error:#}") } else { write!(text, "{error}") }) {
@@ -49,7 +50,8 @@ pub fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     texts
 }
 
-/// An error's text and those of its sources, in one line. A source that the text before it ends with is not said twice.
+/// An error's text and those of its sources, in one line. If a text already ends with the next source's text, that is
+/// not repeated.
 ///
 /// ```
 /// use std::io::{Error, ErrorKind};

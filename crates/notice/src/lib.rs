@@ -1,17 +1,17 @@
-//! What a user has to know, because something is lost or broken: said through `tracing`, and on standard error if no
-//! subscriber listens there.
+//! Warnings that something is lost or broken: through `tracing`, and on standard error if no subscriber is set.
 //!
-//! [`warn!`] and [`error!`] are called as those of `tracing` are. They emit the same event. If no subscriber is set where this
-//! happens, they also write the event to standard error, as one line that begins with `workfleet: `. A program without a
-//! subscriber is then told what would otherwise be said to nobody.
+//! [`warn!`] and [`error!`] are called like the macros of `tracing`, and emit the same event. If no subscriber is set on
+//! the calling thread, they also write the event to standard error, as one line that begins with `workfleet: `. So a
+//! program without a subscriber does not miss it.
 //!
-//! Only what is lost or broken is said this way; everything else is an event of `tracing` alone.
+//! Use them only for something that is lost or broken. Everything else is an event of `tracing`.
 //!
 //! Invariants:
-//! - A line waits for no reader: one that standard error does not take at once is counted, and the next line says how many are
-//!   missing. (Where the system cannot be told not to wait, it is asked whether it would: another writer may come between.)
-//! - A line takes no lock, allocates no memory, and ends the program by no signal, with one exception: [`VARIABLE`] is read
-//!   once, by the standard library. So lines work on any thread, in a fork, and while the program exits.
+//! - A line waits for no reader. If standard error does not take it at once, it is counted, and the next line says how
+//!   many are missing. (Where a write cannot be made without waiting, the system is asked first whether it would wait;
+//!   another writer may come between.)
+//! - A line takes no lock, allocates no memory, and raises no signal. So lines work on any thread, in a fork, and while
+//!   the program exits. There is one exception: the standard library reads [`VARIABLE`] once.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -35,7 +35,7 @@ pub use tracing;
 /// processes that a program starts inherit it, and cargo sets it for tests (`[env]` in `.cargo/config.toml`).
 pub const VARIABLE: &str = "WORKFLEET_WARNINGS";
 
-/// Says at level `WARN` what a user has to know.
+/// Warns the user, at level `WARN`.
 ///
 /// ```
 /// let (lines, path) = (3, std::path::Path::new("worker-0.log"));

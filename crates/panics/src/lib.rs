@@ -1,4 +1,4 @@
-//! Panics of other people's code: caught, kept as text, and dropped where they harm nobody.
+//! Panics of user code: caught, kept as text, and dropped where they do no harm.
 //!
 //! A panic carries a value of any type, and that value has a destructor, which can panic with another such value. Code
 //! that catches a panic and drops its value outside a catch has caught nothing. So the crates of this workspace catch with [`catch`],
@@ -13,7 +13,7 @@ use std::{
 
 /// Calls `code`. If it panics, the error is the panic's message.
 ///
-/// The caller keeps nothing of what `code` left half done, or hands it on as failed.
+/// `code` may leave its data half changed: the caller must drop such data, or pass it on as failed.
 ///
 /// ```
 /// assert_eq!(workfleet_panics::catch(|| 1), Ok(1));
@@ -26,7 +26,7 @@ pub fn catch<T>(code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(message)
 }
 
-/// What a panic said, as the standard hook prints it. The panic's value is dropped.
+/// The message of a panic, as the standard hook prints it. The panic's value is dropped.
 pub fn message(payload: Box<dyn Any + Send>) -> String {
     let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),
@@ -37,9 +37,10 @@ pub fn message(payload: Box<dyn Any + Send>) -> String {
     text
 }
 
-/// Drops a value that is somebody else's, and whose panic concerns nobody here: the value of a panic, a callback.
+/// Drops a value of the user, such as a panic's value or a callback. A panic of its destructor is caught and ignored.
 ///
-/// The panic hook has reported the panic. What the destructor panicked with is leaked: its own destructor may panic as well.
+/// The panic hook has reported that panic. The value of that panic is leaked, because its own destructor may panic as
+/// well.
 pub fn discard<T>(value: T) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         std::mem::forget(second);
