@@ -120,12 +120,14 @@
 //! | [`task`] | `workfleet-task-manager` | tasks, managers, worker processes |
 //! | [`heartbeat`] | `workfleet-heartbeat` | heartbeats with details, flushes and timeouts; events |
 //! | [`lock`](mod@lock) | `workfleet-shared-lock` | shared and exclusive locks by key, within a process |
+//! | `engine` | `workfleet-engine` | the port to where a fleet's tasks, members and locks are kept |
 //! | [`wire`] | `workfleet-wire` | frames and typed messages between processes |
 //! | [`worker`] | `workfleet-worker-lifecycle` | workers, queue consumers and supervised groups |
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `lock` (default) | the module [`lock`](mod@lock) |
+//! | `engine` | the module `engine` |
 //! | `task-signal` (default) | `Pool::close_on_signal` |
 //! | `worker` (default) | the module [`worker`] |
 //! | `worker-serde`, `worker-signal`, `worker-probe`, `worker-systemd` | the features of these names of [`worker`] |
@@ -163,6 +165,9 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "engine")]
+#[doc(inline)]
+pub use workfleet_engine as engine;
 #[doc(inline)]
 pub use workfleet_heartbeat as heartbeat;
 #[cfg(feature = "lock")]

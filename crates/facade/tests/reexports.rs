@@ -454,3 +454,15 @@ fn heartbeaters_and_events_are_found() {
     event.set().expect("it is at home");
     assert!(event.is_set());
 }
+
+#[cfg(feature = "engine")]
+#[test]
+fn engines_are_found() {
+    use workfleet::engine::{EngineOptions, EngineTime, Join, MemberId, cores::EngineCore};
+    let (now, time) = (std::time::Instant::now(), EngineTime::from_unix_ms(1_790_000_000_000));
+    let mut engine = EngineCore::new(EngineOptions::default(), now, time);
+    let member = MemberId::generate(time).expect("there are random bits");
+    let joined = engine.join(now, Join { member, name: "a program".into() }).expect("it is new");
+    assert_eq!(joined.lease, engine.options().lease);
+    assert!(type_name::<dyn workfleet::engine::Engine>().ends_with("workfleet_engine::port::Engine"));
+}

@@ -6,7 +6,7 @@ use super::problem::Problem;
 use crate::workspace::{Dependency, Member, dependencies};
 
 /// Each crate by its directory, and the crates that it may depend on. A crate depends only on crates above it.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("fork", &[]),
     ("notice", &[]),
     ("panics", &[]),
@@ -17,8 +17,9 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("worker-lifecycle", &["causes", "fork", "notice", "panics"]),
     ("scheduler", &["heartbeat", "worker-lifecycle"]),
     ("task-manager", &["causes", "fork", "notice", "panics", "wire", "heartbeat", "scheduler"]),
-    ("broker", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager"]),
-    ("facade", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "broker"]),
+    ("engine", &["causes", "shared-lock"]),
+    ("broker", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "engine"]),
+    ("facade", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "engine", "broker"]),
     ("cli", &["facade"]),
     ("benches", &["facade"]),
     ("xtask", &[]),

@@ -15,7 +15,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    ops::Range,
+    ops::{Range, RangeBounds},
     time::{Duration, Instant},
 };
 
@@ -383,6 +383,15 @@ impl<K: Ord + Clone, M: Ord + Clone, O: Ord + Clone> LockTable<K, M, O> {
     /// All keys that are held, in order, with their holders and waiters.
     pub fn keys(&self) -> impl Iterator<Item = (&K, &TableKey<M, O>)> {
         self.keys.iter()
+    }
+
+    /// Those of the keys that are held which are in this range, in order.
+    ///
+    /// # Panics
+    ///
+    /// As [`BTreeMap::range`]: if the range starts behind its end, or excludes one key as both.
+    pub fn keys_in(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = (&K, &TableKey<M, O>)> {
+        self.keys.range(range)
     }
 
     /// What happened since the table was made.
