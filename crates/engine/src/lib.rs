@@ -22,23 +22,46 @@
 //! | write an engine, or use one | [`Engine`] |
 //! | describe a task | [`NewTask`] |
 //! | number calls, and repeat them | [`Calls`] |
+//! | enqueue a task by a cron expression | `schedule::Schedule` (feature `cron`) |
 //! | know what an engine decides | [`cores::EngineCore`] |
+//! | have an engine in this process | `memory::Memory` (feature `memory`) |
+//! | repeat calls until they have an answer | `repeat::Repeating` (feature `memory`) |
+//! | know whether an engine does what it promises | `conformance` (feature `conformance`) |
+//! | test what stands on an engine | `faults::Faulty` (feature `conformance`) |
 //!
 //! A task's order is its priority, then its arrival. It waits for its [time](NewTask::not_before), for a slot of its
 //! [concurrency key](Concurrency), for the [rate](Rate) of its series, and for a member that knows its name. What fails for good is a
 //! [dead letter](DeadLetter), until somebody retries or drops it.
+//!
+//! # Features
+//!
+//! - `memory`: the engine in this process, and what repeats calls. Both need tokio's timers.
+//! - `conformance`: what every engine promises, as tests for the author of an engine; and an engine whose calls go wrong by a seed.
+//! - `cron`: schedules by cron expressions, with time zones.
+//!
+//! Without features, there is no runtime in this crate: the port, and its rules.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod call;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod cores;
 mod error;
+#[cfg(feature = "conformance")]
+pub mod faults;
 mod id;
 mod locks;
 mod member;
+#[cfg(feature = "memory")]
+pub mod memory;
 mod options;
 mod outcome;
 mod port;
+#[cfg(feature = "memory")]
+pub mod repeat;
+#[cfg(feature = "cron")]
+pub mod schedule;
 mod task;
 
 pub use call::{Call, Calls};

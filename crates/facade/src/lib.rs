@@ -128,6 +128,7 @@
 //! |---|---|
 //! | `lock` (default) | the module [`lock`](mod@lock) |
 //! | `engine` | the module `engine` |
+//! | `engine-memory`, `engine-conformance`, `engine-cron` | the features of these names of `engine` |
 //! | `task-signal` (default) | `Pool::close_on_signal` |
 //! | `worker` (default) | the module [`worker`] |
 //! | `worker-serde`, `worker-signal`, `worker-probe`, `worker-systemd` | the features of these names of [`worker`] |

@@ -466,3 +466,26 @@ fn engines_are_found() {
     assert_eq!(joined.lease, engine.options().lease);
     assert!(type_name::<dyn workfleet::engine::Engine>().ends_with("workfleet_engine::port::Engine"));
 }
+
+#[cfg(feature = "engine-memory")]
+#[tokio::test]
+async fn engines_in_memory_are_found() {
+    use workfleet::engine::{Engine as _, EngineOptions, memory::Memory, repeat::Repeating};
+    let engine = Repeating::new(std::sync::Arc::new(Memory::new(EngineOptions::default())));
+    assert_eq!(engine.inspect().await.expect("it answers").books.enqueued, 0);
+}
+
+#[cfg(feature = "engine-conformance")]
+#[test]
+fn the_conformance_suite_of_engines_is_found() {
+    assert!(type_name::<dyn workfleet::engine::conformance::Subject>().contains("conformance"));
+    assert!(type_name::<workfleet::engine::faults::Faulty>().starts_with("workfleet_engine::faults::"));
+}
+
+#[cfg(feature = "engine-cron")]
+#[test]
+fn schedules_are_found() {
+    use workfleet::engine::{EngineTime, schedule::Schedule};
+    let schedule = Schedule::new("each minute", "* * * * *").expect("it is an expression");
+    assert_eq!(schedule.next_after(EngineTime::from_unix_ms(1)), Some(EngineTime::from_unix_ms(60_000)));
+}
