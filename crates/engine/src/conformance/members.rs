@@ -64,6 +64,14 @@ pub fn a_member_that_beats_lives_and_one_that_does_not_is_gone(subject: &dyn Sub
 /// If the engine does something else.
 pub fn whatever_a_member_says_when_it_is_gone_is_refused(subject: &dyn Subject) -> BoxFuture<'_, ()> {
     Box::pin(async move {
+        // Its own call is the first that the engine hears after the end of the lease.
+        let bench = Bench::new(subject).await;
+        let mut ann = bench.join().await;
+        ann.enqueue(bench.task().await).await;
+        let task = ann.lease_one().await;
+        bench.pass_lease(110).await;
+        assert_gone(ann.try_settle(task.task_run(), done()).await);
+
         let bench = Bench::new(subject).await;
         let (mut ann, mut bob) = (bench.join().await, bench.join().await);
         bob.enqueue(bench.task().await).await;

@@ -10,9 +10,9 @@ use super::{
     client::{Bench, done, failure, ids},
 };
 use crate::{
-    Cancelled, Concurrency, DeadCause, DeadLetterAnswer, DeadLetterOp, DeadLetters, Departure, EngineError,
-    Enqueued, Held, LeaseCall, NewTask, Outcome, Parent, Payload, Rate, Retry, Settled, TaskState, Unique,
-    UniqueFor, Verdict,
+    Beat, Cancelled, Concurrency, DeadCause, DeadLetterAnswer, DeadLetterOp, DeadLetters, Departure,
+    EngineError, Enqueued, Held, LeaseCall, NewTask, Outcome, Parent, Payload, Rate, Retry, Settled,
+    TaskState, Unique, UniqueFor, Verdict,
 };
 
 /// The most urgent first, then the first to arrive. One that comes back has its old place.
@@ -569,6 +569,8 @@ pub fn details_of_heartbeats_reach_the_next_run(subject: &dyn Subject) -> BoxFut
         ann.try_beat(held("half")).await.expect("it lives");
         ann.try_beat(vec![Held { run: first.task_run(), details: None }]).await.expect("it lives");
         bob.try_beat(held("stranger")).await.expect("it lives");
+        let overtaken = Beat { member: ann.id, number: 1, holding: held("overtaken") };
+        bench.engine.beat(overtaken).await.expect("it lives");
         ann.leave(Departure::Died).await;
         bob.try_beat(held("late")).await.expect("it lives");
         let second = bob.lease_one().await;

@@ -57,10 +57,13 @@ pub fn a_wait_for_work_ends_when_there_is_some(subject: &dyn Subject) -> BoxFutu
         assert_eq!(ids(&tasks.expect("it lives")), [task.id]);
         bob.beat().await;
         let mut later = bench.task().await;
-        later.not_before = bench.options.lease / 4;
-        let ask = bob.ask(1, bench.options.lease / 2);
+        later.not_before = bench.options.lease / 20;
+        let ask = bob.ask(1, bench.options.lease * 3 / 4);
+        let before = bench.engine.time().await.expect("it has a time");
         let (tasks, _) = both(bob.try_lease(ask), ann.enqueue(later.clone())).await;
         assert_eq!(ids(&tasks.expect("it lives")), [later.id]);
+        let waited = bench.engine.time().await.expect("it has a time").since(before);
+        assert!(waited < bench.options.lease / 2, "it came at the end of the wait, after {waited:?}");
     })
 }
 

@@ -204,6 +204,25 @@ fn an_expired_members_locks_are_kept_for_the_delay_and_those_of_one_that_left_ar
 }
 
 #[test]
+fn fences_increase_also_if_the_engine_is_made_anew() {
+    let now = Instant::now();
+    let mut fences = Vec::new();
+    for ms in [0, 1] {
+        let time = START.after(Duration::from_millis(ms));
+        let engine = EngineCore::new(EngineOptions::default(), now, time);
+        let mut rig = Rig { engine, now, next: 0 };
+        let ann = rig.join();
+        for request in 1..4 {
+            let state = rig.lock(ann, request, exclusive(None)).changes.requests.pop().expect("it is told").1;
+            let RequestState::Granted { fence, .. } = state else { panic!("it is not granted: {state:?}") };
+            fences.push(fence);
+            rig.lock(ann, request, LockOp::Leave);
+        }
+    }
+    assert!(fences.is_sorted_by(|first, second| first < second), "{fences:?}");
+}
+
+#[test]
 fn a_deadlock_among_owners_of_two_members_is_found_and_labels_are_each_members_own() {
     let mut rig = Rig::new(EngineOptions::default());
     let (ann, bob) = (rig.join(), rig.join());
