@@ -48,6 +48,20 @@ impl Mode {
     pub fn stronger(self, other: Self) -> Self {
         self.max(other)
     }
+
+    /// Whether a request of this mode is granted beside a holder in the mode `held`, if nobody waits.
+    pub(crate) fn joins(self, held: Self) -> bool {
+        !self.is_alone() && !held.is_alone()
+    }
+
+    /// Whether a holder in this mode holds the key alone. The cores ask a mode for nothing else: requests that are not alone
+    /// are granted together, and each of them waits for the last one before it that is.
+    pub(crate) fn is_alone(self) -> bool {
+        match self {
+            Self::Shared => false,
+            Self::Exclusive => true,
+        }
+    }
 }
 
 impl fmt::Display for Mode {

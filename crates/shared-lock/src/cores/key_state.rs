@@ -154,10 +154,7 @@ impl<H, W> KeyState<H, W> {
     /// An exclusive request waits for everybody before it, a shared one for everybody up to the last exclusive one.
     #[must_use]
     pub fn waits_until(&self, mode: Mode) -> Option<Fence> {
-        match mode {
-            Mode::Exclusive => self.last(),
-            Mode::Shared => self.last_exclusive(|_| true),
-        }
+        if mode.is_alone() { self.last() } else { self.last_exclusive(|_| true) }
     }
 
     /// The last exclusive request, holder or waiter, with a smaller number than this.
@@ -194,7 +191,7 @@ impl<H, W> KeyState<H, W> {
     /// nobody behind the first exclusive waiter. False if there is no such holder, or if it holds the key shared.
     pub fn downgrade(&mut self, fence: Fence, on_grant: &mut impl FnMut(Grant<W>) -> H) -> bool {
         let holds = self.first.as_ref().is_some_and(|(first, _)| *first == fence);
-        if !holds || self.mode == Mode::Shared {
+        if !holds || !self.mode.is_alone() {
             return false;
         }
         self.mode = Mode::Shared;
@@ -210,14 +207,14 @@ impl<H, W> KeyState<H, W> {
 
     fn last_exclusive(&self, among: impl Fn(Fence) -> bool) -> Option<Fence> {
         let mut waiters = self.crowd.iter().flat_map(|crowd| crowd.waiters.iter().rev());
-        let waiter = waiters.find(|(fence, waiter)| waiter.mode == Mode::Exclusive && among(*fence));
-        let holder = self.first.as_ref().filter(|(fence, _)| self.mode == Mode::Exclusive && among(*fence));
+        let waiter = waiters.find(|(fence, waiter)| waiter.mode.is_alone() && among(*fence));
+        let holder = self.first.as_ref().filter(|(fence, _)| self.mode.is_alone() && among(*fence));
         waiter.map(|(fence, _)| fence).or(holder.map(|(fence, _)| *fence))
     }
 
     /// Whether somebody who asks in this mode may hold the key beside its holders.
     fn joins(&self, mode: Mode) -> bool {
-        self.first.is_none() || (self.mode == Mode::Shared && mode == Mode::Shared)
+        self.first.is_none() || mode.joins(self.mode)
     }
 
     fn hold(&mut self, fence: Fence, mode: Mode, data: H) {

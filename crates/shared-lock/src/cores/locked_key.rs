@@ -138,7 +138,8 @@ where
         if owner.is_some() {
             self.graph.with(|graph| graph.leave(self.key, fence));
         }
-        if let Left::Waiter(Mode::Exclusive, _) = left
+        if let Left::Waiter(mode, _) = left
+            && mode.is_alone()
             && let Some(until) = self.state.exclusive_before(fence)
         {
             self.graph.with(|graph| graph.shorten(self.key, fence, until));

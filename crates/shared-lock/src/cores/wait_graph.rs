@@ -18,8 +18,9 @@ use crate::{Fence, Mode};
 
 /// The wait-for graph of the owners `O` over the keys `K`.
 ///
-/// The driver tells it of every request of a known owner that begins to wait, is granted after waiting, or ends on a key
-/// that has waiters; and of exclusive requests, whoever makes them, that stop waiting without a grant.
+/// The driver tells the graph of each request of a known owner that begins to wait, that is granted after waiting, or that
+/// ends on a key with waiters. It also tells the graph of each exclusive request, of a known owner or not, that stops waiting
+/// without a grant.
 ///
 /// ```
 /// use workfleet_shared_lock::{Fence, Mode, cores::WaitGraph};
@@ -58,8 +59,8 @@ struct Wait {
     until: Fence,
 }
 
-/// One link of a cycle: the owner waits for the key, which the next link's owner holds or stands before it for. After the
-/// last link comes the first.
+/// One link of a cycle: an owner waits for a key. The owner of the next link holds that key, or waits for it in front of this
+/// one. The last link is followed by the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked<K, O> {
     /// Who waits.
@@ -144,7 +145,7 @@ impl<K: Ord + Clone, O: Ord + Clone> WaitGraph<K, O> {
         let Some(line) = self.lines.get_mut(key) else { return };
         // Behind it come the shared requests that waited up to it, and then another exclusive one.
         for (_, wait) in line.waits.range_mut(gone..).take_while(|(_, wait)| wait.until <= gone) {
-            if wait.mode == Mode::Shared {
+            if !wait.mode.is_alone() {
                 wait.until = until;
             }
         }

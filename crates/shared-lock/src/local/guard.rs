@@ -57,7 +57,7 @@ impl LocalGuard {
 
     /// Turns an exclusive lock into a shared one without a gap: [`LockGuard::downgrade`].
     pub fn downgrade(&mut self) {
-        if self.mode == Mode::Exclusive {
+        if self.mode.is_alone() {
             self.mode = Mode::Shared;
             self.place.downgrade();
         }
