@@ -236,7 +236,15 @@ impl<H, W> KeyState<H, W> {
     }
 
     /// Grants from the head of the queue what can be granted.
+    #[inline]
     fn settle(&mut self, on_grant: &mut impl FnMut(Grant<W>) -> H) {
+        // Most keys are left with nobody waiting: that costs no call.
+        if self.has_waiters() {
+            self.grant_waiters(on_grant);
+        }
+    }
+
+    fn grant_waiters(&mut self, on_grant: &mut impl FnMut(Grant<W>) -> H) {
         while let Some((fence, mode, waiter)) = self.next() {
             let holder = on_grant(Grant { fence, mode, waiter });
             self.hold(fence, mode, holder);

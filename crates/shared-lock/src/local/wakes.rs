@@ -31,22 +31,28 @@ impl Wakes {
     }
 
     /// Calls them in the order in which they came. No lock may be held.
+    #[inline]
     pub(super) fn wake(self) {
-        let Some(first) = self.first else { return };
-        let mut panic = None;
-        for waker in std::iter::once(first).chain(self.more) {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                match panic {
-                    None => panic = Some(payload),
-                    Some(_) => discard(payload),
-                }
+        if let Some(first) = self.first {
+            wake_all(first, self.more);
+        }
+    }
+}
+
+fn wake_all(first: Waker, more: Vec<Waker>) {
+    let mut panic = None;
+    for waker in std::iter::once(first).chain(more) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            match panic {
+                None => panic = Some(payload),
+                Some(_) => discard(payload),
             }
         }
-        match panic {
-            Some(payload) if thread::panicking() => discard(payload),
-            Some(payload) => resume_unwind(payload),
-            None => {}
-        }
+    }
+    match panic {
+        Some(payload) if thread::panicking() => discard(payload),
+        Some(payload) => resume_unwind(payload),
+        None => {}
     }
 }
 
