@@ -14,7 +14,7 @@ use std::{
 
 use both::{Door, GRACE, Kind, Started, come_to, on_both, start};
 use serde::{Deserialize, Serialize};
-use support::{append_line, assert_balanced, tasks::Nothing};
+use support::{append_line, assert_balanced, policies, tasks::Nothing};
 use workfleet_task_manager::{
     AsyncTask, ClosePolicy, Pool, ProcessManager, Registry, TaskContext, TaskError, TaskSpec, ThreadManager,
 };
@@ -132,7 +132,7 @@ fn goes_on_while_tasks_wait(kind: Kind) {
 }
 
 fn ends_before_the_sessions(kind: Kind) {
-    for policy in [ClosePolicy::Join, ClosePolicy::Cancel] {
+    for policy in policies::patient() {
         let (door, file) = (Door::new(), tempfile::NamedTempFile::new().expect("a file"));
         let pool = start!(kind, registry(), workers(1));
         leave(&pool, &door, file.path());

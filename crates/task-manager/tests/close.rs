@@ -15,7 +15,7 @@ use std::{
 
 use rustix::process::Signal;
 use support::{
-    all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped, builder,
+    all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped, builder, policies,
     process::{Program, Watched, all_threads_stopped, numbers, part, say, signal},
     tasks::{self, Die, Fail, Nest, next_text},
     until, worker_pids,
@@ -49,7 +49,7 @@ fn the_longest_limits_are_accepted() {
 #[test]
 fn processes_that_tasks_started_in_their_workers_group_end_with_the_worker() {
     let _alone = alone();
-    for policy in [ClosePolicy::Cancel, ClosePolicy::Kill] {
+    for policy in policies::halting() {
         let manager =
             builder(registry(), WORKERS).grace(Duration::from_millis(20)).start().expect("it starts");
         let nests: Vec<_> = (0..WORKERS).map(|_| manager.submit(Nest).expect("it is taken")).collect();

@@ -14,15 +14,15 @@ use std::{
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use support::{
-    all_ready, alone, close, notices,
+    all_ready, alone, close, notices, policies,
     process::{Program, part, signal_child},
     task::task,
     until,
 };
 use tempfile::TempDir;
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, Pool, ProcessManager, ProcessManagerBuilder, Registry, StartError,
-    StartFailure, Task, TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager,
+    FailureCause, Pool, ProcessManager, ProcessManagerBuilder, Registry, StartError, StartFailure, Task,
+    TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager,
 };
 
 workfleet_task_manager::test_worker!(registry());
@@ -340,7 +340,7 @@ fn closing_by_joining_ends_when_the_patience_does() {
 #[test]
 fn closing_otherwise_does_not_wait_for_an_outage() {
     let _alone = alone();
-    for policy in [ClosePolicy::Cancel, ClosePolicy::Kill] {
+    for policy in policies::halting() {
         let lock = Lock::new();
         let (manager, waits) = in_an_outage(lock.builder(2).outage_patience(NEVER), &lock);
         let report = manager.close(policy).expect("it closes");

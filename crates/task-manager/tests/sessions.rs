@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use support::{
     alone, append_line, assert_balanced, assert_no_child_left,
     gate::{Gate, wait_at},
-    notices,
+    notices, policies,
     tasks::{Text, ignore_everything, next_text, wait_for_cancellation},
     until,
 };
@@ -292,7 +292,7 @@ fn end_although_one_panics(kind: Kind) {
 }
 
 fn that_hang_do_not_hold_up_a_close_beyond_the_grace(kind: Kind) {
-    for policy in [ClosePolicy::Join, ClosePolicy::Cancel] {
+    for policy in policies::patient() {
         let (_directory, file) = file();
         let before = notices::count("a worker died") + notices::count(LEFT_ALONE);
         let pool = start!(kind, registry(), workers(1), grace(SHORT));
@@ -320,7 +320,7 @@ fn of_idle_workers_end_while_others_take_their_grace(kind: Kind) {
 }
 
 fn that_are_still_being_made_end_when_the_manager_closes(kind: Kind) {
-    for policy in [ClosePolicy::Join, ClosePolicy::Cancel] {
+    for policy in policies::patient() {
         let gate = Gate::new();
         let path = gate.path();
         let starts = thread::spawn(move || match kind {
@@ -373,7 +373,7 @@ fn made_before_one_that_fails_end(kind: Kind) {
 }
 
 fn that_are_directories_are_removed(kind: Kind) {
-    for policy in [ClosePolicy::Join, ClosePolicy::Cancel] {
+    for policy in policies::patient() {
         let pool = start!(kind, registry(), workers(1));
         let scratch = pool.submit(WhereIsScratch).expect("it is taken").wait().expect("it is done");
         assert!(scratch.exists());

@@ -21,7 +21,7 @@ use both::Door;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use support::{
-    all_ready, alone, assert_balanced, builder, only_worker,
+    all_ready, alone, assert_balanced, builder, only_worker, policies,
     process::{Watched, signal},
     task::task,
     tasks::Text,
@@ -405,7 +405,7 @@ fn while_the_program_is_away_its_tasks_are_cancelled_and_it_is_not_silent() {
 
     let behind = doubles(&manager, 100);
     until(|| manager.stats().workers[0].in_flight > 0);
-    // In its hand, or taken back from there: it is not begun either way.
+    // Prefetched, or taken back: it is not begun either way.
     behind[0].cancel();
     until(|| behind[0].is_finished());
     // As long as it takes to kill a worker that is silent: nothing comes through this channel.
@@ -527,7 +527,7 @@ fn a_program_that_drops_its_loop_or_is_asked_to_close_drops_its_session() {
     manager.submit(Leave).expect("it is taken").wait().expect("its end was sent before");
     death.wait();
     assert_eq!(dropped_on(), made_on);
-    for policy in [ClosePolicy::Join, ClosePolicy::Cancel] {
+    for policy in policies::patient() {
         let manager = start(1);
         let (file, dropped_on) = dropped(&format!("{policy:?}"));
         let made_on = say_farewell(&manager, &file);
@@ -548,7 +548,7 @@ fn a_worker_that_is_killed_while_its_program_is_away_is_charged_to_nobody() {
     assert_doubled(behind);
 }
 
-/// A program that stays away keeps one task at most: whatever stands behind that one is taken back from its hand.
+/// A program that stays away keeps one task at most: whatever stands behind that one is taken back.
 #[test]
 fn a_program_that_stays_away_holds_up_one_task_at_most() {
     const TASKS: usize = 100;

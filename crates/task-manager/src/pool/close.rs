@@ -128,19 +128,19 @@ impl Shared {
 /// Sees to what is asked for, on the manager's thread, until that has nothing left to do.
 pub(super) async fn carry_out(shared: &Shared, grace: Duration) -> Infallible {
     let mut asked = shared.closing.asked.subscribe();
-    let mut policy = at_least(&mut asked, ClosePolicy::Join).await;
+    let mut policy = at_least(&mut asked, 0).await;
     loop {
         policy = match policy {
             ClosePolicy::Join => tokio::select! {
                 biased;
-                harsher = at_least(&mut asked, ClosePolicy::Cancel) => harsher,
+                harsher = at_least(&mut asked, policy.severity() + 1) => harsher,
                 () = consume_inbox(shared, grace) => break,
             },
             ClosePolicy::Cancel => {
                 let mut patience = waits::patience(grace);
                 tokio::select! {
                     biased;
-                    harsher = at_least(&mut asked, ClosePolicy::Kill) => harsher,
+                    harsher = at_least(&mut asked, policy.severity() + 1) => harsher,
                     ended = waits::within(&mut patience, tasks_end(shared)) => {
                         if ended.is_none() {
                             workfleet_notice::warn!(?grace, "tasks outlast their cancellation and are ended");
@@ -158,14 +158,13 @@ pub(super) async fn carry_out(shared: &Shared, grace: Duration) -> Infallible {
     pending().await
 }
 
-/// Waits until something this harsh is asked for.
-async fn at_least(asked: &mut watch::Receiver<Option<ClosePolicy>>, least: ClosePolicy) -> ClosePolicy {
-    let is_enough =
-        |asked: &Option<ClosePolicy>| asked.is_some_and(|asked| asked.severity() >= least.severity());
-    match asked.wait_for(is_enough).await {
-        Ok(asked) => asked.unwrap_or(least),
-        // The sender is in what the caller holds.
-        Err(_) => pending().await,
+/// Waits until a policy of this severity, or a harsher one, is asked for.
+async fn at_least(asked: &mut watch::Receiver<Option<ClosePolicy>>, severity: u8) -> ClosePolicy {
+    let is_enough = |asked: &Option<ClosePolicy>| asked.is_some_and(|asked| asked.severity() >= severity);
+    match asked.wait_for(is_enough).await.map(|asked| *asked) {
+        Ok(Some(policy)) => policy,
+        // The sender is in what the caller holds, and no policy is not harsh enough.
+        Ok(None) | Err(_) => pending().await,
     }
 }
 

@@ -23,7 +23,8 @@ use workfleet_task_manager::{
 use crate::{
     KIND, Manager, builder,
     support::{
-        Kind, all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped, gate, pool_threads,
+        Kind, all_ready, alone, assert_balanced, assert_no_child_left, assert_reaped, gate, policies,
+        pool_threads,
         process::children,
         tasks::{self, Fail, Gate, Mark, Say, next_text},
         until,
@@ -498,9 +499,7 @@ fn blocking_and_asynchronous_closes_hurry_one_another() {
         current.block_on(future)
     }
     let _alone = alone();
-    for (patient, blocks) in
-        [(ClosePolicy::Join, false), (ClosePolicy::Cancel, false), (ClosePolicy::Join, true)]
-    {
+    for (patient, blocks) in policies::patient().flat_map(|policy| [(policy, false), (policy, true)]) {
         let manager = start();
         let gates = occupy(&manager, || Gate::Ignore);
         let close = |policy, blocks| {
@@ -632,7 +631,7 @@ fn closing_twice_is_harmless() {
 #[test]
 fn a_kill_on_another_thread_hurries_a_close_that_waits() {
     let _alone = alone();
-    for patient in [ClosePolicy::Join, ClosePolicy::Cancel] {
+    for patient in policies::patient() {
         let manager = start();
         let gates = occupy(&manager, || Gate::Ignore);
         let waiting = manager.submit(Fail(0)).expect("it is taken");
@@ -706,7 +705,7 @@ fn many_threads_close_and_schedule_at_once() {
 #[test]
 fn a_close_amid_tasks_that_schedule_tasks_leaves_balanced_books() {
     let _alone = alone();
-    for policy in [ClosePolicy::Cancel, ClosePolicy::Kill] {
+    for policy in policies::halting() {
         for rounds in 1..12 {
             let manager = start();
             manager.schedule_with(Breed(40), NORMAL).expect("it is taken");

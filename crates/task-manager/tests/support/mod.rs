@@ -10,6 +10,7 @@ pub(crate) mod gate;
 pub(crate) mod listener;
 pub(crate) mod namespace;
 pub(crate) mod notices;
+pub(crate) mod policies;
 pub(crate) mod process;
 pub(crate) mod script;
 pub(crate) mod task;
