@@ -23,7 +23,7 @@ use crate::{Event, sent};
 pub use crate::{
     pins::Pins,
     tree::{
-        Child, ChildConnection, KINDS, NAME_LIMIT_BYTES, NameTooLong, Parent, ParentConnection, Scope, TABLE,
+        Child, ChildConnection, NAME_LIMIT_BYTES, NameTooLong, Parent, ParentConnection, Scope, TABLE,
         Violation,
     },
 };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use workfleet_heartbeat::remote::{self, Child, ChildConnection};
-use workfleet_wire::Kind;
+use workfleet_wire::{Kind, kinds::EVENT_KINDS};
 
 use workfleet_causes::with_sources;
 
@@ -28,7 +28,7 @@ pub(crate) struct Events {
 
 impl Service for Events {
     fn kinds(&self) -> RangeInclusive<u8> {
-        remote::KINDS
+        EVENT_KINDS
     }
 
     fn on_worker_ready(&self, peer: &Peer) {

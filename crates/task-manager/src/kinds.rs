@@ -35,6 +35,8 @@
 //!   with it.
 //! - No two rows share a byte.
 
+pub(crate) mod received;
+
 use std::ops::RangeInclusive;
 
 use workfleet_wire::{

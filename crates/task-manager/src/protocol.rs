@@ -9,14 +9,23 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits, remote::KINDS};
-use workfleet_wire::{DecodeError, EncodeError, FrameError, Kind, kinds::Direction, message};
+use workfleet_heartbeat::{DETAILS_LIMIT_BYTES, Details, DetailsError, cores::ThrottleLimits};
+use workfleet_wire::{
+    DecodeError, EncodeError, FrameError, Kind,
+    kinds::{Direction, EVENT_KINDS},
+    message,
+};
 
 use crate::{
     bytes::at_once, failure::Failed, ids::ManagerId, kinds, message::NAME_LIMIT_BYTES, mismatch::Names,
 };
 
-/// Raised whenever a frame changes its meaning or layout.
+/// The version of what travels on a worker's connection. A manager and a worker work together only if theirs are equal.
+///
+/// Raise it with each change after which one side would misread what the other sends, or refuse it: a kind that comes, goes or
+/// changes its meaning; a field that comes, goes, moves or changes its type; a variant that comes, goes or moves. That
+/// holds for the types within a frame as well ([`Failed`], [`Details`]), and for the frames of events and heartbeats
+/// ([`EVENT_KINDS`]), which have no version of their own. Do not raise it for what one side does with a frame that it has read.
 pub(crate) const VERSION: u16 = 7;
 
 /// What a worker exits with that could not start.
@@ -219,7 +228,7 @@ fn without_details(frame_limit_bytes: u64) -> u64 {
 /// their details.
 pub(crate) fn check_len(kind: Kind, payload: &[u8], frame_limit_bytes: u64) -> Result<(), Violation> {
     let (len_bytes, limit_bytes) = (payload.len() as u64, without_details(frame_limit_bytes));
-    let has_details = || kind == kinds::FAILURE || kind == kinds::HEARTBEAT || KINDS.contains(&kind.0);
+    let has_details = || kind == kinds::FAILURE || kind == kinds::HEARTBEAT || EVENT_KINDS.contains(&kind.0);
     if len_bytes > limit_bytes && !has_details() {
         return Err(FrameError::TooLarge { kind, len_bytes, limit_bytes }.into());
     }
@@ -272,6 +281,9 @@ pub(crate) fn decode_greeting<'a, T: Deserialize<'a>>(
         other => Ok(Err(other)),
     }
 }
+
+#[cfg(all(test, not(workfleet_loom)))]
+mod layout;
 
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests {

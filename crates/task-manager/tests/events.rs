@@ -11,15 +11,12 @@ use support::{
     gate::{Gate, wait_at},
     process::{await_stop, signal, signal_child},
 };
-use workfleet_heartbeat::{
-    Event,
-    remote::{KINDS, NAME_LIMIT_BYTES},
-};
+use workfleet_heartbeat::{Event, remote::NAME_LIMIT_BYTES};
 use workfleet_task_manager::{
     Chain, ClosePolicy, Extension, FailureCause, KillReason, ProcessManager, Registry, ServiceSender, Task,
     TaskContext, TaskError, TaskSpec,
 };
-use workfleet_wire::Kind;
+use workfleet_wire::{Kind, kinds::EVENT_KINDS};
 
 fn registry() -> Registry {
     Registry::new().task::<Do>().task::<Nest>()
@@ -49,7 +46,7 @@ enum Step {
 struct Liar(ServiceSender);
 
 impl Extension for Liar {
-    const KINDS: RangeInclusive<u8> = KINDS;
+    const KINDS: RangeInclusive<u8> = EVENT_KINDS;
 
     fn attach(line: ServiceSender) -> Self {
         Self(line)

@@ -1,17 +1,12 @@
-//! What two processes tell each other about events and beats, in the frames of [`EVENT_KINDS`].
+//! What two processes tell each other about events and beats, in the frames of [`EVENT_KINDS`](workfleet_wire::kinds::EVENT_KINDS).
 //!
 //! Parent is towards the process that started this one. What a frame is about was attached before, under a number that the
 //! lower side chose and never uses again on that connection.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
-use workfleet_wire::{DecodeError, Kind, Row, Rule, Table, kinds::EVENT_KINDS, message};
+use workfleet_wire::{DecodeError, Kind, Row, Rule, Table, message};
 
 use crate::{Details, address::Address, cores::event::News};
-
-/// The kinds of all frames here.
-pub const KINDS: RangeInclusive<u8> = EVENT_KINDS;
 
 /// Parent: something from further up is used here, under this number.
 pub(super) const ATTACH: Kind = Kind(0x30);

@@ -24,5 +24,5 @@ pub(crate) use channels::NoChannel;
 pub use connection::{ChildConnection, ParentConnection};
 pub use ends::{Child, Parent, Scope};
 pub use events::NameTooLong;
-pub use frames::{KINDS, NAME_LIMIT_BYTES, TABLE, Violation};
+pub use frames::{NAME_LIMIT_BYTES, TABLE, Violation};
 pub(crate) use node::Node;

@@ -8,7 +8,11 @@ use std::{
     },
 };
 
-use workfleet_wire::{Kind, kinds::Direction, message};
+use workfleet_wire::{
+    Kind,
+    kinds::{Direction, EVENT_KINDS},
+    message,
+};
 
 use super::{
     Child, ChildConnection, Parent, ParentConnection, Violation,
@@ -592,7 +596,7 @@ fn each_end_takes_the_kinds_that_the_table_sends_there_and_no_others() {
             goes_there
         });
         assert!(!(above && below), "{kind}");
-        assert!(frames::KINDS.contains(&kind.0) || !(above || below), "{kind}");
+        assert!(EVENT_KINDS.contains(&kind.0) || !(above || below), "{kind}");
     }
 }
 

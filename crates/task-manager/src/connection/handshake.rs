@@ -8,7 +8,7 @@ use workfleet_wire::{EncodeError, FrameRef};
 use super::{Connection, Event, Mail};
 use crate::{
     guards::guarded,
-    kinds::{self, SERVICE_KINDS},
+    kinds::{self, received::FromWorker},
     pool::{Limits, Shared, waits},
     protocol::{self, Hello, StartFailed, Violation, Welcome},
     registry::Registry,
@@ -81,8 +81,8 @@ impl Connection {
         let mut patience = waits::patience(terms.limits.init);
         loop {
             while let Some(FrameRef { kind, payload }) = self.decoder.next_frame().map_err(Violation::from)? {
-                match kind {
-                    kinds::HELLO if !*greeted => {
+                match FromWorker::of(kind) {
+                    FromWorker::Hello if !*greeted => {
                         let hello: Hello =
                             protocol::decode_greeting(kind, payload)?.map_err(HandshakeFailed::Version)?;
                         if hello.registry_digest != terms.registry.digest() {
@@ -94,16 +94,29 @@ impl Connection {
                         services.worker_ready(&self.peer);
                         patience = waits::patience(terms.limits.session);
                     }
-                    kinds::IDLE if *greeted => return Ok(()),
-                    kinds::START_FAILED if *greeted => {
+                    FromWorker::Idle if *greeted => return Ok(()),
+                    FromWorker::StartFailed if *greeted => {
                         let StartFailed { reason, of_value } = protocol::decode(kind, payload)?;
                         let failed = if of_value { SessionFailed::Value } else { SessionFailed::Made };
                         return Err(HandshakeFailed::Session(failed(reason)));
                     }
-                    _ if *greeted && SERVICE_KINDS.contains(&kind.0) => {
+                    FromWorker::Service if *greeted => {
                         services.hand_over(&self.peer, vec![(kind, payload.into())])?;
                     }
-                    _ => return Err(Violation::OutOfTurn { kind }.into()),
+                    // Before its turn, or of an attempt that nobody has begun.
+                    FromWorker::Hello
+                    | FromWorker::StartFailed
+                    | FromWorker::Idle
+                    | FromWorker::Service
+                    | FromWorker::Result
+                    | FromWorker::Failure
+                    | FromWorker::Returned
+                    | FromWorker::Flush
+                    | FromWorker::Pong
+                    | FromWorker::Heartbeat
+                    | FromWorker::Message
+                    | FromWorker::Schedule(_)
+                    | FromWorker::Foreign => return Err(Violation::OutOfTurn { kind }.into()),
                 }
             }
             match waits::within(&mut patience, self.next()).await {

@@ -16,6 +16,7 @@ use std::{
 
 use tokio::sync::mpsc;
 use workfleet_scheduler::{Limits, OUTAGE_PATIENCE, PrefetchBudget, first_patience};
+use workfleet_wire::kinds::EVENT_KINDS;
 
 use super::{ClosePolicy, CloseReport, Pool, Setup, StartError, StartFailure};
 use crate::{
@@ -93,7 +94,7 @@ impl Settings {
                 return Err(StartError::Setting { setting, value, least, most });
             }
         }
-        let own = workfleet_heartbeat::remote::KINDS;
+        let own = EVENT_KINDS;
         let mut taken = vec![(*own.start(), *own.end())];
         for service in &self.services {
             let kinds = service.kinds();

@@ -14,8 +14,10 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use workfleet_heartbeat::remote;
-use workfleet_wire::{Decoder, FrameRef, kinds::Direction};
+use workfleet_wire::{
+    Decoder, FrameRef,
+    kinds::{Direction, EVENT_KINDS},
+};
 
 use super::{
     error::GreetError,
@@ -24,7 +26,7 @@ use super::{
     shared::Worker,
 };
 use crate::{
-    kinds,
+    kinds::{self, received::FromManager},
     protocol::{self, Cancel, Next, Recall, ReturnedFrame, Violation, Welcome},
     run::{queued::Queued, socket_ownership::IoStep},
     sys::{naming::Naming, own, socket},
@@ -191,24 +193,24 @@ fn receive(worker: &Worker, first: Read) -> Result<bool, Violation> {
 fn handle(worker: &Worker, frame: FrameRef<'_>, tasks: &mut Vec<Queued>) -> Result<(), Violation> {
     let FrameRef { kind, payload } = frame;
     protocol::check(kind, Direction::ToWorker, payload)?;
-    if kind == kinds::TASK {
-        match protocol::decode(kind, payload)? {
+    let received = FromManager::of(kind);
+    if received != FromManager::Task {
+        // It is about tasks that came before it.
+        worker.queue.add(tasks.drain(..));
+    }
+    match received {
+        FromManager::Task => match protocol::decode(kind, payload)? {
             Next::Task(task) => tasks.push(Queued::new(&task, &worker.entries, worker.together)),
             Next::Close => {
                 worker.queue.add(tasks.drain(..));
                 worker.queue.close();
             }
-        }
-        return Ok(());
-    }
-    // Everything else is about tasks that came before it.
-    worker.queue.add(tasks.drain(..));
-    match kind {
-        kinds::RECALL => {
+        },
+        FromManager::Recall => {
             let Recall { at_most, from } = protocol::decode(kind, payload)?;
             give_back(worker, true, worker.queue.take_back(at_most, from));
         }
-        kinds::CANCEL => match protocol::decode(kind, payload)? {
+        FromManager::Cancel => match protocol::decode(kind, payload)? {
             Cancel::Lease(lease) => {
                 // The task may end without another beat.
                 worker.outbox.flush_beats(Some(lease));
@@ -222,11 +224,12 @@ fn handle(worker: &Worker, frame: FrameRef<'_>, tasks: &mut Vec<Queued>) -> Resu
                 worker.queue.cancel_current();
             }
         },
-        kinds::PING => push(worker, kinds::PONG, |_| Ok(())),
-        kinds::FLUSHED => worker.flushed(protocol::decode(kind, payload)?),
-        _ if remote::KINDS.contains(&kind.0) => worker.parent_end.on_frame(kind, payload)?,
-        _ if worker.extensions.on_frame(kind, payload) => {}
-        _ => return Err(Violation::NoService { kind }),
+        FromManager::Ping => push(worker, kinds::PONG, |_| Ok(())),
+        FromManager::Flushed => worker.flushed(protocol::decode(kind, payload)?),
+        FromManager::Service if EVENT_KINDS.contains(&kind.0) => worker.parent_end.on_frame(kind, payload)?,
+        FromManager::Service if worker.extensions.on_frame(kind, payload) => {}
+        FromManager::Service => return Err(Violation::NoService { kind }),
+        FromManager::Welcome | FromManager::Foreign => return Err(Violation::OutOfTurn { kind }),
     }
     Ok(())
 }

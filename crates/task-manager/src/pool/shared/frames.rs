@@ -14,7 +14,7 @@ use super::{Shared, body::Body, core::Core, deliveries::Deliveries};
 use crate::{
     ids::TaskId,
     inbox::Item,
-    kinds,
+    kinds::received::FromWorker,
     message::EncodedMessage,
     protocol::{
         self, FailureFrame, HeartbeatFrame, MessageFrame, ResultFrame, ReturnedFrame, ScheduleFrame,
@@ -65,13 +65,13 @@ impl Core {
         let FrameRef { kind, payload } = frame;
         protocol::check(kind, Direction::ToManager, payload)?;
         protocol::check_len(kind, payload, shared.frame_limit_bytes)?;
-        match kind {
-            kinds::RESULT => {
+        match FromWorker::of(kind) {
+            FromWorker::Result => {
                 let result: ResultFrame<'_> = protocol::decode(kind, payload)?;
                 let took = Duration::from_nanos(result.took_ns);
                 self.ended(shared, now, slot, result.lease, took, Ok(result.output), deliveries);
             }
-            kinds::FAILURE => {
+            FromWorker::Failure => {
                 let failure: FailureFrame = protocol::decode(kind, payload)?;
                 let took = Duration::from_nanos(failure.took_ns);
                 if failure.last_heartbeat.is_some() {
@@ -79,7 +79,7 @@ impl Core {
                 }
                 self.ended(shared, now, slot, failure.lease, took, Err(failure.failed), deliveries);
             }
-            kinds::MESSAGE => {
+            FromWorker::Message => {
                 let message: MessageFrame<'_> = protocol::decode(kind, payload)?;
                 // Of an attempt that has ended nothing more is accepted; its worker knows that too.
                 if let Some((task, attempt)) = self.scheduler.leased(slot, Lease::from_bits(message.lease)) {
@@ -93,7 +93,7 @@ impl Core {
                     });
                 }
             }
-            kinds::RETURNED => {
+            FromWorker::Returned => {
                 let returned: ReturnedFrame = protocol::decode(kind, payload)?;
                 for lease in returned.leases {
                     self.scheduler.given_back(slot, Lease::from_bits(lease));
@@ -102,23 +102,21 @@ impl Core {
                     self.scheduler.recall_answered(slot);
                 }
             }
-            kinds::FLUSH => {
+            FromWorker::Flush => {
                 let id: u64 = protocol::decode(kind, payload)?;
                 deliveries.flush = Some(id);
             }
-            kinds::PONG => {}
-            kinds::HEARTBEAT => {
+            FromWorker::Pong => {}
+            FromWorker::Heartbeat => {
                 let beat: HeartbeatFrame<'_> = protocol::decode(kind, payload)?;
                 let details = beat.details.map(|bytes| protocol::details(kind, bytes)).transpose()?;
                 self.heartbeat(&shared.index, now, slot, beat.lease, details);
             }
-            _ => match kind.schedule_priority() {
-                Some(priority) => self.schedule_child(shared, slot, kind, priority, payload)?,
-                None if kinds::SERVICE_KINDS.contains(&kind.0) => {
-                    deliveries.frames.push((kind, payload.into()));
-                }
-                None => return Err(Violation::OutOfTurn { kind }),
-            },
+            FromWorker::Schedule(priority) => self.schedule_child(shared, slot, kind, priority, payload)?,
+            FromWorker::Service => deliveries.frames.push((kind, payload.into())),
+            FromWorker::Hello | FromWorker::StartFailed | FromWorker::Idle | FromWorker::Foreign => {
+                return Err(Violation::OutOfTurn { kind });
+            }
         }
         Ok(())
     }
