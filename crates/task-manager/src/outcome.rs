@@ -13,8 +13,9 @@ use workfleet_heartbeat::Details;
 
 use crate::{failure::TaskFailure, guards::wake};
 
-/// A task's encoded output, or its failure.
-pub(crate) type Outcome = Result<Box<[u8]>, TaskFailure>;
+/// A task's encoded output, or its failure. What a thread has put out is kept as it is: a copy, or a smaller allocation, would
+/// cost more than most outputs are long.
+pub(crate) type Outcome = Result<Vec<u8>, TaskFailure>;
 
 /// A cell for one outcome.
 #[derive(Debug, Default)]

@@ -152,7 +152,7 @@ impl ThreadWorker {
         let debug = || task.debug_form(&self.entries);
         let ended = run::classify(ended, output_bytes, self.shared.frame_limit_bytes, cancelled, debug);
         self.lock_open().close(lease);
-        self.shared.attempt_ended(self.slot, lease, took, ended.as_deref().map_err(Clone::clone));
+        self.shared.attempt_ended(self.slot, lease, took, ended);
     }
 
     fn lock_open(&self) -> MutexGuard<'_, OpenAttempts> {

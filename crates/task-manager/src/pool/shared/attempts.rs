@@ -1,6 +1,9 @@
 //! What a worker reports of its attempts: they begin, beat and end.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use workfleet_heartbeat::Details;
 use workfleet_scheduler::{Kill, Lease};
@@ -42,8 +45,9 @@ impl Shared {
         slot: usize,
         lease: u64,
         took: Duration,
-        outcome: Result<&[u8], Box<Failed>>,
+        outcome: Result<Vec<u8>, Box<Failed>>,
     ) {
+        let outcome = outcome.map(Cow::Owned);
         self.run_scheduler(|core, deliveries| {
             core.ended(self, Instant::now(), slot, lease, took, outcome, deliveries);
         });
@@ -78,7 +82,7 @@ impl Core {
         slot: usize,
         lease: u64,
         took: Duration,
-        outcome: Result<&[u8], Box<Failed>>,
+        outcome: Result<Cow<'_, [u8]>, Box<Failed>>,
         deliveries: &mut Deliveries,
     ) {
         let lease = Lease::from_bits(lease);

@@ -2,7 +2,10 @@
 //!
 //! Invariant: nothing is delivered under a lock, because that runs the code of wakers.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    borrow::Cow,
+    sync::{Arc, PoisonError},
+};
 
 use workfleet_scheduler::{Ended, Ending, Pending};
 use workfleet_wire::Kind;
@@ -23,7 +26,9 @@ use crate::{
 /// What must be told to others once the core's lock is free.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    pub(super) cells: Vec<(Arc<OutcomeCell>, Box<[u8]>)>,
+    /// The first output of several: a thread that has ended one task allocates nothing to tell of it.
+    first: Option<(Arc<OutcomeCell>, Vec<u8>)>,
+    more: Vec<(Arc<OutcomeCell>, Vec<u8>)>,
     pub(super) items: Vec<Item>,
     pub(super) failures: Vec<(Option<Arc<OutcomeCell>>, FailureReport)>,
     pub(super) ended: u64,
@@ -33,10 +38,14 @@ pub(super) struct Deliveries {
 }
 
 impl Deliveries {
-    pub(super) fn done(&mut self, ended: Ended<Body>, output: &[u8]) {
+    pub(super) fn done(&mut self, ended: Ended<Body>, output: Cow<'_, [u8]>) {
         self.ended += 1;
         if let Some(cell) = ended.task.body.cell {
-            self.cells.push((cell, output.into()));
+            let output = (cell, output.into_owned());
+            match &self.first {
+                None => self.first = Some(output),
+                Some(_) => self.more.push(output),
+            }
         }
     }
 
@@ -110,7 +119,7 @@ impl Deliveries {
         // In this order: once a reader sees that a task has ended, it finds what the task said; once it sees that all have, it
         // finds their handles resolved.
         let room = !items.is_empty() && inbox.deliver(items, 0);
-        for (cell, output) in self.cells {
+        for (cell, output) in self.first.into_iter().chain(self.more) {
             cell.fill(Ok(output));
         }
         for (cell, report) in failed {

@@ -4,7 +4,10 @@
 //! - A frame that breaks the rules changes nothing, and costs its worker the connection.
 //! - Services have had what a worker sent before a flush is answered, and before others are told of what came behind it.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use workfleet_heartbeat::remote::Pins;
 use workfleet_scheduler::Lease;
@@ -69,7 +72,8 @@ impl Core {
             FromWorker::Result => {
                 let result: ResultFrame<'_> = protocol::decode(kind, payload)?;
                 let took = Duration::from_nanos(result.took_ns);
-                self.ended(shared, now, slot, result.lease, took, Ok(result.output), deliveries);
+                let output = Cow::Borrowed(result.output);
+                self.ended(shared, now, slot, result.lease, took, Ok(output), deliveries);
             }
             FromWorker::Failure => {
                 let failure: FailureFrame = protocol::decode(kind, payload)?;
