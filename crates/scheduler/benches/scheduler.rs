@@ -1,7 +1,10 @@
 //! What the core costs for one task: it is scheduled, dispatched, and done. There is no clock in it, so what time it is and how
 //! long a task took are given.
 
-use std::time::{Duration, Instant};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use workfleet_scheduler::{Class, Lease, Limits, PrefetchBudget, Scheduler};
@@ -24,7 +27,7 @@ fn scheduler(now: Instant, slots: usize, prefetch: bool) -> Scheduler<u64> {
 /// Tasks that come one by one, as from a caller that waits for each.
 fn alone(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a task alone");
-    for slots in [1, 8, 64] {
+    for slots in [1, 8, 64, 256] {
         group.bench_function(format!("{slots} workers"), |bencher| {
             let now = Instant::now();
             let (mut scheduler, mut sequence) = (scheduler(now, slots, true), 0);
@@ -33,11 +36,20 @@ fn alone(criterion: &mut Criterion) {
                 scheduler.schedule(sequence, 1, Class::default(), sequence);
                 let dispatch = scheduler.next_dispatch(now).expect("a worker is free");
                 let (slot, lease) = (dispatch.slot, dispatch.lease);
-                scheduler.done(now, slot, lease, TOOK).expect("the lease stands")
+                settle(&mut scheduler, now);
+                let ended = scheduler.done(now, slot, lease, TOOK).expect("the lease stands");
+                settle(&mut scheduler, now);
+                ended
             });
         });
     }
     group.finish();
+}
+
+/// What the driver asks after each change, and here comes to nothing.
+fn settle(scheduler: &mut Scheduler<u64>, now: Instant) {
+    assert!(scheduler.next_dispatch(now).is_none() && scheduler.poll_effect().is_none());
+    black_box((scheduler.demand(), scheduler.poll_timeout()));
 }
 
 /// Tasks that wait while a thousand others do; each worker gets its next when it is done with one.

@@ -8,12 +8,10 @@ use std::time::Instant;
 
 use crate::{
     effect::{Dispatch, Effect},
-    queue::{Lane, Pending},
+    queue::Lane,
+    roster::Summary,
     scheduler::Scheduler,
 };
-
-/// Prefetched work below this estimate is not worth taking back for an idle worker.
-const RECALL_MIN_NS: u64 = 200_000;
 
 impl<B> Scheduler<B> {
     /// The next task to hand to a worker. The driver sends it before it calls again.
@@ -25,7 +23,7 @@ impl<B> Scheduler<B> {
             // The one that waited may have been cancelled.
             self.reserved = None;
         }
-        let (lane, slot) = self.lanes().find_map(|lane| Some((lane, self.slot_for(lane)?)))?;
+        let (lane, slot) = self.next_place()?;
         let task = self.queue.lease(lane)?;
         if lane == Lane::Suspect {
             self.reserved = None;
@@ -36,6 +34,14 @@ impl<B> Scheduler<B> {
         }
         let (lease, task) = self.flights.lease(task, slot, cost_ns);
         Some(Dispatch { slot, lease, attempt: task.attempt_number(), task })
+    }
+
+    /// Which lane's first task goes where.
+    fn next_place(&mut self) -> Option<(Lane, usize)> {
+        if self.queue.holds_only(Lane::Single) {
+            return Some((Lane::Single, self.slot_in_turn()?));
+        }
+        self.lanes().find_map(|lane| Some((lane, self.slot_for(lane)?)))
     }
 
     /// The lanes that hold tasks, the one whose first task is the most urgent and oldest at the front.
@@ -52,14 +58,14 @@ impl<B> Scheduler<B> {
     fn slot_for(&mut self, lane: Lane) -> Option<usize> {
         match lane {
             Lane::Single => self.slot_in_turn(),
-            Lane::Concurrent => self.least_laden(self.queue.first(lane)?),
+            Lane::Concurrent => self.least_laden(lane),
             Lane::Suspect => self.queue.first(lane).is_some().then(|| self.reserve())?,
         }
     }
 
     /// A slot whose worker has nothing in hand; if there is none, one is reserved, so that there will be.
     fn reserve(&mut self) -> Option<usize> {
-        let candidates = self.workers().filter(|(_, worker)| worker.may_become_empty());
+        let candidates = self.roster.iter().filter(|(_, worker)| worker.may_become_empty());
         let (slot, least_laden) = candidates.min_by_key(|(_, worker)| worker.load.len())?;
         if least_laden.load.is_empty() {
             return Some(slot);
@@ -68,11 +74,13 @@ impl<B> Scheduler<B> {
         None
     }
 
-    fn least_laden(&self, task: &Pending<B>) -> Option<usize> {
-        let takers =
-            self.workers().filter(|(slot, worker)| self.reserved != Some(*slot) && worker.takes(task));
-        let least = takers.min_by_key(|(_, worker)| (worker.load.len().min(1), worker.load.weight()));
-        least.map(|(slot, _)| slot)
+    /// Who gets the first task of a lane, if anybody takes it.
+    fn least_laden(&mut self, lane: Lane) -> Option<usize> {
+        let task = self.queue.first(lane)?;
+        match self.reserved {
+            Some(reserved) => self.roster.least_laden_but(reserved, task),
+            None => self.roster.least_laden(task),
+        }
     }
 
     /// The slot being filled while its turn lasts, then the one with the least in hand.
@@ -89,12 +97,12 @@ impl<B> Scheduler<B> {
             self.filling = Some((slot, left - 1));
             return Some(slot);
         }
-        let Some(slot) = self.least_laden(task) else {
+        let Some(slot) = self.least_laden(Lane::Single) else {
             // The turn is over: what comes later goes to the worker that has the least in hand then.
             self.filling = None;
             return None;
         };
-        let turn = (self.queue.len() / (2 * self.workers().count())).max(1);
+        let turn = (self.queue.len() / (2 * self.roster.summary().workers as usize)).max(1);
         self.filling = Some((slot, turn - 1));
         Some(slot)
     }
@@ -105,38 +113,31 @@ impl<B> Scheduler<B> {
             let urgent = first.priority;
             return self.make_way(urgent);
         }
-        let idle = self.workers().filter(|(_, worker)| worker.is_idle()).count();
-        let recalling = self.workers().filter(|(_, worker)| worker.recalls.are_unanswered()).count();
+        let Summary { idle, recalling, .. } = *self.roster.summary();
         for _ in recalling..idle {
-            let victims = self.workers_mut().filter(|(_, worker)| {
-                let queue_len = u64::from(worker.load.queue_len());
-                queue_len >= 2
-                    && !worker.recalls.are_unanswered()
-                    && worker.load.time_ns() / queue_len * (queue_len - 1) >= RECALL_MIN_NS
-            });
-            let Some((slot, victim)) = victims.max_by_key(|(_, worker)| worker.load.time_ns()) else {
-                return;
-            };
+            let Some(slot) = self.roster.summary().busiest() else { return };
+            let Some(victim) = self.roster.get_mut(slot) else { return };
             victim.recalls.ask(0);
             let at_most = victim.load.queue_len().div_ceil(2);
             self.effects.push_back(Effect::Recall { slot, at_most, from: 0 });
         }
     }
 
-    /// Tasks that have to wait here are not overtaken by less urgent ones that wait in a worker's hand.
+    /// Tasks that have to wait here are not overtaken by less urgent ones that a worker has prefetched.
     fn make_way(&mut self, urgent: u8) {
-        let mut recalls = Vec::new();
-        for (slot, worker) in self.workers_mut() {
+        if !self.roster.summary().is_in_the_way_of(urgent) {
+            return;
+        }
+        for (slot, worker) in self.roster.iter_mut() {
             if worker.in_the_way_of() >= Some(urgent) {
                 worker.recalls.none_is_less_urgent_than(urgent);
                 let at_most = worker.load.beyond(urgent);
                 if at_most > 0 {
                     let from = urgent + 1;
                     worker.recalls.ask(from);
-                    recalls.push(Effect::Recall { slot, at_most, from });
+                    self.effects.push_back(Effect::Recall { slot, at_most, from });
                 }
             }
         }
-        self.effects.extend(recalls);
     }
 }

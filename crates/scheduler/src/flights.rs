@@ -81,8 +81,8 @@ impl<B> Flights<B> {
     /// Ends a lease, if it still stands on `slot`.
     #[inline]
     pub(crate) fn take(&mut self, slot: usize, lease: Lease) -> Option<Flight<B>> {
-        self.get(slot, lease)?;
-        let flight = self.table[lease.index as usize].take()?;
+        let stands = |flight: &mut Flight<B>| flight.fence == lease.fence && flight.slot as usize == slot;
+        let flight = self.table.get_mut(lease.index as usize)?.take_if(stands)?;
         if let Some(alarm) = flight.deadline.as_ref().and_then(|armed| armed.alarm) {
             self.alarms.remove(&(alarm, lease.index));
         }

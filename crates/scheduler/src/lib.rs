@@ -59,6 +59,7 @@ mod load;
 mod queue;
 mod recalls;
 mod restart;
+mod roster;
 mod scheduler;
 #[cfg(test)]
 #[path = "../../heartbeat/src/testing.rs"]

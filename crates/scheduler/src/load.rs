@@ -1,5 +1,8 @@
 //! How many tasks a worker has, and how many more it may be given.
 //!
+//! A worker has *in hand* what it was given and what has not ended: the tasks that run, and those that are *prefetched*, which
+//! wait there for their turn.
+//!
 //! A worker's load is measured in estimated time, not in tasks. A worker should have enough to stay busy for a round
 //! trip to its manager, and no more: otherwise tasks would wait behind a slow one without need.
 //!
@@ -9,7 +12,10 @@
 //! Invariant: demand is monotone. If a worker would take a task of some priority, it would take every more urgent task
 //! of the same kind.
 
-use std::time::{Duration, Instant};
+use std::{
+    iter::zip,
+    time::{Duration, Instant},
+};
 
 use crate::queue::{Class, Pending};
 
@@ -86,6 +92,12 @@ impl Demand {
         demand.is_some_and(|demand| priority <= demand)
     }
 
+    /// What of it is no less urgent than this.
+    #[inline]
+    pub(crate) fn and(self, limit: Option<u8>) -> Self {
+        Self { single: self.single.min(limit), concurrent: self.concurrent.min(limit) }
+    }
+
     /// The demand of two workers together.
     #[inline]
     pub(crate) fn or(self, other: Self) -> Self {
@@ -111,6 +123,22 @@ pub(crate) struct Load {
 struct Level {
     count: u32,
     time_ns: u64,
+}
+
+impl Level {
+    /// Whether another task may be prefetched beside this.
+    #[inline]
+    fn has_room(self) -> bool {
+        let in_time = self.time_ns < BUDGET_NS || (self.count < 2 && self.time_ns < LONG_NS);
+        self.count == 0 || (self.count < MAX_IN_FLIGHT && in_time)
+    }
+}
+
+/// What a worker takes, and what of that it should get at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) takes: Demand,
+    pub(crate) demand: Demand,
 }
 
 /// Whether what the worker has in hand gets less.
@@ -206,7 +234,8 @@ impl Load {
         self.total.count
     }
 
-    /// For comparing workers: who has less in hand.
+    /// For comparing workers: who has less in hand. A task counts as a nanosecond at least, so nobody has less than one with
+    /// nothing in hand.
     #[inline]
     pub(crate) fn weight(&self) -> (u32, u64) {
         (self.concurrent, self.total.time_ns)
@@ -217,27 +246,16 @@ impl Load {
         self.levels[usize::from(priority) + 1..].iter().map(|level| level.count).sum()
     }
 
-    /// Whether this task may be added. Only what is at least as urgent counts: an urgent task is never
-    /// kept back by the less urgent ones that were handed out before it.
+    /// What may be added, and what should be at once: of each kind, the least urgent priority. For a task, only what is at
+    /// least as urgent counts: an urgent one is never kept back by the less urgent ones that were handed out before it.
     #[inline]
-    pub(crate) fn takes<B>(&self, task: &Pending<B>) -> bool {
+    pub(crate) fn needs(&self) -> Needs {
         if self.suspect {
-            return false;
-        }
-        if task.class.concurrent {
-            return self.takes_concurrent();
-        }
-        self.up_to().nth(usize::from(task.priority)).is_some_and(|level| self.takes_beside(level))
-    }
-
-    /// What should be added at once, rather than with the next batch.
-    #[inline]
-    pub(crate) fn demand(&self) -> Demand {
-        if self.suspect {
-            return Demand::default();
+            return Needs::default();
         }
         let concurrent = self.takes_concurrent().then_some(u8::MAX);
-        Demand { single: self.demand_for_single(), concurrent }
+        let (takes, demand) = self.needs_of_singles();
+        Needs { takes: Demand { single: takes, concurrent }, demand: Demand { single: demand, concurrent } }
     }
 
     /// It runs a suspect.
@@ -259,22 +277,26 @@ impl Load {
     }
 
     #[inline]
-    fn demand_for_single(&self) -> Option<u8> {
-        let has_demand = |level: &Level| {
-            self.takes_beside(*level)
-                && (level.count == 0 || level.time_ns / u64::from(level.count) >= BATCHED_NS)
-        };
-        (0..).zip(self.up_to()).filter(|(_, level)| has_demand(level)).map(|(priority, _)| priority).last()
-    }
-
-    #[inline]
-    fn takes_beside(&self, Level { count, time_ns }: Level) -> bool {
+    fn needs_of_singles(&self) -> (Option<u8>, Option<u8>) {
+        if self.total.count == 0 {
+            let least_urgent = self.levels.len().checked_sub(1).map(|level| level as u8);
+            return (least_urgent, least_urgent);
+        }
         if self.is_stalled() || !self.prefetch_budget.prefetch {
             // Not even an urgent one: it would wait behind the one that runs, while other workers get on.
-            return self.total.count == 0;
+            return (None, None);
         }
-        let in_time = time_ns < BUDGET_NS || (count < 2 && time_ns < LONG_NS);
-        count == 0 || (count < MAX_IN_FLIGHT && in_time)
+        let (mut takes, mut demand) = (None, None);
+        for (priority, level) in zip(0.., self.up_to()) {
+            if !level.has_room() {
+                break;
+            }
+            takes = Some(priority);
+            if level.count == 0 || level.time_ns / u64::from(level.count) >= BATCHED_NS {
+                demand = Some(priority);
+            }
+        }
+        (takes, demand)
     }
 
     /// For each priority, what is in hand at that level or more urgent.

@@ -105,6 +105,12 @@ impl<B> Queue<B> {
         lane.levels.get(lane.lowest)?.front()
     }
 
+    /// Whether all tasks that wait, one at least, are in this lane.
+    pub(crate) fn holds_only(&self, lane: Lane) -> bool {
+        let holds = |other: &Lane| self.first(*other).is_some();
+        Lane::ALL.iter().all(|other| holds(other) == (*other == lane))
+    }
+
     /// Takes out what [`first`](Self::first) shows.
     pub(crate) fn lease(&mut self, lane: Lane) -> Option<Pending<B>> {
         let lane = self.lane(lane);

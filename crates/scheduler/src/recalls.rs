@@ -8,7 +8,7 @@ pub(crate) struct Recalls {
     unanswered: u32,
     /// Nothing that they bring back is more urgent than this.
     from: u8,
-    /// Nothing that waits in the worker's hand, and may have to be asked for, is less urgent than this.
+    /// Nothing that the worker has prefetched, and may have to be asked for, is less urgent than this.
     least_urgent: u8,
 }
 
@@ -41,14 +41,14 @@ impl Recalls {
         self.unanswered = self.unanswered.saturating_sub(1);
     }
 
-    /// Whether a task of this priority may be given to the worker meanwhile: one of a level that it is asked to give back
-    /// would come after what it was given meanwhile.
+    /// The least urgent priority of which a task may be given to the worker meanwhile: one of a level that it is asked to give
+    /// back would come after what it was given meanwhile.
     #[inline]
-    pub(crate) fn allow(self, priority: u8) -> bool {
-        self.unanswered == 0 || priority < self.from
+    pub(crate) fn allowed(self) -> Option<u8> {
+        if self.unanswered == 0 { Some(u8::MAX) } else { self.from.checked_sub(1) }
     }
 
-    /// The least urgent priority of which a task should not be overtaken by what waits in the worker's hand, and is not
+    /// The least urgent priority of which a task should not be overtaken by what the worker has prefetched, and is not
     /// asked back already.
     #[inline]
     pub(crate) fn in_the_way_of(self) -> Option<u8> {

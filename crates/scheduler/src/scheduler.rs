@@ -28,6 +28,7 @@ use crate::{
     limits::Limits,
     load::{Demand, Estimates},
     queue::{Class, Pending, Queue},
+    roster::Roster,
     worker::Worker,
 };
 
@@ -44,8 +45,7 @@ enum Phase {
 pub struct Scheduler<B> {
     pub(crate) queue: Queue<B>,
     pub(crate) flights: Flights<B>,
-    /// By slot, as far as slots had workers; none while its worker is dead or starting.
-    workers: Vec<Option<Worker>>,
+    pub(crate) roster: Roster,
     pub(crate) estimates: Estimates,
     books: Books,
     pub(crate) limits: Limits,
@@ -65,7 +65,7 @@ impl<B> Scheduler<B> {
         Self {
             queue: Queue::new(limits.levels),
             flights: Flights::new(),
-            workers: Vec::new(),
+            roster: Roster::new(limits.silence_limit),
             estimates: Estimates::default(),
             books: Books::default(),
             limits,
@@ -121,12 +121,13 @@ impl<B> Scheduler<B> {
     }
 
     /// The demand of the workers: which tasks some worker should get at once, and not with its next batch.
-    pub fn demand(&self) -> Demand {
+    pub fn demand(&mut self) -> Demand {
         if !self.dispatches() {
             return Demand::default();
         }
-        let others = self.workers().filter(|(slot, _)| self.reserved != Some(*slot));
-        others.map(|(_, worker)| worker.demand()).fold(Demand::default(), Demand::or)
+        let Some(reserved) = self.reserved else { return self.roster.summary().demand() };
+        let others = self.roster.iter().filter(|(slot, _)| *slot != reserved);
+        others.map(|(_, worker)| worker.needs().demand).fold(Demand::default(), Demand::or)
     }
 
     /// Whether the attempt under `lease` has missed a heartbeat, and has not ended.
@@ -197,10 +198,7 @@ impl<B> Scheduler<B> {
     /// If the worker before it has tasks in hand: its end was not reported.
     pub fn worker_ready(&mut self, now: Instant, slot: usize) {
         assert!(self.in_flight(slot) == 0, "a slot is cleared before it is taken again");
-        if self.workers.len() <= slot {
-            self.workers.resize_with(slot + 1, || None);
-        }
-        self.workers[slot] = Some(Worker::new(now, &self.limits));
+        self.roster.put(slot, Some(Worker::new(now, &self.limits)));
         if self.phase == Phase::Halting {
             self.dismiss(slot);
         }
@@ -219,8 +217,8 @@ impl<B> Scheduler<B> {
         gone: Gone,
         mut note_death: impl FnMut(&mut Pending<B>),
     ) -> usize {
-        if let Some(worker) = self.workers.get_mut(slot) {
-            *worker = None;
+        if self.worker(slot).is_some() {
+            self.roster.put(slot, None);
         }
         self.reserved = self.reserved.filter(|&reserved| reserved != slot);
         self.filling = None;
@@ -348,7 +346,7 @@ impl<B> Scheduler<B> {
         self.phase = Phase::Halting;
         self.filling = None;
         self.end_queued(Ending::Returned);
-        for slot in 0..self.workers.len() {
+        for slot in 0..self.roster.slots() {
             self.dismiss(slot);
         }
     }
@@ -386,20 +384,11 @@ impl<B> Scheduler<B> {
     }
 
     pub(crate) fn worker(&self, slot: usize) -> Option<&Worker> {
-        self.workers.get(slot)?.as_ref()
+        self.roster.get(slot)
     }
 
     pub(crate) fn worker_mut(&mut self, slot: usize) -> Option<&mut Worker> {
-        self.workers.get_mut(slot)?.as_mut()
-    }
-
-    /// Every worker, with its slot.
-    pub(crate) fn workers(&self) -> impl Iterator<Item = (usize, &Worker)> {
-        self.workers.iter().enumerate().filter_map(|(slot, worker)| Some((slot, worker.as_ref()?)))
-    }
-
-    pub(crate) fn workers_mut(&mut self) -> impl Iterator<Item = (usize, &mut Worker)> {
-        self.workers.iter_mut().enumerate().filter_map(|(slot, worker)| Some((slot, worker.as_mut()?)))
+        self.roster.get_mut(slot)
     }
 
     fn end_queued(&mut self, ending: Ending) {
@@ -426,7 +415,7 @@ impl<B> Scheduler<B> {
         self.effects.push_back(Effect::Ended { task, ending, attempt });
     }
 
-    /// Takes a flight out of its worker's hand.
+    /// Takes a flight off its worker.
     fn take_flight(&mut self, slot: usize, lease: Lease) -> Option<Flight<B>> {
         let flight = self.flights.take(slot, lease)?;
         if let Some(worker) = self.worker_mut(slot) {

@@ -1,6 +1,7 @@
 //! The scheduler's promises, one test each; what holds for every sequence of calls is in `model`.
 
 mod model;
+mod roster;
 
 use workfleet_heartbeat::cores::AWAY;
 
@@ -328,7 +329,7 @@ fn a_worker_that_is_asked_to_give_tasks_back_is_given_none_meanwhile() {
     assert_eq!(sent.len(), 4);
     core.handle_timeout(now + STALL_LIMIT);
     assert_eq!(effects(&mut core).len(), 1);
-    // It ends two before it hears of that, and there is room in its hand: but the others are on their way back.
+    // It ends two before it hears of that, and it may prefetch more: but the others are on their way back.
     for done in &sent[..2] {
         core.done(now, 0, done.2, MS / 4).expect("the lease stands");
     }
@@ -354,7 +355,7 @@ fn a_recall_for_an_urgent_task_leaves_those_that_are_as_urgent() {
     assert_eq!(schedule(&mut core, now, URGENT, 0, 1).len(), 1);
 }
 
-/// An unanswered recall used to hold back the next: what it left in the worker's hand was begun before something more
+/// An unanswered recall used to hold back the next: what it left prefetched was begun before something more
 /// urgent that had to wait.
 #[test]
 fn a_recall_that_is_unanswered_does_not_hold_back_one_for_something_more_urgent() {
@@ -441,7 +442,7 @@ fn those_that_ran_together_when_their_worker_died_run_alone_and_only_the_next_de
     let sent = schedule_concurrent(&mut core, now, 6);
     let first: Vec<Lease> = sent.iter().filter(|sent| sent.0 == 0).map(|sent| sent.2).collect();
     core.worker_gone(0, &first, Gone::Died, |_| panic!("any of the three may have been the cause"));
-    // The other worker's hands are full; it is emptied for them rather than filled forever.
+    // The other worker has all that it takes in hand; it is emptied for them rather than filled forever.
     assert!(dispatches(&mut core, now).is_empty());
     core.worker_ready(now, 0);
     let alone = dispatches(&mut core, now);

@@ -9,15 +9,13 @@ use crate::{
     liveness::{Due, Liveness},
     queue::Pending,
     scheduler::Scheduler,
-    worker::Worker,
 };
 
 impl<B> Scheduler<B> {
     /// When to call [`handle_timeout`](Self::handle_timeout), if ever.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let silence_limit = self.limits.silence_limit;
-        let of_workers = self.workers().filter_map(|(_, worker)| deadline(worker, silence_limit));
-        of_workers.chain(self.flights.poll_timeout()).min()
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let of_workers = self.roster.summary().deadline;
+        of_workers.into_iter().chain(self.flights.poll_timeout()).min()
     }
 
     /// Time has passed.
@@ -25,10 +23,10 @@ impl<B> Scheduler<B> {
         self.look_after_heartbeats(now);
         let (prefetch, silence_limit) = (self.limits.prefetch_budget.prefetch, self.limits.silence_limit);
         let mut effects = Vec::new();
-        for (slot, worker) in self.workers_mut().filter(|(_, worker)| !worker.load.is_empty()) {
+        for (slot, worker) in self.roster.iter_mut().filter(|(_, worker)| !worker.load.is_empty()) {
             if worker.stalls_at().is_some_and(|at| now >= at) {
                 worker.load.has_stalled();
-                // Without prefetch nothing waits in its hand but for the one that runs, and nobody could take it back.
+                // Without prefetching nothing waits behind the one that runs, and nobody could take it back.
                 if prefetch {
                     worker.recalls.ask(0);
                     effects.push(Effect::Recall { slot, at_most: u32::MAX, from: 0 });
@@ -102,13 +100,4 @@ impl<B> Scheduler<B> {
             }
         }
     }
-}
-
-/// When something is to be done about a worker, unless it is heard of or makes progress before.
-fn deadline(worker: &Worker, silence_limit: Option<Duration>) -> Option<Instant> {
-    if worker.load.is_empty() {
-        return None;
-    }
-    let silent = silence_limit.and_then(|limit| worker.liveness.poll_timeout(limit));
-    silent.into_iter().chain(worker.stalls_at()).min()
 }

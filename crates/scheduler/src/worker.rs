@@ -1,15 +1,18 @@
 //! One worker, from when it is ready until it is gone: its load, its signs of life, its recalls, and how much of its
 //! share of tasks is left.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
     limits::Limits,
     liveness::Liveness,
-    load::{Demand, Load},
+    load::{Demand, Load, Needs},
     queue::Pending,
     recalls::Recalls,
 };
+
+/// Prefetched work below this estimate is not worth taking back for an idle worker.
+const RECALL_MIN_NS: u64 = 200_000;
 
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -30,11 +33,41 @@ impl Worker {
         }
     }
 
+    /// What it may be given, and what of that it should get, or make way for, at once. A suspect goes to a worker that has
+    /// nothing in hand.
+    #[inline]
+    pub(crate) fn needs(&self) -> Needs {
+        if self.tasks_left == 0 || self.load.is_suspect() {
+            return Needs::default();
+        }
+        let Needs { takes, demand } = self.load.needs();
+        let takes = if self.load.is_empty() { takes } else { takes.and(self.recalls.allowed()) };
+        Needs { takes, demand: demand.or(Demand { single: self.in_the_way_of(), concurrent: None }) }
+    }
+
     /// Whether it may be given this task.
     #[inline]
     pub(crate) fn takes<B>(&self, task: &Pending<B>) -> bool {
-        let in_order = self.load.is_empty() || self.recalls.allow(task.priority);
-        self.tasks_left > 0 && in_order && self.load.takes(task)
+        self.needs().takes.is_for(task.class, task.priority)
+    }
+
+    /// How much it has in hand, if it is worth taking half of what is prefetched back for an idle worker, and nothing is asked
+    /// back.
+    #[inline]
+    pub(crate) fn spares_ns(&self) -> Option<u64> {
+        let (queue_len, time_ns) = (u64::from(self.load.queue_len()), self.load.time_ns());
+        let is_worth_it = queue_len >= 2 && time_ns / queue_len * (queue_len - 1) >= RECALL_MIN_NS;
+        (is_worth_it && !self.recalls.are_unanswered()).then_some(time_ns)
+    }
+
+    /// When something is to be done about it, unless it is heard of or makes progress before.
+    #[inline]
+    pub(crate) fn deadline(&self, silence_limit: Option<Duration>) -> Option<Instant> {
+        if self.load.is_empty() {
+            return None;
+        }
+        let silent = silence_limit.and_then(|limit| self.liveness.poll_timeout(limit));
+        silent.into_iter().chain(self.stalls_at()).min()
     }
 
     /// It is given a task.
@@ -79,16 +112,7 @@ impl Worker {
         self.tasks_left == 0 && self.load.is_empty()
     }
 
-    /// What it should get, or make way for, at once.
-    #[inline]
-    pub(crate) fn demand(&self) -> Demand {
-        if self.tasks_left == 0 || self.load.is_suspect() {
-            return Demand::default();
-        }
-        self.load.demand().or(Demand { single: self.in_the_way_of(), concurrent: None })
-    }
-
-    /// The least urgent priority of which a task should not be overtaken by what waits in its hand, and is not asked back
+    /// The least urgent priority of which a task should not be overtaken by what it has prefetched, and is not asked back
     /// already.
     #[inline]
     pub(crate) fn in_the_way_of(&self) -> Option<u8> {

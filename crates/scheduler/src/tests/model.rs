@@ -387,8 +387,10 @@ impl Model {
     }
 
     /// What has to hold after every single call.
-    fn check(&self, core: &Core) {
+    fn check(&self, core: &mut Core) {
         let (waiting, leased) = (self.waiting(), self.leased());
+        let summary = *core.roster.summary();
+        assert_eq!(summary, core.roster.summary_of_each());
         assert_eq!(core.books(), self.books);
         assert_eq!(self.books.pending(), (waiting.len() + leased.len()) as u64);
         assert_eq!(core.queued(), waiting.len());
@@ -415,8 +417,9 @@ impl Model {
             assert_eq!(core.flights.alarms().len(), 0);
             assert_eq!(core.poll_timeout(), None, "nothing in hand, nothing to wake up for");
         }
+        let demand = core.demand();
         if self.paused || self.halting {
-            assert_eq!(core.demand(), Demand::default());
+            assert_eq!(demand, Demand::default());
             return;
         }
         // One that is kept for a suspect, or has one, has no demand.
@@ -427,19 +430,19 @@ impl Model {
             .collect();
         let known = |sequence: u64| &self.tasks[sequence as usize];
         let singles = |slot| self.hand(slot).into_iter().filter(move |&(task, ..)| !known(task).concurrent);
-        // One that stalls takes nothing while what stalls it is in its hand.
+        // One that stalls takes nothing while it has in hand what stalls it.
         let stalled = |slot: usize| {
             core.worker(slot).is_some_and(|worker| worker.load.is_stalled()) && singles(slot).count() > 0
         };
         for level in 0..LEVELS {
             let busy = |slot| stalled(slot) || singles(slot).any(|(task, ..)| known(task).priority <= level);
             if open.iter().any(|&slot| !busy(slot)) {
-                assert!(core.demand().is_for(class(0), level), "a worker has demand at {level}");
+                assert!(demand.is_for(class(0), level), "a worker has demand at {level}");
             }
         }
         let full = |slot| self.hand(slot).len() - singles(slot).count() >= CONCURRENT as usize;
         if open.iter().any(|&slot| !stalled(slot) && !full(slot)) {
-            assert!(core.demand().is_for(class(CLASSES - 1), LEVELS - 1), "a worker has room");
+            assert!(demand.is_for(class(CLASSES - 1), LEVELS - 1), "a worker has room");
         }
     }
 }
@@ -590,7 +593,7 @@ impl Pair {
         let mut pair = Self { core, model: Model::default(), start, now: start, trace: Vec::new() };
         for (command, settle) in commands {
             pair.carry_out(command);
-            pair.model.check(&pair.core);
+            pair.model.check(&mut pair.core);
             if *settle {
                 pair.settle();
             }
@@ -614,7 +617,7 @@ impl Pair {
         }
         self.trace.push(format!("{:?}", self.core.poll_timeout().map(|at| at - self.start)));
         self.model.check_idle();
-        self.model.check(&self.core);
+        self.model.check(&mut self.core);
     }
 
     fn carry_out(&mut self, command: &Command) {
