@@ -6,6 +6,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::STUCK_AFTER;
 use crate::restart::{Backoff, Budget};
 use crate::testing::cases;
 
