@@ -6,9 +6,13 @@
 //! - A failure is recorded before the task is no longer alive.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Poll, Waker},
 };
 
 use tokio::{
@@ -24,8 +28,16 @@ use crate::{error::FailureCause, output::HookOutput, panic::Caught};
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     state: Mutex<State>,
-    /// Notified when one has failed: also before the first is waited for.
-    failed: Arc<Notify>,
+    failed: Arc<Failed>,
+}
+
+/// Tells that a task has failed.
+#[derive(Debug, Default)]
+struct Failed {
+    /// Set (release) before anybody is notified, and never unset.
+    one_has: AtomicBool,
+    /// Also before somebody waits.
+    told: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +118,8 @@ impl Tasks {
             };
             if let Some(failure) = failure {
                 spawned.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
-                failed.notify_one();
+                failed.one_has.store(true, Ordering::Release);
+                failed.told.notify_one();
             }
         });
         true
@@ -122,16 +135,27 @@ impl Tasks {
 
     /// The output of a future, or `None` if a task fails first, which drops the future.
     pub(crate) async fn unless_one_fails<F: Future>(&self, future: F) -> Option<F::Output> {
-        tokio::select! {
-            biased;
-            output = future => Some(output),
-            () = self.failed.notified() => None,
-        }
+        let (mut future, mut failed) = (pin!(future), pin!(self.failed.told.notified()));
+        let mut waker: Option<Waker> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            // A consumer comes by here with each message: as long as none has failed, the notification need not be looked at
+            // again, because it knows whom to wake.
+            let is_awaited = waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            if is_awaited && !self.failed.one_has.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+            waker = Some(cx.waker().clone());
+            failed.as_mut().poll(cx).map(|()| None)
+        })
+        .await
     }
 
     /// Returns when one has failed and that was not reported yet.
     pub(crate) async fn has_failed(&self) {
-        self.failed.notified().await;
+        self.failed.told.notified().await;
     }
 
     /// Nothing is spawned any more.
