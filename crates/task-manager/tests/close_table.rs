@@ -232,7 +232,7 @@ impl State {
     fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
-            Self::Prefetched => "in a worker's hand",
+            Self::Prefetched => "prefetched",
             Self::Obeying => "runs, ends when told",
             Self::Finishing => "runs, finishes when told",
             Self::Ignoring => "runs on, whatever it is told",
@@ -646,7 +646,7 @@ fn table_of_a_killed_manager(table: &mut String) {
     writeln!(table, "\nProcesses, the manager itself killed by SIGKILL").expect("a string takes all");
     line(table, ["task", "run", "its handle", "the report", "logged"]);
     let run = if run == 0 { "not run" } else { "run" };
-    line(table, ["queued, or in a worker's hand", run, "gone", "none", "-"]);
+    line(table, ["queued, or prefetched", run, "gone", "none", "-"]);
     let running = if survivors == 0 { "killed" } else { "left running" };
     line(table, ["runs, whatever it does", running, "gone", "none", "-"]);
 }

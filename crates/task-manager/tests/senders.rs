@@ -262,7 +262,7 @@ fn a_flood_from_a_worker_takes_bounded_memory_and_holds_up_nobody() {
 fn a_stopped_worker_delays_its_own_token_up_to_the_deadline_and_no_other() {
     let _alone = alone();
     let (manager, gate) = (start(2), Gate::new());
-    // Otherwise the other task might wait in the hand of the one that is stopped.
+    // Otherwise the other task might be prefetched by the one that is stopped.
     all_ready(&manager, 2);
     let (heartbeaters, sender, reports) = listen("stopped");
     let (calm, calm_reports) = listen_to(&heartbeaters, "calm");

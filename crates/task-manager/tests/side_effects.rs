@@ -303,7 +303,7 @@ fn kill(gate: &Gate) {
     await_death(waiting.pid);
 }
 
-/// Child and parent at the same time: the child is in another worker's hands when its parent dies, and stays there.
+/// Child and parent at the same time: another worker has the child in hand when its parent dies, and stays there.
 #[test]
 fn a_child_that_runs_elsewhere_when_its_parent_dies_is_run_once() {
     let _alone = alone();

@@ -6,7 +6,7 @@
 ///
 /// | | `Join` | `Cancel`, also a scope that ends well, and drop | `Kill`, also a scope that fails, and drop while panicking |
 /// |---|---|---|---|
-/// | waits, in the queue or in a worker's hand | is run | never starts | never starts |
+/// | waits, in the queue or prefetched by a worker | is run | never starts | never starts |
 /// | runs, and ends when it is told | runs to its end | ends as cancelled | is killed, or abandoned on its thread |
 /// | runs, and finishes when it is told | runs to its end | ends with its output | is killed, or abandoned on its thread |
 /// | runs on, whatever it is told | runs to its end | is killed, or abandoned, after the grace period | is killed, or abandoned on its thread |

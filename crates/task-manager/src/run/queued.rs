@@ -1,4 +1,4 @@
-//! A task in a worker's hand: what its manager has said of it, and what its type says.
+//! A task that a worker has in hand: what its manager has said of it, and what its type says.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use workfleet_heartbeat::Details;
 use super::{Attempt, host::Host};
 use crate::{context::TaskContext, failure::FailureCause, protocol::TaskFrame, registry::entry::Entry};
 
-/// A task in a worker's hand.
+/// A task that a worker has in hand.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) attempt: Attempt,
