@@ -7,9 +7,9 @@ use workfleet_causes::check_variants;
 use workfleet_wire::message;
 
 use crate::{
-    DetailsError, DetailsMismatch, EventLost, HeartbeatError, RegisterError, Token, UnregisterError,
+    DetailsDecodeError, DetailsError, EventLostError, HeartbeatError, RegisterError, Token, UnregisterError,
     WaitError,
-    remote::{NameTooLong, Violation},
+    remote::{EventNameError, ProtocolError},
 };
 
 fn token() -> Token {
@@ -30,7 +30,7 @@ fn errors_of_details() {
         DetailsError::Encode(_) => DetailsError::Encode(message::encode(&Refuses).expect_err("it refuses")),
         DetailsError::TooLarge { .. } => too_large(),
     });
-    check_variants!(DetailsMismatch { _ => DetailsMismatch { source: undecodable() } });
+    check_variants!(DetailsDecodeError { _ => DetailsDecodeError { source: undecodable() } });
 }
 
 /// A value that refuses to be encoded.
@@ -74,21 +74,21 @@ fn errors_of_heartbeaters() {
 
 #[test]
 fn errors_of_events() {
-    check_variants!(EventLost { EventLost => EventLost });
+    check_variants!(EventLostError { EventLostError => EventLostError });
     check_variants!(WaitError {
         WaitError::TimedOut(_) => WaitError::TimedOut(Duration::from_millis(1)),
         WaitError::NoTimer => WaitError::NoTimer,
-        WaitError::Lost(_) => WaitError::Lost(EventLost),
+        WaitError::Lost(_) => WaitError::Lost(EventLostError),
     });
-    check_variants!(NameTooLong { _ => NameTooLong { len_bytes: 2000 } });
+    check_variants!(EventNameError { _ => EventNameError { len_bytes: 2000 } });
 }
 
 #[test]
 fn errors_of_other_processes() {
     let kind = workfleet_wire::Kind(0x30);
-    check_variants!(Violation {
-        Violation::Payload { .. } => Violation::Payload { kind, source: undecodable() },
-        Violation::Direction { .. } => Violation::Direction { kind },
-        Violation::Attachment { .. } => Violation::Attachment { reason: "its name is too long".to_owned() },
+    check_variants!(ProtocolError {
+        ProtocolError::Payload { .. } => ProtocolError::Payload { kind, source: undecodable() },
+        ProtocolError::Direction { .. } => ProtocolError::Direction { kind },
+        ProtocolError::Attachment { .. } => ProtocolError::Attachment { reason: "its name is too long".to_owned() },
     });
 }

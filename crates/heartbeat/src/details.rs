@@ -43,16 +43,17 @@ pub enum DetailsError {
 workfleet_causes::readable!(DetailsError { Encode(error), TooLarge { len_bytes, limit_bytes } });
 
 /// Details that are not a value of the type that was expected.
+#[doc(alias = "DetailsMismatch")]
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 #[non_exhaustive]
-pub struct DetailsMismatch {
+pub struct DetailsDecodeError {
     /// What was wrong.
     #[from]
     pub source: DecodeError,
 }
 
-workfleet_causes::readable!(struct DetailsMismatch { source });
+workfleet_causes::readable!(struct DetailsDecodeError { source });
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -94,8 +95,8 @@ impl Details {
     /// The value.
     ///
     /// # Errors
-    /// [`DetailsMismatch`]: they are not a `T`.
-    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DetailsMismatch> {
+    /// [`DetailsDecodeError`]: they are not a `T`.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DetailsDecodeError> {
         Ok(message::decode(&self.0)?)
     }
 

@@ -65,7 +65,7 @@
 //! assert!(stop.blocking_wait_timeout(Duration::from_millis(10)).is_err()); // nothing has set it yet
 //! stop.set()?;
 //! println!("{} rounds", worker.join().unwrap());
-//! # Ok::<_, workfleet_heartbeat::EventLost>(())
+//! # Ok::<_, workfleet_heartbeat::EventLostError>(())
 //! ```
 //!
 //! # In other processes
@@ -96,7 +96,7 @@
 //! # Forks
 //!
 //! A fork of this process has none of its threads. In a fork, each call that needs one fails at once with
-//! [`RegisterError::Forked`], [`UnregisterError::Forked`], [`HeartbeatError::Forked`] or [`EventLost`]. What is made after the fork
+//! [`RegisterError::Forked`], [`UnregisterError::Forked`], [`HeartbeatError::Forked`] or [`EventLostError`]. What is made after the fork
 //! works.
 //!
 //! # Coming from temporalio
@@ -130,7 +130,7 @@ mod stats;
 mod testing;
 mod token;
 
-pub use details::{DETAILS_LIMIT_BYTES, Details, DetailsError, DetailsMismatch};
+pub use details::{DETAILS_LIMIT_BYTES, Details, DetailsDecodeError, DetailsError};
 pub use options::HeartbeaterOptions;
 pub use report::Report;
 pub use stats::HeartbeatStats;
@@ -169,7 +169,7 @@ mod tree;
 #[cfg(feature = "runtime")]
 pub use {
     error::{HeartbeatError, RegisterError, UnregisterError},
-    event::{Event, EventLost, WaitError},
+    event::{Event, EventLostError, WaitError},
     executor::Executor,
     registry::{DEFAULT_UNREGISTER_TIMEOUT, Heartbeaters, HeartbeatersBuilder, Unregister},
     sender::HeartbeatSender,

@@ -23,8 +23,8 @@ use crate::{Event, sent};
 pub use crate::{
     pins::Pins,
     tree::{
-        Child, ChildConnection, NAME_LIMIT_BYTES, NameTooLong, Parent, ParentConnection, Scope, TABLE,
-        Violation,
+        Child, ChildConnection, EventNameError, NAME_LIMIT_BYTES, Parent, ParentConnection, ProtocolError,
+        Scope, TABLE,
     },
 };
 
@@ -58,8 +58,8 @@ pub fn open_scope(id: u128) -> Scope {
 /// forgotten once it is clear and no copy of it is left.
 ///
 /// # Errors
-/// [`NameTooLong`].
-pub fn named_event(scope: u128, name: &str) -> Result<Event, NameTooLong> {
+/// [`EventNameError`].
+pub fn named_event(scope: u128, name: &str) -> Result<Event, EventNameError> {
     Ok(sent::event(sent::own().named_event(scope, name)?))
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn place_of(sender: &HeartbeatSender) -> Option<Arc<dyn TokenPlace>> 
     }
 }
 
-/// As its address: in the process where it is deserialised it is the same event, or [lost](crate::EventLost).
+/// As its address: in the process where it is deserialised it is the same event, or [lost](crate::EventLostError).
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !self.shared.is_here() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use workfleet_causes::check_variants;
 
 use crate::{
-    Cycle, CycleLink, LockFailed, Refusal,
-    cores::{LockOpRefused, RequestId},
+    Cycle, CycleLink, LockFailed, LockRequestError,
+    cores::{LockOpError, RequestId},
 };
 
 #[test]
@@ -20,19 +20,19 @@ fn errors_of_locks() {
             LockFailed::WouldDeadlock(Cycle::new([CycleLink { owner: "ann".into(), key: "x".into() }]))
         },
         LockFailed::Forked => LockFailed::Forked,
-        LockFailed::Refused(_) => LockFailed::Refused(Refusal::KeyEmpty),
+        LockFailed::Refused(_) => LockFailed::Refused(LockRequestError::KeyEmpty),
     });
-    check_variants!(Refusal {
-        Refusal::KeyEmpty => Refusal::KeyEmpty,
-        Refusal::KeyTooLong { .. } => Refusal::KeyTooLong { len_bytes: 5, limit_bytes: 4 },
+    check_variants!(LockRequestError {
+        LockRequestError::KeyEmpty => LockRequestError::KeyEmpty,
+        LockRequestError::KeyTooLong { .. } => LockRequestError::KeyTooLong { len_bytes: 5, limit_bytes: 4 },
     });
 }
 
 #[test]
 fn errors_of_tables() {
-    check_variants!(LockOpRefused {
-        LockOpRefused::Outdated { .. } => LockOpRefused::Outdated { request: RequestId::new(1), last: RequestId::new(2) },
-        LockOpRefused::TooMany { .. } => LockOpRefused::TooMany { limit: 64 },
-        LockOpRefused::NoFences => LockOpRefused::NoFences,
+    check_variants!(LockOpError {
+        LockOpError::Outdated { .. } => LockOpError::Outdated { request: RequestId::new(1), last: RequestId::new(2) },
+        LockOpError::TooMany { .. } => LockOpError::TooMany { limit: 64 },
+        LockOpError::NoFences => LockOpError::NoFences,
     });
 }

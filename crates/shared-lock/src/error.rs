@@ -40,7 +40,7 @@ pub enum LockFailed {
     Forked,
     /// The request is not valid, and never will be.
     #[error("the request is refused: {0}")]
-    Refused(Refusal),
+    Refused(LockRequestError),
 }
 
 readable!(LockFailed {
@@ -54,9 +54,10 @@ readable!(LockFailed {
 });
 
 /// What is wrong with a request.
+#[doc(alias = "Refusal")]
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum LockRequestError {
     /// The key is the empty text.
     #[error("a key has 0 bytes, and at least 1 is needed")]
     KeyEmpty,
@@ -70,9 +71,9 @@ pub enum Refusal {
     },
 }
 
-readable!(Refusal { KeyEmpty, KeyTooLong { len_bytes, limit_bytes } });
+readable!(LockRequestError { KeyEmpty, KeyTooLong { len_bytes, limit_bytes } });
 
-impl Refusal {
+impl LockRequestError {
     /// Holds a key against the limit.
     pub(crate) fn check(key: &str, limit_bytes: usize) -> Result<(), LockFailed> {
         if key.is_empty() {
@@ -141,20 +142,20 @@ mod tests {
     fn an_error_is_small_and_can_be_carried_across_threads() {
         fn is<E: std::error::Error + Send + Sync + 'static>() {}
         is::<LockFailed>();
-        is::<Refusal>();
+        is::<LockRequestError>();
         assert!(size_of::<LockFailed>() <= 32, "{}", size_of::<LockFailed>());
     }
 
     #[test]
     fn refusals_name_the_length_and_the_limit() {
         assert_eq!(
-            Refusal::check("", 4).unwrap_err().to_string(),
+            LockRequestError::check("", 4).unwrap_err().to_string(),
             "the request is refused: a key has 0 bytes, and at least 1 is needed"
         );
         assert_eq!(
-            Refusal::check("12345", 4).unwrap_err().to_string(),
+            LockRequestError::check("12345", 4).unwrap_err().to_string(),
             "the request is refused: a key has 5 bytes, and the limit is 4 bytes"
         );
-        assert_eq!(Refusal::check("1234", 4), Ok(()));
+        assert_eq!(LockRequestError::check("1234", 4), Ok(()));
     }
 }

@@ -183,7 +183,7 @@ mod sync;
 mod testing;
 
 pub use dynamic::DynSharedState;
-pub use error::{Cycle, CycleLink, LockFailed, Refusal};
+pub use error::{Cycle, CycleLink, LockFailed, LockRequestError};
 pub use fence::Fence;
 pub use guard::{Guards, LockGuard};
 pub use local::{DEFAULT_KEY_LIMIT_BYTES, LocalGuard, LocalState, LocalStateBuilder};

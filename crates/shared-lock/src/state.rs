@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 
 #[cfg(feature = "tokio")]
 use crate::limit;
-use crate::{Guards, LockFailed, LockGuard, Mode, Refusal, Snapshot, blocking};
+use crate::{Guards, LockFailed, LockGuard, LockRequestError, Mode, Snapshot, blocking};
 
 /// Shared and exclusive locks by key: in this process ([`LocalState`](crate::LocalState)), or in a lock service.
 ///
@@ -320,7 +320,7 @@ pub(crate) fn in_safe_order<K: AsRef<str>>(
     let mut ordered = BTreeMap::<Box<str>, Mode>::new();
     for (key, mode) in keys {
         let key = key.as_ref();
-        Refusal::check(key, limit_bytes)?;
+        LockRequestError::check(key, limit_bytes)?;
         ordered.entry(key.into()).and_modify(|other| *other = other.stronger(mode)).or_insert(mode);
     }
     Ok(ordered.into_iter().collect())

@@ -201,9 +201,10 @@ pub struct ChainOutputs {
 }
 
 /// There is no such output.
+#[doc(alias = "NoOutput")]
 #[derive(thiserror::Error)]
 #[non_exhaustive]
-pub enum NoOutput {
+pub enum ChainOutputError {
     /// The chain has no such link.
     #[error("the chain has no link {index}, but {len}")]
     #[non_exhaustive]
@@ -224,20 +225,20 @@ pub enum NoOutput {
     },
 }
 
-workfleet_causes::readable!(NoOutput { NoLink { index, len }, Decode { index, source } });
+workfleet_causes::readable!(ChainOutputError { NoLink { index, len }, Decode { index, source } });
 
 impl ChainOutputs {
     /// What link `index`, counted from 0, yielded.
     ///
     /// # Errors
-    /// [`NoOutput`]: there is no such link, or its output does not decode as that of a `T`.
-    pub fn get<T: TaskSpec>(&self, index: usize) -> Result<T::Output, NoOutput>
+    /// [`ChainOutputError`]: there is no such link, or its output does not decode as that of a `T`.
+    pub fn get<T: TaskSpec>(&self, index: usize) -> Result<T::Output, ChainOutputError>
     where
         T::Output: DeserializeOwned,
     {
         let len = self.outputs.len();
-        let output = self.outputs.get(index).ok_or(NoOutput::NoLink { index, len })?;
-        message::decode(output).map_err(|source| NoOutput::Decode { index, source })
+        let output = self.outputs.get(index).ok_or(ChainOutputError::NoLink { index, len })?;
+        message::decode(output).map_err(|source| ChainOutputError::Decode { index, source })
     }
 
     /// How many links there were.

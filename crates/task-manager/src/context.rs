@@ -12,18 +12,18 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::{
-    Details, DetailsMismatch, Event,
-    remote::{NameTooLong, named_event},
+    Details, DetailsDecodeError, Event,
+    remote::{EventNameError, named_event},
 };
 
 use crate::{
     extension::Extension,
-    heartbeat::HeartbeatError,
+    heartbeat::TaskHeartbeatError,
     ids::TaskId,
     manager::{Manager, ManagerExt},
     message::{EncodedMessage, TaskMessage},
     options::TaskOptions,
-    refusal::{ScheduleError, SendError},
+    refusal::{MessageSendError, ScheduleError},
     registry::entry::Entry,
     run::{Attempt, host::Host, sessions::Sessions},
     task::{EncodedTask, TaskSpec},
@@ -73,13 +73,13 @@ impl TaskContext {
     /// worker's first task, and shared by all of them.
     ///
     /// # Errors
-    /// [`NoSession`] if the registry makes none of this type.
-    pub fn session<S: Any>(&self) -> Result<&S, NoSession> {
+    /// [`SessionError`] if the registry makes none of this type.
+    pub fn session<S: Any>(&self) -> Result<&S, SessionError> {
         let sessions = self.sessions.get_or_init(|| self.proxy.host.sessions());
         let session = sessions.as_ref().and_then(|sessions| sessions.get(TypeId::of::<S>()));
         session
             .and_then(|session| session.downcast_ref())
-            .ok_or(NoSession { type_name: std::any::type_name::<S>() })
+            .ok_or(SessionError { type_name: std::any::type_name::<S>() })
     }
 
     /// Schedules another task. Once the request has left this process, it takes effect even if this task or its worker
@@ -123,8 +123,8 @@ impl TaskContext {
     /// if more than 1 MiB waits for the worker's socket. It never waits for a reader of messages.
     ///
     /// # Errors
-    /// [`SendError`]: the message cannot be encoded, exceeds the frame limit, or this attempt has ended.
-    pub fn send_message<M: TaskMessage>(&self, message: &M) -> Result<(), SendError> {
+    /// [`MessageSendError`]: the message cannot be encoded, exceeds the frame limit, or this attempt has ended.
+    pub fn send_message<M: TaskMessage>(&self, message: &M) -> Result<(), MessageSendError> {
         self.proxy.send_message(message)
     }
 
@@ -182,18 +182,18 @@ impl TaskContext {
     /// ```
     ///
     /// # Errors
-    /// [`HeartbeatError`]: the details cannot be encoded or are too large, or this attempt has ended.
+    /// [`TaskHeartbeatError`]: the details cannot be encoded or are too large, or this attempt has ended.
     #[doc(alias = "record_heartbeat")]
-    pub fn heartbeat<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), HeartbeatError> {
+    pub fn heartbeat<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), TaskHeartbeatError> {
         self.proxy.heartbeat(details)
     }
 
     /// What earlier attempts at this task said last, as far as it reached the manager; `None` in the first attempt.
     ///
     /// # Errors
-    /// [`DetailsMismatch`] if they said something that is not a `T`.
+    /// [`DetailsDecodeError`] if they said something that is not a `T`.
     #[doc(alias = "heartbeat_details")]
-    pub fn last_heartbeat<T: DeserializeOwned>(&self) -> Result<Option<T>, DetailsMismatch> {
+    pub fn last_heartbeat<T: DeserializeOwned>(&self) -> Result<Option<T>, DetailsDecodeError> {
         self.last_heartbeat.as_ref().map(Details::decode).transpose()
     }
 
@@ -201,8 +201,8 @@ impl TaskContext {
     /// [heartbeat](Self::heartbeat) and what it said through a [`HeartbeatSender`](workfleet_heartbeat::HeartbeatSender) too.
     ///
     /// # Errors
-    /// [`SendError`] if the request could not be sent.
-    pub fn flush(&self) -> Result<(), SendError> {
+    /// [`MessageSendError`] if the request could not be sent.
+    pub fn flush(&self) -> Result<(), MessageSendError> {
         self.proxy.flush()
     }
 
@@ -214,9 +214,9 @@ impl TaskContext {
     /// Fails with an error if this task [should stop](Self::is_cancelled): `cx.check_cancelled()?`.
     ///
     /// # Errors
-    /// [`Cancelled`], by which the task ends as cancelled.
-    pub fn check_cancelled(&self) -> Result<(), Cancelled> {
-        if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+    /// [`CancelledError`], by which the task ends as cancelled.
+    pub fn check_cancelled(&self) -> Result<(), CancelledError> {
+        if self.is_cancelled() { Err(CancelledError) } else { Ok(()) }
     }
 
     /// A token that is cancelled when this task should stop, for what waits asynchronously.
@@ -249,8 +249,8 @@ impl TaskContext {
     /// ```
     ///
     /// # Errors
-    /// [`NameTooLong`].
-    pub fn event(&self, name: &str) -> Result<Event, NameTooLong> {
+    /// [`EventNameError`].
+    pub fn event(&self, name: &str) -> Result<Event, EventNameError> {
         named_event(self.proxy.host.manager().to_bits(), name)
     }
 
@@ -286,17 +286,17 @@ impl Proxy {
     /// See [`TaskContext::flush`].
     ///
     /// # Errors
-    /// [`SendError`] if the request could not be sent.
-    pub fn flush(&self) -> Result<(), SendError> {
+    /// [`MessageSendError`] if the request could not be sent.
+    pub fn flush(&self) -> Result<(), MessageSendError> {
         self.host.flush(self.attempt)
     }
 
     /// See [`TaskContext::heartbeat`].
     ///
     /// # Errors
-    /// [`HeartbeatError`]: the details cannot be encoded or are too large, or the attempt has ended.
+    /// [`TaskHeartbeatError`]: the details cannot be encoded or are too large, or the attempt has ended.
     #[doc(alias = "record_heartbeat")]
-    pub fn heartbeat<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), HeartbeatError> {
+    pub fn heartbeat<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), TaskHeartbeatError> {
         self.host.heartbeat(self.attempt, Details::encode(details)?)
     }
 }
@@ -317,7 +317,7 @@ impl Manager for Proxy {
             .map_err(|(task, kind)| ScheduleError::<EncodedTask>::new(task, kind))
     }
 
-    fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError> {
+    fn send_encoded(&self, message: EncodedMessage) -> Result<(), MessageSendError> {
         self.host.send(self.attempt, message)
     }
 }
@@ -329,20 +329,22 @@ impl fmt::Debug for Proxy {
 }
 
 /// A task asked for a session that its registry does not make.
+#[doc(alias = "NoSession")]
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the registry makes no session of type {type_name}")]
 #[non_exhaustive]
-pub struct NoSession {
+pub struct SessionError {
     /// The type that was asked for.
     pub type_name: &'static str,
 }
 
-workfleet_causes::readable!(struct NoSession { type_name });
+workfleet_causes::readable!(struct SessionError { type_name });
 
 /// The task was asked to stop.
+#[doc(alias = "Cancelled")]
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the task was cancelled")]
 #[non_exhaustive]
-pub struct Cancelled;
+pub struct CancelledError;
 
-workfleet_causes::readable!(struct Cancelled);
+workfleet_causes::readable!(struct CancelledError);

@@ -15,12 +15,12 @@ use crate::{
     context::TaskContext,
     error::TaskError,
     extension::{Extensions, SendToManager},
-    heartbeat::HeartbeatError,
+    heartbeat::TaskHeartbeatError,
     ids::ManagerId,
     manager::Manager,
     message::EncodedMessage,
     priority::Priority,
-    refusal::{ScheduleErrorKind, SendError},
+    refusal::{MessageSendError, ScheduleErrorKind},
     registry::{Registry, entry::Entry},
     run::{Attempt, host::Host, sessions::Sessions},
     task::EncodedTask,
@@ -139,16 +139,16 @@ impl Host for Detached {
         self.manager.schedule_encoded(task, priority.into()).map_err(|error| error.into_parts())
     }
 
-    fn send(&self, _attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {
+    fn send(&self, _attempt: Attempt, message: EncodedMessage) -> Result<(), MessageSendError> {
         self.manager.send_encoded(message)
     }
 
-    fn heartbeat(&self, _attempt: Attempt, _details: Details) -> Result<(), HeartbeatError> {
+    fn heartbeat(&self, _attempt: Attempt, _details: Details) -> Result<(), TaskHeartbeatError> {
         // Nobody listens, and nobody waits for it.
         Ok(())
     }
 
-    fn flush(&self, _attempt: Attempt) -> Result<(), SendError> {
+    fn flush(&self, _attempt: Attempt) -> Result<(), MessageSendError> {
         // A manager has what it was sent when it has taken it.
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Host for Detached {
 }
 
 impl SendToManager for Detached {
-    fn send_frame(&self, kind: Kind, _payload: &[u8]) -> Result<(), SendError> {
-        Err(SendError::NoService { kind })
+    fn send_frame(&self, kind: Kind, _payload: &[u8]) -> Result<(), MessageSendError> {
+        Err(MessageSendError::NoService { kind })
     }
 }

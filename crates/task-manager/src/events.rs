@@ -16,7 +16,7 @@ use workfleet_causes::with_sources;
 
 use crate::{
     pool::CaughtUp,
-    refusal::SendError,
+    refusal::MessageSendError,
     service::{Peer, Service, WorkerIncarnation},
 };
 
@@ -76,7 +76,7 @@ impl ChildConnection for Connection {
         match self.0.send_bounded_elsewhere(kind, payload) {
             Ok(()) => {}
             // The worker's slot was told, and tells every service when the worker is reaped.
-            Err(SendError::WorkerGone) => {
+            Err(MessageSendError::WorkerGone) => {
                 tracing::debug!(worker = self.0.worker(), kind = %remote::TABLE.named(kind), "a worker that is gone was sent nothing");
             }
             Err(error) => {

@@ -17,7 +17,7 @@ use std::{
 
 use workfleet_wire::Kind;
 
-use crate::{kinds::SERVICE_KINDS, refusal::SendError};
+use crate::{kinds::SERVICE_KINDS, refusal::MessageSendError};
 
 /// A service's half in a worker process; made when a task first asks for it by
 /// [`TaskContext::extension`](crate::TaskContext::extension).
@@ -37,7 +37,7 @@ pub trait Extension: Any + Send + Sync {
 /// A worker that sends the frames of its extensions to its manager.
 pub(crate) trait SendToManager: Send + Sync {
     /// Sends a service's frame.
-    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
+    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), MessageSendError>;
 }
 
 /// Sends frames from an [`Extension`] to its [`Service`](crate::Service) in the manager.
@@ -58,13 +58,13 @@ impl ServiceSender {
     /// Sends a frame. `Ok` means buffered: it leaves at once unless the socket is full.
     ///
     /// # Errors
-    /// [`SendError::ForeignKind`] if the service's range does not hold `kind`, or no service's may, [`SendError::TooLarge`] if the payload
-    /// exceeds the frame limit, [`SendError::AttemptEnded`] if the worker is ending.
-    pub fn send(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+    /// [`MessageSendError::ForeignKind`] if the service's range does not hold `kind`, or no service's may, [`MessageSendError::TooLarge`] if the payload
+    /// exceeds the frame limit, [`MessageSendError::AttemptEnded`] if the worker is ending.
+    pub fn send(&self, kind: Kind, payload: &[u8]) -> Result<(), MessageSendError> {
         if !self.kinds.contains(&kind.0) || !SERVICE_KINDS.contains(&kind.0) {
-            return Err(SendError::ForeignKind { kind });
+            return Err(MessageSendError::ForeignKind { kind });
         }
-        self.worker.upgrade().ok_or(SendError::AttemptEnded)?.send_frame(kind, payload)
+        self.worker.upgrade().ok_or(MessageSendError::AttemptEnded)?.send_frame(kind, payload)
     }
 }
 

@@ -3,9 +3,10 @@
 use workfleet_heartbeat::DetailsError;
 
 /// A heartbeat was not taken. The task may go on: nothing else has happened.
+#[doc(alias = "HeartbeatError")]
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum HeartbeatError {
+pub enum TaskHeartbeatError {
     /// Its details cannot be encoded, or are too large.
     #[error(transparent)]
     Details(#[from] DetailsError),
@@ -14,4 +15,4 @@ pub enum HeartbeatError {
     AttemptEnded,
 }
 
-workfleet_causes::readable!(HeartbeatError { Details(error), AttemptEnded });
+workfleet_causes::readable!(TaskHeartbeatError { Details(error), AttemptEnded });

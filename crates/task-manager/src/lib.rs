@@ -196,7 +196,7 @@
 //!
 //! | blocks | does not | on a thread where tokio polls a future, the blocking form |
 //! |---|---|---|
-//! | [`start`](ProcessManagerBuilder::start) | [`start_async`](ProcessManagerBuilder::start_async) | is [`StartError::InsideRuntime`] |
+//! | [`start`](ProcessManagerBuilder::start) | [`start_async`](ProcessManagerBuilder::start_async) | is [`ManagerStartError::InsideRuntime`] |
 //! | [`scope`](ProcessManagerBuilder::scope) | [`scope_async`](ProcessManagerBuilder::scope_async) | is [`ScopeError::Start`] with the same |
 //! | [`close`](Pool::close) | [`close_async`](Pool::close_async) | is [`CloseError::InsideRuntime`]; the manager stays open |
 //! | dropping a manager | [`close_async`](Pool::close_async), then dropping it | warns, returns at once, and goes on in the background; the report is lost |
@@ -312,16 +312,16 @@ mod task;
 mod thread;
 mod worker;
 
-pub use chain::{CHAIN_NESTING_LIMIT, Chain, ChainOutputs, NoOutput};
+pub use chain::{CHAIN_NESTING_LIMIT, Chain, ChainOutputError, ChainOutputs};
 pub use code::{AsyncTask, Task};
-pub use context::{Cancelled, NoSession, Proxy, TaskContext};
+pub use context::{CancelledError, Proxy, SessionError, TaskContext};
 pub use error::TaskError;
 pub use extension::{Extension, ServiceSender};
 pub use failure::{
     DeathCertificate, ExitStatus, FailedLink, FailureCause, FailureReport, KillReason, TaskFailure,
 };
 pub use handle::TaskHandle;
-pub use heartbeat::HeartbeatError;
+pub use heartbeat::TaskHeartbeatError;
 pub use ids::TaskId;
 pub use inbox::InboxOverflow;
 pub use manager::{Manager, ManagerExt, NullManager};
@@ -332,19 +332,19 @@ pub use options::TaskOptions;
 #[cfg(feature = "signal")]
 pub use pool::SignalWatch;
 pub use pool::{
-    Abandoned, CloseError, ClosePolicy, CloseReport, MessageStream, Messages, Pool, ScopeError, StartError,
-    StartFailure,
+    Abandoned, CloseError, ClosePolicy, CloseReport, ManagerStartError, MessageStream, Messages, Pool,
+    ScopeError, StartFailure,
 };
 pub use priority::Priority;
 pub use process::{ProcessManager, ProcessManagerBuilder};
-pub use refusal::{ScheduleError, ScheduleErrorKind, SendError};
+pub use refusal::{MessageSendError, ScheduleError, ScheduleErrorKind};
 pub use registry::{Registry, RegistryError};
 pub use service::{Peer, Service, WorkerIncarnation};
 pub use stats::{Stats, TaskCounts, WorkerStats};
 pub use task::{EncodedTask, SpecInfo, TaskSpec};
 pub use thread::{ThreadManager, ThreadManagerBuilder};
 pub use worker::{
-    CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerError, WorkerLoop, init, init_test_worker,
+    CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerLoop, WorkerLoopError, init, init_test_worker,
 };
 
 /// The programs in the README compile.

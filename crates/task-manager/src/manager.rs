@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::{
     message::{EncodedMessage, TaskMessage},
     options::TaskOptions,
-    refusal::{ScheduleError, ScheduleErrorKind, SendError},
+    refusal::{MessageSendError, ScheduleError, ScheduleErrorKind},
     task::{EncodedTask, TaskSpec},
 };
 
@@ -29,8 +29,8 @@ pub trait Manager: Send + Sync {
     /// Puts a message into the inbox.
     ///
     /// # Errors
-    /// [`SendError`].
-    fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError>;
+    /// [`MessageSendError`].
+    fn send_encoded(&self, message: EncodedMessage) -> Result<(), MessageSendError>;
 }
 
 impl<M: Manager + ?Sized> Manager for Arc<M> {
@@ -46,7 +46,7 @@ impl<M: Manager + ?Sized> Manager for Arc<M> {
         (**self).schedule_encoded(task, options)
     }
 
-    fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError> {
+    fn send_encoded(&self, message: EncodedMessage) -> Result<(), MessageSendError> {
         (**self).send_encoded(message)
     }
 }
@@ -78,7 +78,7 @@ impl Manager for NullManager {
         Err(ScheduleError::new(task, ScheduleErrorKind::NoWorkers))
     }
 
-    fn send_encoded(&self, _message: EncodedMessage) -> Result<(), SendError> {
+    fn send_encoded(&self, _message: EncodedMessage) -> Result<(), MessageSendError> {
         Ok(())
     }
 }
@@ -114,9 +114,9 @@ pub trait ManagerExt: Manager {
     /// Puts a message into the manager's inbox.
     ///
     /// # Errors
-    /// [`SendError`]: the message cannot be encoded or exceeds the frame limit, or whoever sends it has ended.
-    fn send_message<M: TaskMessage>(&self, message: &M) -> Result<(), SendError> {
-        self.send_encoded(EncodedMessage::new(message).map_err(SendError::Encode)?)
+    /// [`MessageSendError`]: the message cannot be encoded or exceeds the frame limit, or whoever sends it has ended.
+    fn send_message<M: TaskMessage>(&self, message: &M) -> Result<(), MessageSendError> {
+        self.send_encoded(EncodedMessage::new(message).map_err(MessageSendError::Encode)?)
     }
 }
 

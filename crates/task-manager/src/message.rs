@@ -12,7 +12,7 @@ use workfleet_wire::DecodeError;
 
 use workfleet_causes::readable;
 
-use crate::{failure::TaskFailure, ids::TaskId, refusal::SendError};
+use crate::{failure::TaskFailure, ids::TaskId, refusal::MessageSendError};
 
 /// The longest [name](TaskMessage::NAME) of a type of message: 1 KiB.
 pub const NAME_LIMIT_BYTES: usize = 1024;
@@ -246,9 +246,13 @@ impl EncodedMessage {
     }
 
     /// Whether it is within the limit of its manager.
-    pub(crate) fn check_len(&self, limit_bytes: u64) -> Result<(), SendError> {
+    pub(crate) fn check_len(&self, limit_bytes: u64) -> Result<(), MessageSendError> {
         let len_bytes = self.payload.len() as u64;
-        if len_bytes > limit_bytes { Err(SendError::TooLarge { len_bytes, limit_bytes }) } else { Ok(()) }
+        if len_bytes > limit_bytes {
+            Err(MessageSendError::TooLarge { len_bytes, limit_bytes })
+        } else {
+            Ok(())
+        }
     }
 
     /// [`TaskMessage::NAME`] of the message's type.

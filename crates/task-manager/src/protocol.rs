@@ -204,7 +204,7 @@ pub(crate) enum Violation {
     #[error("the frame {} belongs to no service of this manager", kinds::TABLE.named(*.kind))]
     NoService { kind: Kind },
     #[error(transparent)]
-    Events(#[from] workfleet_heartbeat::remote::Violation),
+    Events(#[from] workfleet_heartbeat::remote::ProtocolError),
 }
 
 impl From<FrameError> for Violation {

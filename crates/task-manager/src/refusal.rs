@@ -134,9 +134,10 @@ impl<T> std::error::Error for ScheduleError<T> {
 }
 
 /// A message or frame was not sent.
+#[doc(alias = "SendError")]
 #[derive(thiserror::Error)]
 #[non_exhaustive]
-pub enum SendError {
+pub enum MessageSendError {
     /// The attempt that sends has ended.
     #[error("the attempt that sends has ended")]
     AttemptEnded,
@@ -190,7 +191,7 @@ pub enum SendError {
     Forked,
 }
 
-readable!(SendError {
+readable!(MessageSendError {
     AttemptEnded,
     WorkerGone,
     Encode(source),

@@ -14,7 +14,7 @@ use workfleet_wire::Kind;
 use crate::{
     kinds::SERVICE_KINDS,
     pool::{Remote, SendFrames},
-    refusal::SendError,
+    refusal::MessageSendError,
 };
 
 /// The number of one worker process or worker thread, from its start to its end. The next worker in the same slot has another.
@@ -79,22 +79,22 @@ impl Peer {
     /// Sends a frame to the worker's half. `Ok` means buffered: it leaves at once unless the socket is full.
     ///
     /// # Errors
-    /// [`SendError::WorkerGone`]; [`SendError::TooLarge`] if the payload exceeds the frame limit;
-    /// [`SendError::ForeignKind`] if `kind` is in no service's range; [`SendError::Full`] if more than 16 MiB that were
+    /// [`MessageSendError::WorkerGone`]; [`MessageSendError::TooLarge`] if the payload exceeds the frame limit;
+    /// [`MessageSendError::ForeignKind`] if `kind` is in no service's range; [`MessageSendError::Full`] if more than 16 MiB that were
     /// sent before wait for the worker (or more than the frame limit, if that is larger).
-    pub fn send(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+    pub fn send(&self, kind: Kind, payload: &[u8]) -> Result<(), MessageSendError> {
         let (len_bytes, limit_bytes) = (payload.len() as u64, self.frame_limit_bytes);
         if !SERVICE_KINDS.contains(&kind.0) {
-            return Err(SendError::ForeignKind { kind });
+            return Err(MessageSendError::ForeignKind { kind });
         }
         if len_bytes > limit_bytes {
-            return Err(SendError::TooLarge { len_bytes, limit_bytes });
+            return Err(MessageSendError::TooLarge { len_bytes, limit_bytes });
         }
         self.sender.send_frame(kind, payload, limit_bytes)
     }
 
     /// The same for a service of ours that bounds by itself what it has under way: its frames are never too many.
-    pub(crate) fn send_bounded_elsewhere(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+    pub(crate) fn send_bounded_elsewhere(&self, kind: Kind, payload: &[u8]) -> Result<(), MessageSendError> {
         self.sender.send_frame(kind, payload, u64::MAX)
     }
 

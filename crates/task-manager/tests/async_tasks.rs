@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use support::{alone, assert_balanced, process::signal_itself, task::async_task, tasks::Text, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use workfleet_task_manager::{
-    ClosePolicy, ExitStatus, FailureCause, Pool, ProcessManager, Registry, StartError, Task, TaskContext,
-    TaskError, TaskFailure, TaskHandle, TaskSpec, ThreadManager,
+    ClosePolicy, ExitStatus, FailureCause, ManagerStartError, Pool, ProcessManager, Registry, Task,
+    TaskContext, TaskError, TaskFailure, TaskHandle, TaskSpec, ThreadManager,
 };
 
 /// Waits at a door, and tells whether it was cancelled meanwhile.
@@ -516,7 +516,10 @@ fn the_largest_number_at_once_is_possible_and_one_more_is_refused(kind: Kind) {
             Kind::Processes => ProcessManager::builder(registry()).async_tasks(at_once).start().map(drop),
             Kind::Threads => ThreadManager::builder(registry()).async_tasks(at_once).start().map(drop),
         };
-        assert!(matches!(refused, Err(StartError::Setting { setting: "async_tasks", .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(ManagerStartError::Setting { setting: "async_tasks", .. })),
+            "{refused:?}"
+        );
     }
 }
 

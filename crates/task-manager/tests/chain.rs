@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use support::{alone, process::signal_itself, task::task, tasks::Text};
 use workfleet_task_manager::{
-    AsyncTask, Chain, ChainOutputs, ClosePolicy, FailureCause, FailureReport, MessageError, NoOutput, Pool,
-    Priority, Registry, TaskContext, TaskError, TaskFailure, TaskSpec,
+    AsyncTask, Chain, ChainOutputError, ChainOutputs, ClosePolicy, FailureCause, FailureReport, MessageError,
+    Pool, Priority, Registry, TaskContext, TaskError, TaskFailure, TaskSpec,
 };
 
 /// Says something.
@@ -209,15 +209,15 @@ fn links_of_any_types_run_in_order_and_yield_their_outputs(kind: Kind) {
     assert_eq!(outputs.get::<Reverse>(2).expect("it is there"), "two");
     let inner = outputs.get::<Chain>(4).expect("it is there");
     assert_eq!(inner.get::<Double>(1).expect("it is there"), 8);
-    assert!(matches!(outputs.get::<Say>(5), Err(NoOutput::NoLink { index: 5, len: 5, .. })));
-    assert!(matches!(outputs.get::<Reverse>(0), Err(NoOutput::Decode { index: 0, .. })));
+    assert!(matches!(outputs.get::<Say>(5), Err(ChainOutputError::NoLink { index: 5, len: 5, .. })));
+    assert!(matches!(outputs.get::<Reverse>(0), Err(ChainOutputError::Decode { index: 0, .. })));
 }
 
 fn an_empty_chain_does_nothing(kind: Kind) {
     let manager = start!(kind, registry(), workers(1));
     let outputs = run(&manager, Chain::new()).expect("it is done");
     assert!(outputs.is_empty());
-    assert!(matches!(outputs.get::<Say>(0), Err(NoOutput::NoLink { index: 0, len: 0, .. })));
+    assert!(matches!(outputs.get::<Say>(0), Err(ChainOutputError::NoLink { index: 0, len: 0, .. })));
     let nested = run(&manager, Chain::new().with(Chain::new())).expect("it is done");
     assert!(nested.get::<Chain>(0).expect("it is there").is_empty());
 }

@@ -10,9 +10,9 @@ use both::{GRACE, messages};
 use serde::{Deserialize, Serialize};
 use support::{alone, builder, tasks::Text};
 use workfleet_task_manager::{
-    AsyncTask, Chain, ClosePolicy, EncodedMessage, EncodedTask, HeartbeatError, Manager, ManagerExt,
-    NullManager, Pool, Priority, Registry, ScheduleErrorKind, SendError, Task, TaskContext, TaskError,
-    TaskSpec, ThreadManager,
+    AsyncTask, Chain, ClosePolicy, EncodedMessage, EncodedTask, Manager, ManagerExt, MessageSendError,
+    NullManager, Pool, Priority, Registry, ScheduleErrorKind, Task, TaskContext, TaskError,
+    TaskHeartbeatError, TaskSpec, ThreadManager,
 };
 
 /// Multiplies by what its worker's session says.
@@ -188,7 +188,7 @@ fn reaches<M: Manager + Deref<Target = Pool> + 'static>(manager: M) {
     let refused = cx.schedule(tell("too late", None)).expect_err("it is closed");
     assert!(matches!(refused.kind(), ScheduleErrorKind::Closed));
     assert_eq!(refused.into_task().text, "too late");
-    assert!(matches!(cx.send_message(&Text("too late".into())), Err(SendError::Closed)));
+    assert!(matches!(cx.send_message(&Text("too late".into())), Err(MessageSendError::Closed)));
 }
 
 #[test]
@@ -211,5 +211,5 @@ fn nobody_hears_the_heartbeats_of_a_task_in_place() {
     assert_eq!(cx.last_heartbeat::<u64>(), Ok(None));
     // What no worker would take is not taken here either.
     let refused = cx.heartbeat(&vec![0_u8; 64 << 10]);
-    assert!(matches!(refused, Err(HeartbeatError::Details(_))), "{refused:?}");
+    assert!(matches!(refused, Err(TaskHeartbeatError::Details(_))), "{refused:?}");
 }

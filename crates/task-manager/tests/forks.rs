@@ -18,8 +18,8 @@ use support::{
     process::{Program, fork, part, reap},
 };
 use workfleet_task_manager::{
-    CloseError, ClosePolicy, FailureCause, MessageError, Pool, ProcessManager, Registry, ScheduleErrorKind,
-    SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec, ThreadManager, init,
+    CloseError, ClosePolicy, FailureCause, MessageError, MessageSendError, Pool, ProcessManager, Registry,
+    ScheduleErrorKind, Task, TaskContext, TaskError, TaskMessage, TaskSpec, ThreadManager, init,
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl Task for Forks {
                 unsafe { libc::alarm(60) };
                 let sent = cx.send_message(&Note);
                 let scheduled = cx.schedule(WaitAt(None));
-                let is_right = matches!(sent, Err(SendError::AttemptEnded))
+                let is_right = matches!(sent, Err(MessageSendError::AttemptEnded))
                     && scheduled.is_err_and(|error| matches!(error.kind(), ScheduleErrorKind::AttemptEnded))
                     && cx.heartbeat(&1).is_err();
                 match is_right {
@@ -103,7 +103,7 @@ fn refuses_everything(pool: &Pool) {
     assert!(error.to_string().contains("fork"), "{error}");
     let error = pool.schedule(WaitAt(None)).expect_err("nobody would run it");
     assert!(matches!(error.kind(), ScheduleErrorKind::Forked), "{error}");
-    assert!(matches!(pool.send_message(&Note), Err(SendError::Forked)));
+    assert!(matches!(pool.send_message(&Note), Err(MessageSendError::Forked)));
     for mut messages in [pool.messages::<Note>(), pool.messages_until_close::<Note>()] {
         assert!(matches!(messages.next(), Some(Err(MessageError::Forked))));
         assert!(messages.next().is_none());

@@ -23,8 +23,8 @@ use support::{
     without_leaks,
 };
 use workfleet_task_manager::{
-    ClosePolicy, ExitStatus, FailureCause, Message, ProcessManager, Registry, ScheduleErrorKind, SendError,
-    Task, TaskContext, TaskError, TaskHandle, TaskSpec,
+    ClosePolicy, ExitStatus, FailureCause, Message, MessageSendError, ProcessManager, Registry,
+    ScheduleErrorKind, Task, TaskContext, TaskError, TaskHandle, TaskSpec,
 };
 
 /// What an [`Act`] does.
@@ -140,9 +140,9 @@ fn tell(cx: &TaskContext, pid: u32) -> Result<(), TaskError> {
 fn assert_refused(cx: &TaskContext) {
     let sent = cx.send_message(&Text("from the copy".into()));
     let scheduled = cx.schedule(Act::once(Deed::Nothing)).expect_err("it is refused");
-    let refused = matches!(sent, Err(SendError::AttemptEnded))
+    let refused = matches!(sent, Err(MessageSendError::AttemptEnded))
         && matches!(scheduled.kind(), ScheduleErrorKind::AttemptEnded)
-        && matches!(cx.flush(), Err(SendError::AttemptEnded));
+        && matches!(cx.flush(), Err(MessageSendError::AttemptEnded));
     if !refused {
         // SAFETY: it ends the process and runs nothing.
         unsafe { libc::_exit(1) };

@@ -33,8 +33,8 @@ use support::{
     without_leaks,
 };
 use workfleet_task_manager::{
-    ClosePolicy, ExitStatus, FailureCause, ProcessManager, Registry, StartError, StartFailure, TaskContext,
-    TaskError, TaskHandle,
+    ClosePolicy, ExitStatus, FailureCause, ManagerStartError, ProcessManager, Registry, StartFailure,
+    TaskContext, TaskError, TaskHandle,
 };
 
 /// What an [`Act`] does.
@@ -466,7 +466,7 @@ fn breed() -> ! {
     }
     rustix::stdio::dup2_stdin(File::open("/dev/null").expect("nothing")).expect("it is replaced");
     match breeder(depth + 1).map(drop) {
-        Err(StartError::InitNotReached) => process::exit(42),
+        Err(ManagerStartError::InitNotReached) => process::exit(42),
         other => {
             eprintln!("{other:?}");
             process::exit(44)
@@ -474,7 +474,7 @@ fn breed() -> ! {
     }
 }
 
-fn breeder(depth: u32) -> Result<ProcessManager, StartError> {
+fn breeder(depth: u32) -> Result<ProcessManager, ManagerStartError> {
     let arguments = ["workfleet_worker", "--nocapture", "--skip"].map(OsString::from);
     let depth = OsString::from(format!("{DEPTH}{depth}"));
     ProcessManager::builder(registry()).workers(1).arguments(arguments.into_iter().chain([depth])).start()
@@ -484,7 +484,7 @@ fn breeder(depth: u32) -> Result<ProcessManager, StartError> {
 fn a_worker_that_lets_go_of_its_marker_and_never_calls_init_breeds_nothing() {
     let _alone = alone();
     match breeder(1) {
-        Err(StartError::Workers(StartFailure::Died { certificate, .. })) => {
+        Err(ManagerStartError::Workers(StartFailure::Died { certificate, .. })) => {
             assert_eq!(certificate.status, ExitStatus::Exited(42), "{certificate}");
         }
         other => panic!("{other:?}"),

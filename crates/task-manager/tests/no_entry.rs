@@ -3,17 +3,17 @@
 mod support;
 
 use support::{assert_no_child_left, watchdog::watchdog};
-use workfleet_task_manager::{ExitStatus, ProcessManager, Registry, StartError, StartFailure};
+use workfleet_task_manager::{ExitStatus, ManagerStartError, ProcessManager, Registry, StartFailure};
 
 /// Each worker process is this binary, which runs no test of the worker's name: it ends, and breeds nothing.
 #[test]
 fn a_test_binary_without_its_entry_is_told_so() {
     let _watchdog = watchdog();
     match ProcessManager::builder(Registry::new()).workers(2).start() {
-        Err(StartError::Workers(failure @ StartFailure::Died { .. })) => {
+        Err(ManagerStartError::Workers(failure @ StartFailure::Died { .. })) => {
             let text = failure.to_string();
             assert!(text.contains("put workfleet::test_worker!(registry) once beside its tests"), "{text}");
-            let printed = format!("{:?}", StartError::Workers(failure.clone()));
+            let printed = format!("{:?}", ManagerStartError::Workers(failure.clone()));
             assert!(
                 printed.starts_with("no worker starts: the process ended before it was ready (this"),
                 "{printed}"

@@ -21,8 +21,8 @@ use support::{
 };
 use tempfile::TempDir;
 use workfleet_task_manager::{
-    FailureCause, Pool, ProcessManager, ProcessManagerBuilder, Registry, StartError, StartFailure, Task,
-    TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager,
+    FailureCause, ManagerStartError, Pool, ProcessManager, ProcessManagerBuilder, Registry, StartFailure,
+    Task, TaskContext, TaskError, TaskHandle, TaskSpec, ThreadManager,
 };
 
 workfleet_task_manager::test_worker!(registry());
@@ -223,7 +223,7 @@ fn a_first_start_that_waits_in_vain_says_what_it_waited_for() {
     let lock = Lock::new();
     lock.close();
     match lock.builder(2).outage_patience(Duration::from_millis(1)).start() {
-        Err(StartError::Workers(StartFailure::Session { reason, .. })) => {
+        Err(ManagerStartError::Workers(StartFailure::Session { reason, .. })) => {
             assert!(reason.contains("the table is locked"), "{reason}");
         }
         other => panic!("{other:?}"),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::{Deserialize, Serialize};
 use support::alone;
 use workfleet_task_manager::{
-    ClosePolicy, Pool, ProcessManager, Registry, StartError, Task, TaskContext, TaskError, TaskSpec,
+    ClosePolicy, ManagerStartError, Pool, ProcessManager, Registry, Task, TaskContext, TaskError, TaskSpec,
     ThreadManager,
 };
 
@@ -72,5 +72,5 @@ fn a_worker_thread_is_replaced_with_its_session_after_its_share() {
 #[test]
 fn no_share_at_all_is_refused() {
     let started = ThreadManager::builder(registry()).tasks_per_worker(0).start();
-    assert!(matches!(started, Err(StartError::Setting { setting: "tasks_per_worker", value: 0, .. })));
+    assert!(matches!(started, Err(ManagerStartError::Setting { setting: "tasks_per_worker", value: 0, .. })));
 }

@@ -25,7 +25,7 @@ use support::{
     until,
 };
 use workfleet_task_manager::{
-    ClosePolicy, FailureCause, Peer, ProcessManager, Registry, SendError, Service, Task, TaskContext,
+    ClosePolicy, FailureCause, MessageSendError, Peer, ProcessManager, Registry, Service, Task, TaskContext,
     TaskError, TaskSpec, WorkerIncarnation,
 };
 use workfleet_wire::Kind;
@@ -123,7 +123,7 @@ fn a_worker_that_takes_nothing_is_sent_no_more_than_a_bounded_amount() {
     signal(worker, Signal::STOP);
     let refused = (0..100).find_map(|_| peer.send(ECHO, &[0; 1 << 20]).err());
     assert!(
-        matches!(refused, Some(SendError::Full { limit_bytes, .. }) if limit_bytes == 16 << 20),
+        matches!(refused, Some(MessageSendError::Full { limit_bytes, .. }) if limit_bytes == 16 << 20),
         "{refused:?}"
     );
     signal(worker, Signal::CONT);

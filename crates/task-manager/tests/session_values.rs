@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use support::tasks::Die;
 use workfleet_heartbeat::Event;
 use workfleet_task_manager::{
-    ClosePolicy, NullManager, Pool, ProcessManager, Registry, StartError, StartFailure, Task, TaskContext,
-    TaskError, TaskSpec, ThreadManager,
+    ClosePolicy, ManagerStartError, NullManager, Pool, ProcessManager, Registry, StartFailure, Task,
+    TaskContext, TaskError, TaskSpec, ThreadManager,
 };
 
 /// Who has built the registry.
@@ -147,7 +147,7 @@ fn what_a_session_does_with_an_event_counts_also_where_it_then_fails() {
     let bells = Bells { asked, answered: answered.clone(), fails: true };
     let builder = ProcessManager::builder(registry_with(bells)).workers(1).outage_patience(Duration::ZERO);
     let error = builder.start().expect_err("no session is made");
-    assert!(matches!(error, StartError::Workers(StartFailure::Session { .. })), "{error:?}");
+    assert!(matches!(error, ManagerStartError::Workers(StartFailure::Session { .. })), "{error:?}");
     answered.blocking_wait().expect("the worker has set it");
 }
 
@@ -165,7 +165,9 @@ fn a_value_that_cannot_travel_is_an_error_of_the_start_that_names_session_and_va
     let on_processes = ProcessManager::builder(registry()).start().expect_err("it does not travel");
     let on_threads = ThreadManager::builder(registry()).start().expect_err("it does not travel");
     for error in [on_processes, on_threads] {
-        let StartError::SessionValue { session: "u32", source, .. } = &error else { panic!("{error:?}") };
+        let ManagerStartError::SessionValue { session: "u32", source, .. } = &error else {
+            panic!("{error:?}")
+        };
         assert!(source.to_string().contains("Skips"), "{source}");
     }
     let error = TaskContext::detached_with(NullManager, &registry()).expect_err("it does not travel");
@@ -176,7 +178,7 @@ fn a_value_that_cannot_travel_is_an_error_of_the_start_that_names_session_and_va
 fn refusal(managers: Registry) -> String {
     // Certain: it is not waited for.
     match ProcessManager::builder(managers).workers(2).start() {
-        Err(StartError::Workers(StartFailure::SessionValue { reason, .. })) => reason,
+        Err(ManagerStartError::Workers(StartFailure::SessionValue { reason, .. })) => reason,
         other => panic!("{other:?}"),
     }
 }

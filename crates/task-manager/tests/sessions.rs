@@ -25,8 +25,8 @@ use support::{
 };
 use tempfile::TempDir;
 use workfleet_task_manager::{
-    ClosePolicy, Pool, Priority, ProcessManager, Registry, StartError, StartFailure, Task, TaskContext,
-    TaskError, TaskSpec, ThreadManager,
+    ClosePolicy, ManagerStartError, Pool, Priority, ProcessManager, Registry, StartFailure, Task,
+    TaskContext, TaskError, TaskSpec, ThreadManager,
 };
 
 /// What a session's destructor does once it has said that it runs.
@@ -364,7 +364,7 @@ fn made_before_one_that_fails_end(kind: Kind) {
         }
     };
     match error {
-        StartError::Workers(StartFailure::Session { reason, .. }) => {
+        ManagerStartError::Workers(StartFailure::Session { reason, .. }) => {
             assert!(reason.contains("there is no space"), "{reason}");
         }
         other => panic!("{other}"),

@@ -32,8 +32,8 @@ use support::{
     watchdog::watchdog,
 };
 use workfleet_task_manager::{
-    ExitStatus, FailureCause, KillReason, Peer, ProcessManager, ProcessManagerBuilder, Registry, Service,
-    StartError, StartFailure, Task, TaskContext, TaskError, TaskSpec, WorkerIncarnation, init,
+    ExitStatus, FailureCause, KillReason, ManagerStartError, Peer, ProcessManager, ProcessManagerBuilder,
+    Registry, Service, StartFailure, Task, TaskContext, TaskError, TaskSpec, WorkerIncarnation, init,
     init_test_worker, kinds,
 };
 use workfleet_wire::{Kind, blocking, encode_frame, encode_header};
@@ -184,7 +184,7 @@ fn workfleet_worker() {
         }
         ("starts-first", _) => {
             let error = ProcessManager::builder(registry()).start().map(drop).expect_err("a worker");
-            assert!(matches!(error, StartError::InitNotReached), "{error}");
+            assert!(matches!(error, ManagerStartError::InitNotReached), "{error}");
             eprintln!("start said: {error}");
             process::exit(42);
         }
@@ -264,13 +264,13 @@ fn send(bytes: &[u8]) {
 /// Why not one worker started.
 fn start_failure(builder: ProcessManagerBuilder) -> StartFailure {
     match builder.start() {
-        Err(StartError::Workers(failure)) => failure,
+        Err(ManagerStartError::Workers(failure)) => failure,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it started"),
     }
 }
 
-fn start_error(builder: ProcessManagerBuilder) -> StartError {
+fn start_error(builder: ProcessManagerBuilder) -> ManagerStartError {
     builder.start().map(drop).expect_err("it does not start")
 }
 
@@ -455,14 +455,14 @@ fn settings_beyond_their_limits_are_named() {
     for (name, builder) in refused {
         let error = start_error(builder);
         assert!(error.to_string().starts_with(name), "{error}");
-        assert!(matches!(error, StartError::Setting { .. }), "{error}");
+        assert!(matches!(error, ManagerStartError::Setting { .. }), "{error}");
     }
 }
 
 #[test]
 fn a_registry_at_odds_with_itself_is_refused() {
     let error = start_error(ProcessManager::builder(registry().task::<Impostor>()));
-    assert!(matches!(error, StartError::Registry(_)), "{error}");
+    assert!(matches!(error, ManagerStartError::Registry(_)), "{error}");
 }
 
 struct Claims(RangeInclusive<u8>);
@@ -493,7 +493,7 @@ fn services_that_claim_what_is_not_free_are_refused() {
         }
         let last = &ranges[ranges.len() - 1];
         match start_error(builder) {
-            StartError::ServiceKinds { first, last: end, .. } => assert_eq!(first..=end, last.clone()),
+            ManagerStartError::ServiceKinds { first, last: end, .. } => assert_eq!(first..=end, last.clone()),
             other => panic!("{other:?}"),
         }
     }
@@ -504,7 +504,7 @@ fn a_log_directory_that_cannot_be_made_is_an_error() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let error = start_error(ProcessManager::builder(registry()).log_directory(file.path().join("logs")));
     match error {
-        StartError::LogDirectory(source) => assert_eq!(source.kind(), io::ErrorKind::NotADirectory),
+        ManagerStartError::LogDirectory(source) => assert_eq!(source.kind(), io::ErrorKind::NotADirectory),
         other => panic!("{other:?}"),
     }
 }
@@ -753,10 +753,10 @@ fn one_worker() -> ProcessManagerBuilder {
 }
 
 /// Whether the system refused something, and what it said.
-fn refusal(error: &StartError) -> Option<io::ErrorKind> {
+fn refusal(error: &ManagerStartError) -> Option<io::ErrorKind> {
     match error {
-        StartError::Runtime(source) => Some(source.kind()),
-        StartError::Workers(StartFailure::Spawn { source, .. }) => Some(source.kind()),
+        ManagerStartError::Runtime(source) => Some(source.kind()),
+        ManagerStartError::Workers(StartFailure::Spawn { source, .. }) => Some(source.kind()),
         _ => None,
     }
 }
@@ -854,7 +854,7 @@ fn with_few_processes() {
         match one_worker().start() {
             Ok(manager) => drop(manager),
             // It started, and was not allowed its threads.
-            Err(StartError::Workers(StartFailure::Died { certificate, .. })) => {
+            Err(ManagerStartError::Workers(StartFailure::Died { certificate, .. })) => {
                 assert!(
                     certificate.stderr_tail.contains("temporarily unavailable"),
                     "{allowed}: {certificate}"

@@ -24,8 +24,8 @@ use rustix::{
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    ClosePolicy, ExitStatus, ProcessManager, ProcessManagerBuilder, Registry, StartError, StartFailure, Task,
-    TaskContext, TaskError, TaskSpec, init,
+    ClosePolicy, ExitStatus, ManagerStartError, ProcessManager, ProcessManagerBuilder, Registry,
+    StartFailure, Task, TaskContext, TaskError, TaskSpec, init,
 };
 
 #[path = "support/harness.rs"]
@@ -252,8 +252,8 @@ fn breed() {
     }
     let next = (depth + 1).to_string();
     match ProcessManager::builder(registry).workers(1).arguments([next]).start().map(drop) {
-        Err(StartError::InitNotReached) if depth > 0 => process::exit(42),
-        Err(StartError::Workers(StartFailure::Died { certificate, .. })) if depth == 0 => {
+        Err(ManagerStartError::InitNotReached) if depth > 0 => process::exit(42),
+        Err(ManagerStartError::Workers(StartFailure::Died { certificate, .. })) if depth == 0 => {
             assert_eq!(certificate.status, ExitStatus::Exited(42), "{certificate}");
         }
         other => panic!("{depth}: {other:?}"),

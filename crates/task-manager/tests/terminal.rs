@@ -27,7 +27,8 @@ use support::{
     process::{Program, await_stop, part, say, signal, signal_child, wait_for_the_test},
 };
 use workfleet_task_manager::{
-    FailureCause, ProcessManager, Registry, StartError, StartFailure, Task, TaskContext, TaskError, TaskSpec,
+    FailureCause, ManagerStartError, ProcessManager, Registry, StartFailure, Task, TaskContext, TaskError,
+    TaskSpec,
 };
 
 /// Names the terminal that a program of these tests is under.
@@ -215,7 +216,7 @@ fn touches_before() {
         .init_limit(Duration::from_secs(1))
         .start();
     match started {
-        Err(StartError::Workers(failure @ StartFailure::InitNotReached { .. })) => {
+        Err(ManagerStartError::Workers(failure @ StartFailure::InitNotReached { .. })) => {
             assert!(failure.to_string().contains("stopped by SIGTTOU"), "{failure}");
         }
         other => panic!("{other:?}"),

@@ -21,7 +21,7 @@ use support::{
     until,
 };
 use workfleet_task_manager::{
-    ClosePolicy, Extension, Peer, SendError, Service, ServiceSender, TaskHandle, ThreadManager,
+    ClosePolicy, Extension, MessageSendError, Peer, Service, ServiceSender, TaskHandle, ThreadManager,
     ThreadManagerBuilder, WorkerIncarnation,
 };
 use workfleet_wire::Kind;
@@ -225,7 +225,7 @@ fn a_task_that_waits_for_a_service_goes_on_when_its_manager_has_closed() {
     });
     match result.recv().expect("it goes on") {
         // The service was faster than the close, or not.
-        None | Some(SendError::AttemptEnded) => {}
+        None | Some(MessageSendError::AttemptEnded) => {}
         other => panic!("{other:?}"),
     }
     assert!(floods.is_finished());
@@ -246,7 +246,7 @@ fn an_extension_is_sent_no_more_than_a_bounded_amount() {
     assert_eq!(peer.worker(), "worker-0");
     let refused = (0..100).find_map(|_| peer.send(ECHO, &vec![0; 1 << 20]).err());
     match refused {
-        Some(SendError::Full { waiting_bytes, limit_bytes, .. }) => {
+        Some(MessageSendError::Full { waiting_bytes, limit_bytes, .. }) => {
             assert!(
                 waiting_bytes > limit_bytes && waiting_bytes <= limit_bytes + (1 << 20),
                 "{waiting_bytes}"
@@ -262,7 +262,7 @@ fn an_extension_is_sent_no_more_than_a_bounded_amount() {
     assert_eq!(manager.submit(count).expect("it is taken").wait().expect("it is done"), "true");
     join(&manager);
     let refused = peer.send(ECHO, b"late");
-    assert!(matches!(refused, Err(SendError::WorkerGone)), "{refused:?}");
+    assert!(matches!(refused, Err(MessageSendError::WorkerGone)), "{refused:?}");
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_frame_that_no_service_expects_is_an_error_of_its_sender() {
     let _alone = alone();
     let manager = ThreadManager::builder(deeds::registry()).workers(1).start().expect("it starts");
     let sends = deed(|cx| match cx.extension::<EchoExtension>().line.send(ECHO, b"x") {
-        Err(SendError::NoService { kind, .. }) => Ok(format!("no service for {}", kind.0)),
+        Err(MessageSendError::NoService { kind, .. }) => Ok(format!("no service for {}", kind.0)),
         other => Err(format!("{other:?}").into()),
     });
     let said = manager.submit(sends).expect("it is taken").wait().expect("it is done");
@@ -334,7 +334,7 @@ fn an_abandoned_task_reaches_no_service_any_more() {
     assert_eq!(manager.close(ClosePolicy::Kill).expect("it closes").abandoned.len(), 1);
     drop(let_go);
     let refused = told.recv().expect("it goes on");
-    assert!(matches!(refused, Err(SendError::AttemptEnded)), "{refused:?}");
+    assert!(matches!(refused, Err(MessageSendError::AttemptEnded)), "{refused:?}");
     outlasts.wait().expect_err("it was abandoned");
     assert_eq!(service.frames.load(Ordering::Relaxed), 0);
 }
@@ -435,7 +435,7 @@ fn empty_frames_wait_in_no_larger_number_than_memory_bears() {
     let flood = Flood::begin(&manager, MANY, 0);
     let (peer, _) = told.recv().expect("it comes");
     let refused = (0..MANY).find_map(|_| peer.send(ECHO, b"").err());
-    assert!(matches!(refused, Some(SendError::Full { .. })), "{refused:?}");
+    assert!(matches!(refused, Some(MessageSendError::Full { .. })), "{refused:?}");
     flood.await_wait(2);
     assert!(flood.sent() < MANY, "it waits for the service");
     drop(let_go);
@@ -458,7 +458,7 @@ fn nothing_comes_of_a_thread_that_its_service_was_told_is_gone() {
     let (_proxy, echo) = told.recv().expect("it was sent");
     until(|| service.gone.lock().expect("no panic").len() == 1);
     let refused = echo.line.send(ECHO, b"late");
-    assert!(matches!(refused, Err(SendError::AttemptEnded)), "{refused:?}");
+    assert!(matches!(refused, Err(MessageSendError::AttemptEnded)), "{refused:?}");
     assert!(echoes(&manager), "the next thread is heard");
     assert_eq!(service.frames.load(Ordering::Relaxed), 2);
     join(&manager);
@@ -475,7 +475,7 @@ fn an_extension_may_send_while_it_is_made_and_too_much_waits_for_its_service() {
         }
         fn on_frame(&self, _kind: Kind, _payload: &[u8]) {}
     }
-    struct Greets(Result<(), SendError>);
+    struct Greets(Result<(), MessageSendError>);
     impl Extension for Greets {
         const KINDS: RangeInclusive<u8> = PANIC_THERE.0..=PANIC_THERE.0;
         fn attach(line: ServiceSender) -> Self {

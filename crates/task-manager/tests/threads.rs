@@ -24,9 +24,9 @@ use support::{
     until,
 };
 use workfleet_task_manager::{
-    AsyncTask, CloseError, ClosePolicy, FailureCause, ManagerExt, Priority, Registry, ScheduleErrorKind,
-    SendError, StartError, StartFailure, Task, TaskContext, TaskError, TaskFailure, TaskSpec, ThreadManager,
-    ThreadManagerBuilder,
+    AsyncTask, CloseError, ClosePolicy, FailureCause, ManagerExt, ManagerStartError, MessageSendError,
+    Priority, Registry, ScheduleErrorKind, StartFailure, Task, TaskContext, TaskError, TaskFailure, TaskSpec,
+    ThreadManager, ThreadManagerBuilder,
 };
 
 const NORMAL: Priority = Priority(1);
@@ -126,8 +126,8 @@ fn what_an_abandoned_task_says_late_is_refused_and_its_output_ignored() {
         drop(let_go);
         let (cancelled, sent, scheduled, by_proxy) = late.recv().expect("it goes on");
         assert!(cancelled, "it was told");
-        assert!(matches!(sent, Err(SendError::AttemptEnded)), "{sent:?}");
-        assert!(matches!(by_proxy, Err(SendError::AttemptEnded)), "{by_proxy:?}");
+        assert!(matches!(sent, Err(MessageSendError::AttemptEnded)), "{sent:?}");
+        assert!(matches!(by_proxy, Err(MessageSendError::AttemptEnded)), "{by_proxy:?}");
         assert_eq!(scheduled, Err(format!("{:?}", ScheduleErrorKind::AttemptEnded)));
         until(|| pool_threads().is_empty());
         let stats = manager.stats();
@@ -236,7 +236,7 @@ fn sessions_that_fail_panic_or_take_too_long_fail_the_start() {
     let _alone = alone();
     let start_failure = |builder: ThreadManagerBuilder| match builder.outage_patience(Duration::ZERO).start()
     {
-        Err(StartError::Workers(failure)) => failure,
+        Err(ManagerStartError::Workers(failure)) => failure,
         other => panic!("{other:?}"),
     };
     let registry = deeds::registry().session::<u32, _>(|| Err("no network".into()));
@@ -582,7 +582,7 @@ fn what_a_proxy_was_promised_while_its_task_ends_is_kept() {
                 loop {
                     match proxy.send_message(&Text(String::new())) {
                         Ok(()) => messages += 1,
-                        Err(SendError::AttemptEnded) => return (messages, children),
+                        Err(MessageSendError::AttemptEnded) => return (messages, children),
                         Err(error) => panic!("{error}"),
                     }
                     let runs = Arc::clone(&runs);

@@ -28,8 +28,8 @@ use support::{
     until,
 };
 use workfleet_task_manager::{
-    AsyncTask, ClosePolicy, ExitStatus, FailureCause, NextTask, ProcessManager, ProcessManagerBuilder,
-    Registry, StartError, StartFailure, TaskContext, TaskError, TaskHandle, TaskSpec, WorkerLoop,
+    AsyncTask, ClosePolicy, ExitStatus, FailureCause, ManagerStartError, NextTask, ProcessManager,
+    ProcessManagerBuilder, Registry, StartFailure, TaskContext, TaskError, TaskHandle, TaskSpec, WorkerLoop,
 };
 
 /// How long the program waits for a task before it looks after other things.
@@ -466,7 +466,7 @@ fn a_session_that_cannot_be_made_is_a_failed_start_with_its_reason() {
         .start()
         .expect_err("no session");
     match &error {
-        StartError::Workers(StartFailure::Session { reason, .. }) => {
+        ManagerStartError::Workers(StartFailure::Session { reason, .. }) => {
             assert!(reason.ends_with("there is none today"), "{reason}");
         }
         other => panic!("{other:?}"),

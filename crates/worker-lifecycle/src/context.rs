@@ -99,7 +99,7 @@ impl WorkerContext {
     /// - **It does not outlive the worker.** If `run` ended because the worker was asked to stop, the tasks have the rest of the grace
     ///   period to end by themselves; a clone of the context tells them to. Then they are dropped. If `run` ended for another
     ///   reason, they are dropped at once. `on_shutdown` is called when all tasks have ended. A task that blocks its thread makes
-    ///   the worker [`Stuck`](crate::Stuck).
+    ///   the worker [`StuckError`](crate::StuckError).
     /// - **Its failure is the worker's failure.** If it panics or returns an error, `run` and the other tasks are dropped, and
     ///   `on_shutdown` is called. The worker is then [`Failed`](WorkerState::Failed), with a [failure](crate::WorkerFailure) of
     ///   [`Hook::Task`](crate::Hook::Task). A failure of a task that `on_startup` spawned is noticed from the start of `run`.

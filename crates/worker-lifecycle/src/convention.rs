@@ -5,10 +5,10 @@ use std::{io, time::Duration};
 use workfleet_causes::check_variants;
 
 use crate::{
-    AddAllError, AddError, ChildId, ChildSpec, DispatchEvent, Ending, Event, EventError, FailureCause,
-    GracePeriodError, GroupError, Hook, IllegalTransition, Lifecycle, Outcome, RemoveError, SendError,
-    SendErrorKind, StartError, StopHookFailure, Stuck, WorkerContext, WorkerFailed, WorkerFailure,
-    WorkerState, WorkerStateError, worker_fn,
+    AddAllError, AddError, ChildId, ChildSpec, DispatchEvent, DispatchEventError, Ending, GracePeriodError,
+    GroupError, Hook, Lifecycle, LifecycleEvent, Outcome, OutcomeError, QueueSendError, QueueSendErrorKind,
+    RemoveError, StartError, StopHookFailure, StuckError, TransitionError, WorkerContext, WorkerFailure,
+    WorkerFailureCause, WorkerState, WorkerStateError, worker_fn,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -24,15 +24,15 @@ fn name() -> String {
 }
 
 fn failure() -> WorkerFailure {
-    WorkerFailure::new(Hook::OnStartup, FailureCause::Error(unreadable().into()))
+    WorkerFailure::new(Hook::OnStartup, WorkerFailureCause::Error(unreadable().into()))
 }
 
 fn grace_period() -> GracePeriodError {
     crate::grace::parse("soon").expect_err("it is no number")
 }
 
-fn stuck() -> Stuck {
-    Stuck { name: name(), overdue: Duration::from_secs(1) }
+fn stuck() -> StuckError {
+    StuckError { name: name(), overdue: Duration::from_secs(1) }
 }
 
 fn child() -> ChildSpec {
@@ -52,21 +52,21 @@ fn errors_of_workers() {
         StartError::Forked { .. } => StartError::Forked { name: name() },
         StartError::Stopped { .. } => StartError::Stopped { name: name() },
     });
-    check_variants!(Stuck { Stuck { .. } => stuck() });
+    check_variants!(StuckError { StuckError { .. } => stuck() });
     check_variants!(GracePeriodError { _ => grace_period() });
     check_variants!(WorkerFailure { _ => failure() });
     check_variants!(WorkerFailure {
-        _ => WorkerFailure::new(Hook::Run, FailureCause::Panic("at the disco".to_owned()))
+        _ => WorkerFailure::new(Hook::Run, WorkerFailureCause::Panic("at the disco".to_owned()))
     });
     let failed = || {
         let failures =
-            vec![failure(), WorkerFailure::new(Hook::Drop, FailureCause::Panic("as told".to_owned()))];
+            vec![failure(), WorkerFailure::new(Hook::Drop, WorkerFailureCause::Panic("as told".to_owned()))];
         Outcome::new(WorkerState::Failed, Ending::Failed, false, failures, None)
     };
-    check_variants!(WorkerFailed { _ => WorkerFailed::new(failed()) });
+    check_variants!(OutcomeError { _ => OutcomeError::new(failed()) });
     check_variants!(WorkerStateError { _ => "idle".parse::<WorkerState>().expect_err("it is none") });
-    check_variants!(IllegalTransition {
-        _ => Lifecycle::default().handle(Event::Completed).expect_err("it was not started")
+    check_variants!(TransitionError {
+        _ => Lifecycle::default().handle(LifecycleEvent::Completed).expect_err("it was not started")
     });
 }
 
@@ -112,10 +112,10 @@ fn errors_of_groups() {
 
 #[test]
 fn errors_of_queues_and_events() {
-    for kind in [SendErrorKind::Stopped, SendErrorKind::Full, SendErrorKind::Forked] {
-        check_variants!(SendError<u8> { _ => SendError { message: 1, kind } });
+    for kind in [QueueSendErrorKind::Stopped, QueueSendErrorKind::Full, QueueSendErrorKind::Forked] {
+        check_variants!(QueueSendError<u8> { _ => QueueSendError { message: 1, kind } });
     }
-    check_variants!(EventError { _ => "".parse::<DispatchEvent>().expect_err("it has no type") });
+    check_variants!(DispatchEventError { _ => "".parse::<DispatchEvent>().expect_err("it has no type") });
 }
 
 #[cfg(feature = "signal")]

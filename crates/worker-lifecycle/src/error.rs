@@ -90,16 +90,17 @@ impl fmt::Display for Hook {
 }
 
 /// How a hook failed.
+#[doc(alias = "FailureCause")]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum FailureCause {
+pub enum WorkerFailureCause {
     /// It returned an error.
     Error(WorkerError),
     /// It panicked with this message.
     Panic(String),
 }
 
-impl FailureCause {
+impl WorkerFailureCause {
     /// In words, with the sources.
     pub(crate) fn in_full(&self) -> String {
         match self {
@@ -113,11 +114,11 @@ impl FailureCause {
 #[derive(Clone)]
 pub struct WorkerFailure {
     hook: Hook,
-    cause: FailureCause,
+    cause: WorkerFailureCause,
 }
 
 impl WorkerFailure {
-    pub(crate) fn new(hook: Hook, cause: FailureCause) -> Self {
+    pub(crate) fn new(hook: Hook, cause: WorkerFailureCause) -> Self {
         Self { hook, cause }
     }
 
@@ -127,21 +128,21 @@ impl WorkerFailure {
     }
 
     /// How it failed.
-    pub fn cause(&self) -> &FailureCause {
+    pub fn cause(&self) -> &WorkerFailureCause {
         &self.cause
     }
 
     /// Whether it panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.cause, FailureCause::Panic(_))
+        matches!(self.cause, WorkerFailureCause::Panic(_))
     }
 }
 
 impl fmt::Display for WorkerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            FailureCause::Error(error) => write!(f, "{} failed: {error}", self.hook),
-            FailureCause::Panic(message) => write!(f, "{} panicked: {message}", self.hook),
+            WorkerFailureCause::Error(error) => write!(f, "{} failed: {error}", self.hook),
+            WorkerFailureCause::Panic(message) => write!(f, "{} panicked: {message}", self.hook),
         }
     }
 }
@@ -150,8 +151,8 @@ impl Error for WorkerFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
             // Its text is in ours already.
-            FailureCause::Error(error) => error.as_dyn().source(),
-            FailureCause::Panic(_) => None,
+            WorkerFailureCause::Error(error) => error.as_dyn().source(),
+            WorkerFailureCause::Panic(_) => None,
         }
     }
 }
@@ -227,17 +228,18 @@ readable!(StartError {
 ///
 /// What it does is out of reach: a thread cannot be ended from outside. If it ever returns, the worker ends as
 /// [`ForceStopped`](WorkerState::ForceStopped), and [`wait_for_shutdown`](crate::WorkerRef::wait_for_shutdown) tells.
+#[doc(alias = "Stuck")]
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the worker `{name}` is stuck: it blocks its thread, {overdue:?} after its deadline")]
 #[non_exhaustive]
-pub struct Stuck {
+pub struct StuckError {
     /// The worker's name.
     pub name: String,
     /// How long after its deadline it was given up.
     pub overdue: Duration,
 }
 
-readable!(struct Stuck { name, overdue });
+readable!(struct StuckError { name, overdue });
 
 #[cfg(all(test, not(workfleet_loom)))]
 mod tests {
@@ -268,7 +270,7 @@ mod tests {
     }
 
     fn failure(error: impl Error + Send + Sync + 'static) -> WorkerFailure {
-        WorkerFailure::new(Hook::Run, FailureCause::Error(error.into()))
+        WorkerFailure::new(Hook::Run, WorkerFailureCause::Error(error.into()))
     }
 
     #[test]

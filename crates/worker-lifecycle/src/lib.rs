@@ -68,7 +68,7 @@
 //!   discarded; also if it was sent while the consumer stopped.
 //! - **A handler that fails stops nothing else**: neither other handlers nor the consumer.
 //!
-//! A worker that blocks its thread cannot be aborted. It is reported as [`Stuck`], by name, and callers that wait for it go on.
+//! A worker that blocks its thread cannot be aborted. It is reported as [`StuckError`], by name, and callers that wait for it go on.
 //! This needs a multi-thread runtime with a free thread.
 //!
 //! # How to go on
@@ -124,7 +124,7 @@ mod restart;
 #[path = "../../heartbeat/src/testing.rs"]
 mod testing;
 
-pub use lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState, WorkerStateError};
+pub use lifecycle::{Lifecycle, LifecycleEvent, Step, TransitionError, WorkerState, WorkerStateError};
 pub use restart::{Backoff, Budget, Charge, Charges, Streak};
 
 #[cfg(feature = "runtime")]
@@ -180,11 +180,11 @@ mod worker;
 pub use context::WorkerContext;
 #[cfg(feature = "runtime")]
 pub use dispatch::{
-    AsyncConsumer, AsyncDispatcher, AsyncHandler, DispatchEvent, Dispatched, Dispatcher, EventError,
+    AsyncConsumer, AsyncDispatcher, AsyncHandler, DispatchEvent, DispatchEventError, Dispatched, Dispatcher,
     EventMessage, Handler, HandlerFailure,
 };
 #[cfg(feature = "runtime")]
-pub use error::{FailureCause, Hook, StartError, Stuck, WorkerError, WorkerFailure};
+pub use error::{Hook, StartError, StuckError, WorkerError, WorkerFailure, WorkerFailureCause};
 #[cfg(feature = "runtime")]
 pub use function::WorkerFunction;
 #[cfg(feature = "runtime")]
@@ -201,13 +201,13 @@ pub use group::{
 #[cfg(feature = "runtime")]
 pub use handle::{WorkerHandle, start};
 #[cfg(feature = "runtime")]
-pub use outcome::{Ending, Outcome, WorkerFailed};
+pub use outcome::{Ending, Outcome, OutcomeError};
 #[cfg(feature = "runtime")]
 pub use output::HookOutput;
 #[cfg(feature = "runtime")]
 pub use queue::{
     ConsumerHandle, Leftovers, MessageConsumer, MessageProducer, OnStop, QueueConsumer, QueueConsumerWorker,
-    QueueSender, SendError, SendErrorKind, start_consumer,
+    QueueSendError, QueueSendErrorKind, QueueSender, start_consumer,
 };
 #[cfg(feature = "runtime")]
 pub use reason::{StatusReason, StoppedBy};

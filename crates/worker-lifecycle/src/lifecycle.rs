@@ -144,8 +144,9 @@ pub enum Step {
 }
 
 /// What happens to a worker.
+#[doc(alias = "Event")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Event {
+pub enum LifecycleEvent {
     /// It is started.
     Start,
     /// It is asked to stop. Asking again changes nothing.
@@ -161,13 +162,13 @@ pub enum Event {
 /// One worker's life so far.
 ///
 /// ```
-/// use workfleet_worker_lifecycle::{Event, Lifecycle, WorkerState};
+/// use workfleet_worker_lifecycle::{LifecycleEvent, Lifecycle, WorkerState};
 ///
 /// let mut life = Lifecycle::default();
-/// assert_eq!(life.handle(Event::Start), Ok(WorkerState::Running));
-/// assert_eq!(life.handle(Event::Completed), Ok(WorkerState::Running)); // on_startup: now run
-/// assert_eq!(life.handle(Event::Stop), Ok(WorkerState::Stopping));
-/// let refused = life.handle(Event::Start).unwrap_err();
+/// assert_eq!(life.handle(LifecycleEvent::Start), Ok(WorkerState::Running));
+/// assert_eq!(life.handle(LifecycleEvent::Completed), Ok(WorkerState::Running)); // on_startup: now run
+/// assert_eq!(life.handle(LifecycleEvent::Stop), Ok(WorkerState::Stopping));
+/// let refused = life.handle(LifecycleEvent::Start).unwrap_err();
 /// assert_eq!(refused.to_string(), "a worker that is stopping cannot be started");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -218,59 +219,65 @@ impl Lifecycle {
     ///
     /// # Errors
     /// The event cannot happen now. Nothing has changed.
-    pub fn handle(&mut self, event: Event) -> Result<WorkerState, IllegalTransition> {
-        *self = self.after(event).ok_or(IllegalTransition { life: *self, event })?;
+    pub fn handle(&mut self, event: LifecycleEvent) -> Result<WorkerState, TransitionError> {
+        *self = self.after(event).ok_or(TransitionError { life: *self, event })?;
         Ok(self.state())
     }
 
-    fn after(self, event: Event) -> Option<Self> {
+    fn after(self, event: LifecycleEvent) -> Option<Self> {
         let next = match (self.step, event) {
-            (Step::Init, Event::Start) => return Some(Self { step: Step::OnStartup, ..self }),
-            (Step::OnStartup | Step::Run | Step::OnShutdown, Event::Stop) => {
+            (Step::Init, LifecycleEvent::Start) => return Some(Self { step: Step::OnStartup, ..self }),
+            (Step::OnStartup | Step::Run | Step::OnShutdown, LifecycleEvent::Stop) => {
                 return Some(Self { is_stopping: true, ..self });
             }
             // Whoever was asked to stop while starting up does not begin to run.
-            (Step::OnStartup, Event::Completed) if self.is_stopping => Step::OnShutdown,
-            (Step::OnStartup, Event::Completed) => Step::Run,
-            (Step::OnStartup, Event::Failed | Event::Aborted) => Step::AfterShutdown,
-            (Step::Run, Event::Completed | Event::Failed | Event::Aborted) => Step::OnShutdown,
-            (Step::OnShutdown, Event::Completed | Event::Failed | Event::Aborted) => Step::AfterShutdown,
+            (Step::OnStartup, LifecycleEvent::Completed) if self.is_stopping => Step::OnShutdown,
+            (Step::OnStartup, LifecycleEvent::Completed) => Step::Run,
+            (Step::OnStartup, LifecycleEvent::Failed | LifecycleEvent::Aborted) => Step::AfterShutdown,
+            (Step::Run, LifecycleEvent::Completed | LifecycleEvent::Failed | LifecycleEvent::Aborted) => {
+                Step::OnShutdown
+            }
+            (
+                Step::OnShutdown,
+                LifecycleEvent::Completed | LifecycleEvent::Failed | LifecycleEvent::Aborted,
+            ) => Step::AfterShutdown,
             // It is not asynchronous: nobody can abort it.
-            (Step::AfterShutdown, Event::Completed | Event::Failed) => Step::Ended,
+            (Step::AfterShutdown, LifecycleEvent::Completed | LifecycleEvent::Failed) => Step::Ended,
             _ => return None,
         };
-        let is_aborted = event == Event::Aborted;
+        let is_aborted = event == LifecycleEvent::Aborted;
         Some(Self {
             step: next,
             is_stopping: self.is_stopping || is_aborted,
             is_aborted: self.is_aborted || is_aborted,
-            has_failed: self.has_failed || event == Event::Failed,
+            has_failed: self.has_failed || event == LifecycleEvent::Failed,
         })
     }
 }
 
 /// An event that cannot happen to a worker in its present state.
+#[doc(alias = "IllegalTransition")]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct IllegalTransition {
+pub struct TransitionError {
     life: Lifecycle,
-    event: Event,
+    event: LifecycleEvent,
 }
 
-workfleet_causes::readable!(struct IllegalTransition { life, event });
+workfleet_causes::readable!(struct TransitionError { life, event });
 
-impl IllegalTransition {
+impl TransitionError {
     /// The worker's state, which has not changed.
     pub fn state(&self) -> WorkerState {
         self.life.state()
     }
 
     /// The event that was refused.
-    pub fn event(&self) -> Event {
+    pub fn event(&self) -> LifecycleEvent {
         self.event
     }
 }
 
-impl fmt::Display for IllegalTransition {
+impl fmt::Display for TransitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state() {
             WorkerState::Init => "was not started",
@@ -280,23 +287,29 @@ impl fmt::Display for IllegalTransition {
             WorkerState::Failed => "has failed",
         };
         let event = match self.event {
-            Event::Start => "cannot be started",
-            Event::Stop => "cannot be asked to stop",
-            Event::Completed => "has no hook that could complete",
-            Event::Failed => "has no hook that could fail",
-            Event::Aborted => "has no hook that could be aborted",
+            LifecycleEvent::Start => "cannot be started",
+            LifecycleEvent::Stop => "cannot be asked to stop",
+            LifecycleEvent::Completed => "has no hook that could complete",
+            LifecycleEvent::Failed => "has no hook that could fail",
+            LifecycleEvent::Aborted => "has no hook that could be aborted",
         };
         write!(f, "a worker that {state} {event}")
     }
 }
 
-impl error::Error for IllegalTransition {}
+impl error::Error for TransitionError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const EVENTS: [Event; 5] = [Event::Start, Event::Stop, Event::Completed, Event::Failed, Event::Aborted];
+    const EVENTS: [LifecycleEvent; 5] = [
+        LifecycleEvent::Start,
+        LifecycleEvent::Stop,
+        LifecycleEvent::Completed,
+        LifecycleEvent::Failed,
+        LifecycleEvent::Aborted,
+    ];
 
     /// Every life that can come about, in the order in which it is found from the beginning.
     fn reachable() -> Vec<Lifecycle> {

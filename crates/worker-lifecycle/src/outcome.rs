@@ -110,8 +110,8 @@ impl Outcome {
     ///
     /// # Errors
     /// The worker's state is [`WorkerState::Failed`].
-    pub fn into_result(self) -> Result<Self, WorkerFailed> {
-        if self.failures().is_empty() { Ok(self) } else { Err(WorkerFailed::new(self)) }
+    pub fn into_result(self) -> Result<Self, OutcomeError> {
+        if self.failures().is_empty() { Ok(self) } else { Err(OutcomeError::new(self)) }
     }
 }
 
@@ -135,7 +135,7 @@ impl fmt::Display for Outcome {
             Ending::Forked => {
                 f.write_str("out of reach: it belongs to the process that this one is a fork of")
             }
-            Ending::Failed => WorkerFailed::new(self.clone()).fmt(f),
+            Ending::Failed => OutcomeError::new(self.clone()).fmt(f),
         }
     }
 }
@@ -149,12 +149,13 @@ impl fmt::Debug for Outcome {
 }
 
 /// Why a worker that ended did not end well: its first failure, and the rest in its outcome.
+#[doc(alias = "WorkerFailed")]
 #[derive(Clone)]
-pub struct WorkerFailed {
+pub struct OutcomeError {
     outcome: Outcome,
 }
 
-impl WorkerFailed {
+impl OutcomeError {
     /// `outcome` has at least one failure.
     pub(crate) fn new(outcome: Outcome) -> Self {
         Self { outcome }
@@ -166,7 +167,7 @@ impl WorkerFailed {
     }
 }
 
-impl fmt::Display for WorkerFailed {
+impl fmt::Display for OutcomeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, failure) in self.outcome.failures().iter().enumerate() {
             write!(f, "{}{failure}", if number == 0 { "" } else { "; then " })?;
@@ -175,9 +176,9 @@ impl fmt::Display for WorkerFailed {
     }
 }
 
-readable!(struct WorkerFailed { outcome });
+readable!(struct OutcomeError { outcome });
 
-impl Error for WorkerFailed {
+impl Error for OutcomeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.outcome.failures().first().and_then(Error::source)
     }

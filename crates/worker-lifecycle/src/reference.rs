@@ -17,7 +17,7 @@ use workfleet_panics::catch;
 
 use crate::{
     clock::{self, STUCK_AFTER, after},
-    error::{Hook, StartError, Stuck},
+    error::{Hook, StartError, StuckError},
     lifecycle::{Step, WorkerState},
     outcome::Outcome,
     reason::StoppedBy,
@@ -163,13 +163,13 @@ impl WorkerRef {
     /// If the worker was not started, this returns at once. If an earlier deadline was set already, that one holds.
     ///
     /// # Errors
-    /// [`Stuck`]: the worker blocks its thread, so it cannot be aborted. Noticing that needs a free thread of the runtime: a worker
+    /// [`StuckError`]: the worker blocks its thread, so it cannot be aborted. Noticing that needs a free thread of the runtime: a worker
     /// that blocks a current-thread runtime blocks this call too. A group is never stuck; its [report](Outcome::report) names the
     /// children that are.
     ///
     /// # Cancel safety
     /// The request and the deadline hold from the first poll on. Dropping the future takes back neither.
-    pub async fn shutdown(&self) -> Result<Outcome, Stuck> {
+    pub async fn shutdown(&self) -> Result<Outcome, StuckError> {
         // Without a valid grace period it was never started.
         self.shutdown_within(self.shared.grace().unwrap_or_default()).await
     }
@@ -181,7 +181,7 @@ impl WorkerRef {
     ///
     /// # Cancel safety
     /// As [`shutdown`](Self::shutdown).
-    pub async fn shutdown_within(&self, grace: Duration) -> Result<Outcome, Stuck> {
+    pub async fn shutdown_within(&self, grace: Duration) -> Result<Outcome, StuckError> {
         if !self.shared.is_here() {
             return Ok(Outcome::forked());
         }
@@ -212,7 +212,7 @@ impl WorkerRef {
                 // The board lives as long as `self`.
                 _ = board.changed() => {}
                 () = given_up => {
-                    return self.outcome().ok_or_else(|| Stuck {
+                    return self.outcome().ok_or_else(|| StuckError {
                         name: self.shared.name().to_owned(),
                         overdue: STUCK_AFTER,
                     });

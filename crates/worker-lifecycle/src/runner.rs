@@ -23,8 +23,8 @@ use workfleet_panics::catch;
 use crate::{
     clock,
     context::WorkerContext,
-    error::{FailureCause, Hook, WorkerError, WorkerFailure},
-    lifecycle::{Event, Lifecycle, Step, WorkerState},
+    error::{Hook, WorkerError, WorkerFailure, WorkerFailureCause},
+    lifecycle::{Lifecycle, LifecycleEvent, Step, WorkerState},
     outcome::{self, Ending, Outcome},
     panic::Caught,
     shared::{Board, Shared},
@@ -83,7 +83,7 @@ impl<W: Worker> Runner<W> {
             };
             let event = self.note(hook, end);
             step = self.cx.shared().handle(event);
-            if step == Step::Run || event == Event::Aborted {
+            if step == Step::Run || event == LifecycleEvent::Aborted {
                 // Who waits for the start-up was woken on this thread, and would not run if `run` blocked it now. After
                 // an abort, `on_shutdown` shall not find the budget of its first poll spent.
                 let_others_run().await;
@@ -120,22 +120,22 @@ impl<W: Worker> Runner<W> {
     }
 
     /// What the end of a hook is to the lifecycle.
-    fn note(&mut self, hook: Hook, end: End) -> Event {
+    fn note(&mut self, hook: Hook, end: End) -> LifecycleEvent {
         match end {
-            End::Completed if self.tasks_held_up || self.has_held_up_children() => Event::Aborted,
-            End::Completed => Event::Completed,
-            End::Aborted => Event::Aborted,
+            End::Completed if self.tasks_held_up || self.has_held_up_children() => LifecycleEvent::Aborted,
+            End::Completed => LifecycleEvent::Completed,
+            End::Aborted => LifecycleEvent::Aborted,
             End::Failed(cause) => {
                 self.failures.push(WorkerFailure::new(hook, cause));
-                Event::Failed
+                LifecycleEvent::Failed
             }
         }
     }
 
     /// Polls `on_shutdown` once, when it cannot be polled again.
-    fn clean_up_at_once(&mut self) -> Event {
+    fn clean_up_at_once(&mut self) -> LifecycleEvent {
         self.has_cleaned_up = true;
-        let Self { worker: Some(worker), cx, .. } = self else { return Event::Aborted };
+        let Self { worker: Some(worker), cx, .. } = self else { return LifecycleEvent::Aborted };
         let end = {
             let mut hook = pin!(Caught::new(async { worker.on_shutdown(cx).await }));
             match hook.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -163,9 +163,13 @@ impl<W: Worker> Runner<W> {
         // Before they are woken.
         let is_awaited = self.is_awaited();
         // A task's failure is no hook's: the lifecycle learns of it here.
-        let event = if failures.is_empty() { Event::Completed } else { Event::Failed };
+        let event = if failures.is_empty() { LifecycleEvent::Completed } else { LifecycleEvent::Failed };
         shared.end(event, |lifecycle| {
-            if event == Event::Completed { so_far } else { conclude(lifecycle, aborted, failures, &shared) }
+            if event == LifecycleEvent::Completed {
+                so_far
+            } else {
+                conclude(lifecycle, aborted, failures, &shared)
+            }
         });
         log(&shared, is_awaited);
     }
@@ -180,12 +184,12 @@ impl<W: Worker> Runner<W> {
     }
 }
 
-fn of_task(cause: FailureCause) -> WorkerFailure {
+fn of_task(cause: WorkerFailureCause) -> WorkerFailure {
     WorkerFailure::new(Hook::Task, cause)
 }
 
 fn failure(hook: Hook, panic: String) -> WorkerFailure {
-    WorkerFailure::new(hook, FailureCause::Panic(panic))
+    WorkerFailure::new(hook, WorkerFailureCause::Panic(panic))
 }
 
 /// The outcome of a life up to `after_shutdown`, or to its end.
@@ -237,7 +241,7 @@ impl<W: Worker> Drop for Runner<W> {
         let mut step = self.cx.shared().board.borrow().lifecycle.step();
         while matches!(step, Step::OnStartup | Step::Run | Step::OnShutdown) {
             let is_due = step == Step::OnShutdown && !self.has_cleaned_up;
-            let event = if is_due { self.clean_up_at_once() } else { Event::Aborted };
+            let event = if is_due { self.clean_up_at_once() } else { LifecycleEvent::Aborted };
             step = self.cx.shared().handle(event);
         }
         self.finish(Ending::RuntimeGone);
@@ -247,7 +251,7 @@ impl<W: Worker> Drop for Runner<W> {
 /// How a hook ended.
 enum End {
     Completed,
-    Failed(FailureCause),
+    Failed(WorkerFailureCause),
     Aborted,
 }
 
@@ -255,14 +259,14 @@ impl End {
     fn of(result: Result<Result<(), WorkerError>, String>) -> Self {
         match result {
             Ok(Ok(())) => Self::Completed,
-            Ok(Err(error)) => Self::Failed(FailureCause::Error(error)),
-            Err(panic) => Self::Failed(FailureCause::Panic(panic)),
+            Ok(Err(error)) => Self::Failed(WorkerFailureCause::Error(error)),
+            Err(panic) => Self::Failed(WorkerFailureCause::Panic(panic)),
         }
     }
 
     /// A hook was dropped before its end.
     fn of_abort(dropped: Result<(), String>) -> Self {
-        dropped.map_or_else(|panic| Self::Failed(FailureCause::Panic(panic)), |()| Self::Aborted)
+        dropped.map_or_else(|panic| Self::Failed(WorkerFailureCause::Panic(panic)), |()| Self::Aborted)
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     error::StartError,
     grace::{self, GracePeriodError},
     group::{ChildEvent, ChildId, ChildIncarnation, Occurrence, Role, Roster},
-    lifecycle::{Event, IllegalTransition, Lifecycle, Step, WorkerState},
+    lifecycle::{Lifecycle, LifecycleEvent, Step, TransitionError, WorkerState},
     outcome::{Ending, Outcome},
     reason::{StatusReason, StoppedBy},
     status::{Status, StatusSource},
@@ -66,7 +66,7 @@ impl Board {
     }
 
     /// Something happens to the worker. The one place where its state changes.
-    fn handle(&mut self, event: Event) -> Result<(), IllegalTransition> {
+    fn handle(&mut self, event: LifecycleEvent) -> Result<(), TransitionError> {
         let before = self.lifecycle.state();
         if self.lifecycle.handle(event)? != before {
             self.changed = (Instant::now(), SystemTime::now());
@@ -227,7 +227,7 @@ impl Shared {
         let runtime = self.runtime.get_or_init(|| runtime).clone();
         let mut refused = None;
         self.board.send_if_modified(|board| {
-            refused = board.handle(Event::Start).err();
+            refused = board.handle(LifecycleEvent::Start).err();
             refused.is_none()
         });
         if let Some(refused) = refused {
@@ -246,7 +246,7 @@ impl Shared {
         self.board.send_if_modified(|board| {
             let was_asked = board.lifecycle.is_stop_requested();
             // One that does not run needs not be stopped.
-            if board.handle(Event::Stop).is_err() {
+            if board.handle(LifecycleEvent::Stop).is_err() {
                 return false;
             }
             is_first = !was_asked;
@@ -275,7 +275,7 @@ impl Shared {
     }
 
     /// Something happened to its present hook. Returns the next step.
-    pub(crate) fn handle(&self, event: Event) -> Step {
+    pub(crate) fn handle(&self, event: LifecycleEvent) -> Step {
         let mut next = Step::Ended;
         self.board.send_if_modified(|board| {
             let before = board.lifecycle;
@@ -293,7 +293,7 @@ impl Shared {
     }
 
     /// The end. `event` is how `after_shutdown` went.
-    pub(crate) fn end(&self, event: Event, outcome: impl FnOnce(Lifecycle) -> Outcome) {
+    pub(crate) fn end(&self, event: LifecycleEvent, outcome: impl FnOnce(Lifecycle) -> Outcome) {
         let mut ended = None;
         self.board.send_modify(|board| {
             let result = board.handle(event);

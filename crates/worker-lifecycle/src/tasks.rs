@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use workfleet_panics::discard;
 
-use crate::{error::FailureCause, output::HookOutput, panic::Caught};
+use crate::{error::WorkerFailureCause, output::HookOutput, panic::Caught};
 
 /// The tasks of one worker. Most workers have none, and pay nothing for this.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ struct Spawned {
     alive: watch::Sender<usize>,
     /// Cancelled to have all of them dropped.
     abort: CancellationToken,
-    failures: Mutex<Vec<FailureCause>>,
+    failures: Mutex<Vec<WorkerFailureCause>>,
 }
 
 impl Spawned {
@@ -112,9 +112,9 @@ impl Tasks {
             };
             let failure = match ended {
                 Some(Ok(Ok(()))) => None,
-                Some(Ok(Err(error))) => Some(FailureCause::Error(error)),
-                Some(Err(panic)) => Some(FailureCause::Panic(panic)),
-                None => task.abort().err().map(FailureCause::Panic),
+                Some(Ok(Err(error))) => Some(WorkerFailureCause::Error(error)),
+                Some(Err(panic)) => Some(WorkerFailureCause::Panic(panic)),
+                None => task.abort().err().map(WorkerFailureCause::Panic),
             };
             if let Some(failure) = failure {
                 spawned.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
@@ -184,7 +184,7 @@ impl Tasks {
     }
 
     /// How those failed that have, since this was asked last.
-    pub(crate) fn take_failures(&self) -> Vec<FailureCause> {
+    pub(crate) fn take_failures(&self) -> Vec<WorkerFailureCause> {
         let spawned = self.spawned();
         spawned.map_or_else(Vec::new, |spawned| {
             std::mem::take(&mut *spawned.failures.lock().unwrap_or_else(PoisonError::into_inner))

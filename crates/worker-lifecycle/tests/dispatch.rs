@@ -7,7 +7,7 @@ use std::sync::Arc;
 use support::{Explosive, Journal, ends};
 use tokio::sync::{Barrier, Notify};
 use workfleet_worker_lifecycle::{
-    AsyncConsumer, AsyncDispatcher, Dispatcher, EventMessage, FailureCause, OnStop, WorkerState, start,
+    AsyncConsumer, AsyncDispatcher, Dispatcher, EventMessage, OnStop, WorkerFailureCause, WorkerState, start,
 };
 
 #[derive(Debug, PartialEq)]
@@ -130,8 +130,8 @@ async fn a_failing_handler_stops_neither_the_others_nor_the_consumer() {
 
     let noted = failures.clone();
     let consumer = AsyncConsumer::new(dispatcher.clone()).with_on_stop(OnStop::Drain);
-    let consumer = consumer.on_failure(move |failure| {
-        let how = if matches!(failure.cause, FailureCause::Panic(_)) { "panicked" } else { "failed" };
+    let consumer = consumer.with_on_failure(move |failure| {
+        let how = if matches!(failure.cause, WorkerFailureCause::Panic(_)) { "panicked" } else { "failed" };
         noted.add(format!("{} {how}", failure.event));
     });
     let sender = consumer.sender();

@@ -76,7 +76,7 @@ async fn program() {
         .with_grace(Duration::from_millis(100))
         .with_child(Workers::new("inner").with_child(worker.with_name("blocks")))
         .with_child(worker_fn(|cx: WorkerContext| async move { cx.stopping().await }));
-    let ended = run_until_signal_with(service, RunOptions::default().with_exit_margin(margin)).await;
+    let ended = run_until_signal_with(service, RunOptions::default().exit_margin(margin)).await;
     let ended = ended.expect("it starts");
     if how == "program" {
         loop {

@@ -8,7 +8,7 @@ use std::future::pending;
 use support::in_a_fork;
 use tokio::runtime::{Builder, Runtime};
 use workfleet_worker_lifecycle::{
-    AddError, Ending, QueueConsumerWorker, RemoveError, SendErrorKind, StartError, WorkerContext,
+    AddError, Ending, QueueConsumerWorker, QueueSendErrorKind, RemoveError, StartError, WorkerContext,
     WorkerHandle, WorkerState, Workers, start,
 };
 
@@ -50,7 +50,7 @@ fn in_a_fork_workers_are_out_of_reach_and_others_work() {
             assert!(matches!(control.add(deaf).await, Err(AddError::Forked(_))));
             assert!(matches!(control.remove(child.id).await, Err(RemoveError::Forked)));
             for failed in [sender.send(1), sender.send_wait(1).await] {
-                assert_eq!(failed.expect_err("nobody consumes").kind(), SendErrorKind::Forked);
+                assert_eq!(failed.expect_err("nobody consumes").kind(), QueueSendErrorKind::Forked);
             }
             assert!(sender.is_closed() && sender.queue_size() == 0 && sender.leftovers().len() == 0);
             drop(group);

@@ -7,8 +7,8 @@ use std::{future::pending, sync::Arc, time::Duration};
 use support::{Act, Explosive, Journal, Scripted, blocker, ends, seconds, two_threads, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
-    Ending, FailureCause, Hook, StartError, WorkerContext, WorkerFailed, WorkerHandle, WorkerState, start,
-    worker_fn,
+    Ending, Hook, OutcomeError, StartError, WorkerContext, WorkerFailureCause, WorkerHandle, WorkerState,
+    start, worker_fn,
 };
 
 #[tokio::test(start_paused = true)]
@@ -116,7 +116,7 @@ async fn aio_fluid_fault_the_error_is_lost_if_nobody_waited_in_time() {
     while states.changed().await.is_some() {}
     // Late, and more than once.
     for _ in 0..2 {
-        let failed: WorkerFailed =
+        let failed: OutcomeError =
             ends(worker.wait_for_shutdown()).await.into_result().expect_err("it failed");
         assert_eq!(failed.to_string(), "run failed: as told");
         assert_eq!(ends(worker.shutdown()).await.expect("it has ended").state(), WorkerState::Failed);
@@ -307,7 +307,7 @@ async fn functions_are_workers_too() {
     let worker = worker.await.expect("it starts");
     assert_eq!(worker.name(), "functions_are_workers_too");
     let failed = ends(worker.wait_for_shutdown()).await.into_result().expect_err("it failed");
-    let FailureCause::Error(error) = failed.outcome().failures()[0].cause() else { panic!("{failed}") };
+    let WorkerFailureCause::Error(error) = failed.outcome().failures()[0].cause() else { panic!("{failed}") };
     assert!(error.as_dyn().downcast_ref::<std::io::Error>().is_some());
 
     let named = worker_fn(|cx: WorkerContext| async move { cx.stopping().await }).with_name("waiter");

@@ -96,7 +96,7 @@ async fn a_worker_that_has_ended_is_not_alive() {
     let (probe, address) = probe().await;
     let worker = start(|_cx: WorkerContext| async {}).await.expect("it starts");
     worker.wait_for_shutdown().await;
-    let probe = start(probe.watching(worker.worker())).await.expect("it starts");
+    let probe = start(probe.with_watched(worker.worker())).await.expect("it starts");
     assert_eq!((code(&get(address, "/livez").await), code(&get(address, "/readyz").await)), ("503", "503"));
     probe.shutdown().await.expect("it stops");
 }

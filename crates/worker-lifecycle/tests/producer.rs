@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use support::{Journal, ends};
 use workfleet_worker_lifecycle::{
     AsyncConsumer, AsyncDispatcher, ConsumerHandle, EventMessage, MessageConsumer, MessageProducer, OnStop,
-    QueueConsumer, QueueConsumerWorker, QueueSender, SendErrorKind, Worker, WorkerContext, WorkerError,
+    QueueConsumer, QueueConsumerWorker, QueueSendErrorKind, QueueSender, Worker, WorkerContext, WorkerError,
     WorkerState, Workers, start, start_consumer,
 };
 
@@ -69,7 +69,7 @@ async fn send_and_drain(handle: ConsumerHandle<Note>) {
     handle.send_wait(Note("waited")).await.expect("it runs");
     assert_eq!(ends(handle.shutdown()).await.expect("it stops").state(), WorkerState::Stopped);
     let error = handle.send(Note("late")).expect_err("it has stopped");
-    assert_eq!((error.kind(), error.into_message().0), (SendErrorKind::Stopped, "late"));
+    assert_eq!((error.kind(), error.into_message().0), (QueueSendErrorKind::Stopped, "late"));
     assert_eq!((handle.sender().leftovers().len(), handle.sender().discarded()), (0, 0));
 }
 
@@ -116,7 +116,7 @@ async fn a_full_queue_hands_the_message_back_through_the_handle() {
     let handle = ConsumerHandle::new(QueueConsumerWorker::bounded(one, |_: u8| async {}));
     handle.send(1).expect("there is room");
     let error = handle.send(2).expect_err("it is full");
-    assert_eq!((error.kind(), error.into_message()), (SendErrorKind::Full, 2));
+    assert_eq!((error.kind(), error.into_message()), (QueueSendErrorKind::Full, 2));
 }
 
 #[tokio::test(start_paused = true)]

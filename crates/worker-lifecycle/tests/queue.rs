@@ -16,8 +16,8 @@ use support::{Explosive, Journal, ends, two_threads, watchdog};
 use testing::cases;
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
-    OnStop, QueueConsumer, QueueConsumerWorker, SendErrorKind, WorkerFunction, WorkerHandle, WorkerState,
-    start,
+    OnStop, QueueConsumer, QueueConsumerWorker, QueueSendErrorKind, WorkerFunction, WorkerHandle,
+    WorkerState, start,
 };
 
 fn bound(messages: usize) -> NonZeroUsize {
@@ -111,7 +111,7 @@ async fn aio_fluid_fault_one_handlers_error_kills_the_consumer_while_send_still_
         }
     });
     let consumer =
-        consumer.with_on_stop(OnStop::Drain).on_failure(move |cause| noted.add(format!("{cause:?}")));
+        consumer.with_on_stop(OnStop::Drain).with_on_failure(move |cause| noted.add(format!("{cause:?}")));
     let sender = consumer.sender();
     let worker = start(consumer).await.expect("it starts");
     (1..=4).for_each(|message| sender.send(message).expect("it is open"));
@@ -139,7 +139,7 @@ async fn aio_fluid_fault_leftovers_are_silently_dropped() {
             OnStop::HandBack => assert_eq!((handled, sender.discarded(), left), (0, 0, vec![1, 2, 3])),
         }
         let refused = sender.send(9).expect_err("it has stopped");
-        assert_eq!((refused.kind(), refused.into_message()), (SendErrorKind::Stopped, 9));
+        assert_eq!((refused.kind(), refused.into_message()), (QueueSendErrorKind::Stopped, 9));
         assert!(sender.is_closed());
     }
 }
@@ -165,7 +165,7 @@ async fn a_consumer_that_was_never_started_hands_back_too() {
     sender.send(1).expect("it is open");
     drop(WorkerHandle::new(consumer));
     assert_eq!(Vec::from_iter(sender.leftovers()), [1]);
-    assert_eq!(sender.send(2).expect_err("it is gone").kind(), SendErrorKind::Stopped);
+    assert_eq!(sender.send(2).expect_err("it is gone").kind(), QueueSendErrorKind::Stopped);
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +179,7 @@ async fn a_full_queue_hands_the_message_back_or_awaits() {
     let sender = consumer.sender();
     sender.send(1).expect("there is room");
     sender.send(2).expect("there is room");
-    assert_eq!(sender.send(3).expect_err("there is none").kind(), SendErrorKind::Full);
+    assert_eq!(sender.send(3).expect_err("there is none").kind(), QueueSendErrorKind::Full);
     let worker = start(consumer).await.expect("it starts");
     ends(sender.send_wait(3)).await.expect("the first is being handled");
     assert_eq!(sender.send(4).expect_err("there is none").into_message(), 4);
@@ -193,7 +193,7 @@ async fn a_full_queue_hands_the_message_back_or_awaits() {
     worker.gracefully_stop();
     gate.notify_one();
     let refused = ends(waiting).await.expect("no panic").expect_err("it has stopped");
-    assert_eq!((refused.kind(), refused.into_message()), (SendErrorKind::Stopped, 5));
+    assert_eq!((refused.kind(), refused.into_message()), (QueueSendErrorKind::Stopped, 5));
     ends(worker.shutdown()).await.expect("it stops");
     assert_eq!(sender.discarded(), 2);
 }

@@ -66,11 +66,12 @@ fn program() {
         "restarts-what-ends" => runtime().block_on(restarts(|| Ok(()))),
         "handler-fails" => runtime().block_on(handle(QueueConsumerWorker::new(|()| async { broken() }))),
         "handler-fails-and-says-so" => {
-            runtime().block_on(handle(QueueConsumerWorker::new(|()| async { broken() }).on_failure(|_| {})));
+            runtime()
+                .block_on(handle(QueueConsumerWorker::new(|()| async { broken() }).with_on_failure(|_| {})));
         }
         "report-panics" => {
             let worker = QueueConsumerWorker::new(|()| async { broken() });
-            runtime().block_on(handle(worker.on_failure(|_| panic!("on purpose"))));
+            runtime().block_on(handle(worker.with_on_failure(|_| panic!("on purpose"))));
         }
         "is-stuck" => is_stuck(),
         #[cfg(feature = "systemd")]

@@ -7,8 +7,8 @@ use std::{future::pending, io, sync::Arc, time::Duration};
 use support::{Act, Explosive, Journal, Scripted, ends, watchdog};
 use tokio::{sync::Notify, time::Instant};
 use workfleet_worker_lifecycle::{
-    StatusReason, StopHookFailure, StoppedBy, StoppingChild, Stuck, WorkerContext, WorkerHandle, WorkerState,
-    Workers, start, worker_fn,
+    StatusReason, StopHookFailure, StoppedBy, StoppingChild, StuckError, WorkerContext, WorkerHandle,
+    WorkerState, Workers, start, worker_fn,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -38,7 +38,7 @@ async fn children_stop_as_the_hook_asks_them_to() {
                 assert_eq!(outcome.state(), WorkerState::Stopped);
             }
             journal.add("hook down");
-            Ok::<(), Stuck>(())
+            Ok::<(), StuckError>(())
         }
     });
     let group = start(group).await.expect("it starts");

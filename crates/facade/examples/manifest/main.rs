@@ -35,7 +35,7 @@ use std::{
 use clap::Parser;
 use workfleet::{
     prelude::*,
-    task::{MessageError, ScheduleError, StartError},
+    task::{ManagerStartError, MessageError, ScheduleError},
 };
 
 use crate::{
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("the workers did not start")]
-    Start(#[from] StartError),
+    Start(#[from] ManagerStartError),
     #[error("a thread did not start")]
     Thread(#[source] io::Error),
     #[error("signals cannot be caught")]

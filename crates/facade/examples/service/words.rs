@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use workfleet::worker::{AsyncDispatcher, EventError, EventMessage};
+use workfleet::worker::{AsyncDispatcher, DispatchEventError, EventMessage};
 
 /// A line that somebody sent.
 #[derive(Debug)]
@@ -40,7 +40,10 @@ impl fmt::Display for Totals {
 
 /// The handlers of lines: both get every line, at the same time.
 /// They take `work` for each.
-pub(crate) fn dispatcher(totals: &Arc<Totals>, work: Duration) -> Result<AsyncDispatcher<Line>, EventError> {
+pub(crate) fn dispatcher(
+    totals: &Arc<Totals>,
+    work: Duration,
+) -> Result<AsyncDispatcher<Line>, DispatchEventError> {
     let dispatcher = AsyncDispatcher::new();
     let counted = Arc::clone(totals);
     dispatcher.register_handler("line.count", move |line: Arc<Line>| {

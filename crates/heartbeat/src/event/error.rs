@@ -9,15 +9,16 @@ use workfleet_causes::readable;
 /// - when the event arrived here, the process that made it held no copy of it any more;
 /// - this process is not connected to that process, directly or through others;
 /// - this process is a fork of one that had the event.
+#[doc(alias = "EventLost")]
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the event is out of reach: the process that made it has let go of it, or is not connected, or this process is a fork of \
      one that had it"
 )]
 #[non_exhaustive]
-pub struct EventLost;
+pub struct EventLostError;
 
-readable!(struct EventLost);
+readable!(struct EventLostError);
 
 /// A wait for an event ended without it.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum WaitError {
     NoTimer,
     /// It is out of reach.
     #[error(transparent)]
-    Lost(#[from] EventLost),
+    Lost(#[from] EventLostError),
 }
 
 readable!(WaitError { TimedOut(after), NoTimer, Lost(error) });

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-pub use error::{EventLost, WaitError};
+pub use error::{EventLostError, WaitError};
 pub(crate) use shared::Shared;
 
 use crate::runtime_thread::warn_of_blocking;
@@ -31,7 +31,7 @@ use crate::runtime_thread::warn_of_blocking;
 /// - The process that made the event puts the changes in order, and all processes see the result. The process that makes a change
 ///   sees it at once.
 /// - An event works in the process that made it, in that process's workers, in the processes that they start, and so on. In any other
-///   process, such as its maker's parent or sibling, it is [lost](EventLost). Tasks that were not given an event in common ask
+///   process, such as its maker's parent or sibling, it is [lost](EventLostError). Tasks that were not given an event in common ask
 ///   their manager for one by name.
 ///
 /// ```
@@ -45,7 +45,7 @@ use crate::runtime_thread::warn_of_blocking;
 /// stop.set()?;
 /// worker.join().unwrap()?;
 /// assert!(stop.is_set());
-/// # Ok::<_, workfleet_heartbeat::EventLost>(())
+/// # Ok::<_, workfleet_heartbeat::EventLostError>(())
 /// ```
 #[doc(alias = "new_event")]
 #[derive(Clone)]
@@ -66,20 +66,20 @@ impl Event {
     /// Sets it and wakes all its waiters. Setting it twice is harmless.
     ///
     /// # Errors
-    /// [`EventLost`], only where it has been sent to, and in a fork.
-    pub fn set(&self) -> Result<(), EventLost> {
+    /// [`EventLostError`], only where it has been sent to, and in a fork.
+    pub fn set(&self) -> Result<(), EventLostError> {
         self.shared.operate(true)
     }
 
     /// Clears it.
     ///
     /// # Errors
-    /// [`EventLost`], only where it has been sent to, and in a fork.
-    pub fn clear(&self) -> Result<(), EventLost> {
+    /// [`EventLostError`], only where it has been sent to, and in a fork.
+    pub fn clear(&self) -> Result<(), EventLostError> {
         self.shared.operate(false)
     }
 
-    /// Whether it is set: one load of an atomic. False if it is [lost](EventLost); in a fork, what it was at the fork.
+    /// Whether it is set: one load of an atomic. False if it is [lost](EventLostError); in a fork, what it was at the fork.
     ///
     /// Only the first call after it has come from another process may have to wait, for one round trip.
     #[inline]
@@ -90,11 +90,11 @@ impl Event {
     /// Waits until it is set, on any executor. One that is set and cleared again at once counts.
     ///
     /// # Errors
-    /// [`EventLost`].
+    /// [`EventLostError`].
     ///
     /// # Cancel safety
     /// Dropping this future changes nothing. An event that was set and cleared meanwhile is missed.
-    pub async fn wait(&self) -> Result<(), EventLost> {
+    pub async fn wait(&self) -> Result<(), EventLostError> {
         self.shared.wait().await
     }
 
@@ -123,14 +123,14 @@ impl Event {
     /// logs a warning, once for each place in the program.
     ///
     /// # Errors
-    /// [`EventLost`].
+    /// [`EventLostError`].
     #[track_caller]
-    pub fn blocking_wait(&self) -> Result<(), EventLost> {
+    pub fn blocking_wait(&self) -> Result<(), EventLostError> {
         if self.shared.last_known() != Some(true) {
             warn_of_blocking("Event::blocking_wait", "await Event::wait");
         }
         // Without a deadline there always is an outcome.
-        self.shared.blocking_wait(None).unwrap_or(Err(EventLost))
+        self.shared.blocking_wait(None).unwrap_or(Err(EventLostError))
     }
 
     /// Waits until it is set, blocking the thread at most this long. It warns as [`blocking_wait`](Self::blocking_wait) does.

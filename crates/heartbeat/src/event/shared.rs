@@ -15,7 +15,7 @@ use std::{
 
 use workfleet_fork::Home;
 
-use super::{error::EventLost, signal::Signal};
+use super::{error::EventLostError, signal::Signal};
 use crate::{
     cores::event::{EventCore, Step},
     park::block_on_until,
@@ -52,12 +52,12 @@ impl Shared {
         self.home.is_here()
     }
 
-    pub(super) fn operate(self: &Arc<Self>, set: bool) -> Result<(), EventLost> {
+    pub(super) fn operate(self: &Arc<Self>, set: bool) -> Result<(), EventLostError> {
         if !self.is_here() {
-            return Err(EventLost);
+            return Err(EventLostError);
         }
         let mut core = self.lock();
-        let step = core.operate(set).ok_or(EventLost)?;
+        let step = core.operate(set).ok_or(EventLostError)?;
         self.carry_out(core, step);
         Ok(())
     }
@@ -85,14 +85,14 @@ impl Shared {
         self.signal.wait_until_known()
     }
 
-    pub(super) async fn wait(&self) -> Result<(), EventLost> {
+    pub(super) async fn wait(&self) -> Result<(), EventLostError> {
         let mut set = pin!(self.signal.wait());
         // A fork that takes a wait over finds nobody who would end it.
         let set = poll_fn(|cx| if self.is_here() { set.as_mut().poll(cx) } else { Poll::Ready(false) }).await;
-        if set { Ok(()) } else { Err(EventLost) }
+        if set { Ok(()) } else { Err(EventLostError) }
     }
 
-    pub(super) fn blocking_wait(&self, deadline: Option<Instant>) -> Option<Result<(), EventLost>> {
+    pub(super) fn blocking_wait(&self, deadline: Option<Instant>) -> Option<Result<(), EventLostError>> {
         block_on_until(self.wait(), deadline)
     }
 

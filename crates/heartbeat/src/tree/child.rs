@@ -16,8 +16,8 @@ use super::{
     batch::Batch,
     connection::ChildConnection,
     frames::{
-        self, ATTACH, About, Attach, BEATS, DETACH, FLUSHED, NAME_LIMIT_BYTES, OPERATION, TAKEN, Violation,
-        What, decode,
+        self, ATTACH, About, Attach, BEATS, DETACH, FLUSHED, NAME_LIMIT_BYTES, OPERATION, ProtocolError,
+        TAKEN, What, decode,
     },
     node::{Node, Passage},
 };
@@ -50,7 +50,7 @@ impl AttachedChild {
     }
 
     /// A frame came from it.
-    pub(super) fn on_frame(&self, node: &Arc<Node>, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
+    pub(super) fn on_frame(&self, node: &Arc<Node>, kind: Kind, payload: &[u8]) -> Result<(), ProtocolError> {
         match kind {
             ATTACH => self.attach(node, decode(kind, payload)?)?,
             DETACH => {
@@ -92,14 +92,14 @@ impl AttachedChild {
                 let request: u64 = decode(kind, payload)?;
                 node.flushes.answered((self.id, request));
             }
-            _ => return Err(Violation::Direction { kind }),
+            _ => return Err(ProtocolError::Direction { kind }),
         }
         Ok(())
     }
 
-    fn attach(&self, node: &Arc<Node>, attach: Attach) -> Result<(), Violation> {
+    fn attach(&self, node: &Arc<Node>, attach: Attach) -> Result<(), ProtocolError> {
         let Attach { number, what, address } = attach;
-        let refused = |reason: String| Err(Violation::Attachment { reason });
+        let refused = |reason: String| Err(ProtocolError::Attachment { reason });
         if let Address::Named { name, .. } = &address
             && name.len() > NAME_LIMIT_BYTES
         {

@@ -7,7 +7,7 @@ use workfleet_wire::Kind;
 use super::{
     child::AttachedChild,
     connection::{ChildConnection, ParentConnection},
-    frames::{self, About, DONE, FLUSH, FLUSHED, Flush, GONE, STATE, TAKEN, Violation, decode},
+    frames::{self, About, DONE, FLUSH, FLUSHED, Flush, GONE, ProtocolError, STATE, TAKEN, decode},
     node::{Attached, Node},
     outlet::Outlet,
 };
@@ -43,8 +43,8 @@ impl Parent {
     /// Handles a frame that came from the parent. Two threads must not call this at once.
     ///
     /// # Errors
-    /// [`Violation`]: the frame does not decode, or does not go this way.
-    pub fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
+    /// [`ProtocolError`]: the frame does not decode, or does not go this way.
+    pub fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), ProtocolError> {
         let Self { node, outlet } = self;
         match kind {
             STATE | DONE => {
@@ -72,7 +72,7 @@ impl Parent {
                     None => answer(),
                 }
             }
-            _ => return Err(Violation::Direction { kind }),
+            _ => return Err(ProtocolError::Direction { kind }),
         }
         Ok(())
     }
@@ -114,8 +114,8 @@ impl Child {
     /// Handles a frame that came from the child. Two threads must not call this at once.
     ///
     /// # Errors
-    /// [`Violation`]: the frame does not decode, does not go this way, or asks for more than it may.
-    pub fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
+    /// [`ProtocolError`]: the frame does not decode, does not go this way, or asks for more than it may.
+    pub fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), ProtocolError> {
         self.child.on_frame(&self.node, kind, payload)
     }
 }

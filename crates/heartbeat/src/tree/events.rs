@@ -32,15 +32,16 @@ enum Reach {
 }
 
 /// An event's name exceeds [`NAME_LIMIT_BYTES`].
+#[doc(alias = "NameTooLong")]
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event's name has {len_bytes} bytes, of {NAME_LIMIT_BYTES} that it may have")]
 #[non_exhaustive]
-pub struct NameTooLong {
+pub struct EventNameError {
     /// The name's length.
     pub len_bytes: usize,
 }
 
-workfleet_causes::readable!(struct NameTooLong { len_bytes });
+workfleet_causes::readable!(struct EventNameError { len_bytes });
 
 impl Node {
     /// A place for an event that was made here.
@@ -55,9 +56,9 @@ impl Node {
         self: &Arc<Self>,
         scope: u128,
         name: &str,
-    ) -> Result<Arc<dyn Replica>, NameTooLong> {
+    ) -> Result<Arc<dyn Replica>, EventNameError> {
         if name.len() > NAME_LIMIT_BYTES {
-            return Err(NameTooLong { len_bytes: name.len() });
+            return Err(EventNameError { len_bytes: name.len() });
         }
         Ok(self.event(Address::Named { scope, name: name.to_owned() }))
     }

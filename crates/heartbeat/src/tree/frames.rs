@@ -96,9 +96,10 @@ pub(super) struct Beat {
 }
 
 /// What another process sent does not fit here.
+#[doc(alias = "Violation")]
 #[derive(thiserror::Error)]
 #[non_exhaustive]
-pub enum Violation {
+pub enum ProtocolError {
     /// A frame's payload does not decode.
     #[error("the frame {} does not decode", TABLE.named(*.kind))]
     #[non_exhaustive]
@@ -124,17 +125,17 @@ pub enum Violation {
     },
 }
 
-workfleet_causes::readable!(Violation { Payload { kind, source }, Direction { kind }, Attachment { reason } });
+workfleet_causes::readable!(ProtocolError { Payload { kind, source }, Direction { kind }, Attachment { reason } });
 
-pub(super) fn decode<'a, T: Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> Result<T, Violation> {
-    message::decode_borrowed(payload).map_err(|source| Violation::Payload { kind, source })
+pub(super) fn decode<'a, T: Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> Result<T, ProtocolError> {
+    message::decode_borrowed(payload).map_err(|source| ProtocolError::Payload { kind, source })
 }
 
 /// The beats in a frame, one after the other.
-pub(super) fn each_beat(mut payload: &[u8], mut each: impl FnMut(Beat)) -> Result<(), Violation> {
+pub(super) fn each_beat(mut payload: &[u8], mut each: impl FnMut(Beat)) -> Result<(), ProtocolError> {
     while !payload.is_empty() {
-        let (beat, rest) =
-            message::decode_prefix(payload).map_err(|source| Violation::Payload { kind: BEATS, source })?;
+        let (beat, rest) = message::decode_prefix(payload)
+            .map_err(|source| ProtocolError::Payload { kind: BEATS, source })?;
         each(beat);
         payload = rest;
     }

@@ -23,6 +23,6 @@ mod waiting;
 pub(crate) use channels::NoChannel;
 pub use connection::{ChildConnection, ParentConnection};
 pub use ends::{Child, Parent, Scope};
-pub use events::NameTooLong;
-pub use frames::{NAME_LIMIT_BYTES, TABLE, Violation};
+pub use events::EventNameError;
+pub use frames::{NAME_LIMIT_BYTES, ProtocolError, TABLE};
 pub(crate) use node::Node;

@@ -15,7 +15,7 @@ use workfleet_wire::{
 };
 
 use super::{
-    Child, ChildConnection, Parent, ParentConnection, Violation,
+    Child, ChildConnection, Parent, ParentConnection, ProtocolError,
     frames::{self, ATTACH, Attach, BEATS, DETACH, OPERATION, STATE, What},
     node::{Node, Passage},
 };
@@ -592,7 +592,11 @@ fn each_end_takes_the_kinds_that_the_table_sends_there_and_no_others() {
         ]
         .map(|(taken, direction)| {
             let goes_there = frames::TABLE.check(kind, direction, 1).is_ok();
-            assert_eq!(matches!(taken, Err(Violation::Direction { .. })), !goes_there, "{kind} {direction}");
+            assert_eq!(
+                matches!(taken, Err(ProtocolError::Direction { .. })),
+                !goes_there,
+                "{kind} {direction}"
+            );
             goes_there
         });
         assert!(!(above && below), "{kind}");
@@ -617,14 +621,14 @@ fn a_process_that_breaks_the_rules_is_told_how() {
         (BEATS, vec![1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]),
         (BEATS, vec![1, 0, 2, 7]),
     ] {
-        assert!(matches!(child.on_frame(kind, &payload), Err(Violation::Payload { .. })), "{kind}");
+        assert!(matches!(child.on_frame(kind, &payload), Err(ProtocolError::Payload { .. })), "{kind}");
     }
-    assert!(matches!(child.on_frame(STATE, &[1, 0, 0]), Err(Violation::Direction { kind: STATE })));
-    assert!(matches!(child.on_frame(Kind(0x3f), &[]), Err(Violation::Direction { .. })));
+    assert!(matches!(child.on_frame(STATE, &[1, 0, 0]), Err(ProtocolError::Direction { kind: STATE })));
+    assert!(matches!(child.on_frame(Kind(0x3f), &[]), Err(ProtocolError::Direction { .. })));
     let long = named(&"n".repeat(frames::NAME_LIMIT_BYTES + 1));
-    assert!(matches!(child.on_frame(ATTACH, &attach(1, long)), Err(Violation::Attachment { .. })));
+    assert!(matches!(child.on_frame(ATTACH, &attach(1, long)), Err(ProtocolError::Attachment { .. })));
     child.on_frame(ATTACH, &attach(2, named("a"))).expect("it is answered");
-    assert!(matches!(child.on_frame(ATTACH, &attach(2, named("b"))), Err(Violation::Attachment { .. })));
+    assert!(matches!(child.on_frame(ATTACH, &attach(2, named("b"))), Err(ProtocolError::Attachment { .. })));
     // What is about nothing that was attached is late, not wrong.
     child.on_frame(DETACH, &message::encode(&9_u64).expect("it encodes")).expect("ignored");
     let mut beats = message::encode(&(9_u64, 0_u64)).expect("it encodes");

@@ -13,7 +13,7 @@ mod wait_graph;
 pub use key_state::{Grant, KeyState, Left};
 pub(crate) use locked_key::{Answer, LockedKey, Owned, SharedGraph, first_request};
 pub use table::{
-    Changes, LockOp, LockOpRefused, LockTable, RequestEnd, RequestId, RequestState, Requester, TableKey,
+    Changes, LockOp, LockOpError, LockTable, RequestEnd, RequestId, RequestState, Requester, TableKey,
 };
 pub use wait_graph::{Blocked, WaitGraph};
 

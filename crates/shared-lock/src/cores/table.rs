@@ -113,9 +113,10 @@ pub enum RequestEnd<K, O> {
 }
 
 /// Why an operation was not carried out. Nothing has changed then.
+#[doc(alias = "LockOpRefused")]
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum LockOpRefused {
+pub enum LockOpError {
     /// The request has ended, and the member has confirmed that, or it has made one with a larger number.
     #[error("request {} is unknown, and the member has come to request {} already", request.0, last.0)]
     Outdated {
@@ -135,7 +136,7 @@ pub enum LockOpRefused {
     NoFences,
 }
 
-workfleet_causes::readable!(LockOpRefused { Outdated { request, last }, TooMany { limit }, NoFences });
+workfleet_causes::readable!(LockOpError { Outdated { request, last }, TooMany { limit }, NoFences });
 
 /// The states of a member's requests that have changed since a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +197,7 @@ pub type TableKey<M, O> = KeyState<Requester<M, O>, Requester<M, O>>;
 /// table.apply(now, &"ann", first, LockOp::Leave)?;
 /// let after = table.changes(&"bob", before.version);
 /// assert!(matches!(after.requests[..], [(_, RequestState::Granted { .. })]));
-/// # Ok::<(), workfleet_shared_lock::cores::LockOpRefused>(())
+/// # Ok::<(), workfleet_shared_lock::cores::LockOpError>(())
 /// ```
 #[derive(Debug)]
 pub struct LockTable<K, M, O> {
@@ -279,16 +280,16 @@ impl<K: Ord + Clone, M: Ord + Clone, O: Ord + Clone> LockTable<K, M, O> {
     ///
     /// # Errors
     ///
-    /// - [`LockOpRefused::Outdated`] for a new request whose number is not larger than those before;
-    /// - [`LockOpRefused::TooMany`] for a new request of a member that has as many as it may have;
-    /// - [`LockOpRefused::NoFences`] for a new request when all fences are used.
+    /// - [`LockOpError::Outdated`] for a new request whose number is not larger than those before;
+    /// - [`LockOpError::TooMany`] for a new request of a member that has as many as it may have;
+    /// - [`LockOpError::NoFences`] for a new request when all fences are used.
     pub fn apply(
         &mut self,
         now: Instant,
         member: &M,
         request: RequestId,
         op: LockOp<K, O>,
-    ) -> Result<(), LockOpRefused> {
+    ) -> Result<(), LockOpError> {
         match op {
             LockOp::Request { key, mode, owner } => self.ask(now, member, request, key, mode, owner, true),
             LockOp::Try { key, mode, owner } => self.ask(now, member, request, key, mode, owner, false),
@@ -410,19 +411,19 @@ impl<K: Ord + Clone, M: Ord + Clone, O: Ord + Clone> LockTable<K, M, O> {
         mode: Mode,
         owner: Option<O>,
         to_wait: bool,
-    ) -> Result<(), LockOpRefused> {
+    ) -> Result<(), LockOpError> {
         if let Some(known) = self.members.get(member) {
             if known.requests.contains_key(&id) {
                 return Ok(());
             }
             known.check_new(id, self.requests_per_member)?;
         } else if self.requests_per_member == 0 {
-            return Err(LockOpRefused::TooMany { limit: 0 });
+            return Err(LockOpError::TooMany { limit: 0 });
         }
         let state = if self.closed {
             RequestState::Ended(RequestEnd::Closed)
         } else {
-            let fence = self.fences.clone().next().map(Fence::new).ok_or(LockOpRefused::NoFences)?;
+            let fence = self.fences.clone().next().map(Fence::new).ok_or(LockOpError::NoFences)?;
             let requester = Requester { member: member.clone(), request: id, owner, since: now };
             self.answer(fence, &key, mode, requester, to_wait)
         };
@@ -541,11 +542,11 @@ impl<K, O> Member<K, O> {
     }
 
     /// Whether it may make this request, which is new.
-    fn check_new(&self, request: RequestId, limit: usize) -> Result<(), LockOpRefused> {
+    fn check_new(&self, request: RequestId, limit: usize) -> Result<(), LockOpError> {
         if request <= self.last {
-            Err(LockOpRefused::Outdated { request, last: self.last })
+            Err(LockOpError::Outdated { request, last: self.last })
         } else if self.requests.len() >= limit {
-            Err(LockOpRefused::TooMany { limit })
+            Err(LockOpError::TooMany { limit })
         } else {
             Ok(())
         }

@@ -25,7 +25,7 @@ use super::{
     wakes::Wakes,
 };
 use crate::{
-    Counters, Cycle, CycleLink, Fence, KeySnapshot, LockFailed, Mode, Party, Refusal, Snapshot,
+    Counters, Cycle, CycleLink, Fence, KeySnapshot, LockFailed, LockRequestError, Mode, Party, Snapshot,
     cores::{Answer, Blocked, Grant, KeyState, LockedKey, Owned, SharedGraph, WaitGraph, first_request},
     sync::{AtomicBool, HashState, Mutex, Ordering},
 };
@@ -181,7 +181,7 @@ impl Shards {
         or_wait: bool,
     ) -> Result<Asked, LockFailed> {
         self.check_home()?;
-        Refusal::check(key, self.key_limit_bytes)?;
+        LockRequestError::check(key, self.key_limit_bytes)?;
         let hash = self.hash.hash_one(key.as_bytes());
         let since = self.clock.now();
         let mut table = self.shard(hash).lock();
@@ -226,7 +226,7 @@ impl Shards {
     /// Whether a request would be granted at once.
     pub(super) fn is_free(&self, key: &str, mode: Mode) -> Result<bool, LockFailed> {
         self.check_home()?;
-        Refusal::check(key, self.key_limit_bytes)?;
+        LockRequestError::check(key, self.key_limit_bytes)?;
         let hash = self.hash.hash_one(key.as_bytes());
         let table = self.shard(hash).lock();
         let entry = table.entries.find(hash, |entry| entry.key.as_bytes() == key.as_bytes());

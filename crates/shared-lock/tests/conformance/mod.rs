@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::task::JoinHandle;
-use workfleet_shared_lock::{Fence, KeySnapshot, LockFailed, LockGuard, Mode, Refusal, SharedState};
+use workfleet_shared_lock::{Fence, KeySnapshot, LockFailed, LockGuard, LockRequestError, Mode, SharedState};
 
 use Mode::{Exclusive, Shared};
 
@@ -319,7 +319,7 @@ pub(crate) async fn many_locks_are_all_or_nothing(state: impl State) {
     let state = Arc::new(state);
     // Refused: nothing is taken, though the bad key comes last.
     let refused = state.lock_many([("a", Exclusive), ("", Exclusive)]).await.expect_err("a bad key");
-    assert_eq!(refused, LockFailed::Refused(Refusal::KeyEmpty));
+    assert_eq!(refused, LockFailed::Refused(LockRequestError::KeyEmpty));
     // Cancelled while it waits for the second of three: the first is let go, and the third was never taken.
     let holder = lock(&*state, "b", Exclusive).await;
     let many = tokio::spawn({
@@ -388,12 +388,12 @@ pub(crate) async fn bad_keys_are_refused_with_their_length_and_the_limit(state: 
     let limit_bytes = state.key_limit_bytes();
     let (longest, too_long) = ("x".repeat(limit_bytes), "x".repeat(limit_bytes + 1));
     drop(lock(&state, &longest, Exclusive).await);
-    let refusal = Refusal::KeyTooLong { len_bytes: limit_bytes + 1, limit_bytes };
+    let refusal = LockRequestError::KeyTooLong { len_bytes: limit_bytes + 1, limit_bytes };
     assert_eq!(
         refusal.to_string(),
         format!("a key has {} bytes, and the limit is {limit_bytes} bytes", limit_bytes + 1)
     );
-    for (key, refusal) in [("", Refusal::KeyEmpty), (&too_long, refusal)] {
+    for (key, refusal) in [("", LockRequestError::KeyEmpty), (&too_long, refusal)] {
         let failed = LockFailed::Refused(refusal);
         assert_eq!(state.lock(key, Shared).await.expect_err("a bad key"), failed);
         assert_eq!(state.try_lock(key, Shared).await.expect_err("a bad key"), failed);

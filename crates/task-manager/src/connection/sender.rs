@@ -23,7 +23,7 @@ use crate::{
     kinds,
     pool::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise, mailbox::Mailbox},
     protocol::{self, Cancel, Next, Recall, TaskFrame},
-    refusal::SendError,
+    refusal::MessageSendError,
     sys::{outgoing::Outgoing, readiness::register},
 };
 
@@ -247,17 +247,17 @@ impl Remote for ConnectionSender {
 }
 
 impl SendFrames for ConnectionSender {
-    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
+    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), MessageSendError> {
         let mut out = self.lock();
         let waiting_bytes = out.outgoing.waiting_bytes() as u64;
         let limit_bytes = limit_bytes.max(WAITING_LIMIT_BYTES);
         if waiting_bytes > limit_bytes {
-            return Err(SendError::Full { waiting_bytes, limit_bytes });
+            return Err(MessageSendError::Full { waiting_bytes, limit_bytes });
         }
         workfleet_wire::encode_frame(kind, payload, out.outgoing.buffer());
         match self.send_out(&mut out) {
             Sent::All | Sent::Part => Ok(()),
-            Sent::ToNobody => Err(SendError::WorkerGone),
+            Sent::ToNobody => Err(MessageSendError::WorkerGone),
         }
     }
 

@@ -27,7 +27,7 @@ macro_rules! manages_by_its_pool {
             fn send_encoded(
                 &self,
                 message: $crate::message::EncodedMessage,
-            ) -> Result<(), $crate::refusal::SendError> {
+            ) -> Result<(), $crate::refusal::MessageSendError> {
                 self.pool.send_encoded(message)
             }
         }

@@ -34,7 +34,7 @@ use std::{
 use tokio::sync::watch;
 use workfleet_heartbeat::{
     Event,
-    remote::{NameTooLong, named_event},
+    remote::{EventNameError, named_event},
     runtime_thread,
 };
 
@@ -48,7 +48,7 @@ pub(crate) use shared::{Mode, ReadyWorker, Setup, Shared, worker_name};
 #[cfg(feature = "signal")]
 pub use signals::SignalWatch;
 pub(crate) use start::{Limits, may_pass, patiently, spawn_patiently, start_patiently};
-pub use start::{StartError, StartFailure};
+pub use start::{ManagerStartError, StartFailure};
 pub(crate) use worker_connection::{CaughtUp, GiveTasks, Remote, SendFrames, Supervise};
 
 use workfleet_causes::readable;
@@ -61,7 +61,7 @@ use crate::{
     options::TaskOptions,
     outcome::OutcomeCell,
     park,
-    refusal::{ScheduleError, ScheduleErrorKind, SendError},
+    refusal::{MessageSendError, ScheduleError, ScheduleErrorKind},
     stats::{Stats, WorkerStats},
     task::{EncodedTask, TaskSpec},
 };
@@ -199,8 +199,8 @@ impl Pool {
     /// Puts a message into the manager's own inbox.
     ///
     /// # Errors
-    /// [`SendError`]: the message cannot be encoded, the inbox is beyond its limit, or the manager is closed.
-    pub fn send_message<M: TaskMessage>(&self, message: &M) -> Result<(), SendError> {
+    /// [`MessageSendError`]: the message cannot be encoded, the inbox is beyond its limit, or the manager is closed.
+    pub fn send_message<M: TaskMessage>(&self, message: &M) -> Result<(), MessageSendError> {
         ManagerExt::send_message(self, message)
     }
 
@@ -332,8 +332,8 @@ impl Pool {
     /// exists while the manager does. It is forgotten when it is clear and no copy of it is held.
     ///
     /// # Errors
-    /// [`NameTooLong`].
-    pub fn event(&self, name: &str) -> Result<Event, NameTooLong> {
+    /// [`EventNameError`].
+    pub fn event(&self, name: &str) -> Result<Event, EventNameError> {
         named_event(self.shared.id.to_bits(), name)
     }
 
@@ -468,7 +468,7 @@ impl Manager for Pool {
         }
     }
 
-    fn send_encoded(&self, message: EncodedMessage) -> Result<(), SendError> {
+    fn send_encoded(&self, message: EncodedMessage) -> Result<(), MessageSendError> {
         self.shared.send(message)
     }
 }

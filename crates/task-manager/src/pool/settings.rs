@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use workfleet_scheduler::{Limits, OUTAGE_PATIENCE, PrefetchBudget, first_patience};
 use workfleet_wire::kinds::EVENT_KINDS;
 
-use super::{ClosePolicy, CloseReport, Pool, Setup, StartError, StartFailure};
+use super::{ClosePolicy, CloseReport, ManagerStartError, Pool, Setup, StartFailure};
 use crate::{
     ids::ManagerId,
     inbox::InboxOverflow,
@@ -80,7 +80,7 @@ impl Settings {
     }
 
     /// `more` are settings of one kind of pool: name, value, least, most.
-    pub(crate) fn check(&self, more: &[(&'static str, u64, u64, u64)]) -> Result<(), StartError> {
+    pub(crate) fn check(&self, more: &[(&'static str, u64, u64, u64)]) -> Result<(), ManagerStartError> {
         self.registry.check()?;
         let settings = [
             ("workers", self.workers as u64, 1, 4096),
@@ -91,7 +91,7 @@ impl Settings {
         ];
         for &(setting, value, least, most) in settings.iter().chain(more) {
             if !(least..=most).contains(&value) {
-                return Err(StartError::Setting { setting, value, least, most });
+                return Err(ManagerStartError::Setting { setting, value, least, most });
             }
         }
         let own = EVENT_KINDS;
@@ -101,7 +101,7 @@ impl Settings {
             let (first, last) = (*kinds.start(), *kinds.end());
             let foreign = !SERVICE_KINDS.contains(&first) || !SERVICE_KINDS.contains(&last) || first > last;
             if foreign || taken.iter().any(|&(from, to)| first <= to && from <= last) {
-                return Err(StartError::ServiceKinds { first, last });
+                return Err(ManagerStartError::ServiceKinds { first, last });
             }
             taken.push((first, last));
         }
@@ -109,9 +109,9 @@ impl Settings {
     }
 
     /// The values for the sessions of workers.
-    pub(crate) fn session_values(&self) -> Result<SessionValues, StartError> {
+    pub(crate) fn session_values(&self) -> Result<SessionValues, ManagerStartError> {
         let encoded = self.registry.session_values();
-        encoded.map_err(|(session, source)| StartError::SessionValue { session, source })
+        encoded.map_err(|(session, source)| ManagerStartError::SessionValue { session, source })
     }
 
     /// Whether failures have backtraces.
@@ -165,7 +165,7 @@ impl Settings {
 
 /// Runs `scope` with a manager that was just started, and closes it as its end asks for.
 pub(crate) fn scope<M: Deref<Target = Pool>, R, E>(
-    started: Result<M, StartError>,
+    started: Result<M, ManagerStartError>,
     scope: impl FnOnce(&M) -> Result<R, E>,
 ) -> Result<(R, CloseReport), ScopeError<E>> {
     let manager = started.map_err(ScopeError::Start)?;
@@ -176,7 +176,7 @@ pub(crate) fn scope<M: Deref<Target = Pool>, R, E>(
 
 /// The same without blocking the thread.
 pub(crate) async fn scope_async<M: Deref<Target = Pool>, R, E>(
-    started: Result<M, StartError>,
+    started: Result<M, ManagerStartError>,
     scope: impl AsyncFnOnce(&M) -> Result<R, E>,
 ) -> Result<(R, CloseReport), ScopeError<E>> {
     let manager = started.map_err(ScopeError::Start)?;
@@ -227,19 +227,19 @@ pub(crate) struct Starting<M: Deref<Target = Pool>> {
 
 impl<M: Deref<Target = Pool>> Starting<M> {
     /// Waits until the first worker is ready.
-    pub(crate) async fn finish(mut self) -> Result<M, StartError> {
+    pub(crate) async fn finish(mut self) -> Result<M, ManagerStartError> {
         let started = StartFailure::unless_one_starts(&mut self.first_tries).await;
         let Some(manager) = &self.manager else { unreachable!("it is there until it is taken below") };
         if let Err(failure) = started {
             manager.closed_by(ClosePolicy::Kill).await;
-            return Err(StartError::Workers(failure));
+            return Err(ManagerStartError::Workers(failure));
         }
         let Some(manager) = self.manager.take() else { unreachable!("it was there just now") };
         Ok(manager)
     }
 
     /// The same by blocking the thread.
-    pub(crate) fn blocking_finish(self) -> Result<M, StartError> {
+    pub(crate) fn blocking_finish(self) -> Result<M, ManagerStartError> {
         park::block_on(self.finish())
     }
 }
@@ -258,7 +258,7 @@ impl<M: Deref<Target = Pool>> Drop for Starting<M> {
 pub enum ScopeError<E> {
     /// The manager did not start.
     #[error("the manager did not start")]
-    Start(#[source] StartError),
+    Start(#[source] ManagerStartError),
     /// The closure ended with an error; every worker was ended by [`ClosePolicy::Kill`].
     #[error("{error}")]
     #[non_exhaustive]

@@ -41,9 +41,10 @@ pub(crate) struct Limits {
 }
 
 /// A manager could not be started.
+#[doc(alias = "StartError")]
 #[derive(thiserror::Error)]
 #[non_exhaustive]
-pub enum StartError {
+pub enum ManagerStartError {
     /// This process is itself a worker that has not called [`init`](crate::init): starting workers from here would
     /// breed processes without end.
     #[error(
@@ -103,7 +104,7 @@ pub enum StartError {
     Workers(#[source] StartFailure),
 }
 
-readable!(StartError {
+readable!(ManagerStartError {
     InitNotReached,
     Registry(error),
     InsideRuntime,
@@ -337,13 +338,13 @@ pub(crate) fn patiently<T>(deadline: Instant, mut attempt: impl FnMut() -> io::R
 /// either.
 pub(crate) async fn start_patiently<T>(
     deadline: Instant,
-    mut attempt: impl FnMut() -> Result<T, StartError>,
-) -> Result<T, StartError> {
+    mut attempt: impl FnMut() -> Result<T, ManagerStartError>,
+) -> Result<T, ManagerStartError> {
     const MOMENT: Duration = Duration::from_millis(1);
     let mut failures = 0;
     loop {
         match attempt() {
-            Err(StartError::Runtime(error)) if may_pass(&error) && Instant::now() < deadline => {
+            Err(ManagerStartError::Runtime(error)) if may_pass(&error) && Instant::now() < deadline => {
                 if failures == 0 {
                     tracing::warn!(%error, "the manager's own threads could not be started and are tried again");
                 }

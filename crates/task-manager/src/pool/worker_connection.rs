@@ -9,7 +9,7 @@ use workfleet_wire::Kind;
 
 use crate::{
     protocol::{Cancel, Recall, TaskFrame},
-    refusal::SendError,
+    refusal::MessageSendError,
 };
 
 /// A callback that is called once everything that a worker had sent was handled.
@@ -48,7 +48,7 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
 /// Sends the frames of services to a worker.
 pub(crate) trait SendFrames: fmt::Debug + Send + Sync {
     /// Sends a service's frame; a frame has at most `limit_bytes`.
-    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError>;
+    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), MessageSendError>;
     /// Handles what the worker has sent so far, then calls `done`, with no lock held: on the manager's thread, or at once
     /// if there is nothing to wait for. It is called whatever becomes of the worker and of the pool.
     fn when_caught_up(&self, done: CaughtUp);

@@ -20,7 +20,7 @@ use crate::{
     events::Events,
     guardian,
     pool::{
-        Pool, Shared, StartError, StartFailure, driver, may_pass, patiently,
+        ManagerStartError, Pool, Shared, StartFailure, driver, may_pass, patiently,
         settings::{FOR_EVER, Settings, Starting, scopes_of_every_pool, settings_of_every_pool},
         start_patiently, worker_slot,
     },
@@ -166,11 +166,11 @@ impl ProcessManagerBuilder {
     /// [`start_async`](Self::start_async).
     ///
     /// # Errors
-    /// [`StartError`]: a setting or the registry is not acceptable, not one worker starts, or the call would block a thread on
+    /// [`ManagerStartError`]: a setting or the registry is not acceptable, not one worker starts, or the call would block a thread on
     /// which tokio polls a future.
-    pub fn start(self) -> Result<ProcessManager, StartError> {
+    pub fn start(self) -> Result<ProcessManager, ManagerStartError> {
         if runtime_thread::is_polling() {
-            return Err(StartError::InsideRuntime);
+            return Err(ManagerStartError::InsideRuntime);
         }
         let deadline = self.settings.first_deadline();
         self.launch(deadline)?.blocking_finish()
@@ -179,11 +179,11 @@ impl ProcessManagerBuilder {
     /// The same as [`start`](Self::start), without blocking the thread: on any executor, or none.
     ///
     /// # Errors
-    /// [`StartError`]: a setting or the registry is not acceptable, or not one worker starts.
+    /// [`ManagerStartError`]: a setting or the registry is not acceptable, or not one worker starts.
     ///
     /// # Cancel safety
     /// If this is dropped, the workers that were started end in the background.
-    pub async fn start_async(mut self) -> Result<ProcessManager, StartError> {
+    pub async fn start_async(mut self) -> Result<ProcessManager, ManagerStartError> {
         let deadline = self.settings.first_deadline();
         if self.arguments.is_none() && !arguments::are_known() && !worker::has_marker() {
             self.arguments = Some(self.find_arguments(deadline).await?);
@@ -193,7 +193,7 @@ impl ProcessManagerBuilder {
     }
 
     /// Asks a test binary for its entry, on a thread of its own: that takes as long as the binary takes to list its tests.
-    async fn find_arguments(&self, deadline: Instant) -> Result<Vec<OsString>, StartError> {
+    async fn find_arguments(&self, deadline: Instant) -> Result<Vec<OsString>, ManagerStartError> {
         let limit = self.settings.limits.init;
         let asked = start_patiently(deadline, || {
             let (tell, told) = oneshot::channel();
@@ -202,18 +202,18 @@ impl ProcessManagerBuilder {
                 let _ = tell.send(patiently(deadline, || arguments::of_a_worker(limit)));
             };
             let thread = thread::Builder::new().name("workfleet-start".into()).spawn(ask);
-            thread.naming("starting a thread").map_err(StartError::Runtime)?;
+            thread.naming("starting a thread").map_err(ManagerStartError::Runtime)?;
             Ok(told)
         });
         let found = asked.await?.await;
         let found = found.unwrap_or_else(|_| Err(io::Error::other("the thread that lists tests panicked")));
-        found.map_err(|error| StartError::Workers(StartFailure::spawn(error)))
+        found.map_err(|error| ManagerStartError::Workers(StartFailure::spawn(error)))
     }
 
     /// What the system refuses for now is tried again until `deadline`, by blocking the thread.
-    fn launch(mut self, deadline: Instant) -> Result<Starting<ProcessManager>, StartError> {
+    fn launch(mut self, deadline: Instant) -> Result<Starting<ProcessManager>, ManagerStartError> {
         if worker::has_marker() {
-            return Err(StartError::InitNotReached);
+            return Err(ManagerStartError::InitNotReached);
         }
         let silence_ms = u64::try_from(self.silence_limit.as_millis()).unwrap_or(u64::MAX);
         self.settings.check(&[
@@ -225,7 +225,7 @@ impl ProcessManagerBuilder {
         let arguments = match self.arguments.take() {
             Some(arguments) => arguments,
             None => patiently(deadline, || arguments::of_a_worker(self.settings.limits.init))
-                .map_err(|error| StartError::Workers(StartFailure::spawn(error)))?,
+                .map_err(|error| ManagerStartError::Workers(StartFailure::spawn(error)))?,
         };
         let program = Program { path: self.program, arguments };
         let session_values = self.settings.session_values()?;
@@ -233,7 +233,7 @@ impl ProcessManagerBuilder {
             None
         } else {
             let file = || memory_file::holding("workfleet-sessions", session_values.as_bytes());
-            Some(Arc::new(patiently(deadline, file).map_err(StartError::SessionValues)?))
+            Some(Arc::new(patiently(deadline, file).map_err(ManagerStartError::SessionValues)?))
         };
         let Self { settings, log_directory, crash_limit, silence_limit, throttle, .. } = self;
         let shared = Shared::new(settings.setup(crash_limit, Some(silence_limit), true));
@@ -242,11 +242,12 @@ impl ProcessManagerBuilder {
                 fs::create_dir_all(directory).naming(format!("making {}", directory.display()))
             && !may_pass(&error)
         {
-            return Err(StartError::LogDirectory(error));
+            return Err(ManagerStartError::LogDirectory(error));
         }
-        let guardian = patiently(deadline, || guardian::hold(&program)).map_err(StartError::Runtime)?;
-        let (logs, log_writer) = Logs::start(deadline, log_directory).map_err(StartError::Runtime)?;
-        let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
+        let guardian =
+            patiently(deadline, || guardian::hold(&program)).map_err(ManagerStartError::Runtime)?;
+        let (logs, log_writer) = Logs::start(deadline, log_directory).map_err(ManagerStartError::Runtime)?;
+        let runtime = driver::ManagerRuntime::new(deadline).map_err(ManagerStartError::Runtime)?;
         let reopener = logs.reopener();
         let (report_first_try, first_tries) = mpsc::channel(settings.workers);
         let plan = Arc::new(Plan {
@@ -275,22 +276,22 @@ impl ProcessManagerBuilder {
         };
         let grace = settings.limits.exit;
         let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, life, pending(), at_end)
-            .map_err(StartError::Runtime)?;
+            .map_err(ManagerStartError::Runtime)?;
         let manager = ProcessManager { pool: Pool::new(shared, thread), logs: reopener };
         Ok(Starting { manager: Some(manager), first_tries })
     }
 
     /// Relative paths mean now what they will mean when the last worker is started, wherever the program is by then.
-    fn fix_paths(&mut self) -> Result<(), StartError> {
+    fn fix_paths(&mut self) -> Result<(), ManagerStartError> {
         if let Some(directory) = &mut self.log_directory {
             let absolute = path::absolute(&*directory).naming("getcwd");
-            *directory = absolute.map_err(StartError::LogDirectory)?;
+            *directory = absolute.map_err(ManagerStartError::LogDirectory)?;
         }
         // A name alone is looked for among the system's programs.
         let is_path = |program: &Path| program.parent().is_some_and(|parent| !parent.as_os_str().is_empty());
         if let Some(program) = self.program.as_mut().filter(|program| is_path(program)) {
             let absolute = path::absolute(&*program).naming("getcwd");
-            *program = absolute.map_err(|error| StartError::Workers(StartFailure::spawn(error)))?;
+            *program = absolute.map_err(|error| ManagerStartError::Workers(StartFailure::spawn(error)))?;
         }
         Ok(())
     }

@@ -210,7 +210,7 @@ impl Registry {
     /// ```
     ///
     /// If the value [cannot be sent](workfleet_wire::message#what-is-checked-where-a-value-is-sent), the start fails
-    /// with [`StartError::SessionValue`](crate::StartError::SessionValue). If a worker's program expects a value of
+    /// with [`ManagerStartError::SessionValue`](crate::ManagerStartError::SessionValue). If a worker's program expects a value of
     /// another type, or none, that worker fails to start with
     /// [`StartFailure::SessionValue`](crate::StartFailure::SessionValue).
     #[must_use]

@@ -9,11 +9,11 @@ use workfleet_heartbeat::Details;
 use super::{Attempt, sessions::Sessions};
 use crate::{
     extension::{Extensions, SendToManager},
-    heartbeat::HeartbeatError,
+    heartbeat::TaskHeartbeatError,
     ids::ManagerId,
     message::EncodedMessage,
     priority::Priority,
-    refusal::{ScheduleErrorKind, SendError},
+    refusal::{MessageSendError, ScheduleErrorKind},
     registry::entry::Entry,
     task::EncodedTask,
 };
@@ -37,10 +37,10 @@ pub(crate) trait Host: SendToManager {
         priority: Priority,
     ) -> Result<(), (EncodedTask, ScheduleErrorKind)>;
     /// Sends a message of an attempt.
-    fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError>;
+    fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), MessageSendError>;
     /// An attempt beats.
-    fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), HeartbeatError>;
+    fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), TaskHeartbeatError>;
     /// Returns when the manager has everything that was sent before, also what was held back of an attempt's heartbeats.
-    fn flush(&self, attempt: Attempt) -> Result<(), SendError>;
+    fn flush(&self, attempt: Attempt) -> Result<(), MessageSendError>;
     fn extensions(&self) -> &Extensions;
 }

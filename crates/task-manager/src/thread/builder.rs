@@ -12,7 +12,7 @@ use workfleet_heartbeat::runtime_thread;
 use super::{ThreadManager, exchange::Exchange, worker_slot::Plan};
 use crate::{
     pool::{
-        Pool, Services, Shared, StartError, driver,
+        ManagerStartError, Pool, Services, Shared, driver,
         settings::{Settings, Starting, scopes_of_every_pool, settings_of_every_pool},
         start_patiently, worker_slot,
     },
@@ -49,12 +49,12 @@ impl ThreadManagerBuilder {
     /// the thread: in async code, use [`start_async`](Self::start_async).
     ///
     /// # Errors
-    /// [`StartError`]: a setting or the registry is not acceptable, not one thread is ready, this process was
+    /// [`ManagerStartError`]: a setting or the registry is not acceptable, not one thread is ready, this process was
     /// started as a worker process and has not called [`init`](crate::init), or the call would block a thread on
     /// which tokio polls a future.
-    pub fn start(self) -> Result<ThreadManager, StartError> {
+    pub fn start(self) -> Result<ThreadManager, ManagerStartError> {
         if runtime_thread::is_polling() {
-            return Err(StartError::InsideRuntime);
+            return Err(ManagerStartError::InsideRuntime);
         }
         let deadline = self.settings.first_deadline();
         self.launch(deadline)?.blocking_finish()
@@ -63,28 +63,28 @@ impl ThreadManagerBuilder {
     /// The same as [`start`](Self::start), without blocking the thread: on any executor, or none.
     ///
     /// # Errors
-    /// [`StartError`]: a setting or the registry is not acceptable, not one thread is ready, or this process was
+    /// [`ManagerStartError`]: a setting or the registry is not acceptable, not one thread is ready, or this process was
     /// started as a worker process and has not called [`init`](crate::init).
     ///
     /// # Cancel safety
     /// If this is dropped, the threads that were started end in the background.
-    pub async fn start_async(self) -> Result<ThreadManager, StartError> {
+    pub async fn start_async(self) -> Result<ThreadManager, ManagerStartError> {
         let deadline = self.settings.first_deadline();
         let started = start_patiently(deadline, || self.clone().launch(Instant::now())).await;
         started?.finish().await
     }
 
     /// What the system refuses for now is tried again until `deadline`, by blocking the thread.
-    fn launch(self, deadline: Instant) -> Result<Starting<ThreadManager>, StartError> {
+    fn launch(self, deadline: Instant) -> Result<Starting<ThreadManager>, ManagerStartError> {
         if worker::has_marker() {
-            return Err(StartError::InitNotReached);
+            return Err(ManagerStartError::InitNotReached);
         }
         let Self { settings } = self;
         settings.check(&[])?;
         let session_values = Arc::new(settings.session_values()?);
         let shared = Shared::new(settings.setup(CRASH_LIMIT, None, false));
         let exchange = Arc::new(Exchange::new(Services(settings.services.clone())));
-        let runtime = driver::ManagerRuntime::new(deadline).map_err(StartError::Runtime)?;
+        let runtime = driver::ManagerRuntime::new(deadline).map_err(ManagerStartError::Runtime)?;
         let (report_first_try, first_tries) = mpsc::channel(settings.workers);
         let registry = settings.registry.clone();
         let backtraces = settings.backtraces();
@@ -105,7 +105,7 @@ impl ThreadManagerBuilder {
         let at_end = move || exchange.close();
         let grace = settings.limits.exit;
         let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, life, aside, at_end)
-            .map_err(StartError::Runtime)?;
+            .map_err(ManagerStartError::Runtime)?;
         let pool = Pool::new(shared, thread);
         let manager = ThreadManager { pool, _registry: registry };
         Ok(Starting { manager: Some(manager), first_tries })

@@ -11,7 +11,7 @@ use super::{exchange::Exchange, worker::ThreadWorker};
 use crate::{
     pool::{CaughtUp, GiveTasks, SendFrames, Supervise, mailbox::Mailbox},
     protocol::{Cancel, TaskFrame},
-    refusal::SendError,
+    refusal::MessageSendError,
     registry::entry::Entry,
     run::{queue::TaskQueue, queued::Queued},
 };
@@ -61,7 +61,7 @@ impl Supervise for ThreadConnection {
 }
 
 impl SendFrames for ThreadConnection {
-    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), SendError> {
+    fn send_frame(&self, kind: Kind, payload: &[u8], limit_bytes: u64) -> Result<(), MessageSendError> {
         self.exchange.to_extension(self.worker.clone(), kind, payload, limit_bytes)
     }
 

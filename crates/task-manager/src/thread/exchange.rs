@@ -22,7 +22,7 @@ use workfleet_wire::Kind;
 use crate::{
     guards::guarded,
     pool::Services,
-    refusal::SendError,
+    refusal::MessageSendError,
     service::{Peer, WorkerIncarnation},
 };
 
@@ -92,9 +92,9 @@ impl Exchange {
         kind: Kind,
         payload: &[u8],
         may_wait: bool,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), MessageSendError> {
         if self.services.of(kind).is_none() {
-            return Err(SendError::NoService { kind });
+            return Err(MessageSendError::NoService { kind });
         }
         let mut state = self.lock();
         let is_heard = |state: &State| !state.closed && state.live.contains(&peer.incarnation);
@@ -103,7 +103,7 @@ impl Exchange {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if !is_heard(&state) {
-            return Err(SendError::AttemptEnded);
+            return Err(MessageSendError::AttemptEnded);
         }
         let frame = Frame { to: To::Service(peer), kind, payload: payload.into() };
         state.to_services_bytes += frame.len_bytes();
@@ -118,15 +118,15 @@ impl Exchange {
         kind: Kind,
         payload: &[u8],
         limit_bytes: u64,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), MessageSendError> {
         let mut state = self.lock();
         let limit_bytes = limit_bytes.max(WAITING_LIMIT_BYTES);
         let waiting_bytes = state.to_extensions_bytes as u64;
         if state.closed || worker.strong_count() == 0 {
-            return Err(SendError::WorkerGone);
+            return Err(MessageSendError::WorkerGone);
         }
         if waiting_bytes > limit_bytes {
-            return Err(SendError::Full { waiting_bytes, limit_bytes });
+            return Err(MessageSendError::Full { waiting_bytes, limit_bytes });
         }
         let frame = Frame { to: To::Extension(worker), kind, payload: payload.into() };
         state.to_extensions_bytes += frame.len_bytes();

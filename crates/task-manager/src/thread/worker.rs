@@ -28,13 +28,13 @@ use crate::{
     extension::{Extensions, SendToManager},
     failure::{Failed, FailureCause},
     guards::guarded,
-    heartbeat::HeartbeatError,
+    heartbeat::TaskHeartbeatError,
     ids::ManagerId,
     kinds,
     message::EncodedMessage,
     pool::Shared,
     priority::Priority,
-    refusal::{ScheduleErrorKind, SendError},
+    refusal::{MessageSendError, ScheduleErrorKind},
     registry::{
         Registry,
         entry::{AsyncRunFn, Entry},
@@ -249,14 +249,14 @@ impl Host for ThreadWorker {
         self.shared.schedule_child(self.slot, attempt.lease, task, priority)
     }
 
-    fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {
+    fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), MessageSendError> {
         message.check_len(self.shared.frame_limit_bytes)?;
         if self.is_copy() {
-            return Err(SendError::AttemptEnded);
+            return Err(MessageSendError::AttemptEnded);
         }
         let open = self.lock_open();
         if !open.is_open(attempt.lease) {
-            return Err(SendError::AttemptEnded);
+            return Err(MessageSendError::AttemptEnded);
         }
         let told = self.shared.put_message(attempt, message);
         drop(open);
@@ -268,17 +268,17 @@ impl Host for ThreadWorker {
         Ok(())
     }
 
-    fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), HeartbeatError> {
+    fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), TaskHeartbeatError> {
         // Nothing travels, so nothing has to be held back.
         if self.is_copy() || !self.lock_open().is_open(attempt.lease) {
-            return Err(HeartbeatError::AttemptEnded);
+            return Err(TaskHeartbeatError::AttemptEnded);
         }
         self.shared.heartbeat(self.slot, attempt.lease, Some(details));
         Ok(())
     }
 
-    fn flush(&self, _attempt: Attempt) -> Result<(), SendError> {
-        if self.is_copy() { Err(SendError::AttemptEnded) } else { Ok(()) }
+    fn flush(&self, _attempt: Attempt) -> Result<(), MessageSendError> {
+        if self.is_copy() { Err(MessageSendError::AttemptEnded) } else { Ok(()) }
     }
 
     fn extensions(&self) -> &Extensions {
@@ -287,13 +287,13 @@ impl Host for ThreadWorker {
 }
 
 impl SendToManager for ThreadWorker {
-    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), MessageSendError> {
         if self.is_copy() {
-            return Err(SendError::AttemptEnded);
+            return Err(MessageSendError::AttemptEnded);
         }
         let (len_bytes, limit_bytes) = (payload.len() as u64, self.shared.frame_limit_bytes);
         if len_bytes > limit_bytes {
-            return Err(SendError::TooLarge { len_bytes, limit_bytes });
+            return Err(MessageSendError::TooLarge { len_bytes, limit_bytes });
         }
         let may_wait = !self.extensions.is_attaching();
         self.exchange.to_service(self.peer.clone(), kind, payload, may_wait)

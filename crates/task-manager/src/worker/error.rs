@@ -12,21 +12,22 @@ use crate::{
 };
 
 /// A process that was started as a worker could not become one.
+#[doc(alias = "WorkerError")]
 #[derive(thiserror::Error)]
 #[error(transparent)]
-pub struct WorkerError(#[from] GreetError);
+pub struct WorkerLoopError(#[from] GreetError);
 
-impl fmt::Debug for WorkerError {
+impl fmt::Debug for WorkerLoopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
-            f.debug_tuple("WorkerError").field(&self.0).finish()
+            f.debug_tuple("WorkerLoopError").field(&self.0).finish()
         } else {
             f.write_str(&with_sources(self))
         }
     }
 }
 
-impl WorkerError {
+impl WorkerLoopError {
     pub(super) fn session(reason: String) -> Self {
         Self(GreetError::Session(reason))
     }

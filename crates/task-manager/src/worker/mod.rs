@@ -28,7 +28,7 @@ mod tasks;
 
 use std::{io as std_io, process};
 
-pub use error::WorkerError;
+pub use error::WorkerLoopError;
 pub(crate) use fork::end_copy_of;
 use shared::Worker;
 pub(crate) use start::has_marker;

@@ -5,7 +5,7 @@
 
 use std::{cell::Cell, sync::OnceLock};
 
-use workfleet_heartbeat::remote::{Parent, Violation};
+use workfleet_heartbeat::remote::{Parent, ProtocolError};
 use workfleet_wire::Kind;
 
 thread_local! {
@@ -21,7 +21,7 @@ pub(super) struct ParentEnd {
 
 impl ParentEnd {
     /// A frame came from the manager.
-    pub(super) fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), Violation> {
+    pub(super) fn on_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), ProtocolError> {
         self.parent.get().map_or(Ok(()), |parent| parent.on_frame(kind, payload))
     }
 

@@ -21,13 +21,13 @@ use super::{
 };
 use crate::{
     extension::{Extensions, SendToManager},
-    heartbeat::HeartbeatError,
+    heartbeat::TaskHeartbeatError,
     ids::ManagerId,
     kinds,
     message::EncodedMessage,
     priority::Priority,
     protocol::{MessageFrame, ScheduleFrame},
-    refusal::{ScheduleErrorKind, SendError},
+    refusal::{MessageSendError, ScheduleErrorKind},
     registry::{Registry, entry::Entry, index::Index},
     run::{Attempt, host::Host, kept::Kept, queue::TaskQueue, sessions::Sessions},
     session_values::SessionValues,
@@ -73,9 +73,9 @@ pub(super) struct Flushes {
 }
 
 impl Worker {
-    fn send_message(&self, lease: u64, message: &EncodedMessage) -> Result<(), SendError> {
+    fn send_message(&self, lease: u64, message: &EncodedMessage) -> Result<(), MessageSendError> {
         if fork::is_copy() {
-            return Err(SendError::AttemptEnded);
+            return Err(MessageSendError::AttemptEnded);
         }
         message.check_len(self.frame_limit_bytes)?;
         let frame = MessageFrame { lease, name: &message.name, payload: &message.payload };
@@ -83,8 +83,8 @@ impl Worker {
             .outbox
             .push_from(lease, kinds::MESSAGE, |out, _| workfleet_wire::message::encode_into(&frame, out));
         pushed.map_err(|error| match error {
-            PushError::LeaseEnded | PushError::TooManyChildren => SendError::AttemptEnded,
-            PushError::Encode(source) => SendError::Encode(source),
+            PushError::LeaseEnded | PushError::TooManyChildren => MessageSendError::AttemptEnded,
+            PushError::Encode(source) => MessageSendError::Encode(source),
         })
     }
 
@@ -179,7 +179,7 @@ impl Host for Worker {
         self.schedule_child(attempt.lease, &task, priority).map_err(|kind| (task, kind))
     }
 
-    fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), SendError> {
+    fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), MessageSendError> {
         self.send_message(attempt.lease, &message)
     }
 
@@ -187,15 +187,15 @@ impl Host for Worker {
         &self.extensions
     }
 
-    fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), HeartbeatError> {
+    fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), TaskHeartbeatError> {
         let taken = !fork::is_copy() && self.outbox.beat(Instant::now(), attempt.lease, details);
-        if taken { Ok(()) } else { Err(HeartbeatError::AttemptEnded) }
+        if taken { Ok(()) } else { Err(TaskHeartbeatError::AttemptEnded) }
     }
 
     /// Sends everything and waits for the manager to have read it.
-    fn flush(&self, attempt: Attempt) -> Result<(), SendError> {
+    fn flush(&self, attempt: Attempt) -> Result<(), MessageSendError> {
         if fork::is_copy() {
-            return Err(SendError::AttemptEnded);
+            return Err(MessageSendError::AttemptEnded);
         }
         self.parent_end.flush();
         self.poll_for_answer();
@@ -206,7 +206,7 @@ impl Host for Worker {
                 id = self.flushes.next.fetch_add(1, Ordering::Relaxed) + 1;
                 workfleet_wire::message::encode_into(&id, out)
             })
-            .map_err(SendError::Encode)?;
+            .map_err(MessageSendError::Encode)?;
         let mut answered = self.flushes.answered.lock().unwrap_or_else(PoisonError::into_inner);
         while *answered < id {
             // Answered, or the manager is gone and the I/O thread ends this process.
@@ -217,13 +217,13 @@ impl Host for Worker {
 }
 
 impl SendToManager for Worker {
-    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+    fn send_frame(&self, kind: Kind, payload: &[u8]) -> Result<(), MessageSendError> {
         if fork::is_copy() {
-            return Err(SendError::AttemptEnded);
+            return Err(MessageSendError::AttemptEnded);
         }
         let (len_bytes, limit_bytes) = (payload.len() as u64, self.frame_limit_bytes);
         if len_bytes > limit_bytes {
-            return Err(SendError::TooLarge { len_bytes, limit_bytes });
+            return Err(MessageSendError::TooLarge { len_bytes, limit_bytes });
         }
         self.poll_for_answer();
         self.outbox.push_for_service(kind, payload);

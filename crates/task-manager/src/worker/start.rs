@@ -17,7 +17,7 @@ use rustix::stdio::{dup2_stdin, stdin};
 use workfleet_wire::Decoder;
 
 use super::{
-    error::{GreetError, WorkerError},
+    error::{GreetError, WorkerLoopError},
     fork, io,
     outbox::Outbox,
     parent::ParentEnd,
@@ -47,7 +47,7 @@ pub(crate) fn has_marker() -> bool {
 impl Worker {
     /// Shakes hands with the manager and starts the I/O thread. `together` allows asynchronous tasks to share the
     /// thread that runs tasks.
-    pub(super) fn start(registry: &Registry, together: bool) -> Result<Arc<Self>, WorkerError> {
+    pub(super) fn start(registry: &Registry, together: bool) -> Result<Arc<Self>, WorkerLoopError> {
         IS_WORKER.store(true, Ordering::Relaxed);
         let worker = Self::greet(registry, together)?;
         fork::mark_copies();

@@ -20,7 +20,7 @@ use workfleet_wire::{Kind, message};
 
 use super::{
     entry,
-    error::{GreetError, WorkerError},
+    error::{GreetError, WorkerLoopError},
     fork, io,
     places::SINGLE,
     shared::Worker,
@@ -150,7 +150,7 @@ struct Report {
 
 impl Worker {
     /// Starts the task thread and leaves the calling one to sleep: the process ends through the others.
-    pub(super) fn work(self: Arc<Self>) -> WorkerError {
+    pub(super) fn work(self: Arc<Self>) -> WorkerLoopError {
         let task_thread = thread::Builder::new().name("workfleet-task".into()).stack_size(STACK_BYTES);
         let started = task_thread.spawn(move || {
             let _end = EndWithThread;
@@ -174,10 +174,10 @@ impl WorkerLoop {
     /// tasks run on this thread. `None` in every other process.
     ///
     /// # Errors
-    /// [`WorkerError`]: the handshake with the manager fails, or a session cannot be made. The process should exit. The
+    /// [`WorkerLoopError`]: the handshake with the manager fails, or a session cannot be made. The process should exit. The
     /// manager is told the reason, and reports a [`StartFailure`](crate::StartFailure).
     #[doc(alias = "Proxy")]
-    pub fn setup(registry: &Registry) -> Result<Option<Self>, WorkerError> {
+    pub fn setup(registry: &Registry) -> Result<Option<Self>, WorkerLoopError> {
         entry::is_main();
         become_guardian();
         if !markers::has_connection() {
@@ -188,7 +188,7 @@ impl WorkerLoop {
     }
 
     /// Makes the sessions and tells the manager that tasks are welcome.
-    fn ready(worker: Arc<Worker>) -> Result<Self, WorkerError> {
+    fn ready(worker: Arc<Worker>) -> Result<Self, WorkerLoopError> {
         panics::keep(worker.backtraces);
         let values =
             std::mem::take(&mut *worker.session_values.lock().unwrap_or_else(PoisonError::into_inner));
@@ -199,7 +199,7 @@ impl WorkerLoop {
             push_greeting(&worker, kinds::START_FAILED, |out| message::encode_into(&failed, out));
             worker.outbox.flush_fully();
             worker.sessions.end();
-            return Err(WorkerError::session(reason));
+            return Err(WorkerLoopError::session(reason));
         }
         push_greeting(&worker, kinds::IDLE, |_| Ok(()));
         let now = Instant::now();

@@ -16,8 +16,8 @@ use futures_util::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use workfleet_task_manager::{
-    CloseError, ClosePolicy, CloseReport, FailureCause, Priority, Registry, ScheduleErrorKind, ScopeError,
-    StartError, Task, TaskContext, TaskError, TaskHandle, TaskSpec,
+    CloseError, ClosePolicy, CloseReport, FailureCause, ManagerStartError, Priority, Registry,
+    ScheduleErrorKind, ScopeError, Task, TaskContext, TaskError, TaskHandle, TaskSpec,
 };
 
 use crate::{
@@ -434,9 +434,9 @@ fn blocking_calls_are_refused_where_a_runtime_polls_and_work_on_its_threads_for_
     let _alone = alone();
     inside_runtimes(|| async {
         let refused = builder(WORKERS).start().expect_err("it would block");
-        assert!(matches!(refused, StartError::InsideRuntime), "{refused}");
+        assert!(matches!(refused, ManagerStartError::InsideRuntime), "{refused}");
         let refused = builder(WORKERS).scope(|_| Ok::<_, TaskError>(())).expect_err("it would block");
-        assert!(matches!(refused, ScopeError::Start(StartError::InsideRuntime)), "{refused}");
+        assert!(matches!(refused, ScopeError::Start(ManagerStartError::InsideRuntime)), "{refused}");
         let blocking = tokio::task::spawn_blocking(|| builder(WORKERS).start());
         let manager = Arc::new(blocking.await.expect("it does not panic").expect("it starts"));
         for policy in ClosePolicy::ALL {

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use workfleet_heartbeat::{Details, DetailsError};
 use workfleet_task_manager::{
-    Chain, ClosePolicy, EncodedMessage, FailureCause, HeartbeatError, NoMessage, Registry, ScheduleErrorKind,
-    SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
+    Chain, ClosePolicy, EncodedMessage, FailureCause, MessageSendError, NoMessage, Registry,
+    ScheduleErrorKind, Task, TaskContext, TaskError, TaskHeartbeatError, TaskMessage, TaskSpec,
 };
 use workfleet_wire::message::encode;
 
@@ -74,7 +74,9 @@ impl Task for Try {
         match self {
             Self::Send(len) => match cx.send_message(&Blob::of(len)) {
                 Ok(()) => Ok(None),
-                Err(SendError::TooLarge { len_bytes, limit_bytes, .. }) => Ok(Some((len_bytes, limit_bytes))),
+                Err(MessageSendError::TooLarge { len_bytes, limit_bytes, .. }) => {
+                    Ok(Some((len_bytes, limit_bytes)))
+                }
                 Err(error) => Err(error.into()),
             },
             Self::Schedule(len) => match cx.schedule(Blob::of(len)) {
@@ -88,9 +90,9 @@ impl Task for Try {
             },
             Self::Beat(len) => match cx.heartbeat(&Blob::of(len)) {
                 Ok(()) => Ok(None),
-                Err(HeartbeatError::Details(DetailsError::TooLarge { len_bytes, limit_bytes, .. })) => {
-                    Ok(Some((len_bytes as u64, limit_bytes as u64)))
-                }
+                Err(TaskHeartbeatError::Details(DetailsError::TooLarge {
+                    len_bytes, limit_bytes, ..
+                })) => Ok(Some((len_bytes as u64, limit_bytes as u64))),
                 Err(error) => Err(error.into()),
             },
         }
@@ -193,7 +195,7 @@ fn a_message_has_at_most_the_limit_whoever_sends_it() {
         let refused = manager.submit(Try::Send(len)).expect("it is small").wait().expect("it is done");
         let own = match manager.send_message(&Blob::of(len)) {
             Ok(()) => None,
-            Err(SendError::TooLarge { len_bytes, limit_bytes, .. }) => Some((len_bytes, limit_bytes)),
+            Err(MessageSendError::TooLarge { len_bytes, limit_bytes, .. }) => Some((len_bytes, limit_bytes)),
             Err(error) => panic!("{error}"),
         };
         assert_eq!(own, refused);

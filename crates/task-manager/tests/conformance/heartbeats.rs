@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer, ser::Error as _};
 use workfleet_task_manager::{
-    Chain, ClosePolicy, FailureCause, HeartbeatError, KillReason, Manager as _, Proxy, Registry, Task,
-    TaskContext, TaskError, TaskFailure, TaskHandle, TaskSpec,
+    Chain, ClosePolicy, FailureCause, KillReason, Manager as _, Proxy, Registry, Task, TaskContext,
+    TaskError, TaskFailure, TaskHandle, TaskHeartbeatError, TaskSpec,
 };
 
 use crate::{
@@ -125,7 +125,7 @@ fn act(act: &Act, cx: &TaskContext) -> Result<String, TaskError> {
         }
         Act::SayTooMuch => {
             let refused = cx.heartbeat(&vec![0_u8; 64 << 10]).expect_err("it is too large");
-            assert!(matches!(refused, HeartbeatError::Details(_)));
+            assert!(matches!(refused, TaskHeartbeatError::Details(_)));
             return Ok(refused.to_string());
         }
         Act::SayWhatCannotBeSaid => {

@@ -11,8 +11,8 @@ use std::{
 use futures_util::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    ClosePolicy, EncodedMessage, FailureCause, ManagerExt, MessageError, NoMessage, Priority, Proxy,
-    Registry, SendError, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
+    ClosePolicy, EncodedMessage, FailureCause, ManagerExt, MessageError, MessageSendError, NoMessage,
+    Priority, Proxy, Registry, Task, TaskContext, TaskError, TaskMessage, TaskSpec,
 };
 
 use crate::{
@@ -116,7 +116,7 @@ impl Task for UseProxy {
     fn run(self, _cx: &TaskContext) -> Result<(String, String), TaskError> {
         let left = LEFT.lock().map_err(|error| error.to_string())?.take().ok_or("nothing was left")?;
         let sent = match left.send_message(&Count(9)) {
-            Err(SendError::AttemptEnded) => "attempt ended".to_owned(),
+            Err(MessageSendError::AttemptEnded) => "attempt ended".to_owned(),
             other => format!("{other:?}"),
         };
         let scheduled =

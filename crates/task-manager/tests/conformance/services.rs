@@ -9,8 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    CloseError, ClosePolicy, Extension, Peer, Registry, SendError, Service, ServiceSender, StartError, Task,
-    TaskContext, TaskError, TaskSpec, WorkerIncarnation,
+    CloseError, ClosePolicy, Extension, ManagerStartError, MessageSendError, Peer, Registry, Service,
+    ServiceSender, Task, TaskContext, TaskError, TaskSpec, WorkerIncarnation,
 };
 use workfleet_wire::Kind;
 
@@ -39,7 +39,7 @@ impl Task for SendOf {
         let sent = echo.line.send(Kind(self.0), b"x");
         Ok(match sent {
             Ok(()) => "sent".into(),
-            Err(SendError::ForeignKind { kind, .. }) => format!("foreign: {}", kind.0),
+            Err(MessageSendError::ForeignKind { kind, .. }) => format!("foreign: {}", kind.0),
             Err(error) => error.to_string(),
         })
     }
@@ -57,7 +57,7 @@ impl TaskSpec for SendTooMuch {
 impl Task for SendTooMuch {
     fn run(self, cx: &TaskContext) -> Result<Option<u64>, TaskError> {
         match cx.extension::<EchoExtension>().line.send(ECHO, &vec![0; self.0]) {
-            Err(SendError::TooLarge { limit_bytes, .. }) => Ok(Some(limit_bytes)),
+            Err(MessageSendError::TooLarge { limit_bytes, .. }) => Ok(Some(limit_bytes)),
             _ => Ok(None),
         }
     }
@@ -89,8 +89,9 @@ impl Task for Intrude {
     fn run(self, cx: &TaskContext) -> Result<usize, TaskError> {
         let intruder = cx.extension::<Intruder>();
         let pools = (0..0x20).chain(0x68..=0xff);
-        let taken = pools
-            .filter(|&kind| !matches!(intruder.0.send(Kind(kind), b"x"), Err(SendError::ForeignKind { .. })));
+        let taken = pools.filter(|&kind| {
+            !matches!(intruder.0.send(Kind(kind), b"x"), Err(MessageSendError::ForeignKind { .. }))
+        });
         Ok(taken.count())
     }
 }
@@ -160,10 +161,10 @@ fn a_frame_beyond_the_limit_is_refused_on_both_sides() {
     let peer = service.peers.lock().expect("no panic")[0].clone();
     assert_eq!(peer.worker(), "worker-0");
     let refused = peer.send(ECHO, &[0; 10_001]);
-    assert!(matches!(refused, Err(SendError::TooLarge { len_bytes: 10_001, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(MessageSendError::TooLarge { len_bytes: 10_001, .. })), "{refused:?}");
     join(&manager);
     let refused = peer.send(ECHO, b"late");
-    assert!(matches!(refused, Err(SendError::WorkerGone)), "{refused:?}");
+    assert!(matches!(refused, Err(MessageSendError::WorkerGone)), "{refused:?}");
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn frames_of_foreign_kinds_are_refused_where_they_are_sent() {
     let peer = service.peers.lock().expect("no panic")[0].clone();
     for kind in [0x00, 0x02, 0x1f, 0x68, b't', 0x80, 0xff] {
         let refused = peer.send(Kind(kind), b"x");
-        assert!(matches!(refused, Err(SendError::ForeignKind { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(MessageSendError::ForeignKind { .. })), "{refused:?}");
     }
     join(&manager);
 }
@@ -215,7 +216,7 @@ fn services_with_foreign_or_shared_kinds_are_refused_at_the_start() {
         let builder =
             claims.iter().fold(builder(1), |builder, kinds| builder.service(Arc::new(Claims(kinds.clone()))));
         let refused = builder.start().map(drop);
-        assert!(matches!(refused, Err(StartError::ServiceKinds { .. })), "{claims:?}: {refused:?}");
+        assert!(matches!(refused, Err(ManagerStartError::ServiceKinds { .. })), "{claims:?}: {refused:?}");
     }
     let neighbours = builder(1).service(Arc::new(Claims(0x20..=0x2f))).service(Arc::new(Claims(0x40..=0x67)));
     neighbours.start().expect("they do not overlap");

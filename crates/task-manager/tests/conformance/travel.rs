@@ -10,8 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use workfleet_task_manager::{
-    CHAIN_NESTING_LIMIT, Chain, FailureCause, Registry, ScheduleErrorKind, SendError, Task, TaskContext,
-    TaskError, TaskMessage, TaskSpec,
+    CHAIN_NESTING_LIMIT, Chain, FailureCause, MessageSendError, Registry, ScheduleErrorKind, Task,
+    TaskContext, TaskError, TaskMessage, TaskSpec,
 };
 
 use crate::{
@@ -191,7 +191,7 @@ fn a_message_that_would_be_altered_is_refused_with_the_reason() {
     let manager = builder(1).start().expect("it starts");
     for (bad, (freight, reason)) in Freight::bad().into_iter().enumerate() {
         let error = manager.send_message(&Note(freight)).expect_err("it does not travel");
-        assert!(matches!(error, SendError::Encode(_)), "{error}");
+        assert!(matches!(error, MessageSendError::Encode(_)), "{error}");
         let text = error.to_string();
         assert!(text.contains("::Note`") && text.contains(reason), "{text}\ndoes not say\n{reason}");
         let task = Ship { freight: None, bad: Some(bad), sends: true };

@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use workfleet_task_manager::{
-    FailureCause, MessageError, Peer, Priority, Registry, ScheduleErrorKind, SendError, Service, Task,
+    FailureCause, MessageError, MessageSendError, Peer, Priority, Registry, ScheduleErrorKind, Service, Task,
     TaskContext, TaskError, TaskFailure, TaskMessage, TaskSpec, WorkerIncarnation,
 };
 
@@ -143,9 +143,9 @@ impl Task for Carry {
 
 fn send_bad_messages(cx: &TaskContext) -> Result<(), TaskError> {
     let unwritable = cx.send_message(&Word(Fickle::Unwritable, Vec::new()));
-    assert!(matches!(unwritable, Err(SendError::Encode(_))), "{unwritable:?}");
+    assert!(matches!(unwritable, Err(MessageSendError::Encode(_))), "{unwritable:?}");
     match cx.send_message(&Word(Fickle::Good, vec![0; LIMIT_BYTES])) {
-        Err(SendError::TooLarge { len_bytes, limit_bytes, .. }) => {
+        Err(MessageSendError::TooLarge { len_bytes, limit_bytes, .. }) => {
             assert!(len_bytes > LIMIT_BYTES as u64, "{len_bytes}");
             assert_eq!(limit_bytes, LIMIT_BYTES as u64);
         }
@@ -437,7 +437,7 @@ fn bad_messages_are_errors_of_their_own() {
         }
         task.wait().expect("it checked every error");
         let error = manager.send_message(&Word(Fickle::Unwritable, Vec::new()));
-        assert!(matches!(error, Err(SendError::Encode(_))), "{error:?}");
+        assert!(matches!(error, Err(MessageSendError::Encode(_))), "{error:?}");
     });
 }
 

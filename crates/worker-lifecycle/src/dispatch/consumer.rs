@@ -8,7 +8,7 @@ use crate::{
     error::WorkerError,
     given::{Given, answers_of_every_worker, settings_of_every_worker},
     queue::{
-        Failures, MessageConsumer, MessageProducer, QueueConsumer, SendError,
+        Failures, MessageConsumer, MessageProducer, QueueConsumer, QueueSendError,
         ready::{answers_of_every_consumer, methods_of_every_consumer},
     },
     status::StatusSource,
@@ -18,7 +18,7 @@ use crate::{
 /// A worker that fans each message out to the handlers of its type, and takes the next when all of them have ended.
 ///
 /// A handler's failure stops neither the others nor the worker: it is counted in the worker's status, logged, and told
-/// to [`on_failure`](Self::on_failure). Messages that are in the queue when the worker is asked to stop are discarded
+/// to [`with_on_failure`](Self::with_on_failure). Messages that are in the queue when the worker is asked to stop are discarded
 /// and counted, unless [`with_on_stop`](Self::with_on_stop) says otherwise.
 ///
 /// ```
@@ -88,7 +88,7 @@ impl<M: EventMessage + Send + Sync + 'static> MessageConsumer for AsyncConsumer<
 }
 
 impl<M: EventMessage + Send + Sync + 'static> MessageProducer<M> for AsyncConsumer<M> {
-    fn send(&self, message: M) -> Result<(), SendError<M>> {
+    fn send(&self, message: M) -> Result<(), QueueSendError<M>> {
         self.queue.send(message)
     }
 }

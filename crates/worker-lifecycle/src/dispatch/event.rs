@@ -37,7 +37,7 @@ pub trait EventMessage {
 /// assert_eq!((event.event_type(), event.tag()), ("order", "audit"));
 /// assert_eq!("order".parse::<DispatchEvent>()?.tag(), "");
 /// assert!("order.audit.again".parse::<DispatchEvent>().is_err());
-/// # Ok::<(), workfleet_worker_lifecycle::EventError>(())
+/// # Ok::<(), workfleet_worker_lifecycle::DispatchEventError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DispatchEvent {
@@ -62,22 +62,22 @@ impl DispatchEvent {
 }
 
 impl FromStr for DispatchEvent {
-    type Err = EventError;
+    type Err = DispatchEventError;
 
-    fn from_str(text: &str) -> Result<Self, EventError> {
+    fn from_str(text: &str) -> Result<Self, DispatchEventError> {
         let mut parts = text.split('.');
         let (event_type, tag) = (parts.next().unwrap_or_default(), parts.next());
         if event_type.is_empty() || tag == Some("") || parts.next().is_some() {
-            return Err(EventError { text: text.into() });
+            return Err(DispatchEventError { text: text.into() });
         }
         Ok(Self::from_parts(event_type, tag.unwrap_or_default()))
     }
 }
 
 impl TryFrom<&str> for DispatchEvent {
-    type Error = EventError;
+    type Error = DispatchEventError;
 
-    fn try_from(text: &str) -> Result<Self, EventError> {
+    fn try_from(text: &str) -> Result<Self, DispatchEventError> {
         text.parse()
     }
 }
@@ -90,27 +90,28 @@ impl fmt::Display for DispatchEvent {
 }
 
 /// A text that is neither `type` nor `type.tag`.
+#[doc(alias = "EventError")]
 #[derive(Clone, PartialEq, Eq)]
-pub struct EventError {
+pub struct DispatchEventError {
     text: String,
 }
 
-workfleet_causes::readable!(struct EventError { text });
+workfleet_causes::readable!(struct DispatchEventError { text });
 
-impl EventError {
+impl DispatchEventError {
     /// The text.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-impl fmt::Display for EventError {
+impl fmt::Display for DispatchEventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} is no event: it must be `type` or `type.tag`, without empty parts", self.text)
     }
 }
 
-impl error::Error for EventError {}
+impl error::Error for DispatchEventError {}
 
 #[cfg(test)]
 mod tests {

@@ -10,10 +10,10 @@ use std::fmt;
 
 pub use asynchronous::{AsyncDispatcher, AsyncHandler};
 pub use consumer::AsyncConsumer;
-pub use event::{DispatchEvent, EventError, EventMessage};
+pub use event::{DispatchEvent, DispatchEventError, EventMessage};
 pub use synchronous::{Dispatcher, Handler};
 
-use crate::error::FailureCause;
+use crate::error::WorkerFailureCause;
 
 /// What a dispatch came to.
 #[derive(Clone, Debug, Default)]
@@ -33,14 +33,16 @@ pub struct HandlerFailure {
     /// What it was registered for.
     pub event: DispatchEvent,
     /// How it failed.
-    pub cause: FailureCause,
+    pub cause: WorkerFailureCause,
 }
 
 impl fmt::Display for HandlerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            FailureCause::Error(error) => write!(f, "the handler of `{}` failed: {error}", self.event),
-            FailureCause::Panic(panic) => write!(f, "the handler of `{}` panicked: {panic}", self.event),
+            WorkerFailureCause::Error(error) => write!(f, "the handler of `{}` failed: {error}", self.event),
+            WorkerFailureCause::Panic(panic) => {
+                write!(f, "the handler of `{}` panicked: {panic}", self.event)
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{DispatchEvent, Dispatched, EventMessage, HandlerFailure, registry::R
 use workfleet_panics::catch;
 
 use crate::{
-    error::{FailureCause, WorkerError},
+    error::{WorkerError, WorkerFailureCause},
     output::HookOutput,
 };
 
@@ -34,7 +34,7 @@ pub type Handler<M> = Arc<dyn Fn(&M) -> Result<(), WorkerError> + Send + Sync>;
 /// })?;
 /// let dispatched = dispatcher.dispatch(&Trade(-1.0));
 /// assert_eq!((dispatched.ran, dispatched.failures.len()), (2, 1));
-/// # Ok::<(), workfleet_worker_lifecycle::EventError>(())
+/// # Ok::<(), workfleet_worker_lifecycle::DispatchEventError>(())
 /// ```
 pub struct Dispatcher<M> {
     registry: Arc<Registry<Handler<M>>>,
@@ -82,8 +82,8 @@ impl<M: EventMessage> Dispatcher<M> {
             dispatched.ran += 1;
             let cause = match catch(|| handler(message)) {
                 Ok(Ok(())) => continue,
-                Ok(Err(error)) => FailureCause::Error(error),
-                Err(panic) => FailureCause::Panic(panic),
+                Ok(Err(error)) => WorkerFailureCause::Error(error),
+                Err(panic) => WorkerFailureCause::Panic(panic),
             };
             dispatched
                 .failures

@@ -9,7 +9,7 @@ use workfleet_fork::Home;
 use workfleet_panics::discard;
 
 use crate::{
-    error::{StartError, Stuck},
+    error::{StartError, StuckError},
     group::{ChildId, ChildSpec, IntoChild},
     outcome::Outcome,
     reference::WorkerRef,
@@ -217,7 +217,7 @@ pub enum RemoveError {
     Forked,
     /// It is no child any more, but it blocks its thread.
     #[error(transparent)]
-    Stuck(Stuck),
+    Stuck(StuckError),
 }
 
 readable!(RemoveError { Unknown(child), Stopped, Forked, Stuck(stuck) });

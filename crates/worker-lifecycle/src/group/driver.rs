@@ -30,7 +30,7 @@ use super::{
 use crate::{
     clock::{self, STUCK_AFTER},
     context::WorkerContext,
-    error::{StartError, Stuck, WorkerError},
+    error::{StartError, StuckError, WorkerError},
     lifecycle::WorkerState,
     outcome::Outcome,
     reason::StoppedBy,
@@ -88,8 +88,8 @@ impl Slot {
         }
     }
 
-    fn stuck(&self) -> Stuck {
-        Stuck { name: self.name.clone(), overdue: STUCK_AFTER }
+    fn stuck(&self) -> StuckError {
+        StuckError { name: self.name.clone(), overdue: STUCK_AFTER }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::ids::ChildId;
-use crate::{error::Stuck, lifecycle::WorkerState, outcome::Outcome};
+use crate::{error::StuckError, lifecycle::WorkerState, outcome::Outcome};
 
 /// How a group's children stopped: in its [`Outcome::report`].
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct ChildReport {
     /// From when it was asked to stop to its end.
     pub took: Duration,
     /// Its outcome; if it is stuck, it has none.
-    pub outcome: Result<Outcome, Stuck>,
+    pub outcome: Result<Outcome, StuckError>,
 }
 
 /// How a group's [stop hook](crate::Workers::with_stop_hook) did not end well. The children that it had left were then stopped

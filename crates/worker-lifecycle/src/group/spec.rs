@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use workfleet_panics::catch;
 
 use crate::{
-    error::{FailureCause, Hook, StartError, WorkerFailure},
+    error::{Hook, StartError, WorkerFailure, WorkerFailureCause},
     group::core::{Restart, Traits},
     name,
     reference::WorkerRef,
@@ -138,7 +138,7 @@ impl ChildSpec {
         // The factory, and what a worker says about itself before it has a task of its own, run on the group's.
         let first = self.first.take();
         catch(|| self.launch.launch(first, parent)).unwrap_or_else(|panic| {
-            let failure = WorkerFailure::new(Hook::Factory, FailureCause::Panic(panic));
+            let failure = WorkerFailure::new(Hook::Factory, WorkerFailureCause::Panic(panic));
             Err(StartError::Failed { name: self.name.clone(), failure })
         })
     }

@@ -17,7 +17,7 @@ use workfleet_causes::with_sources;
 use super::{ChildEvent, ChildId, ChildIncarnation, Occurrence, StopHookFailure};
 use crate::{
     clock::STUCK_AFTER,
-    error::{Stuck, WorkerError},
+    error::{StuckError, WorkerError},
     outcome::Outcome,
     output::HookOutput,
     panic::Caught,
@@ -118,17 +118,17 @@ impl StoppingChild {
     /// Asks it to stop and waits for its end.
     ///
     /// # Errors
-    /// [`Stuck`]: it blocks its thread, past its deadline. The group's report says so too.
+    /// [`StuckError`]: it blocks its thread, past its deadline. The group's report says so too.
     ///
     /// # Cancel safety
     /// The request stands from the first poll on.
-    pub async fn stop(&self) -> Result<Outcome, Stuck> {
+    pub async fn stop(&self) -> Result<Outcome, StuckError> {
         self.ask_to_stop();
         tokio::select! {
             biased;
             outcome = self.worker.wait_for_shutdown() => Ok(outcome),
             () = self.shared.stuck.cancelled() => {
-                Err(Stuck { name: self.name().to_owned(), overdue: STUCK_AFTER })
+                Err(StuckError { name: self.name().to_owned(), overdue: STUCK_AFTER })
             }
         }
     }

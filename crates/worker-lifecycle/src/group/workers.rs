@@ -191,7 +191,7 @@ impl Workers {
     ///         for child in children.iter().filter(|child| child.name() != "events") {
     ///             child.stop().await?;
     ///         }
-    ///         Ok::<(), workfleet_worker_lifecycle::Stuck>(())
+    ///         Ok::<(), workfleet_worker_lifecycle::StuckError>(())
     ///     },
     /// );
     /// let service = start(service).await?;

@@ -36,7 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// - `/status.json`: the same as a JSON object with the fields of [`Status`](crate::Status) and the children within it. The
 ///   `reason` is a text, `since` a time as in RFC 3339, in UTC, and `lasted_seconds` a number.
 ///
-/// As the child of a group it watches the outermost group; [`watching`](Self::watching) sets another worker. To answer
+/// As the child of a group it watches the outermost group; [`with_watched`](Self::with_watched) sets another worker. To answer
 /// while the rest of its group stops, give it the lowest phase and stop in
 /// [reverse phases](crate::StopOrder::ReversePhases). It is made for a trusted network and holds its own against hostile
 /// clients: connections, their time and their memory are bounded.
@@ -88,8 +88,9 @@ impl Probe {
     }
 
     /// Watches this worker.
+    #[doc(alias = "watching")]
     #[must_use]
-    pub fn watching(mut self, worker: WorkerRef) -> Self {
+    pub fn with_watched(mut self, worker: WorkerRef) -> Self {
         self.watched = Some(worker);
         self
     }

@@ -26,7 +26,7 @@ use workfleet_panics::discard;
 
 use super::exit_deadline;
 use crate::{
-    error::{StartError, Stuck},
+    error::{StartError, StuckError},
     handle::WorkerHandle,
     lifecycle::WorkerState,
     outcome::Outcome,
@@ -85,8 +85,9 @@ impl RunOptions {
     /// The deadline holds until the process ends, also after [`run_until_signal_with`] has returned. If the whole program was
     /// stopped, at most a sixteenth of the limit is counted for that time. Functions that run at the exit (`atexit`) have one
     /// second; then the process ends without them.
+    #[doc(alias = "with_exit_margin")]
     #[must_use]
-    pub fn with_exit_margin(mut self, margin: Duration) -> Self {
+    pub fn exit_margin(mut self, margin: Duration) -> Self {
         self.exit_margin = Some(margin);
         self
     }
@@ -103,7 +104,7 @@ impl RunOptions {
 ///     let ticker = WorkerFunction::new(|| async { println!("tick") });
 ///     let service = Workers::new("service").with_grace(Duration::from_secs(20)).with_child(ticker);
 ///     // A supervisor that kills after 30 seconds does not have to.
-///     let options = RunOptions::default().with_exit_margin(Duration::from_secs(5));
+///     let options = RunOptions::default().exit_margin(Duration::from_secs(5));
 ///     run_until_signal_with(service, options).await?.exit()
 /// }
 /// ```
@@ -151,7 +152,7 @@ workfleet_causes::readable!(RunError { Signals(source), Start(error) });
 /// How a worker ended that ran until a signal.
 #[derive(Clone, Debug)]
 pub struct RunEnded {
-    outcome: Result<Outcome, Stuck>,
+    outcome: Result<Outcome, StuckError>,
     second_signal: Option<i32>,
 }
 
@@ -160,7 +161,7 @@ impl RunEnded {
     ///
     /// # Errors
     /// The worker blocks its thread.
-    pub fn outcome(&self) -> Result<&Outcome, &Stuck> {
+    pub fn outcome(&self) -> Result<&Outcome, &StuckError> {
         self.outcome.as_ref()
     }
 

@@ -13,7 +13,7 @@ use crate::{context::WorkerContext, error::WorkerError, reference::WorkerRef, wo
 /// runtime sends these messages. So they cease when all threads of the runtime are blocked, and when the tree has ended.
 ///
 /// It writes to the socket that `$NOTIFY_SOCKET` names. Without that variable it does nothing until it is stopped. As the child of
-/// a group it reports the outermost group; [`watching`](Self::watching) sets another worker.
+/// a group it reports the outermost group; [`with_watched`](Self::with_watched) sets another worker.
 ///
 /// ```
 /// use workfleet_worker_lifecycle::{SystemdNotifier, WorkerContext, Workers, start};
@@ -38,8 +38,9 @@ impl SystemdNotifier {
     }
 
     /// Speaks for this worker.
+    #[doc(alias = "watching")]
     #[must_use]
-    pub fn watching(mut self, worker: WorkerRef) -> Self {
+    pub fn with_watched(mut self, worker: WorkerRef) -> Self {
         self.watched = Some(worker);
         self
     }

@@ -8,7 +8,7 @@ use std::{
 
 use workfleet_panics::catch;
 
-use crate::{error::FailureCause, output::HookOutput, panic::Caught};
+use crate::{error::WorkerFailureCause, output::HookOutput, panic::Caught};
 
 /// Where failures of handlers go: to the log and, if set, to a function of the user.
 pub(crate) struct Failures<F> {
@@ -28,12 +28,12 @@ impl<F> Failures<F> {
     }
 
     /// Notes one. `handler` and `cause` say whose it is and what happened.
-    pub(crate) fn note(&mut self, handler: &str, cause: &FailureCause, failure: &F, count: &AtomicU64) {
+    pub(crate) fn note(&mut self, handler: &str, cause: &WorkerFailureCause, failure: &F, count: &AtomicU64) {
         // It orders nothing: it is a number to look at.
         count.fetch_add(1, Ordering::Relaxed);
         let how = match cause {
-            FailureCause::Error(_) => "a handler failed",
-            FailureCause::Panic(_) => "a handler panicked",
+            WorkerFailureCause::Error(_) => "a handler failed",
+            WorkerFailureCause::Panic(_) => "a handler panicked",
         };
         let Some(report) = &mut self.report else {
             // Nobody else learns what failed.
@@ -55,11 +55,11 @@ impl<F> fmt::Debug for Failures<F> {
 /// Calls a handler and awaits what it returns; its error or its panic is the output.
 pub(crate) async fn survive<Fut: Future<Output: HookOutput>>(
     call: impl FnOnce() -> Fut,
-) -> Result<(), FailureCause> {
+) -> Result<(), WorkerFailureCause> {
     let called = Caught::new(async { call().await.into_result() });
     match called.await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(FailureCause::Error(error)),
-        Err(panic) => Err(FailureCause::Panic(panic)),
+        Ok(Err(error)) => Err(WorkerFailureCause::Error(error)),
+        Err(panic) => Err(WorkerFailureCause::Panic(panic)),
     }
 }

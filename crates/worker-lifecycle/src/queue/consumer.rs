@@ -16,7 +16,7 @@ use tokio::{sync::Semaphore, task::coop, time::timeout};
 use crate::{
     context::WorkerContext,
     queue::{
-        OnStop, QueueSender, SendError,
+        OnStop, QueueSendError, QueueSender,
         channel::Receiver,
         sender::{Left, Link},
     },
@@ -113,7 +113,7 @@ impl<T: Send + 'static> QueueConsumer<T> {
     ///
     /// # Errors
     /// As [`QueueSender::send`].
-    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+    pub fn send(&self, message: T) -> Result<(), QueueSendError<T>> {
         self.sender().send(message)
     }
 

@@ -15,7 +15,7 @@ mod worker;
 pub(crate) use callback::{Failures, survive};
 pub use consumer::QueueConsumer;
 pub use producer::{ConsumerHandle, MessageConsumer, MessageProducer, start_consumer};
-pub use sender::{Leftovers, QueueSender, SendError, SendErrorKind};
+pub use sender::{Leftovers, QueueSendError, QueueSendErrorKind, QueueSender};
 pub use worker::QueueConsumerWorker;
 
 /// What becomes of the messages that are still in the queue when its consumer is asked to stop.

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref};
 
-use super::{QueueConsumer, QueueSender, SendError};
+use super::{QueueConsumer, QueueSendError, QueueSender};
 use crate::{
     error::StartError,
     handle::{WorkerHandle, start},
@@ -16,9 +16,9 @@ use crate::{
 ///
 /// ```
 /// use std::cell::RefCell;
-/// use workfleet_worker_lifecycle::{MessageProducer, QueueConsumer, SendError};
+/// use workfleet_worker_lifecycle::{MessageProducer, QueueConsumer, QueueSendError};
 ///
-/// fn announce(names: &dyn MessageProducer<String>) -> Result<(), SendError<String>> {
+/// fn announce(names: &dyn MessageProducer<String>) -> Result<(), QueueSendError<String>> {
 ///     names.send("hello".into())
 /// }
 ///
@@ -29,7 +29,7 @@ use crate::{
 ///
 /// struct Kept(RefCell<Vec<String>>);
 /// impl MessageProducer<String> for Kept {
-///     fn send(&self, message: String) -> Result<(), SendError<String>> {
+///     fn send(&self, message: String) -> Result<(), QueueSendError<String>> {
 ///         self.0.borrow_mut().push(message);
 ///         Ok(())
 ///     }
@@ -37,14 +37,14 @@ use crate::{
 /// let kept = Kept(RefCell::default());
 /// announce(&kept)?;
 /// assert_eq!(kept.0.into_inner(), ["hello"]);
-/// # Ok::<(), SendError<String>>(())
+/// # Ok::<(), QueueSendError<String>>(())
 /// ```
 pub trait MessageProducer<T> {
     /// Sends a message, without waiting.
     ///
     /// # Errors
-    /// [`SendError`] with the message in it, as [`QueueSender::send`].
-    fn send(&self, message: T) -> Result<(), SendError<T>>;
+    /// [`QueueSendError`] with the message in it, as [`QueueSender::send`].
+    fn send(&self, message: T) -> Result<(), QueueSendError<T>>;
 }
 
 /// A worker that takes messages out of a queue: what [`start_consumer`] starts.
@@ -145,7 +145,7 @@ impl<T> ConsumerHandle<T> {
     ///
     /// # Errors
     /// As [`QueueSender::send`].
-    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+    pub fn send(&self, message: T) -> Result<(), QueueSendError<T>> {
         self.sender.send(message)
     }
 
@@ -156,7 +156,7 @@ impl<T> ConsumerHandle<T> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the message unsent.
-    pub async fn send_wait(&self, message: T) -> Result<(), SendError<T>> {
+    pub async fn send_wait(&self, message: T) -> Result<(), QueueSendError<T>> {
         self.sender.send_wait(message).await
     }
 
@@ -191,19 +191,19 @@ impl<T> fmt::Debug for ConsumerHandle<T> {
 }
 
 impl<T> MessageProducer<T> for ConsumerHandle<T> {
-    fn send(&self, message: T) -> Result<(), SendError<T>> {
+    fn send(&self, message: T) -> Result<(), QueueSendError<T>> {
         self.sender.send(message)
     }
 }
 
 impl<T> MessageProducer<T> for QueueSender<T> {
-    fn send(&self, message: T) -> Result<(), SendError<T>> {
+    fn send(&self, message: T) -> Result<(), QueueSendError<T>> {
         self.send(message)
     }
 }
 
 impl<T: Send + 'static> MessageProducer<T> for QueueConsumer<T> {
-    fn send(&self, message: T) -> Result<(), SendError<T>> {
+    fn send(&self, message: T) -> Result<(), QueueSendError<T>> {
         self.send(message)
     }
 }

@@ -28,8 +28,9 @@ macro_rules! methods_of_every_consumer {
         }
 
         /// Has each failure to handle a message told to this function, between two messages.
+        #[doc(alias = "on_failure")]
         #[must_use]
-        pub fn on_failure(mut self, report: impl FnMut(&$failure) + Send + 'static) -> Self {
+        pub fn with_on_failure(mut self, report: impl FnMut(&$failure) + Send + 'static) -> Self {
             self.failures.set_report(report);
             self
         }
@@ -38,7 +39,7 @@ macro_rules! methods_of_every_consumer {
         ///
         /// # Errors
         /// As [`QueueSender::send`](crate::QueueSender::send).
-        pub fn send(&self, message: $message) -> Result<(), crate::SendError<$message>> {
+        pub fn send(&self, message: $message) -> Result<(), crate::QueueSendError<$message>> {
             self.queue.send(message)
         }
 

@@ -69,19 +69,19 @@ impl<T> QueueSender<T> {
     /// Sends a message.
     ///
     /// # Errors
-    /// [`SendError`], which has the message in it. Either the consumer has stopped or is about to; or its queue is bounded and full; or
+    /// [`QueueSendError`], which has the message in it. Either the consumer has stopped or is about to; or its queue is bounded and full; or
     /// this process is a fork of the one that has the consumer.
     #[doc(alias = "put_nowait")]
-    pub fn send(&self, message: T) -> Result<(), SendError<T>> {
+    pub fn send(&self, message: T) -> Result<(), QueueSendError<T>> {
         if !self.link.home.is_here() {
-            return Err(SendError { message, kind: SendErrorKind::Forked });
+            return Err(QueueSendError { message, kind: QueueSendErrorKind::Forked });
         }
         if let Some(room) = &self.link.room {
             match room.try_acquire() {
                 // It is given back when the message is taken out.
                 Ok(permit) => permit.forget(),
                 Err(tokio::sync::TryAcquireError::NoPermits) => {
-                    return Err(SendError { message, kind: SendErrorKind::Full });
+                    return Err(QueueSendError { message, kind: QueueSendErrorKind::Full });
                 }
                 Err(tokio::sync::TryAcquireError::Closed) => return Err(stopped(message)),
             }
@@ -92,14 +92,14 @@ impl<T> QueueSender<T> {
     /// Sends a message, and waits for room if the queue is bounded and full. Room is given in the order of waiting.
     ///
     /// # Errors
-    /// [`SendError`], which has the message in it. Either the consumer has stopped or is about to; or this process is a fork of the
+    /// [`QueueSendError`], which has the message in it. Either the consumer has stopped or is about to; or this process is a fork of the
     /// one that has the consumer.
     ///
     /// # Cancel safety
     /// Dropping the future drops the message unsent.
-    pub async fn send_wait(&self, message: T) -> Result<(), SendError<T>> {
+    pub async fn send_wait(&self, message: T) -> Result<(), QueueSendError<T>> {
         if !self.link.home.is_here() {
-            return Err(SendError { message, kind: SendErrorKind::Forked });
+            return Err(QueueSendError { message, kind: QueueSendErrorKind::Forked });
         }
         if let Some(room) = &self.link.room {
             match room.acquire().await {
@@ -139,8 +139,8 @@ impl<T> QueueSender<T> {
     }
 }
 
-fn stopped<T>(message: T) -> SendError<T> {
-    SendError { message, kind: SendErrorKind::Stopped }
+fn stopped<T>(message: T) -> QueueSendError<T> {
+    QueueSendError { message, kind: QueueSendErrorKind::Stopped }
 }
 
 impl<T> Clone for QueueSender<T> {
@@ -174,16 +174,18 @@ impl<T> Iterator for Leftovers<T> {
 impl<T> ExactSizeIterator for Leftovers<T> {}
 
 /// A message that was not sent, and why.
+#[doc(alias = "SendError")]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SendError<T> {
+pub struct QueueSendError<T> {
     pub(crate) message: T,
-    pub(crate) kind: SendErrorKind,
+    pub(crate) kind: QueueSendErrorKind,
 }
 
 /// Why a message was not sent.
+#[doc(alias = "SendErrorKind")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SendErrorKind {
+pub enum QueueSendErrorKind {
     /// The consumer has stopped, or is about to.
     Stopped,
     /// The queue is bounded and full.
@@ -192,9 +194,9 @@ pub enum SendErrorKind {
     Forked,
 }
 
-impl<T> SendError<T> {
+impl<T> QueueSendError<T> {
     /// Why it was not sent.
-    pub fn kind(&self) -> SendErrorKind {
+    pub fn kind(&self) -> QueueSendErrorKind {
         self.kind
     }
 
@@ -204,25 +206,25 @@ impl<T> SendError<T> {
     }
 }
 
-impl<T> fmt::Display for SendError<T> {
+impl<T> fmt::Display for QueueSendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            SendErrorKind::Stopped => "the consumer takes no more messages",
-            SendErrorKind::Full => "the consumer's queue is full",
-            SendErrorKind::Forked => {
+            QueueSendErrorKind::Stopped => "the consumer takes no more messages",
+            QueueSendErrorKind::Full => "the consumer's queue is full",
+            QueueSendErrorKind::Forked => {
                 "the consumer belongs to the process that this one is a fork of: start another after the fork"
             }
         })
     }
 }
 
-impl<T> fmt::Debug for SendError<T> {
+impl<T> fmt::Debug for QueueSendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {
             return fmt::Display::fmt(self, f);
         }
-        f.debug_struct("SendError").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("QueueSendError").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
-impl<T> error::Error for SendError<T> {}
+impl<T> error::Error for QueueSendError<T> {}

@@ -4,11 +4,11 @@ use std::{fmt, future::Future, sync::Arc};
 
 use crate::{
     context::WorkerContext,
-    error::{FailureCause, WorkerError},
+    error::{WorkerError, WorkerFailureCause},
     given::{Given, answers_of_every_worker, settings_of_every_worker},
     output::HookOutput,
     queue::{
-        Failures, MessageConsumer, MessageProducer, QueueConsumer, SendError,
+        Failures, MessageConsumer, MessageProducer, QueueConsumer, QueueSendError,
         ready::{answers_of_every_consumer, methods_of_every_consumer},
         survive,
     },
@@ -20,7 +20,7 @@ use crate::{
 /// sending.
 ///
 /// If the function returns an error or panics, the worker goes on. The failure is counted in the worker's status,
-/// logged, and passed to [`on_failure`](Self::on_failure). Messages that are sent before the start wait for it.
+/// logged, and passed to [`with_on_failure`](Self::with_on_failure). Messages that are sent before the start wait for it.
 ///
 /// ```
 /// use workfleet_worker_lifecycle::{OnStop, QueueConsumerWorker, start};
@@ -43,7 +43,7 @@ use crate::{
 pub struct QueueConsumerWorker<T, F> {
     on_message: F,
     queue: QueueConsumer<T>,
-    failures: Failures<FailureCause>,
+    failures: Failures<WorkerFailureCause>,
     given: Given,
 }
 
@@ -54,7 +54,7 @@ where
     Fut: Future<Output: HookOutput> + Send + 'static,
 {
     settings_of_every_worker!();
-    methods_of_every_consumer!(T, on_message: F, FailureCause);
+    methods_of_every_consumer!(T, on_message: F, WorkerFailureCause);
 
     /// How many messages wait in its queue.
     pub fn queue_size(&self) -> usize {
@@ -99,7 +99,7 @@ where
     F: FnMut(T) -> Fut + Send + 'static,
     Fut: Future<Output: HookOutput> + Send + 'static,
 {
-    fn send(&self, message: T) -> Result<(), SendError<T>> {
+    fn send(&self, message: T) -> Result<(), QueueSendError<T>> {
         self.queue.send(message)
     }
 }

@@ -157,7 +157,7 @@ impl Pair {
                 };
                 if self.table.fences_left() == 0 && !self.closed && self.kept(member) < LIMIT {
                     let refused = self.table.apply(self.now, &member, id, op.clone());
-                    assert_eq!(refused, Err(LockOpRefused::NoFences));
+                    assert_eq!(refused, Err(LockOpError::NoFences));
                     self.table.reserve_fences(self.next_fence as u64 + 10);
                 }
                 self.ask(member, id, key, owner, mode, op);
@@ -179,7 +179,7 @@ impl Pair {
                     let repeated = self.table.apply(self.now, member, *id, known.op.clone());
                     match repeated {
                         Ok(()) => assert!(!known.confirmed),
-                        Err(LockOpRefused::Outdated { request, .. }) => {
+                        Err(LockOpError::Outdated { request, .. }) => {
                             assert!(known.confirmed && request == *id);
                         }
                         Err(other) => panic!("{other}"),
@@ -198,7 +198,7 @@ impl Pair {
                 self.apply(member, id, LockOp::Downgrade);
                 self.apply(member, id, LockOp::Leave);
                 let late = LockOp::Request { key: 0, mode: Mode::Shared, owner: None };
-                let refused = LockOpRefused::Outdated { request: id, last: id };
+                let refused = LockOpError::Outdated { request: id, last: id };
                 assert_eq!(self.table.apply(self.now, &member, id, late), Err(refused));
             }
             Command::Read { member, lost } => self.read(self.lives[usize::from(member)], lost),
@@ -253,7 +253,7 @@ impl Pair {
         let kept = self.kept(member);
         let asked = self.table.apply(self.now, &member, id, op.clone());
         if kept == LIMIT {
-            assert_eq!(asked, Err(LockOpRefused::TooMany { limit: LIMIT }));
+            assert_eq!(asked, Err(LockOpError::TooMany { limit: LIMIT }));
             return;
         }
         assert_eq!(asked, Ok(()));

@@ -108,17 +108,17 @@ impl Shared {
     }
 
     /// A message from the manager's own side.
-    pub(crate) fn send(&self, message: EncodedMessage) -> Result<(), crate::SendError> {
+    pub(crate) fn send(&self, message: EncodedMessage) -> Result<(), crate::MessageSendError> {
         if !self.home.is_here() {
-            return Err(crate::SendError::Forked);
+            return Err(crate::MessageSendError::Forked);
         }
         message.check_len(self.frame_limit_bytes)?;
         if self.submissions.is_closed() {
-            return Err(crate::SendError::Closed);
+            return Err(crate::MessageSendError::Closed);
         }
         if self.inbox.is_full() {
             let (waiting_bytes, limit_bytes) = self.inbox.fill();
-            return Err(crate::SendError::Full { waiting_bytes, limit_bytes });
+            return Err(crate::MessageSendError::Full { waiting_bytes, limit_bytes });
         }
         if self.inbox.deliver([Item::Message { task: None, attempt: 0, message }], 0) {
             self.resume();

@@ -48,7 +48,12 @@ impl Remote for Notes {
 }
 
 impl SendFrames for Notes {
-    fn send_frame(&self, _kind: Kind, _payload: &[u8], _limit_bytes: u64) -> Result<(), crate::SendError> {
+    fn send_frame(
+        &self,
+        _kind: Kind,
+        _payload: &[u8],
+        _limit_bytes: u64,
+    ) -> Result<(), crate::MessageSendError> {
         Ok(())
     }
     fn when_caught_up(&self, done: CaughtUp) {
