@@ -6,6 +6,7 @@
 mod arrows;
 mod budgets;
 mod code_map;
+mod errors;
 mod headers;
 mod layers;
 mod links;
@@ -14,8 +15,10 @@ mod manifests;
 mod origins;
 mod problem;
 mod readmes;
+mod setters;
 mod sizes;
 mod texts;
+mod twins;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,6 +56,7 @@ pub(crate) fn run<'a>(ws: &Workspace, steps: impl Iterator<Item = &'a str>) -> R
     let architecture = texts.iter().find(|text| text.path == code_map::FILE);
 
     let mut problems = headers::check(&texts);
+    problems.extend(errors::check(&texts));
     problems.extend(layers::check(&root, members.iter().copied().chain([&benches])));
     problems.extend(manifests::check(members.iter().copied()));
     problems.extend(readmes::check(&root, &crates, &texts));
@@ -63,6 +67,8 @@ pub(crate) fn run<'a>(ws: &Workspace, steps: impl Iterator<Item = &'a str>) -> R
     problems.extend(arrows::check(&texts));
     problems.extend(loom::check(&texts, steps));
     problems.extend(origins::check(&texts, &packages));
+    problems.extend(setters::check(&texts));
+    problems.extend(twins::check(&texts, &packages));
     problems.extend(budgets::check(ws, &crates)?);
 
     let found = match problems.len() {
