@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use workfleet_shared_lock::{
     Fence, Mode,
-    cores::{Changes, LockOp, LockOpRefused, RequestId},
+    cores::{Changes, LockOp, LockOpError, RequestId},
 };
 
 use crate::MemberId;
@@ -50,16 +50,13 @@ pub struct LockAnswer {
     /// The states of those requests that have changed since the version that was named.
     pub changes: Changes<Arc<str>, LockOwner>,
     /// The operations that were not carried out.
-    pub refused: Vec<(RequestId, LockOpRefused)>,
+    pub refused: Vec<(RequestId, LockOpError)>,
 }
 
 impl LockAnswer {
     /// Makes an answer. Engines do.
     #[must_use]
-    pub const fn new(
-        changes: Changes<Arc<str>, LockOwner>,
-        refused: Vec<(RequestId, LockOpRefused)>,
-    ) -> Self {
+    pub const fn new(changes: Changes<Arc<str>, LockOwner>, refused: Vec<(RequestId, LockOpError)>) -> Self {
         Self { changes, refused }
     }
 }

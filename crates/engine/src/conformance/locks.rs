@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use workfleet_shared_lock::{
     Mode,
-    cores::{LockOp, LockOpRefused, RequestEnd, RequestState},
+    cores::{LockOp, LockOpError, RequestEnd, RequestState},
 };
 
 use super::{Subject, client::Bench};
@@ -178,7 +178,7 @@ pub fn a_repeated_lock_operation_changes_nothing(subject: &dyn Subject) -> BoxFu
         let after = bench.engine.locks(call(Vec::new(), told.version)).await.expect("it lives").changes;
         assert_eq!(after.requests, []);
         let late = bench.engine.locks(call(vec![(first, ask())], told.version)).await.expect("it lives");
-        let outdated = LockOpRefused::Outdated { request: first, last: first };
+        let outdated = LockOpError::Outdated { request: first, last: first };
         assert_eq!(late.refused, [(first, outdated)]);
     })
 }
