@@ -6,7 +6,7 @@ use std::{error::Error, time::Duration};
 
 use workfleet_causes::readable;
 
-use crate::{EngineTime, MemberId, NoRandom, TaskRun};
+use crate::{EngineTime, MemberId, RandomError, TaskRun};
 
 /// Why a call to an engine failed.
 ///
@@ -93,7 +93,7 @@ pub enum EngineError {
     },
     /// The operating system has no random bits for a new id.
     #[error(transparent)]
-    NoRandom(#[from] NoRandom),
+    RandomError(#[from] RandomError),
     /// The engine's store has failed in a way that repeating does not mend.
     #[error("the engine's store has failed")]
     Failed {
@@ -113,7 +113,7 @@ readable!(EngineError {
     TooMany { what, count, limit },
     Zero { what },
     Unsupported { what },
-    NoRandom(error),
+    RandomError(error),
     Failed { source },
 });
 
@@ -132,7 +132,7 @@ mod tests {
     use workfleet_causes::check_variants;
 
     use super::*;
-    use crate::TaskId;
+    use crate::FleetTaskId;
 
     #[test]
     fn errors_follow_the_convention() {
@@ -150,13 +150,13 @@ mod tests {
                 window: Duration::from_secs(600),
             },
             EngineError::ParentFenced { .. } => {
-                EngineError::ParentFenced { parent: TaskRun { task: TaskId::from_u128(7), run: 1 } }
+                EngineError::ParentFenced { parent: TaskRun { task: FleetTaskId::from_u128(7), run: 1 } }
             },
             EngineError::TooLong { .. } => EngineError::TooLong { what: "a name", len_bytes: 2, limit_bytes: 1 },
             EngineError::TooMany { .. } => EngineError::TooMany { what: "tasks", count: 2, limit: 1 },
             EngineError::Zero { .. } => EngineError::Zero { what: "a concurrency limit" },
             EngineError::Unsupported { .. } => EngineError::Unsupported { what: "locks" },
-            EngineError::NoRandom(_) => EngineError::NoRandom(NoRandom::for_tests()),
+            EngineError::RandomError(_) => EngineError::RandomError(RandomError::for_tests()),
             EngineError::Failed { .. } => EngineError::Failed { source: source() },
         });
         assert!(EngineError::Unavailable { reason: "it restarts", source: None }.is_transient());

@@ -17,8 +17,8 @@ use workfleet_shared_lock::Mode;
 
 use crate::{
     Beat, Beaten, Call, Cancelled, Capabilities, DeadLetter, DeadLetterAnswer, DeadLetterOp, DeadLetters,
-    Departure, Engine, EngineError, EngineTime, Enqueued, Hint, Inspection, Join, Joined, LeaseCall,
-    LeasedTask, LockAnswer, LockCall, LockView, MemberId, NewTask, Reply, Settled, Settlement, TaskId,
+    Departure, Engine, EngineError, EngineTime, Enqueued, FleetTaskId, Hint, Inspection, Join, Joined,
+    LeaseCall, LeasedTask, LockAnswer, LockCall, LockView, MemberId, NewTask, Reply, Settled, Settlement,
     TaskState,
 };
 
@@ -94,7 +94,7 @@ enum Copy {
     Enqueue(Call, Vec<NewTask>),
     Lease(LeaseCall),
     Settle(Call, Vec<Settlement>),
-    Cancel(Call, Vec<TaskId>),
+    Cancel(Call, Vec<FleetTaskId>),
     DeadLetters(Call, DeadLetterOp, DeadLetters),
     Locks(LockCall),
     Leave(MemberId, Departure),
@@ -304,16 +304,16 @@ impl Engine for Faulty {
         self.call(Some(copy), move || self.engine.settle(call, settlements.clone()))
     }
 
-    fn outcomes(&self, tasks: Vec<TaskId>, wait: Duration) -> Reply<'_, Vec<TaskState>> {
+    fn outcomes(&self, tasks: Vec<FleetTaskId>, wait: Duration) -> Reply<'_, Vec<TaskState>> {
         self.call(None, move || self.engine.outcomes(tasks.clone(), wait))
     }
 
-    fn cancel(&self, call: Call, tasks: Vec<TaskId>) -> Reply<'_, Vec<Cancelled>> {
+    fn cancel(&self, call: Call, tasks: Vec<FleetTaskId>) -> Reply<'_, Vec<Cancelled>> {
         let copy = Copy::Cancel(call, tasks.clone());
         self.call(Some(copy), move || self.engine.cancel(call, tasks.clone()))
     }
 
-    fn dead_letters(&self, after: Option<TaskId>, limit: usize) -> Reply<'_, Vec<DeadLetter>> {
+    fn dead_letters(&self, after: Option<FleetTaskId>, limit: usize) -> Reply<'_, Vec<DeadLetter>> {
         self.call(None, move || self.engine.dead_letters(after, limit))
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: ids are ordered by the time in them, which is the engine's and not the client's. So an engine knows which ids are
 //! too old to be new, and can refuse a repetition that it has forgotten.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, ops::Add, time::Duration};
 
 use workfleet_causes::readable;
 
@@ -26,17 +26,20 @@ impl EngineTime {
         self.0
     }
 
-    /// So much later, in whole milliseconds.
-    #[must_use]
-    pub fn after(self, duration: Duration) -> Self {
-        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(ms).min(0xFFFF_FFFF_FFFF))
-    }
-
     /// How much later this is than `earlier`; zero if it is not later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for EngineTime {
+    type Output = Self;
+
+    /// So much later, in whole milliseconds; the last time that there is, if that is later.
+    fn add(self, duration: Duration) -> Self {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(ms).min(0xFFFF_FFFF_FFFF))
     }
 }
 
@@ -49,22 +52,22 @@ const fn uuid_v7(time: EngineTime, random: u128) -> u128 {
 /// The operating system has no random bits for a new id.
 #[derive(thiserror::Error)]
 #[error("there are no random bits for a new id")]
-pub struct NoRandom {
+pub struct RandomError {
     source: Box<dyn Error + Send + Sync>,
 }
 
-readable!(struct NoRandom { source });
+readable!(struct RandomError { source });
 
 #[cfg(test)]
-impl NoRandom {
+impl RandomError {
     pub(crate) fn for_tests() -> Self {
         Self { source: std::io::Error::from(std::io::ErrorKind::NotFound).into() }
     }
 }
 
-fn random() -> Result<u128, NoRandom> {
+fn random() -> Result<u128, RandomError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| NoRandom { source: error.into() })?;
+    getrandom::fill(&mut bytes).map_err(|error| RandomError { source: error.into() })?;
     Ok(u128::from_ne_bytes(bytes))
 }
 
@@ -91,8 +94,8 @@ macro_rules! id {
             ///
             /// # Errors
             ///
-            /// [`NoRandom`] if the operating system has no random bits.
-            pub fn generate(time: EngineTime) -> Result<Self, NoRandom> {
+            /// [`RandomError`] if the operating system has no random bits.
+            pub fn generate(time: EngineTime) -> Result<Self, RandomError> {
                 Ok(Self::new(time, random()?))
             }
 
@@ -138,14 +141,14 @@ id! {
     /// A task. Its client makes it, so that a repeated enqueuing is recognised.
     ///
     /// ```
-    /// use workfleet_engine::{EngineTime, TaskId};
+    /// use workfleet_engine::{EngineTime, FleetTaskId};
     ///
-    /// let early = TaskId::new(EngineTime::from_unix_ms(1_000), u128::MAX);
-    /// let late = TaskId::new(EngineTime::from_unix_ms(1_001), 0);
+    /// let early = FleetTaskId::new(EngineTime::from_unix_ms(1_000), u128::MAX);
+    /// let late = FleetTaskId::new(EngineTime::from_unix_ms(1_001), 0);
     /// assert!(early < late, "ids are ordered by time");
     /// assert_eq!(late.to_string(), "00000000-03e9-7000-8000-000000000000");
     /// ```
-    TaskId
+    FleetTaskId
 }
 
 #[cfg(test)]
@@ -156,24 +159,24 @@ mod tests {
     fn an_id_keeps_its_time_and_is_a_uuid_of_version_7() {
         let time = EngineTime::from_unix_ms(0x0123_4567_89AB);
         for random in [0, u128::MAX] {
-            let id = TaskId::new(time, random);
+            let id = FleetTaskId::new(time, random);
             assert_eq!(id.time(), time);
             assert_eq!(id.as_u128() >> 76 & 0xF, 7);
             assert_eq!(id.as_u128() >> 62 & 0b11, 0b10);
-            assert_eq!(TaskId::from_u128(id.as_u128()), id);
+            assert_eq!(FleetTaskId::from_u128(id.as_u128()), id);
         }
-        assert_ne!(TaskId::generate(time).unwrap(), TaskId::generate(time).unwrap());
+        assert_ne!(FleetTaskId::generate(time).unwrap(), FleetTaskId::generate(time).unwrap());
     }
 
     #[test]
     fn the_error_follows_the_convention() {
-        assert_eq!(workfleet_causes::convention::breaches(&NoRandom::for_tests()), [""; 0]);
+        assert_eq!(workfleet_causes::convention::breaches(&RandomError::for_tests()), [""; 0]);
     }
 
     #[test]
     fn times_saturate() {
         let last = EngineTime::from_unix_ms(u64::MAX);
-        assert_eq!(last.after(Duration::MAX), last);
+        assert_eq!(last + Duration::MAX, last);
         assert_eq!(EngineTime::default().since(last), Duration::ZERO);
     }
 }

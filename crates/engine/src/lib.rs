@@ -66,13 +66,13 @@ mod task;
 
 pub use call::{Call, Calls};
 pub use error::EngineError;
-pub use id::{EngineTime, MemberId, NoRandom, TaskId};
+pub use id::{EngineTime, FleetTaskId, MemberId, RandomError};
 pub use locks::{LockAnswer, LockCall, LockOwner, LockParty, LockView, MemberLockOp};
 pub use member::{Beat, Beaten, Departure, Held, Join, Joined};
 pub use options::EngineOptions;
 pub use outcome::{
     Backlog, Cancelled, DeadCause, DeadLetter, DeadLetterAnswer, DeadLetterOp, DeadLetters, EngineBooks,
-    Inspection, MemberView, Outcome, TaskState,
+    Inspection, MemberView, TaskOutcome, TaskState,
 };
 pub use port::{Capabilities, Engine, Hint, LeaseCall, Reply};
 pub use task::{

@@ -27,9 +27,9 @@ use workfleet_shared_lock::Mode;
 
 use crate::{
     Beat, Beaten, Call, Cancelled, Capabilities, DeadLetter, DeadLetterAnswer, DeadLetterOp, DeadLetters,
-    Departure, Engine, EngineError, EngineOptions, EngineTime, Enqueued, Hint, Inspection, Join, Joined,
-    LeaseCall, LeasedTask, LockAnswer, LockCall, LockView, MemberId, NewTask, Reply, Settled, Settlement,
-    TaskId, TaskState, cores::EngineCore,
+    Departure, Engine, EngineError, EngineOptions, EngineTime, Enqueued, FleetTaskId, Hint, Inspection, Join,
+    Joined, LeaseCall, LeasedTask, LockAnswer, LockCall, LockView, MemberId, NewTask, Reply, Settled,
+    Settlement, TaskState, cores::EngineCore,
 };
 
 /// How many hints may be kept for a call that waits. A call that misses some looks at the state itself.
@@ -52,7 +52,7 @@ const AWAY: Duration = Duration::from_secs(1);
 /// use std::{sync::Arc, time::Duration};
 ///
 /// use workfleet_engine::{
-///     Calls, Engine, EngineError, EngineOptions, Join, LeaseCall, MemberId, NewTask, Payload, Settlement, TaskId, Verdict,
+///     Calls, Engine, EngineError, EngineOptions, Join, LeaseCall, MemberId, NewTask, Payload, Settlement, FleetTaskId, Verdict,
 ///     memory::Memory,
 /// };
 ///
@@ -64,7 +64,7 @@ const AWAY: Duration = Duration::from_secs(1);
 /// engine.join(Join { member, name: "a program".into() }).await?;
 /// let mut calls = Calls::new(member);
 ///
-/// let id = TaskId::generate(time)?;
+/// let id = FleetTaskId::generate(time)?;
 /// let call = calls.begin();
 /// engine.enqueue(call, vec![NewTask::new(id, "digest", Payload::json("{}"))]).await?;
 /// calls.answered(call.number);
@@ -125,7 +125,7 @@ impl Memory {
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let time = EngineTime::default().after(unix);
+        let time = EngineTime::default() + unix;
         let core = EngineCore::new(options, now(), time);
         let state = State { core, promised: BTreeMap::new(), seen: now() };
         Self(Arc::new(Shared { state: Mutex::new(state), news: broadcast::Sender::new(HINTS) }))
@@ -256,7 +256,7 @@ impl Engine for Memory {
         self.answer(move |core, now| core.settle(now, call, settlements))
     }
 
-    fn outcomes(&self, tasks: Vec<TaskId>, wait: Duration) -> Reply<'_, Vec<TaskState>> {
+    fn outcomes(&self, tasks: Vec<FleetTaskId>, wait: Duration) -> Reply<'_, Vec<TaskState>> {
         let has_ended = |state: &TaskState| matches!(state, TaskState::Unknown | TaskState::Ended(_));
         self.answer_later(
             wait,
@@ -265,11 +265,11 @@ impl Engine for Memory {
         )
     }
 
-    fn cancel(&self, call: Call, tasks: Vec<TaskId>) -> Reply<'_, Vec<Cancelled>> {
+    fn cancel(&self, call: Call, tasks: Vec<FleetTaskId>) -> Reply<'_, Vec<Cancelled>> {
         self.answer(move |core, now| core.cancel(now, call, &tasks))
     }
 
-    fn dead_letters(&self, after: Option<TaskId>, limit: usize) -> Reply<'_, Vec<DeadLetter>> {
+    fn dead_letters(&self, after: Option<FleetTaskId>, limit: usize) -> Reply<'_, Vec<DeadLetter>> {
         self.answer(move |core, now| core.dead_letters(now, after, limit))
     }
 

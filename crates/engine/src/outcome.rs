@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{MemberId, NewTask, Payload, Tally, TaskId, TaskRun};
+use crate::{FleetTaskId, MemberId, NewTask, Payload, Tally, TaskRun};
 
 /// How a task stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +22,13 @@ pub enum TaskState {
         run: u64,
     },
     /// It has ended.
-    Ended(Outcome),
+    Ended(TaskOutcome),
 }
 
 /// How a task has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum TaskOutcome {
     /// It is done, with this output.
     Done(Payload),
     /// It was cancelled.
@@ -72,7 +72,7 @@ pub struct DeadLetter {
 #[non_exhaustive]
 pub enum DeadLetters {
     /// These.
-    Ids(Vec<TaskId>),
+    Ids(Vec<FleetTaskId>),
     /// The first so many with this name, in the order of their ids.
     Named(Arc<str>, usize),
     /// The first so many, in the order of their ids.
@@ -94,15 +94,15 @@ pub enum DeadLetterOp {
 #[non_exhaustive]
 pub enum DeadLetterAnswer {
     /// What was asked for.
-    Ok(TaskId),
+    Ok(FleetTaskId),
     /// There is no such dead letter.
-    Unknown(TaskId),
+    Unknown(FleetTaskId),
     /// It is not retried, because its unique key belongs to another task now.
     KeyTaken {
         /// The dead letter.
-        task: TaskId,
+        task: FleetTaskId,
         /// The task that has its key.
-        by: TaskId,
+        by: FleetTaskId,
     },
 }
 

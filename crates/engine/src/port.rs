@@ -7,8 +7,8 @@ use workfleet_shared_lock::Mode;
 
 use crate::{
     Beat, Beaten, Call, Cancelled, DeadLetter, DeadLetterAnswer, DeadLetterOp, DeadLetters, Departure,
-    EngineError, EngineTime, Enqueued, Inspection, Join, Joined, LeasedTask, LockAnswer, LockCall, LockView,
-    MemberId, NewTask, Settled, Settlement, TaskId, TaskState,
+    EngineError, EngineTime, Enqueued, FleetTaskId, Inspection, Join, Joined, LeasedTask, LockAnswer,
+    LockCall, LockView, MemberId, NewTask, Settled, Settlement, TaskState,
 };
 
 /// What an answer is: a future that borrows the engine.
@@ -149,21 +149,21 @@ pub trait Engine: Debug + Send + Sync {
     /// # Errors
     ///
     /// [`EngineError::TooMany`] tasks.
-    fn outcomes(&self, tasks: Vec<TaskId>, wait: Duration) -> Reply<'_, Vec<TaskState>>;
+    fn outcomes(&self, tasks: Vec<FleetTaskId>, wait: Duration) -> Reply<'_, Vec<TaskState>>;
 
     /// Cancels tasks. The answers are in their order.
     ///
     /// # Errors
     ///
     /// Those of every [`Call`]; [`EngineError::TooMany`] tasks.
-    fn cancel(&self, call: Call, tasks: Vec<TaskId>) -> Reply<'_, Vec<Cancelled>>;
+    fn cancel(&self, call: Call, tasks: Vec<FleetTaskId>) -> Reply<'_, Vec<Cancelled>>;
 
     /// The dead letters after this id, `limit` of them at most, in the order of their ids.
     ///
     /// # Errors
     ///
     /// [`EngineError::TooMany`] if the limit is more than one call may have.
-    fn dead_letters(&self, after: Option<TaskId>, limit: usize) -> Reply<'_, Vec<DeadLetter>>;
+    fn dead_letters(&self, after: Option<FleetTaskId>, limit: usize) -> Reply<'_, Vec<DeadLetter>>;
 
     /// Retries or drops dead letters. The answers are in the order of the tasks.
     ///

@@ -7,8 +7,8 @@ use workfleet_shared_lock::Mode;
 
 use crate::{
     Beat, Beaten, Call, Cancelled, Capabilities, DeadLetter, DeadLetterAnswer, DeadLetterOp, DeadLetters,
-    Departure, Engine, EngineError, EngineTime, Enqueued, Hint, Inspection, Join, Joined, LeaseCall,
-    LeasedTask, LockAnswer, LockCall, LockView, MemberId, NewTask, Reply, Settled, Settlement, TaskId,
+    Departure, Engine, EngineError, EngineTime, Enqueued, FleetTaskId, Hint, Inspection, Join, Joined,
+    LeaseCall, LeasedTask, LockAnswer, LockCall, LockView, MemberId, NewTask, Reply, Settled, Settlement,
     TaskState,
 };
 
@@ -83,15 +83,15 @@ impl Engine for Repeating {
         Box::pin(repeat(move || self.0.settle(call, settlements.clone())))
     }
 
-    fn outcomes(&self, tasks: Vec<TaskId>, wait: Duration) -> Reply<'_, Vec<TaskState>> {
+    fn outcomes(&self, tasks: Vec<FleetTaskId>, wait: Duration) -> Reply<'_, Vec<TaskState>> {
         Box::pin(repeat(move || self.0.outcomes(tasks.clone(), wait)))
     }
 
-    fn cancel(&self, call: Call, tasks: Vec<TaskId>) -> Reply<'_, Vec<Cancelled>> {
+    fn cancel(&self, call: Call, tasks: Vec<FleetTaskId>) -> Reply<'_, Vec<Cancelled>> {
         Box::pin(repeat(move || self.0.cancel(call, tasks.clone())))
     }
 
-    fn dead_letters(&self, after: Option<TaskId>, limit: usize) -> Reply<'_, Vec<DeadLetter>> {
+    fn dead_letters(&self, after: Option<FleetTaskId>, limit: usize) -> Reply<'_, Vec<DeadLetter>> {
         Box::pin(repeat(move || self.0.dead_letters(after, limit)))
     }
 

@@ -36,17 +36,17 @@ readable!(struct ScheduleError { expression, reason });
 /// ```
 /// use std::time::Duration;
 ///
-/// use workfleet_engine::{EngineTime, NewTask, Payload, TaskId, schedule::Schedule};
+/// use workfleet_engine::{EngineTime, NewTask, Payload, FleetTaskId, schedule::Schedule};
 ///
 /// let schedule = Schedule::new("report", "30 9 * * MON-FRI Europe/Berlin")?;
 /// // Friday, 29 March 2024, 08:29 UTC, and two minutes later.
 /// let last = EngineTime::from_unix_ms(1_711_700_940_000);
-/// let now = last.after(Duration::from_secs(120));
+/// let now = last + Duration::from_secs(120);
 /// let ticks = schedule.due(last, now);
-/// assert_eq!(ticks, [last.after(Duration::from_secs(60))]);
+/// assert_eq!(ticks, [last + Duration::from_secs(60)]);
 ///
 /// for tick in ticks {
-///     let task = NewTask::new(TaskId::generate(now)?, "report", Payload::json("{}"));
+///     let task = NewTask::new(FleetTaskId::generate(now)?, "report", Payload::json("{}"));
 ///     let task = schedule.task(tick, Duration::from_secs(600), task);
 ///     // … enqueue it …
 /// #   assert_eq!(&*task.unique.unwrap().key, "schedule/report/1711701000000");
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn the_key_of_a_tick_outlives_the_last_repetition_of_its_call() {
         let schedule = Schedule::new("name", "* * * * *").unwrap();
-        let task = NewTask::new(crate::TaskId::from_u128(1), "work", crate::Payload::default());
+        let task = NewTask::new(crate::FleetTaskId::from_u128(1), "work", crate::Payload::default());
         let window = Duration::from_secs(600);
         let unique = schedule.task(minutes(7), window, task).unique.unwrap();
         assert_eq!(&*unique.key, "schedule/name/420000");

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{MemberId, TaskId};
+use crate::{FleetTaskId, MemberId};
 
 /// How the bytes of a payload are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,7 +104,7 @@ impl Default for Retry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskRun {
     /// The task.
-    pub task: TaskId,
+    pub task: FleetTaskId,
     /// Which of its runs.
     pub run: u64,
 }
@@ -123,9 +123,9 @@ pub struct Parent {
 /// ```
 /// use std::time::Duration;
 ///
-/// use workfleet_engine::{EngineTime, NewTask, Payload, TaskId};
+/// use workfleet_engine::{EngineTime, NewTask, Payload, FleetTaskId};
 ///
-/// let id = TaskId::generate(EngineTime::from_unix_ms(1_790_000_000_000))?;
+/// let id = FleetTaskId::generate(EngineTime::from_unix_ms(1_790_000_000_000))?;
 /// let mut task = NewTask::new(id, "digest", Payload::json(r#"{"path":"/etc/hosts"}"#));
 /// task.priority = 0; // the most urgent
 /// task.not_before = Duration::from_secs(60);
@@ -135,7 +135,7 @@ pub struct Parent {
 #[non_exhaustive]
 pub struct NewTask {
     /// Its id, which the client makes.
-    pub id: TaskId,
+    pub id: FleetTaskId,
     /// What kind of task it is. Members lease only names that they know.
     pub name: Arc<str>,
     /// The version of its payload, for members that know several. 0 by default.
@@ -168,7 +168,7 @@ pub struct NewTask {
 
 impl NewTask {
     /// A task with defaults for everything else.
-    pub fn new(id: TaskId, name: impl Into<Arc<str>>, payload: Payload) -> Self {
+    pub fn new(id: FleetTaskId, name: impl Into<Arc<str>>, payload: Payload) -> Self {
         Self {
             id,
             name: name.into(),
@@ -194,15 +194,15 @@ impl NewTask {
 #[non_exhaustive]
 pub enum Enqueued {
     /// The task is new, and is kept.
-    New(TaskId),
+    New(FleetTaskId),
     /// There is a task with its id or its unique key, which has this id. The new one is dropped.
-    Existing(TaskId),
+    Existing(FleetTaskId),
 }
 
 impl Enqueued {
     /// The id of the task that is kept.
     #[must_use]
-    pub const fn id(self) -> TaskId {
+    pub const fn id(self) -> FleetTaskId {
         match self {
             Self::New(id) | Self::Existing(id) => id,
         }

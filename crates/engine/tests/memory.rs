@@ -4,8 +4,8 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use workfleet_engine::{
-    Beat, Calls, Departure, Engine, EngineError, EngineOptions, Hint, Join, LeaseCall, MemberId, NewTask,
-    Payload, TaskId,
+    Beat, Calls, Departure, Engine, EngineError, EngineOptions, FleetTaskId, Hint, Join, LeaseCall, MemberId,
+    NewTask, Payload,
     conformance::{Subject, Test},
     faults::{FaultCounts, FaultRates, Faulty},
     memory::Memory,
@@ -88,7 +88,7 @@ async fn beat(engine: &dyn Engine, member: MemberId) -> Result<(), EngineError> 
 
 async fn task(engine: &dyn Engine) -> NewTask {
     let time = engine.time().await.expect("it has a time");
-    NewTask::new(TaskId::generate(time).expect("there are random bits"), "work", Payload::default())
+    NewTask::new(FleetTaskId::generate(time).expect("there are random bits"), "work", Payload::default())
 }
 
 async fn next(hints: &mut BoxStream<'static, Hint>) -> Option<Hint> {

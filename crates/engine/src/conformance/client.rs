@@ -11,8 +11,8 @@ use workfleet_shared_lock::{
 use super::Subject;
 use crate::{
     Beat, Beaten, Calls, Cancelled, DeadLetterAnswer, DeadLetterOp, DeadLetters, Departure, Engine,
-    EngineError, EngineOptions, Enqueued, Held, Join, LeaseCall, LeasedTask, LockCall, LockOwner, MemberId,
-    NewTask, Outcome, Payload, Settled, Settlement, TaskId, TaskRun, TaskState, Verdict,
+    EngineError, EngineOptions, Enqueued, FleetTaskId, Held, Join, LeaseCall, LeasedTask, LockCall,
+    LockOwner, MemberId, NewTask, Payload, Settled, Settlement, TaskOutcome, TaskRun, TaskState, Verdict,
 };
 
 pub(super) type LockState = RequestState<Arc<str>, LockOwner>;
@@ -45,8 +45,9 @@ impl<'a> Bench<'a> {
         self.pass(self.options.lease * percent / 100).await;
     }
 
-    pub(super) async fn id(&self) -> TaskId {
-        TaskId::generate(self.engine.time().await.expect("it has a time")).expect("there are random bits")
+    pub(super) async fn id(&self) -> FleetTaskId {
+        FleetTaskId::generate(self.engine.time().await.expect("it has a time"))
+            .expect("there are random bits")
     }
 
     pub(super) async fn task(&self) -> NewTask {
@@ -75,13 +76,13 @@ impl<'a> Bench<'a> {
         self.engine.is_free(key.into(), mode).await.expect("it answers")
     }
 
-    pub(super) async fn state(&self, task: TaskId) -> TaskState {
+    pub(super) async fn state(&self, task: FleetTaskId) -> TaskState {
         let states = self.engine.outcomes(vec![task], Duration::ZERO).await.expect("it is one");
         assert_eq!(states.len(), 1, "one answer for one task");
         states.into_iter().next().expect("there is one")
     }
 
-    pub(super) async fn outcome(&self, task: TaskId) -> Outcome {
+    pub(super) async fn outcome(&self, task: FleetTaskId) -> TaskOutcome {
         match self.state(task).await {
             TaskState::Ended(outcome) => outcome,
             state => panic!("it has not ended: {state:?}"),
@@ -168,7 +169,7 @@ impl Client {
         assert_eq!(settled, Settled::Ok, "the run stands");
     }
 
-    pub(super) async fn cancel(&mut self, tasks: &[TaskId]) -> Vec<Cancelled> {
+    pub(super) async fn cancel(&mut self, tasks: &[FleetTaskId]) -> Vec<Cancelled> {
         let call = self.calls.begin();
         let answer = self.engine.cancel(call, tasks.to_vec()).await;
         self.calls.answered(call.number);
@@ -257,7 +258,7 @@ pub(super) fn runs(tasks: &[LeasedTask]) -> Vec<TaskRun> {
     tasks.iter().map(LeasedTask::task_run).collect()
 }
 
-pub(super) fn ids(tasks: &[LeasedTask]) -> Vec<TaskId> {
+pub(super) fn ids(tasks: &[LeasedTask]) -> Vec<FleetTaskId> {
     tasks.iter().map(|task| task.task.id).collect()
 }
 

@@ -14,8 +14,8 @@ use super::{
     client::{Bench, assert_gone, done, runs},
 };
 use crate::{
-    Call, DeadLetterOp, DeadLetters, Departure, EngineError, Held, Join, LockCall, MemberId, Payload, TaskId,
-    TaskRun,
+    Call, DeadLetterOp, DeadLetters, Departure, EngineError, FleetTaskId, Held, Join, LockCall, MemberId,
+    Payload, TaskRun,
 };
 
 /// To join again renews the lease of the same member.
@@ -127,12 +127,12 @@ pub fn an_id_that_is_not_of_this_time_is_refused(subject: &dyn Subject) -> BoxFu
         let mut ann = bench.join().await;
         let (time, window) = (bench.engine.time().await.expect("it has one"), bench.options.repeat_window);
         let old = crate::EngineTime::from_unix_ms(time.unix_ms() - window.as_millis() as u64);
-        let late = time.after(window * 2 + bench.options.lease);
+        let late = time + window * 2 + bench.options.lease;
         for time in [old, late] {
             let join = Join { member: MemberId::new(time, 7), name: "a member".into() };
             let refused = bench.engine.join(join).await;
             assert!(matches!(refused, Err(EngineError::IdTime { .. })), "{refused:?}");
-            let task = crate::NewTask::new(TaskId::new(time, 7), "work", Payload::default());
+            let task = crate::NewTask::new(FleetTaskId::new(time, 7), "work", Payload::default());
             let refused = ann.try_enqueue(vec![task]).await;
             assert!(matches!(refused, Err(EngineError::IdTime { .. })), "{refused:?}");
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Beat, Cancelled, Concurrency, DeadCause, DeadLetterAnswer, DeadLetterOp, DeadLetters, Departure,
-    EngineError, Enqueued, Held, LeaseCall, NewTask, Outcome, Parent, Payload, Rate, Retry, Settled,
+    EngineError, Enqueued, Held, LeaseCall, NewTask, Parent, Payload, Rate, Retry, Settled, TaskOutcome,
     TaskState, Unique, UniqueFor, Verdict,
 };
 
@@ -304,16 +304,16 @@ pub fn a_task_past_its_deadline_is_dead(subject: &dyn Subject) -> BoxFuture<'_, 
         }
         let leased = ann.lease(3).await;
         bench.pass_lease(55).await;
-        assert_eq!(bench.outcome(tasks[3]).await, Outcome::Dead(DeadCause::Deadline));
+        assert_eq!(bench.outcome(tasks[3]).await, TaskOutcome::Dead(DeadCause::Deadline));
         let mut cancelled: Vec<_> = ann.beat().await.cancelled.iter().map(|run| run.task).collect();
         cancelled.sort_by_key(|id| tasks.iter().position(|task| task == id));
         assert_eq!(cancelled, tasks[..3]);
         ann.settle(&leased[0], done()).await;
         ann.settle(&leased[1], Verdict::Retry { after: Duration::ZERO, failure: failure() }).await;
         ann.leave(Departure::Goodbye).await;
-        assert!(matches!(bench.outcome(tasks[0]).await, Outcome::Done(_)));
-        assert_eq!(bench.outcome(tasks[1]).await, Outcome::Dead(DeadCause::Deadline));
-        assert_eq!(bench.outcome(tasks[2]).await, Outcome::Dead(DeadCause::Deadline));
+        assert!(matches!(bench.outcome(tasks[0]).await, TaskOutcome::Done(_)));
+        assert_eq!(bench.outcome(tasks[1]).await, TaskOutcome::Dead(DeadCause::Deadline));
+        assert_eq!(bench.outcome(tasks[2]).await, TaskOutcome::Dead(DeadCause::Deadline));
     })
 }
 
@@ -333,8 +333,8 @@ pub fn what_is_settled_has_ended_and_what_is_not_comes_again(subject: &dyn Subje
         ann.settle(&tasks[0], done()).await;
         ann.settle(&tasks[1], Verdict::Dead { failure: failure() }).await;
         ann.settle(&tasks[2], Verdict::Returned).await;
-        assert_eq!(bench.outcome(tasks[0].task.id).await, Outcome::Done(Payload::postcard("output")));
-        assert_eq!(bench.outcome(tasks[1].task.id).await, Outcome::Dead(DeadCause::Failed(failure())));
+        assert_eq!(bench.outcome(tasks[0].task.id).await, TaskOutcome::Done(Payload::postcard("output")));
+        assert_eq!(bench.outcome(tasks[1].task.id).await, TaskOutcome::Dead(DeadCause::Failed(failure())));
         assert_eq!(bench.state(tasks[2].task.id).await, TaskState::Waiting);
         let leased = TaskState::Leased { member: ann.id, run: 1 };
         assert_eq!(bench.state(tasks[3].task.id).await, leased);
@@ -411,7 +411,7 @@ pub fn a_task_that_members_are_lost_with_runs_alone(subject: &dyn Subject) -> Bo
         let alone = carl.lease_one().await;
         assert!(alone.alone && alone.task.id == suspect.id);
         carl.leave(Departure::Died).await;
-        assert_eq!(bench.outcome(suspect.id).await, Outcome::Dead(DeadCause::Lost));
+        assert_eq!(bench.outcome(suspect.id).await, TaskOutcome::Dead(DeadCause::Lost));
         assert_eq!(bob.lease(5).await.len(), 1, "the others are not held up");
     })
 }
@@ -468,7 +468,7 @@ pub fn cancelled_tasks_end(subject: &dyn Subject) -> BoxFuture<'_, ()> {
         ann.settle(&leased[2], Verdict::Retry { after: Duration::ZERO, failure: failure() }).await;
         ann.leave(Departure::Died).await;
         for task in &tasks[1..5] {
-            assert_eq!(bench.outcome(*task).await, Outcome::Cancelled);
+            assert_eq!(bench.outcome(*task).await, TaskOutcome::Cancelled);
         }
         let mut bob = bench.join().await;
         assert_eq!(bob.lease(5).await, []);
@@ -543,10 +543,10 @@ pub fn outcomes_are_kept_for_their_time(subject: &dyn Subject) -> BoxFuture<'_, 
             ann.settle(&task, done()).await;
         }
         bench.pass(bench.options.repeat_window / 2).await;
-        assert_eq!(bench.outcome(short.id).await, Outcome::Done(Payload::postcard("output")));
+        assert_eq!(bench.outcome(short.id).await, TaskOutcome::Done(Payload::postcard("output")));
         bench.pass(bench.options.repeat_window).await;
         assert_eq!(bench.state(short.id).await, TaskState::Unknown);
-        assert_eq!(bench.outcome(long.id).await, Outcome::Done(Payload::postcard("output")));
+        assert_eq!(bench.outcome(long.id).await, TaskOutcome::Done(Payload::postcard("output")));
         bench.pass(bench.options.repeat_window).await;
         assert_eq!(bench.state(long.id).await, TaskState::Unknown);
     })

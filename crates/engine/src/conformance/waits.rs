@@ -12,7 +12,7 @@ use super::{
     Subject,
     client::{Bench, assert_gone, done, ids},
 };
-use crate::{LockCall, Outcome, TaskState};
+use crate::{LockCall, TaskOutcome, TaskState};
 
 /// Both futures, until both are ready, the first one polled first.
 async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
@@ -90,7 +90,7 @@ pub fn a_wait_for_an_outcome_ends_when_there_is_one(subject: &dyn Subject) -> Bo
                 .await;
         let states = states.expect("they are few");
         assert!(
-            matches!(states[..], [TaskState::Leased { .. }, TaskState::Ended(Outcome::Done(_))]),
+            matches!(states[..], [TaskState::Leased { .. }, TaskState::Ended(TaskOutcome::Done(_))]),
             "{states:?}"
         );
         let again = bench.engine.outcomes(ids, bench.options.lease * 9).await.expect("they are few");

@@ -23,7 +23,7 @@ use super::{
     record::{End, Member, Stop},
     timers::{Timer, Timers, after},
 };
-use crate::{EngineError, EngineOptions, EngineTime, Hint, LockOwner, MemberId, TaskId};
+use crate::{EngineError, EngineOptions, EngineTime, FleetTaskId, Hint, LockOwner, MemberId};
 
 /// The state of an engine.
 ///
@@ -35,7 +35,7 @@ use crate::{EngineError, EngineOptions, EngineTime, Hint, LockOwner, MemberId, T
 /// use std::time::{Duration, Instant};
 ///
 /// use workfleet_engine::{
-///     Call, EngineOptions, EngineTime, Join, LeaseCall, MemberId, NewTask, Payload, Settled, Settlement, TaskId,
+///     Call, EngineOptions, EngineTime, Join, LeaseCall, MemberId, NewTask, Payload, Settled, Settlement, FleetTaskId,
 ///     Verdict, cores::EngineCore,
 /// };
 ///
@@ -44,7 +44,7 @@ use crate::{EngineError, EngineOptions, EngineTime, Hint, LockOwner, MemberId, T
 /// let member = MemberId::new(time, 1);
 /// engine.join(now, Join { member, name: "a program".into() })?;
 ///
-/// let task = NewTask::new(TaskId::new(time, 2), "digest", Payload::default());
+/// let task = NewTask::new(FleetTaskId::new(time, 2), "digest", Payload::default());
 /// engine.enqueue(now, Call { member, number: 1, confirmed: 0 }, vec![task])?;
 /// let ask = LeaseCall {
 ///     member,
@@ -112,7 +112,7 @@ impl EngineCore {
     #[must_use]
     pub fn time(&self, now: Instant) -> EngineTime {
         let (epoch, time) = self.epoch;
-        time.after(now.saturating_duration_since(epoch))
+        time + now.saturating_duration_since(epoch)
     }
 
     /// Something that has happened since this was asked last.
@@ -181,7 +181,7 @@ impl EngineCore {
     /// The time in an id is within the repeat window.
     pub(crate) fn check_id_time(&self, now: Instant, id: EngineTime) -> Result<(), EngineError> {
         let (engine, window) = (self.time(now), self.options.repeat_window);
-        if engine.since(id) >= window || id > engine.after(window) {
+        if engine.since(id) >= window || id > engine + window {
             return Err(EngineError::IdTime { id, engine, window });
         }
         Ok(())
@@ -189,11 +189,11 @@ impl EngineCore {
 
     /// How long it takes until an id of this time is too old.
     pub(crate) fn until_too_old(&self, now: Instant, id: EngineTime) -> Duration {
-        id.after(self.options.repeat_window).since(self.time(now))
+        (id + self.options.repeat_window).since(self.time(now))
     }
 
     /// Ends the reservation of a task for a member, if there is one.
-    pub(crate) fn unreserve(&mut self, task: TaskId) {
+    pub(crate) fn unreserve(&mut self, task: FleetTaskId) {
         if let Some(member) = self.queue.reserved.remove(&task)
             && let Some(member) = self.members.get_mut(&member)
         {

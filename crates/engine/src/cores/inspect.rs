@@ -6,7 +6,7 @@ use super::{
     engine::EngineCore,
     record::{Record, State},
 };
-use crate::{Backlog, DeadLetter, EngineError, Inspection, MemberView, Outcome, TaskId, TaskState};
+use crate::{Backlog, DeadLetter, EngineError, FleetTaskId, Inspection, MemberView, TaskOutcome, TaskState};
 
 impl EngineCore {
     /// As [`Engine::outcomes`](crate::Engine::outcomes), but it does not wait.
@@ -14,16 +14,16 @@ impl EngineCore {
     /// # Errors
     ///
     /// As there.
-    pub fn outcomes(&mut self, now: Instant, tasks: &[TaskId]) -> Result<Vec<TaskState>, EngineError> {
+    pub fn outcomes(&mut self, now: Instant, tasks: &[FleetTaskId]) -> Result<Vec<TaskState>, EngineError> {
         self.pass(now);
         self.options.check_count("tasks in one call", tasks.len())?;
         let state = |id| match self.queue.tasks.get(id).map(|record| (&record.state, record.run)) {
             None => TaskState::Unknown,
             Some((State::Ready | State::Delayed { .. }, _)) => TaskState::Waiting,
             Some((State::Leased { member, .. }, run)) => TaskState::Leased { member: *member, run },
-            Some((State::Done(output), _)) => TaskState::Ended(Outcome::Done(output.clone())),
-            Some((State::Cancelled, _)) => TaskState::Ended(Outcome::Cancelled),
-            Some((State::Dead { cause, .. }, _)) => TaskState::Ended(Outcome::Dead(cause.clone())),
+            Some((State::Done(output), _)) => TaskState::Ended(TaskOutcome::Done(output.clone())),
+            Some((State::Cancelled, _)) => TaskState::Ended(TaskOutcome::Cancelled),
+            Some((State::Dead { cause, .. }, _)) => TaskState::Ended(TaskOutcome::Dead(cause.clone())),
         };
         Ok(tasks.iter().map(state).collect())
     }
@@ -36,7 +36,7 @@ impl EngineCore {
     pub fn dead_letters(
         &mut self,
         now: Instant,
-        after: Option<TaskId>,
+        after: Option<FleetTaskId>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, EngineError> {
         let now = self.pass(now);
@@ -61,7 +61,7 @@ impl EngineCore {
                 && !self.members.values().any(|member| member.names.contains(name)),
         });
         let backlog = backlog.collect();
-        let runs = |leases: &std::collections::BTreeSet<TaskId>| {
+        let runs = |leases: &std::collections::BTreeSet<FleetTaskId>| {
             leases.iter().filter_map(|id| self.queue.tasks.get(id)).map(Record::task_run).collect()
         };
         let members = self.members.iter().map(|(id, member)| MemberView {

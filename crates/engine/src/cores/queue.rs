@@ -15,14 +15,14 @@ use super::{
     record::{Record, State},
     series::Series,
 };
-use crate::{EngineBooks, MemberId, TaskId};
+use crate::{EngineBooks, FleetTaskId, MemberId};
 
 /// What there is of one name in one series.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) delayed: usize,
     /// Those that are ready, by when they were enqueued.
-    pub(crate) ready: BTreeSet<(Instant, TaskId)>,
+    pub(crate) ready: BTreeSet<(Instant, FleetTaskId)>,
     pub(crate) leased: usize,
     pub(crate) dead: usize,
 }
@@ -36,14 +36,14 @@ impl Counts {
 /// All tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    pub(crate) tasks: BTreeMap<TaskId, Record>,
+    pub(crate) tasks: BTreeMap<FleetTaskId, Record>,
     pub(crate) ready: Ready,
     pub(crate) series: BTreeMap<Arc<str>, Series>,
     /// The task that each unique key belongs to.
-    pub(crate) unique: BTreeMap<Arc<str>, TaskId>,
-    pub(crate) dead: BTreeSet<TaskId>,
+    pub(crate) unique: BTreeMap<Arc<str>, FleetTaskId>,
+    pub(crate) dead: BTreeSet<FleetTaskId>,
     /// For which member a task waits that is to run alone.
-    pub(crate) reserved: BTreeMap<TaskId, MemberId>,
+    pub(crate) reserved: BTreeMap<FleetTaskId, MemberId>,
     /// By series and name.
     pub(crate) counts: BTreeMap<(Arc<str>, Arc<str>), Counts>,
     pub(crate) books: EngineBooks,
@@ -52,7 +52,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn record(&mut self, task: TaskId) -> &mut Record {
+    pub(crate) fn record(&mut self, task: FleetTaskId) -> &mut Record {
         let Some(record) = self.tasks.get_mut(&task) else { unreachable!("the task is known") };
         record
     }
@@ -74,7 +74,7 @@ impl Queue {
     }
 
     /// Changes the state of a task, and all that is counted by it.
-    pub(crate) fn change(&mut self, task: TaskId, state: State) {
+    pub(crate) fn change(&mut self, task: FleetTaskId, state: State) {
         let Some(mut record) = self.tasks.remove(&task) else { unreachable!("the task is known") };
         self.count(&record, false);
         let had_ended = record.state.has_ended();
@@ -104,7 +104,7 @@ impl Queue {
     }
 
     /// Drops a dead letter: it stays known, and is no dead letter any more.
-    pub(crate) fn drop_dead(&mut self, task: TaskId) {
+    pub(crate) fn drop_dead(&mut self, task: FleetTaskId) {
         if self.dead.remove(&task) {
             let record = &self.tasks[&task];
             let key = (record.task.series.clone(), record.task.name.clone());
@@ -113,7 +113,7 @@ impl Queue {
     }
 
     /// Forgets a task that has ended.
-    pub(crate) fn forget(&mut self, task: TaskId) {
+    pub(crate) fn forget(&mut self, task: FleetTaskId) {
         self.tasks.remove(&task);
     }
 

@@ -11,7 +11,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Concurrency, TaskId};
+use crate::{Concurrency, FleetTaskId};
 
 /// A task's place among those of its kind: the most urgent first, then the first to arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +32,13 @@ pub(crate) struct Kind {
 /// What is to be known of a task here.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
-    pub(crate) id: TaskId,
+    pub(crate) id: FleetTaskId,
     pub(crate) place: Place,
     pub(crate) kind: Kind,
     pub(crate) concurrency: Option<Concurrency>,
 }
 
-type Line = BTreeMap<Place, TaskId>;
+type Line = BTreeMap<Place, FleetTaskId>;
 
 #[derive(Debug, Default)]
 struct Slots {
@@ -102,7 +102,7 @@ impl Ready {
         series: &Arc<str>,
         is_alone: bool,
         is_known: impl Fn(&str) -> bool,
-    ) -> Option<TaskId> {
+    ) -> Option<FleetTaskId> {
         let start = Kind { series: series.clone(), is_alone, name: Arc::from("") };
         let lines = self.lines.range(start..);
         let lines = lines.take_while(|(kind, _)| kind.series == *series && kind.is_alone == is_alone);

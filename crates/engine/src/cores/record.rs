@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    DeadCause, Departure, MemberId, NewTask, Payload, Tally, TaskId, TaskRun,
+    DeadCause, Departure, FleetTaskId, MemberId, NewTask, Payload, Tally, TaskRun,
     cores::{
         answers::Answers,
         ready::{Item, Kind, Place},
@@ -77,7 +77,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn id(&self) -> TaskId {
+    pub(crate) fn id(&self) -> FleetTaskId {
         self.task.id
     }
 
@@ -114,13 +114,13 @@ pub(crate) struct Member {
     pub(crate) lease_end: Instant,
     /// Of its last beat.
     pub(crate) beat: u64,
-    pub(crate) leases: BTreeSet<TaskId>,
+    pub(crate) leases: BTreeSet<FleetTaskId>,
     /// Those of its leases that are to stop.
-    pub(crate) stopping: BTreeSet<TaskId>,
+    pub(crate) stopping: BTreeSet<FleetTaskId>,
     /// Whether its one lease is of a task that runs alone.
     pub(crate) is_alone: bool,
     /// The task that it is to run alone, as soon as it has nothing else.
-    pub(crate) reserved: Option<TaskId>,
+    pub(crate) reserved: Option<FleetTaskId>,
     /// Its last batch that was asked for: the number, and what was in it.
     pub(crate) batch: (u64, Vec<TaskRun>),
     /// The names that it asked for last.

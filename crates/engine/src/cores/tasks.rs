@@ -14,9 +14,9 @@ use super::{
     timers::{Timer, after},
 };
 use crate::{
-    Call, Cancelled, DeadCause, DeadLetterAnswer, DeadLetterOp, DeadLetters, EngineError, Enqueued, Hint,
-    LeaseCall, LeasedTask, MemberId, NewTask, Parent, Payload, Settled, Settlement, Tally, TaskId, TaskRun,
-    Unique, UniqueFor, Verdict,
+    Call, Cancelled, DeadCause, DeadLetterAnswer, DeadLetterOp, DeadLetters, EngineError, Enqueued,
+    FleetTaskId, Hint, LeaseCall, LeasedTask, MemberId, NewTask, Parent, Payload, Settled, Settlement, Tally,
+    TaskRun, Unique, UniqueFor, Verdict,
 };
 
 impl EngineCore {
@@ -119,7 +119,7 @@ impl EngineCore {
         &mut self,
         now: Instant,
         call: Call,
-        tasks: &[TaskId],
+        tasks: &[FleetTaskId],
     ) -> Result<Vec<Cancelled>, EngineError> {
         let now = self.pass(now);
         self.options.check_count("tasks in one call", tasks.len())?;
@@ -257,7 +257,7 @@ impl EngineCore {
     }
 
     /// Lets a task wait for its time, or makes it ready.
-    fn delay(&mut self, id: TaskId, now: Instant, delay: Duration) {
+    fn delay(&mut self, id: FleetTaskId, now: Instant, delay: Duration) {
         if delay.is_zero() {
             return self.make_ready(id);
         }
@@ -266,14 +266,14 @@ impl EngineCore {
         self.queue.change(id, State::Delayed { until });
     }
 
-    pub(crate) fn make_ready(&mut self, id: TaskId) {
+    pub(crate) fn make_ready(&mut self, id: FleetTaskId) {
         self.queue.change(id, State::Ready);
         let item = self.queue.record(id).item(self.options.lost_limit);
         self.queue.ready.insert(item);
     }
 
     /// Takes a task out of wherever it waits. False if it does not wait.
-    fn stop_waiting(&mut self, id: TaskId) -> bool {
+    fn stop_waiting(&mut self, id: FleetTaskId) -> bool {
         let lost_limit = self.options.lost_limit;
         let record = self.queue.record(id);
         match record.state {
@@ -329,7 +329,13 @@ impl EngineCore {
     }
 
     /// The first task of a series that this member may have now. If its bucket is empty, its timer is set.
-    fn first(&mut self, now: Instant, series: &Arc<str>, is_alone: bool, member: MemberId) -> Option<TaskId> {
+    fn first(
+        &mut self,
+        now: Instant,
+        series: &Arc<str>,
+        is_alone: bool,
+        member: MemberId,
+    ) -> Option<FleetTaskId> {
         let names = &self.members.get(&member)?.names;
         let task = self.queue.ready.first(series, is_alone, |name| names.contains(name))?;
         let state = self.queue.series.get_mut(series)?;
@@ -344,7 +350,7 @@ impl EngineCore {
     }
 
     /// Leases a task that is ready.
-    fn take(&mut self, now: Instant, by: MemberId, id: TaskId) -> TaskRun {
+    fn take(&mut self, now: Instant, by: MemberId, id: FleetTaskId) -> TaskRun {
         let lost_limit = self.options.lost_limit;
         let item = self.queue.record(id).item(lost_limit);
         self.stop_waiting(id);
@@ -406,7 +412,7 @@ impl EngineCore {
     }
 
     /// A leased task comes back without a verdict: it is ready again, unless it was to stop, or was lost too often.
-    pub(crate) fn come_back(&mut self, now: Instant, id: TaskId, is_lost: bool) {
+    pub(crate) fn come_back(&mut self, now: Instant, id: FleetTaskId, is_lost: bool) {
         let limit = self.options.lost_limit;
         let stop = self.unlease(id);
         let tally = &mut self.queue.record(id).tally;
@@ -420,7 +426,7 @@ impl EngineCore {
     }
 
     /// Takes a task from its member. Its state is the caller's to change. Returns why it was to stop, if it was.
-    fn unlease(&mut self, id: TaskId) -> Option<Stop> {
+    fn unlease(&mut self, id: FleetTaskId) -> Option<Stop> {
         let record = self.queue.record(id);
         let State::Leased { member, stop } = record.state else { unreachable!("it is leased") };
         let concurrency = record.task.concurrency.clone();
@@ -437,7 +443,7 @@ impl EngineCore {
     }
 
     /// Stops a task that has not ended: one that waits ends, and of one that is leased the member is told.
-    pub(crate) fn stop(&mut self, now: Instant, id: TaskId, why: Stop) {
+    pub(crate) fn stop(&mut self, now: Instant, id: FleetTaskId, why: Stop) {
         if self.stop_waiting(id) {
             return self.end_stopped(now, id, why);
         }
@@ -452,19 +458,19 @@ impl EngineCore {
         }
     }
 
-    fn end_stopped(&mut self, now: Instant, id: TaskId, why: Stop) {
+    fn end_stopped(&mut self, now: Instant, id: FleetTaskId, why: Stop) {
         match why {
             Stop::Cancelled => self.end_task(now, id, State::Cancelled),
             Stop::Deadline => self.die(now, id, DeadCause::Deadline),
         }
     }
 
-    fn die(&mut self, now: Instant, id: TaskId, cause: DeadCause) {
+    fn die(&mut self, now: Instant, id: FleetTaskId, cause: DeadCause) {
         self.end_task(now, id, State::Dead { cause, at: now });
     }
 
     /// Ends a task, which is nowhere any more but in its record.
-    fn end_task(&mut self, now: Instant, id: TaskId, state: State) {
+    fn end_task(&mut self, now: Instant, id: FleetTaskId, state: State) {
         let is_dead = matches!(state, State::Dead { .. });
         self.queue.change(id, state);
         let record = self.queue.record(id);
@@ -485,7 +491,7 @@ impl EngineCore {
     }
 
     /// Keeps the outcome of a task that cannot run again, for as long as it is to be kept.
-    fn forget_later(&mut self, now: Instant, id: TaskId) {
+    fn forget_later(&mut self, now: Instant, id: FleetTaskId) {
         let too_old = self.until_too_old(now, id.time());
         let window = self.options.repeat_window;
         let record = self.queue.record(id);
@@ -517,7 +523,7 @@ impl EngineCore {
         }
     }
 
-    fn settle_dead_letter(&mut self, now: Instant, op: DeadLetterOp, id: TaskId) -> DeadLetterAnswer {
+    fn settle_dead_letter(&mut self, now: Instant, op: DeadLetterOp, id: FleetTaskId) -> DeadLetterAnswer {
         if !self.queue.dead.contains(&id) {
             return DeadLetterAnswer::Unknown(id);
         }

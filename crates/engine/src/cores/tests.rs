@@ -19,9 +19,9 @@ use workfleet_shared_lock::{
 use super::EngineCore;
 use crate::{
     Beat, Call, Cancelled, DeadCause, DeadLetterAnswer, DeadLetterOp, DeadLetters, Departure, EngineError,
-    EngineOptions, EngineTime, Enqueued, Held, Hint, Join, LeaseCall, LeasedTask, LockAnswer, LockCall,
-    MemberId, NewTask, Outcome, Payload, Rate, Settled, Settlement, TaskId, TaskState, Unique, UniqueFor,
-    Verdict,
+    EngineOptions, EngineTime, Enqueued, FleetTaskId, Held, Hint, Join, LeaseCall, LeasedTask, LockAnswer,
+    LockCall, MemberId, NewTask, Payload, Rate, Settled, Settlement, TaskOutcome, TaskState, Unique,
+    UniqueFor, Verdict,
 };
 
 const START: EngineTime = EngineTime::from_unix_ms(1_790_000_000_000);
@@ -51,7 +51,7 @@ impl Rig {
     }
 
     fn task(&mut self) -> NewTask {
-        let id = TaskId::new(self.engine.time(self.now), u128::from(self.number()));
+        let id = FleetTaskId::new(self.engine.time(self.now), u128::from(self.number()));
         NewTask::new(id, "work", Payload::postcard("p"))
     }
 
@@ -87,12 +87,12 @@ impl Rig {
         self.engine.beat(self.now, Beat { member, number, holding: Vec::new() })
     }
 
-    fn cancel(&mut self, member: MemberId, tasks: &[TaskId]) -> Result<Vec<Cancelled>, EngineError> {
+    fn cancel(&mut self, member: MemberId, tasks: &[FleetTaskId]) -> Result<Vec<Cancelled>, EngineError> {
         let call = self.call(member);
         self.engine.cancel(self.now, call, tasks)
     }
 
-    fn outcome(&mut self, task: TaskId) -> TaskState {
+    fn outcome(&mut self, task: FleetTaskId) -> TaskState {
         self.engine.outcomes(self.now, &[task]).expect("it is one")[0].clone()
     }
 
@@ -135,7 +135,7 @@ fn a_settlement_at_the_end_of_the_lease_is_refused_and_another_member_has_the_ta
     assert_eq!((second.run, second.tally.lost), (2, 1));
     assert_eq!(rig.settle(bob, &second, done()), Settled::Ok);
     assert_eq!(rig.settle(bob, &second, done()), Settled::Fenced, "another call, and the run is over");
-    assert_eq!(rig.outcome(id), TaskState::Ended(Outcome::Done(Payload::default())));
+    assert_eq!(rig.outcome(id), TaskState::Ended(TaskOutcome::Done(Payload::default())));
     assert!(rig.hints().contains(&Hint::Gone(ann)));
 }
 
@@ -171,7 +171,7 @@ fn a_task_that_is_forgotten_cannot_be_enqueued_again() {
     let refused = rig.enqueue(ann, task);
     assert!(matches!(refused, Err(EngineError::IdTime { .. })), "{refused:?}");
     let future =
-        NewTask::new(TaskId::new(START.after(Duration::from_secs(1201)), 1), "work", Payload::default());
+        NewTask::new(FleetTaskId::new(START + Duration::from_secs(1201), 1), "work", Payload::default());
     assert!(matches!(rig.enqueue(ann, future), Err(EngineError::IdTime { .. })));
 }
 
@@ -208,7 +208,7 @@ fn fences_increase_also_if_the_engine_is_made_anew() {
     let now = Instant::now();
     let mut fences = Vec::new();
     for ms in [0, 1] {
-        let time = START.after(Duration::from_millis(ms));
+        let time = START + Duration::from_millis(ms);
         let engine = EngineCore::new(EngineOptions::default(), now, time);
         let mut rig = Rig { engine, now, next: 0 };
         let ann = rig.join();
@@ -278,7 +278,7 @@ fn a_task_that_members_are_lost_with_runs_alone_and_is_then_dead() {
     let alone = rig.lease(bob, 5);
     assert_eq!((alone.len(), alone[0].task.id), (1, suspect.id));
     rig.engine.leave(rig.now, bob, Departure::Died);
-    assert_eq!(rig.outcome(suspect.id), TaskState::Ended(Outcome::Dead(DeadCause::Lost)));
+    assert_eq!(rig.outcome(suspect.id), TaskState::Ended(TaskOutcome::Dead(DeadCause::Lost)));
     assert_eq!(rig.lease(carl, 5).len(), 1, "the third of the others");
     let letters = rig.engine.dead_letters(rig.now, None, 10).unwrap();
     assert_eq!((letters.len(), letters[0].tally.lost), (1, 2));
@@ -295,7 +295,7 @@ fn a_dead_letter_is_retried_with_nothing_charged_unless_its_key_is_taken() {
     let leased = rig.lease(ann, 1).remove(0);
     let failure = Bytes::from_static(b"no");
     rig.settle(ann, &leased, Verdict::Dead { failure: failure.clone() });
-    assert_eq!(rig.outcome(task.id), TaskState::Ended(Outcome::Dead(DeadCause::Failed(failure))));
+    assert_eq!(rig.outcome(task.id), TaskState::Ended(TaskOutcome::Dead(DeadCause::Failed(failure))));
     let mut other = rig.task();
     other.unique.clone_from(&task.unique);
     assert_eq!(rig.enqueue(ann, other.clone()).unwrap(), Enqueued::New(other.id));
@@ -355,9 +355,9 @@ fn what_is_leased_and_cancelled_is_named_in_every_beat_and_ends_as_cancelled() {
     rig.settle(ann, &leased[0], done());
     rig.settle(ann, &leased[1], Verdict::Retry { after: Duration::ZERO, failure: Bytes::new() });
     rig.settle(ann, &leased[2], Verdict::Dead { failure: Bytes::new() });
-    assert_eq!(rig.outcome(ids[0]), TaskState::Ended(Outcome::Done(Payload::default())));
-    assert_eq!(rig.outcome(ids[1]), TaskState::Ended(Outcome::Cancelled));
-    assert_eq!(rig.outcome(ids[2]), TaskState::Ended(Outcome::Cancelled));
+    assert_eq!(rig.outcome(ids[0]), TaskState::Ended(TaskOutcome::Done(Payload::default())));
+    assert_eq!(rig.outcome(ids[1]), TaskState::Ended(TaskOutcome::Cancelled));
+    assert_eq!(rig.outcome(ids[2]), TaskState::Ended(TaskOutcome::Cancelled));
     assert_eq!(rig.beat(ann).unwrap().cancelled, []);
     assert_eq!(rig.cancel(ann, &ids).unwrap(), [Cancelled::Late, Cancelled::Ended, Cancelled::Ended]);
 }
@@ -448,7 +448,7 @@ fn each_bound_is_named_by_its_error() {
     let member = MemberId::new(START, 77);
     let refused = rig.engine.join(rig.now, Join { member, name: "m".into() }).unwrap_err();
     assert_eq!(text(refused), "there would be 3 members, and the limit is 2");
-    let ids = [TaskId::new(START, 1); 3];
+    let ids = [FleetTaskId::new(START, 1); 3];
     assert_eq!(
         text(rig.cancel(ann, &ids).unwrap_err()),
         "there would be 3 tasks in one call, and the limit is 2"

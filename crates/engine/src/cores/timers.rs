@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{MemberId, TaskId};
+use crate::{FleetTaskId, MemberId};
 
 /// No time is farther away: a hundred years, so that no sum of an instant and a duration from outside overflows.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -22,15 +22,15 @@ pub(crate) enum Timer {
     /// The member's lease runs out.
     Lease(MemberId),
     /// The task's time has come.
-    NotBefore(TaskId),
+    NotBefore(FleetTaskId),
     /// The task's deadline passes.
-    Deadline(TaskId),
+    Deadline(FleetTaskId),
     /// The unique key no longer belongs to its task.
     Unique(Arc<str>),
     /// The series may have a token in its bucket, or is to be forgotten.
     Series(Arc<str>),
     /// The task's outcome is no longer kept.
-    ForgetTask(TaskId),
+    ForgetTask(FleetTaskId),
     /// The id of a member that is gone is too old to be used again.
     ForgetMember(MemberId),
 }

@@ -3,7 +3,7 @@
 //! Times are milliseconds since the start.
 
 use crate::{
-    Cancelled, DeadLetterAnswer, DeadLetterOp, Enqueued, MemberId, Settled, TaskId, TaskRun, UniqueFor,
+    Cancelled, DeadLetterAnswer, DeadLetterOp, Enqueued, FleetTaskId, MemberId, Settled, TaskRun, UniqueFor,
     cores::tests::pair::Spec,
 };
 
@@ -43,7 +43,7 @@ pub(super) enum Naive {
 
 #[derive(Clone, Debug)]
 pub(super) struct Task {
-    pub(super) id: TaskId,
+    pub(super) id: FleetTaskId,
     pub(super) spec: Spec,
     pub(super) arrival: u64,
     deadline: Option<u64>,
@@ -59,7 +59,7 @@ pub(super) struct Task {
 pub(super) struct Member {
     pub(super) id: MemberId,
     pub(super) lease_end: u64,
-    reserved: Option<TaskId>,
+    reserved: Option<FleetTaskId>,
     /// The answers to calls that may be repeated: number, time.
     kept: Vec<(u64, u64)>,
     forgotten: u64,
@@ -72,7 +72,7 @@ pub(super) struct Model {
     gone: Vec<MemberId>,
     pub(super) tasks: Vec<Task>,
     /// Key, task, and until when.
-    unique: Vec<(u8, TaskId, Option<u64>)>,
+    unique: Vec<(u8, FleetTaskId, Option<u64>)>,
     /// When a task with a rate was leased.
     takes: Vec<u64>,
     arrivals: u64,
@@ -122,7 +122,7 @@ impl Model {
         self.now = target;
     }
 
-    pub(super) fn task(&mut self, id: TaskId) -> &mut Task {
+    pub(super) fn task(&mut self, id: FleetTaskId) -> &mut Task {
         self.tasks.iter_mut().find(|task| task.id == id).expect("it is known")
     }
 
@@ -171,7 +171,7 @@ impl Model {
         }
     }
 
-    pub(super) fn held(&self, by: MemberId) -> Vec<TaskId> {
+    pub(super) fn held(&self, by: MemberId) -> Vec<FleetTaskId> {
         let is_held = |task: &&Task| matches!(task.state, Naive::Leased { by: other, .. } if other == by);
         self.tasks.iter().filter(is_held).map(|task| task.id).collect()
     }
@@ -200,10 +200,10 @@ impl Model {
         self.member(id).expect("it lives").kept.push((number, now));
     }
 
-    pub(super) fn enqueue(&mut self, specs: &[(TaskId, u64, Spec)]) -> Result<Vec<Enqueued>, Refused> {
+    pub(super) fn enqueue(&mut self, specs: &[(FleetTaskId, u64, Spec)]) -> Result<Vec<Enqueued>, Refused> {
         let (now, before) = (self.now, self.tasks.len());
         let mut answers = Vec::new();
-        let mut new: Vec<(TaskId, u64, Spec)> = Vec::new();
+        let mut new: Vec<(FleetTaskId, u64, Spec)> = Vec::new();
         for (id, made, spec) in specs {
             if let Some((member, run)) = spec.parent
                 && !self.tasks.iter().any(|task| {
@@ -262,7 +262,7 @@ impl Model {
     }
 
     /// The first task of a series that a member with these names could lease.
-    fn first(&self, series: u8, names: [bool; 2], is_alone: bool) -> Option<TaskId> {
+    fn first(&self, series: u8, names: [bool; 2], is_alone: bool) -> Option<FleetTaskId> {
         let could = |task: &&Task| {
             let waits = matches!(task.state, Naive::Waits { until } if until <= self.now);
             let has_slot = task.spec.concurrency.is_none_or(|(key, limit)| {
@@ -338,7 +338,7 @@ impl Model {
         Ok(batch)
     }
 
-    fn take(&mut self, id: TaskId, by: MemberId) -> TaskRun {
+    fn take(&mut self, id: FleetTaskId, by: MemberId) -> TaskRun {
         self.unreserve(id);
         let now = self.now;
         let task = self.task(id);
@@ -351,7 +351,7 @@ impl Model {
         TaskRun { task: id, run }
     }
 
-    fn unreserve(&mut self, task: TaskId) {
+    fn unreserve(&mut self, task: FleetTaskId) {
         for member in &mut self.members {
             member.reserved = member.reserved.filter(|reserved| *reserved != task);
         }
@@ -378,7 +378,7 @@ impl Model {
         Settled::Ok
     }
 
-    fn come_back(&mut self, id: TaskId, is_lost: bool) {
+    fn come_back(&mut self, id: FleetTaskId, is_lost: bool) {
         let now = self.now;
         let task = self.task(id);
         let Naive::Leased { stop, .. } = task.state else { unreachable!("it is held") };
@@ -390,7 +390,7 @@ impl Model {
         }
     }
 
-    fn end(&mut self, id: TaskId, end: End) {
+    fn end(&mut self, id: FleetTaskId, end: End) {
         let now = self.now;
         self.unreserve(id);
         self.ends.push(end);
@@ -404,7 +404,7 @@ impl Model {
         self.unique.retain(|(_, task, until)| *task != id || until.is_some());
     }
 
-    pub(super) fn cancel(&mut self, id: TaskId) -> Cancelled {
+    pub(super) fn cancel(&mut self, id: FleetTaskId) -> Cancelled {
         let Some(task) = self.tasks.iter_mut().find(|task| task.id == id) else { return Cancelled::Unknown };
         match &mut task.state {
             Naive::Ended(End::Cancelled) => Cancelled::Ended,

@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     Beat, Call, Cancelled, Concurrency, DeadCause, DeadLetterAnswer, DeadLetterOp, DeadLetters, Departure,
-    EngineError, EngineOptions, Enqueued, Join, LeaseCall, MemberId, NewTask, Outcome, Parent, Payload, Rate,
-    Settled, Settlement, TaskId, TaskRun, TaskState, Unique, UniqueFor, Verdict, cores::EngineCore,
+    EngineError, EngineOptions, Enqueued, FleetTaskId, Join, LeaseCall, MemberId, NewTask, Parent, Payload,
+    Rate, Settled, Settlement, TaskOutcome, TaskRun, TaskState, Unique, UniqueFor, Verdict,
+    cores::EngineCore,
 };
 
 /// What a task is like. Times are milliseconds.
@@ -130,7 +131,7 @@ fn command() -> impl Strategy<Value = Command> {
 enum Made {
     Enqueue(Vec<NewTask>, Vec<Enqueued>),
     Settle(Vec<Settlement>, Vec<Settled>),
-    Cancel(TaskId, Vec<Cancelled>),
+    Cancel(FleetTaskId, Vec<Cancelled>),
     DeadLetters(DeadLetterOp, usize, Vec<DeadLetterAnswer>),
 }
 
@@ -153,12 +154,12 @@ struct Pair {
     start: Instant,
     clients: [Option<Client>; 3],
     /// All tasks that were ever taken, with when their ids were made.
-    ids: Vec<(TaskId, u64)>,
+    ids: Vec<(FleetTaskId, u64)>,
     /// The runs that were leased, in order. None comes twice.
     runs: Vec<(MemberId, TaskRun)>,
     random: u128,
     /// How often each task ended as done: once at most.
-    done: BTreeMap<TaskId, u32>,
+    done: BTreeMap<FleetTaskId, u32>,
 }
 
 fn refused(error: &EngineError) -> Refused {
@@ -200,7 +201,7 @@ impl Pair {
     }
 
     fn time(&self, ms: u64) -> crate::EngineTime {
-        START.after(Duration::from_millis(ms))
+        START + Duration::from_millis(ms)
     }
 
     /// A client that has joined. Its incarnation may be gone.
@@ -322,7 +323,7 @@ impl Pair {
         let mut planned = Vec::new();
         for (index, spec) in specs.iter().enumerate() {
             self.random += 1;
-            let new = (TaskId::new(self.time(self.model.now), self.random), self.model.now);
+            let new = (FleetTaskId::new(self.time(self.model.now), self.random), self.model.now);
             let again = again.filter(|_| index == 0).and_then(|which| pick(&self.ids, which));
             let (id, made) = again.unwrap_or(new);
             planned.push((id, made, Spec { parent, ..*spec }));
@@ -449,11 +450,11 @@ impl Pair {
                 Some((Naive::Waits { .. }, _)) => TaskState::Waiting,
                 Some((Naive::Leased { by, .. }, run)) => TaskState::Leased { member: by, run },
                 Some((Naive::Ended(end), _)) => TaskState::Ended(match end {
-                    End::Done => Outcome::Done(Payload::default()),
-                    End::Cancelled => Outcome::Cancelled,
-                    End::Failed => Outcome::Dead(DeadCause::Failed(Bytes::new())),
-                    End::Deadline => Outcome::Dead(DeadCause::Deadline),
-                    End::Lost => Outcome::Dead(DeadCause::Lost),
+                    End::Done => TaskOutcome::Done(Payload::default()),
+                    End::Cancelled => TaskOutcome::Cancelled,
+                    End::Failed => TaskOutcome::Dead(DeadCause::Failed(Bytes::new())),
+                    End::Deadline => TaskOutcome::Dead(DeadCause::Deadline),
+                    End::Lost => TaskOutcome::Dead(DeadCause::Lost),
                 }),
             };
             assert_eq!(state, expected, "{id}");
@@ -544,7 +545,7 @@ fn pick<T: Copy>(from: &[T], which: usize) -> Option<T> {
     (!from.is_empty()).then(|| from[which % from.len()])
 }
 
-fn new_task(id: TaskId, spec: &Spec) -> NewTask {
+fn new_task(id: FleetTaskId, spec: &Spec) -> NewTask {
     let mut task = NewTask::new(id, name(spec.name), Payload::default());
     task.series = series_name(spec.series).into();
     task.priority = spec.priority;
