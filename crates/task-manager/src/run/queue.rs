@@ -436,7 +436,7 @@ mod models {
             }
             state.woken &= !wake;
             let ended = state.ended;
-            let frames = if poll_socket { std::mem::take(&mut state.frames) } else { Vec::new() };
+            let frames = if watch { std::mem::take(&mut state.frames) } else { Vec::new() };
             drop(state);
             for frame in frames {
                 match frame {
