@@ -73,14 +73,23 @@ pub fn breaches(error: &(dyn Error + 'static)) -> Vec<String> {
 ///     Unread::Refused { .. } => Unread::Refused { name: "a page" },
 /// });
 /// ```
+///
+/// `check_variants!(Cause as error_of { … })` checks the errors that `error_of` makes of each variant of something that is no
+/// error itself.
 #[macro_export]
 macro_rules! check_variants {
-    ($type:ty { $($variant:pat => $error:expr),+ $(,)? }) => {{
-        let variant = |error: &$type| match error { $($variant => stringify!($variant)),+ };
+    ($type:ty { $($variant:pat => $error:expr),+ $(,)? }) => {
+        $crate::check_variants!(@ $type, |error| error, { $($variant => $error),+ })
+    };
+    ($type:ident as $error_of:ident { $($variant:pat => $cause:expr),+ $(,)? }) => {
+        $crate::check_variants!(@ $type, $error_of, { $($variant => $cause),+ })
+    };
+    (@ $type:ty, $error_of:expr, { $($variant:pat => $value:expr),+ }) => {{
+        let variant = |value: &$type| match value { $($variant => stringify!($variant)),+ };
         $(
-            let error: $type = $error;
-            assert_eq!(variant(&error), stringify!($variant), "it is another variant");
-            let breaches = $crate::convention::breaches(&error);
+            let value: $type = $value;
+            assert_eq!(variant(&value), stringify!($variant), "it is another variant");
+            let breaches = $crate::convention::breaches(&($error_of)(value));
             assert!(breaches.is_empty(), "{}: {breaches:#?}", stringify!($variant));
         )+
     }};

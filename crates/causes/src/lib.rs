@@ -60,9 +60,23 @@ pub fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
 /// assert_eq!(workfleet_causes::with_sources(&error), "entity not found");
 /// ```
 pub fn with_sources(error: &(dyn Error + 'static)) -> String {
-    let mut texts = chain(error);
-    texts.dedup_by(|source, before| before.ends_with(&**source));
-    texts.join(": ")
+    joined(&chain(error))
+}
+
+/// The texts of a [`chain`] in one line, as by [`with_sources`].
+///
+/// ```
+/// let texts = ["no page: it is gone".to_owned(), "it is gone".to_owned(), "as told".to_owned()];
+/// assert_eq!(workfleet_causes::joined(&texts), "no page: it is gone: as told");
+/// ```
+pub fn joined(texts: &[String]) -> String {
+    let mut said: Vec<&str> = Vec::with_capacity(texts.len());
+    for text in texts {
+        if !said.last().is_some_and(|before| before.ends_with(&**text)) {
+            said.push(text);
+        }
+    }
+    said.join(": ")
 }
 
 /// Implements `Debug` for an error: readable, or its structure if it is asked for by `{:#?}`.

@@ -75,6 +75,6 @@ impl fmt::Display for TaskError {
 
 impl fmt::Debug for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.chain.join(": "))
+        f.write_str(&workfleet_causes::joined(&self.chain))
     }
 }

@@ -307,7 +307,7 @@ impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let backtrace = match self {
             Self::Error { chain, backtrace } => {
-                f.write_str(&chain.join(": "))?;
+                f.write_str(&workfleet_causes::joined(chain))?;
                 backtrace
             }
             Self::Panicked { message, location, backtrace } => {

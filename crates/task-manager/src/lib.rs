@@ -275,6 +275,8 @@ mod chain;
 mod code;
 mod connection;
 mod context;
+#[cfg(all(test, not(workfleet_loom)))]
+mod convention;
 mod cut;
 mod detached;
 mod error;

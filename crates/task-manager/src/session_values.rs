@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use workfleet_heartbeat::remote::Pins;
 use workfleet_wire::{EncodeError, message};
 
-use workfleet_causes::with_sources;
+use workfleet_causes::{joined, with_sources};
 
 use crate::{bytes::at_once, error::TaskError};
 
@@ -60,7 +60,7 @@ pub(crate) enum SessionFailed {
 
 impl SessionFailed {
     pub(crate) fn making(session: &str, error: &TaskError) -> Self {
-        Self::Made(format!("session {session}: {}", error.chain().join(": ")))
+        Self::Made(format!("session {session}: {}", joined(error.chain())))
     }
 
     pub(crate) fn into_reason(self) -> String {

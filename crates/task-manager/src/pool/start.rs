@@ -126,7 +126,7 @@ pub enum StartFailure {
     #[non_exhaustive]
     Spawn {
         /// What the system refused and why: no permission, no descriptors left, no such program… The text names the call or
-        /// the file; its own source is the system's error, with the number.
+        /// the file, and the kind is that of the system's error.
         source: Arc<io::Error>,
     },
     /// The program ran, but did not call [`init`](crate::init).

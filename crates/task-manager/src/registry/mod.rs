@@ -74,7 +74,7 @@ struct Inner {
 }
 
 /// A registration that is refused, or two that exclude each other.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
     /// Two types of task have the same name.
@@ -103,6 +103,12 @@ pub enum RegistryError {
         name: &'static str,
     },
 }
+
+workfleet_causes::readable!(RegistryError {
+    DuplicateName { name, first, second },
+    DuplicateSession { type_name },
+    ZeroHeartbeatTimeout { name },
+});
 
 impl Registry {
     /// An empty registry.

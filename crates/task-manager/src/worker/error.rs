@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use workfleet_wire::EncodeError;
 
-use workfleet_causes::with_sources;
+use workfleet_causes::{readable, with_sources};
 
 use crate::{
     protocol::{self, Violation},
@@ -33,23 +33,23 @@ impl WorkerLoopError {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub(super) enum GreetError {
+#[derive(thiserror::Error)]
+pub(crate) enum GreetError {
     #[error(transparent)]
     Refused(#[from] RegistryError),
-    #[error("its terminal could not be given up: {0}")]
+    #[error("its terminal could not be given up")]
     Terminal(#[source] io::Error),
-    #[error("its standard input could not be replaced: {0}")]
+    #[error("its standard input could not be replaced")]
     Stdin(#[source] io::Error),
-    #[error("its signals could not be set: {0}")]
+    #[error("its signals could not be set")]
     Signals(#[source] io::Error),
-    #[error("a thread could not be started: {0}")]
+    #[error("a thread could not be started")]
     Thread(#[source] io::Error),
-    #[error("the memory that it shares with its manager could not be had: {0}")]
+    #[error("the memory that it shares with its manager could not be had")]
     Memory(#[source] io::Error),
-    #[error("its connection failed: {0}")]
+    #[error("its connection failed")]
     Connection(#[from] io::Error),
-    #[error("the manager violated the protocol: {0}")]
+    #[error("the manager violated the protocol")]
     Violation(#[from] Violation),
     #[error("the manager speaks protocol version {theirs}, this program {}", protocol::VERSION)]
     Version { theirs: u16 },
@@ -61,8 +61,25 @@ pub(super) enum GreetError {
     Ended,
     #[error("the manager's status page did not come")]
     NoStatusPage,
-    #[error("its greeting could not be encoded: {0}")]
+    #[error("its greeting could not be encoded")]
     Encode(#[from] EncodeError),
     #[error("{0}")]
     Session(String),
 }
+
+readable!(GreetError {
+    Refused(error),
+    Terminal(error),
+    Stdin(error),
+    Signals(error),
+    Thread(error),
+    Memory(error),
+    Connection(error),
+    Violation(violation),
+    Version { theirs },
+    Registry,
+    Ended,
+    NoStatusPage,
+    Encode(error),
+    Session(reason),
+});

@@ -14,7 +14,7 @@
 
 mod beats;
 pub(crate) mod entry;
-mod error;
+pub(crate) mod error;
 mod fork;
 mod io;
 mod leave;
@@ -33,6 +33,7 @@ pub(crate) use fork::end_copy_of;
 use shared::Worker;
 pub(crate) use start::has_marker;
 pub use tasks::{CloseRequest, FinishedTask, NextTask, ReceivedTask, WorkerLoop};
+use workfleet_causes::with_sources;
 
 use crate::{guardian::become_guardian, markers, protocol::EXIT_CODE, registry::Registry};
 
@@ -84,7 +85,7 @@ fn become_worker(registry: &Registry) {
     };
     // Nobody else can report this: the manager sees the exit code and these lines.
     use std_io::Write;
-    let _ = writeln!(std_io::stderr(), "workfleet worker: {error}");
+    let _ = writeln!(std_io::stderr(), "workfleet worker: {}", with_sources(&error));
     process::exit(EXIT_CODE);
 }
 
