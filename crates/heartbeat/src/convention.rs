@@ -48,11 +48,13 @@ fn errors_of_heartbeaters() {
         RegisterError::Taken { .. } => RegisterError::Taken { token: token() },
         RegisterError::Stopped => RegisterError::Stopped,
         RegisterError::Forked => RegisterError::Forked,
+        RegisterError::Refused { .. } => RegisterError::refused(token(), "the database is away"),
     });
     check_variants!(HeartbeatError {
         HeartbeatError::Details(_) => HeartbeatError::Details(too_large()),
         HeartbeatError::NotConnected => HeartbeatError::NotConnected,
         HeartbeatError::Forked => HeartbeatError::Forked,
+        HeartbeatError::Refused { .. } => HeartbeatError::refused("the database is away"),
     });
     check_variants!(UnregisterError {
         UnregisterError::Unknown { .. } => UnregisterError::Unknown { token: token() },
@@ -69,6 +71,7 @@ fn errors_of_heartbeaters() {
         },
         UnregisterError::Stopped => UnregisterError::Stopped,
         UnregisterError::Forked => UnregisterError::Forked,
+        UnregisterError::Refused { .. } => UnregisterError::refused(token(), "the database is away"),
     });
 }
 

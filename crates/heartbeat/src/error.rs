@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use workfleet_causes::readable;
+use workfleet_causes::{readable, with_sources};
 
 use crate::{DetailsError, Token};
 
@@ -23,9 +23,31 @@ pub enum RegisterError {
     /// This process is a fork of the one that started the heartbeaters, and has none of their threads.
     #[error("this process is a fork of the one that started the heartbeaters: start others after the fork")]
     Forked,
+    /// A [registry](crate::HeartbeaterRegistry) of the program's own has refused the token.
+    #[error("the token {token} was refused: {reason}")]
+    #[non_exhaustive]
+    Refused {
+        /// The token.
+        token: Token,
+        /// What the registry said.
+        reason: String,
+    },
 }
 
-readable!(RegisterError { Taken { token }, Stopped, Forked });
+/// For own [registries](crate::HeartbeaterRegistry).
+impl RegisterError {
+    /// [`Taken`](Self::Taken).
+    pub fn taken(token: impl Into<Token>) -> Self {
+        Self::Taken { token: token.into() }
+    }
+
+    /// [`Refused`](Self::Refused), with the text of an error and of its sources.
+    pub fn refused(token: impl Into<Token>, reason: impl Into<BoxError>) -> Self {
+        Self::Refused { token: token.into(), reason: text(reason) }
+    }
+}
+
+readable!(RegisterError { Taken { token }, Stopped, Forked, Refused { token, reason } });
 
 /// A beat that was not sent.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,9 +62,23 @@ pub enum HeartbeatError {
     /// This process is a fork of the one that the sender was made in, or sent to.
     #[error("this process is a fork of the one that started the heartbeaters: start others after the fork")]
     Forked,
+    /// A [receiver](crate::HeartbeatReceiver) of the program's own has refused it.
+    #[error("the heartbeat was refused: {reason}")]
+    #[non_exhaustive]
+    Refused {
+        /// What the receiver said.
+        reason: String,
+    },
 }
 
-readable!(HeartbeatError { Details(error), NotConnected, Forked });
+impl HeartbeatError {
+    /// [`Refused`](Self::Refused), for an own [receiver](crate::HeartbeatReceiver): with the text of an error and of its sources.
+    pub fn refused(reason: impl Into<BoxError>) -> Self {
+        Self::Refused { reason: text(reason) }
+    }
+}
+
+readable!(HeartbeatError { Details(error), NotConnected, Forked, Refused { reason } });
 
 /// A token that was not unregistered, or not as it should be.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +137,43 @@ pub enum UnregisterError {
     /// This process is a fork of the one that started the heartbeaters, and has none of their threads.
     #[error("this process is a fork of the one that started the heartbeaters: start others after the fork")]
     Forked,
+    /// A [registry](crate::HeartbeaterRegistry) of the program's own could not unregister the token.
+    #[error("the token {token} could not be unregistered: {reason}")]
+    #[non_exhaustive]
+    Refused {
+        /// The token.
+        token: Token,
+        /// What the registry said.
+        reason: String,
+    },
+}
+
+/// For own [registries](crate::HeartbeaterRegistry).
+impl UnregisterError {
+    /// [`Unknown`](Self::Unknown).
+    pub fn unknown(token: impl Into<Token>) -> Self {
+        Self::Unknown { token: token.into() }
+    }
+
+    /// [`InProgress`](Self::InProgress).
+    pub fn in_progress(token: impl Into<Token>) -> Self {
+        Self::InProgress { token: token.into() }
+    }
+
+    /// [`FlushTimedOut`](Self::FlushTimedOut), while no callback runs: `workers` did not answer `after` this time.
+    pub fn flush_timed_out(token: impl Into<Token>, workers: Vec<String>, after: Duration) -> Self {
+        Self::FlushTimedOut { token: token.into(), workers, callback_runs: false, after }
+    }
+
+    /// [`CallbackPanicked`](Self::CallbackPanicked), with what the panic said.
+    pub fn callback_panicked(token: impl Into<Token>, message: impl Into<String>) -> Self {
+        Self::CallbackPanicked { token: token.into(), message: message.into() }
+    }
+
+    /// [`Refused`](Self::Refused), with the text of an error and of its sources.
+    pub fn refused(token: impl Into<Token>, reason: impl Into<BoxError>) -> Self {
+        Self::Refused { token: token.into(), reason: text(reason) }
+    }
 }
 
 readable!(UnregisterError {
@@ -111,7 +184,15 @@ readable!(UnregisterError {
     CallbackPanicked { token, message },
     Stopped,
     Forked,
+    Refused { token, reason },
 });
+
+/// An error of other people's code.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+fn text(reason: impl Into<BoxError>) -> String {
+    with_sources(&*reason.into())
+}
 
 fn no_answer(workers: &[String]) -> String {
     if workers.is_empty() { String::new() } else { format!("; no answer from {}", workers.join(", ")) }

@@ -108,6 +108,7 @@
 //! | `unregister_heartbeater` | [`Heartbeaters::unregister`] |
 //! | `SharedHeartbeatSender.send_heartbeat` | [`HeartbeatSender::send`] |
 //! | `new_event` | [`Event::new`] |
+//! | `SharedStateManager`, to be subclassed | [`HeartbeaterRegistry`], which [`Heartbeaters`] are one of |
 //!
 //! # Limits and cost
 //!
@@ -145,11 +146,15 @@ mod event;
 #[cfg(feature = "runtime")]
 mod executor;
 #[cfg(feature = "runtime")]
+mod own_sink;
+#[cfg(feature = "runtime")]
 mod park;
 #[cfg(feature = "remote")]
 mod pins;
 #[cfg(feature = "remote")]
 mod ports;
+#[cfg(feature = "runtime")]
+mod receiver;
 #[cfg(feature = "runtime")]
 mod registry;
 #[cfg(feature = "remote")]
@@ -162,6 +167,8 @@ mod sender;
 #[cfg(feature = "remote")]
 mod sent;
 #[cfg(feature = "runtime")]
+mod substitute;
+#[cfg(feature = "runtime")]
 mod sync;
 #[cfg(feature = "remote")]
 mod tree;
@@ -171,8 +178,10 @@ pub use {
     error::{HeartbeatError, RegisterError, UnregisterError},
     event::{Event, EventLostError, WaitError},
     executor::Executor,
+    receiver::{HeartbeatFlush, HeartbeatReceiver},
     registry::{DEFAULT_UNREGISTER_TIMEOUT, Heartbeaters, HeartbeatersBuilder, Unregister},
     sender::HeartbeatSender,
+    substitute::{HeartbeatCallback, HeartbeaterRegistry, Unregistering},
 };
 
 /// The programs in the README compile.

@@ -24,6 +24,16 @@ impl HeartbeaterOptions {
         Self::default()
     }
 
+    /// The [timeout](Self::timeout), for who heeds it.
+    pub fn get_timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// The [throttle](Self::throttle), for who heeds it.
+    pub fn get_throttle(&self) -> Duration {
+        self.throttle
+    }
+
     /// A silence of this length is [missed](crate::Report::Missed). Without this, none is. [Time in
     /// which this program was stopped](crate#a-program-that-was-stopped-as-a-whole) does not count.
     pub fn timeout(self, timeout: Duration) -> Self {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 #[cfg(feature = "remote")]
 use crate::ports::TokenPlace;
-use crate::{Details, HeartbeatError, Token, cores::Key, registry::Shared};
+use crate::{Details, HeartbeatError, Token, cores::Key, own_sink::OwnSink, registry::Shared};
 
 /// Sends the beats of one token. Clones, and threads, may send at the same time.
 ///
@@ -39,9 +39,15 @@ pub(crate) enum Route {
     /// This process got the sender from another, or from itself.
     #[cfg(feature = "remote")]
     Sent(Arc<dyn TokenPlace>),
+    /// A receiver in this process.
+    Own(Arc<OwnSink>),
 }
 
 impl HeartbeatSender {
+    pub(crate) fn own(sink: Arc<OwnSink>, token: Token) -> Self {
+        Self { token, route: Route::Own(sink) }
+    }
+
     pub(crate) fn local(shared: Arc<Shared>, key: Key, token: Token) -> Self {
         Self { token, route: Route::Local { shared, key } }
     }
@@ -62,6 +68,7 @@ impl HeartbeatSender {
     ///   them. In another process it is not known that the heartbeaters have stopped: there, the beat is sent, and counted by
     ///   `remote::beats_ignored` where it arrives.
     /// - [`HeartbeatError::Forked`]: this process is a fork of the one that has the sender.
+    /// - [`HeartbeatError::Refused`]: a [receiver](crate::HeartbeatReceiver) in this process has refused it.
     #[doc(alias = "send_heartbeat")]
     pub fn send<T: Serialize + ?Sized>(&self, details: &T) -> Result<(), HeartbeatError> {
         self.send_encoded(Details::encode(details)?)
@@ -70,12 +77,13 @@ impl HeartbeatSender {
     /// As [`send`](Self::send), with details that are encoded already.
     ///
     /// # Errors
-    /// [`HeartbeatError::NotConnected`] or [`HeartbeatError::Forked`].
+    /// [`HeartbeatError::NotConnected`], [`HeartbeatError::Forked`] or [`HeartbeatError::Refused`].
     pub fn send_encoded(&self, details: Details) -> Result<(), HeartbeatError> {
         match &self.route {
             Route::Local { shared, key } => shared.beat(*key, details),
             #[cfg(feature = "remote")]
             Route::Sent(place) => place.beat(details),
+            Route::Own(sink) => sink.beat(details),
         }
     }
 }

@@ -9,6 +9,7 @@ use workfleet_wire::message;
 use crate::{
     Details, Event, HeartbeatError, HeartbeatSender, Token,
     address::Address,
+    cores::Key,
     event::Shared,
     pins::pin,
     ports::{Done, EventPlace, Replica, TokenPlace, Unanswered},
@@ -40,6 +41,7 @@ pub(crate) fn place_of(sender: &HeartbeatSender) -> Option<Arc<dyn TokenPlace>> 
     match sender.route() {
         Route::Local { shared, key } => shared.place(*key, |sink, key| own().export_channel(sink, key)),
         Route::Sent(place) => Some(Arc::clone(place)),
+        Route::Own(sink) => sink.place(|sink| own().export_channel(sink, Key::NO_TABLE)),
     }
 }
 

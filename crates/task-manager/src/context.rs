@@ -12,13 +12,13 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::{
-    Details, DetailsDecodeError, Event,
+    Details, DetailsDecodeError, Event, HeartbeaterRegistry,
     remote::{EventNameError, named_event},
 };
 
 use crate::{
     extension::Extension,
-    heartbeat::TaskHeartbeatError,
+    heartbeat::{HeartbeatersError, TaskHeartbeatError},
     ids::TaskId,
     manager::{Manager, ManagerExt},
     message::{EncodedMessage, TaskMessage},
@@ -254,6 +254,16 @@ impl TaskContext {
         named_event(self.proxy.host.manager().to_bits(), name)
     }
 
+    /// What makes events and registers heartbeaters for the users of this task's manager, as
+    /// [`Pool::heartbeaters`](crate::Pool::heartbeaters): on a worker thread, and in place where the context's manager has some
+    /// ([`WithHeartbeaters`](crate::WithHeartbeaters)). A worker process has none: what the program registered comes in payloads.
+    ///
+    /// # Errors
+    /// [`HeartbeatersError`].
+    pub fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError> {
+        self.proxy.host.heartbeaters()
+    }
+
     /// This worker's half of a service; made when it is first asked for.
     ///
     /// # Panics
@@ -319,6 +329,10 @@ impl Manager for Proxy {
 
     fn send_encoded(&self, message: EncodedMessage) -> Result<(), MessageSendError> {
         self.host.send(self.attempt, message)
+    }
+
+    fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError> {
+        self.host.heartbeaters()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{any::Any, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use workfleet_heartbeat::{
-    Details,
+    Details, HeartbeaterRegistry,
     remote::{self, Scope},
 };
 use workfleet_wire::Kind;
@@ -15,7 +15,7 @@ use crate::{
     context::TaskContext,
     error::TaskError,
     extension::{Extensions, SendToManager},
-    heartbeat::TaskHeartbeatError,
+    heartbeat::{HeartbeatersError, TaskHeartbeatError},
     ids::ManagerId,
     manager::Manager,
     message::EncodedMessage,
@@ -151,6 +151,10 @@ impl Host for Detached {
     fn flush(&self, _attempt: Attempt) -> Result<(), MessageSendError> {
         // A manager has what it was sent when it has taken it.
         Ok(())
+    }
+
+    fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError> {
+        self.manager.heartbeaters()
     }
 
     fn extensions(&self) -> &Extensions {

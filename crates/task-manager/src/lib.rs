@@ -288,6 +288,7 @@ mod guardian;
 mod guards;
 mod handle;
 mod heartbeat;
+mod heartbeaters;
 mod ids;
 mod inbox;
 pub mod kinds;
@@ -323,7 +324,8 @@ pub use failure::{
     DeathCertificate, ExitStatus, FailedLink, FailureCause, FailureReport, KillReason, TaskFailure,
 };
 pub use handle::TaskHandle;
-pub use heartbeat::TaskHeartbeatError;
+pub use heartbeat::{HeartbeatersError, TaskHeartbeatError};
+pub use heartbeaters::WithHeartbeaters;
 pub use ids::TaskId;
 pub use inbox::InboxOverflow;
 pub use manager::{Manager, ManagerExt, NullManager};

@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
+use workfleet_heartbeat::HeartbeaterRegistry;
+
 use crate::{
+    heartbeat::HeartbeatersError,
     message::{EncodedMessage, TaskMessage},
     options::TaskOptions,
     refusal::{MessageSendError, ScheduleError, ScheduleErrorKind},
@@ -31,6 +34,15 @@ pub trait Manager: Send + Sync {
     /// # Errors
     /// [`MessageSendError`].
     fn send_encoded(&self, message: EncodedMessage) -> Result<(), MessageSendError>;
+
+    /// What makes events and registers heartbeaters for the users of this manager: of a pool, what its builder was given, or its own;
+    /// by default none.
+    ///
+    /// # Errors
+    /// [`HeartbeatersError`]: there are none here.
+    fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError> {
+        Err(HeartbeatersError::NotGiven)
+    }
 }
 
 impl<M: Manager + ?Sized> Manager for Arc<M> {
@@ -48,6 +60,10 @@ impl<M: Manager + ?Sized> Manager for Arc<M> {
 
     fn send_encoded(&self, message: EncodedMessage) -> Result<(), MessageSendError> {
         (**self).send_encoded(message)
+    }
+
+    fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError> {
+        (**self).heartbeaters()
     }
 }
 

@@ -33,6 +33,12 @@ pub struct Key {
     slot: u32,
 }
 
+#[cfg(feature = "remote")]
+impl Key {
+    /// Of a token that is in no table: no registration has this number.
+    pub(crate) const NO_TABLE: Self = Self { serial: u64::MAX, slot: u32::MAX };
+}
+
 /// The token is registered already. The callback is handed back.
 #[derive(Debug)]
 pub struct Taken<C>(pub C);

@@ -30,6 +30,15 @@ macro_rules! manages_by_its_pool {
             ) -> Result<(), $crate::refusal::MessageSendError> {
                 self.pool.send_encoded(message)
             }
+
+            fn heartbeaters(
+                &self,
+            ) -> Result<
+                std::sync::Arc<dyn workfleet_heartbeat::HeartbeaterRegistry>,
+                $crate::heartbeat::HeartbeatersError,
+            > {
+                self.pool.heartbeaters()
+            }
         }
 
         impl std::fmt::Debug for $manager {

@@ -33,7 +33,7 @@ use std::{
 
 use tokio::sync::watch;
 use workfleet_heartbeat::{
-    Event,
+    Event, HeartbeaterRegistry,
     remote::{EventNameError, named_event},
     runtime_thread,
 };
@@ -55,6 +55,8 @@ use workfleet_causes::readable;
 
 use crate::{
     handle::TaskHandle,
+    heartbeat::HeartbeatersError,
+    heartbeaters::PoolHeartbeaters,
     inbox::Reads,
     manager::{Manager, ManagerExt},
     message::{self, EncodedMessage, ReadMessage, TaskMessage},
@@ -135,12 +137,19 @@ pub struct Pool {
     shared: Arc<Shared>,
     /// The manager's own thread, which ends when every worker has.
     thread: Mutex<Option<JoinHandle<()>>>,
+    heartbeaters: Arc<PoolHeartbeaters>,
 }
 
 impl Pool {
-    pub(crate) fn new(shared: Arc<Shared>, thread: JoinHandle<()>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        thread: JoinHandle<()>,
+        heartbeaters: Option<Arc<dyn HeartbeaterRegistry>>,
+    ) -> Self {
         exit::warn_about(&shared);
-        Self { shared, thread: Mutex::new(Some(thread)) }
+        let heartbeaters = PoolHeartbeaters::new(heartbeaters);
+        shared.heartbeaters.set(&heartbeaters);
+        Self { shared, thread: Mutex::new(Some(thread)), heartbeaters }
     }
 
     /// Schedules a task without a handle: its output is dropped, and its failure comes with the messages.
@@ -337,6 +346,47 @@ impl Pool {
         named_event(self.shared.id.to_bits(), name)
     }
 
+    /// What makes events and registers heartbeaters for the users of this manager: what its builder was
+    /// [given](crate::ProcessManagerBuilder::heartbeaters), or [`Heartbeaters`](workfleet_heartbeat::Heartbeaters) of its own,
+    /// which are made at the first call and stop when the manager is dropped.
+    ///
+    /// Its senders and events work in the tasks that they are sent to, in whichever worker:
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use workfleet_heartbeat::{HeartbeatSender, HeartbeaterOptions, Report};
+    /// use workfleet_task_manager::{Registry, Task, TaskContext, TaskError, TaskSpec, ThreadManager};
+    ///
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// struct Import(HeartbeatSender);
+    /// impl TaskSpec for Import {
+    ///     const NAME: &'static str = "import";
+    ///     type Output = ();
+    /// }
+    /// impl Task for Import {
+    ///     fn run(self, _cx: &TaskContext) -> Result<(), TaskError> {
+    ///         Ok(self.0.send("half way")?)
+    ///     }
+    /// }
+    ///
+    /// let manager = ThreadManager::builder(Registry::new().task::<Import>()).workers(1).start()?;
+    /// let heartbeaters = manager.heartbeaters()?;
+    /// let callback = |report: Report| println!("{report:?}");
+    /// let sender = heartbeaters.register("import".into(), HeartbeaterOptions::new(), Box::new(callback))?;
+    /// manager.submit(Import(sender))?.wait()?;
+    /// heartbeaters.blocking_unregister("import".into())?; // every beat so far, or a later one, has been reported
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`HeartbeatersError::Start`], [`HeartbeatersError::ManagerGone`]: the manager's own could not be started; this process is a fork.
+    pub fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError> {
+        if !self.shared.home.is_here() {
+            return Err(HeartbeatersError::ManagerGone);
+        }
+        self.heartbeaters.get()
+    }
+
     /// The books and the roster, all of one moment. Empty in a fork of the process that started the manager.
     pub fn stats(&self) -> Stats {
         if !self.shared.home.is_here() {
@@ -470,6 +520,10 @@ impl Manager for Pool {
 
     fn send_encoded(&self, message: EncodedMessage) -> Result<(), MessageSendError> {
         self.shared.send(message)
+    }
+
+    fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError> {
+        self.heartbeaters()
     }
 }
 

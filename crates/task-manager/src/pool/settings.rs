@@ -15,6 +15,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use workfleet_heartbeat::HeartbeaterRegistry;
 use workfleet_scheduler::{Limits, OUTAGE_PATIENCE, PrefetchBudget, first_patience};
 use workfleet_wire::kinds::EVENT_KINDS;
 
@@ -51,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) heartbeat_grace: Duration,
     backtraces: bool,
     pub(crate) services: Vec<Arc<dyn Service>>,
+    pub(crate) heartbeaters: Option<Arc<dyn HeartbeaterRegistry>>,
 }
 
 impl Settings {
@@ -76,6 +78,7 @@ impl Settings {
             heartbeat_grace: Duration::from_secs(10),
             backtraces: true,
             services: Vec::new(),
+            heartbeaters: None,
         }
     }
 
@@ -428,6 +431,23 @@ macro_rules! settings_of_every_pool {
         /// hundred microseconds.
         pub fn backtraces(mut self, on: bool) -> Self {
             self.settings.set_backtraces(on);
+            self
+        }
+
+        /// What makes events and registers heartbeaters for the users of this manager, who get it by
+        /// [`Pool::heartbeaters`](crate::Pool::heartbeaters). By default the manager makes
+        /// [`Heartbeaters`](workfleet_heartbeat::Heartbeaters) of its own when it is first asked.
+        ///
+        /// A program gives the same to several managers, or substitutes its own implementation. That stays in
+        /// the program: tasks in worker processes get its senders and events in their payloads. The manager itself registers nothing
+        /// with it: what tasks say by [`TaskContext::heartbeat`](crate::TaskContext::heartbeat) goes to the manager, with its
+        /// [timeout](crate::TaskSpec::HEARTBEAT_TIMEOUT) and its retries.
+        #[doc(alias = "shared_state_manager")]
+        pub fn heartbeaters(
+            mut self,
+            heartbeaters: std::sync::Arc<dyn workfleet_heartbeat::HeartbeaterRegistry>,
+        ) -> Self {
+            self.settings.heartbeaters = Some(heartbeaters);
             self
         }
 

@@ -235,7 +235,7 @@ impl ProcessManagerBuilder {
             let file = || memory_file::holding("workfleet-sessions", session_values.as_bytes());
             Some(Arc::new(patiently(deadline, file).map_err(ManagerStartError::SessionValues)?))
         };
-        let Self { settings, log_directory, crash_limit, silence_limit, throttle, .. } = self;
+        let Self { mut settings, log_directory, crash_limit, silence_limit, throttle, .. } = self;
         let shared = Shared::new(settings.setup(crash_limit, Some(silence_limit), true));
         if let Some(directory) = &log_directory
             && let Err(error) =
@@ -277,7 +277,8 @@ impl ProcessManagerBuilder {
         let grace = settings.limits.exit;
         let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, life, pending(), at_end)
             .map_err(ManagerStartError::Runtime)?;
-        let manager = ProcessManager { pool: Pool::new(shared, thread), logs: reopener };
+        let pool = Pool::new(shared, thread, settings.heartbeaters.take());
+        let manager = ProcessManager { pool, logs: reopener };
         Ok(Starting { manager: Some(manager), first_tries })
     }
 

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use workfleet_heartbeat::Details;
+use workfleet_heartbeat::{Details, HeartbeaterRegistry};
 
 use super::{Attempt, sessions::Sessions};
 use crate::{
     extension::{Extensions, SendToManager},
-    heartbeat::TaskHeartbeatError,
+    heartbeat::{HeartbeatersError, TaskHeartbeatError},
     ids::ManagerId,
     message::EncodedMessage,
     priority::Priority,
@@ -42,5 +42,6 @@ pub(crate) trait Host: SendToManager {
     fn heartbeat(&self, attempt: Attempt, details: Details) -> Result<(), TaskHeartbeatError>;
     /// Returns when the manager has everything that was sent before, also what was held back of an attempt's heartbeats.
     fn flush(&self, attempt: Attempt) -> Result<(), MessageSendError>;
+    fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError>;
     fn extensions(&self) -> &Extensions;
 }

@@ -79,7 +79,8 @@ impl ThreadManagerBuilder {
         if worker::has_marker() {
             return Err(ManagerStartError::InitNotReached);
         }
-        let Self { settings } = self;
+        let Self { mut settings } = self;
+        let heartbeaters = settings.heartbeaters.take();
         settings.check(&[])?;
         let session_values = Arc::new(settings.session_values()?);
         let shared = Shared::new(settings.setup(CRASH_LIMIT, None, false));
@@ -106,7 +107,7 @@ impl ThreadManagerBuilder {
         let grace = settings.limits.exit;
         let thread = driver::start(deadline, runtime, Arc::clone(&shared), grace, life, aside, at_end)
             .map_err(ManagerStartError::Runtime)?;
-        let pool = Pool::new(shared, thread);
+        let pool = Pool::new(shared, thread, heartbeaters);
         let manager = ThreadManager { pool, _registry: registry };
         Ok(Starting { manager: Some(manager), first_tries })
     }

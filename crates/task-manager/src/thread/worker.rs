@@ -19,7 +19,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use workfleet_heartbeat::Details;
+use workfleet_heartbeat::{Details, HeartbeaterRegistry};
 use workfleet_wire::Kind;
 
 use super::exchange::{Exchange, Receiver};
@@ -28,7 +28,7 @@ use crate::{
     extension::{Extensions, SendToManager},
     failure::{Failed, FailureCause},
     guards::guarded,
-    heartbeat::TaskHeartbeatError,
+    heartbeat::{HeartbeatersError, TaskHeartbeatError},
     ids::ManagerId,
     kinds,
     message::EncodedMessage,
@@ -279,6 +279,13 @@ impl Host for ThreadWorker {
 
     fn flush(&self, _attempt: Attempt) -> Result<(), MessageSendError> {
         if self.is_copy() { Err(MessageSendError::AttemptEnded) } else { Ok(()) }
+    }
+
+    fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError> {
+        if self.is_copy() {
+            return Err(HeartbeatersError::ManagerGone);
+        }
+        self.shared.heartbeaters.get()
     }
 
     fn extensions(&self) -> &Extensions {

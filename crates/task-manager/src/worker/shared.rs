@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use workfleet_heartbeat::{Details, cores::ThrottleLimits};
+use workfleet_heartbeat::{Details, HeartbeaterRegistry, cores::ThrottleLimits};
 use workfleet_wire::{Decoder, Kind};
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     extension::{Extensions, SendToManager},
-    heartbeat::TaskHeartbeatError,
+    heartbeat::{HeartbeatersError, TaskHeartbeatError},
     ids::ManagerId,
     kinds,
     message::EncodedMessage,
@@ -181,6 +181,10 @@ impl Host for Worker {
 
     fn send(&self, attempt: Attempt, message: EncodedMessage) -> Result<(), MessageSendError> {
         self.send_message(attempt.lease, &message)
+    }
+
+    fn heartbeaters(&self) -> Result<Arc<dyn HeartbeaterRegistry>, HeartbeatersError> {
+        Err(HeartbeatersError::InWorkerProcess)
     }
 
     fn extensions(&self) -> &Extensions {

@@ -50,6 +50,7 @@ use super::{
     closing::Closing, given_up::GivenUp, report::Left, services::Services, submission_queue::SubmissionQueue,
 };
 use crate::{
+    heartbeaters::HeartbeatersOfManager,
     ids::ManagerId,
     inbox::{Inbox, InboxOverflow},
     registry::index::Index,
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) mode: watch::Sender<Mode>,
     pub(super) closing: Closing,
     pub(crate) services: Services,
+    pub(crate) heartbeaters: HeartbeatersOfManager,
     /// Events are found by name among those of this pool.
     _names: Scope,
     pub(super) left: Mutex<Left>,
@@ -134,6 +136,7 @@ impl Shared {
             mode: watch::Sender::new(Mode::Running),
             closing: Closing::new(),
             services: Services(setup.services),
+            heartbeaters: HeartbeatersOfManager::default(),
             _names: remote::open_scope(id.to_bits()),
             left: Mutex::new(Left::new(setup.return_limit)),
             slots: watch::Sender::new(0),
