@@ -86,6 +86,35 @@ impl Chain {
         Self::default()
     }
 
+    /// A chain of tasks of one type, in the order in which they come: the same as [`then`](Self::then) for each. Of no tasks, it is
+    /// a chain without links. Tasks of other types, or more sequences as chains of their own, go behind it by `then`.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use workfleet_task_manager::{Chain, Registry, Task, TaskContext, TaskError, TaskSpec, ThreadManager};
+    /// # #[derive(Debug, Serialize, Deserialize)]
+    /// # struct Count(String);
+    /// # impl TaskSpec for Count {
+    /// #     const NAME: &'static str = "count";
+    /// #     type Output = usize;
+    /// # }
+    /// # impl Task for Count {
+    /// #     fn run(self, _cx: &TaskContext) -> Result<usize, TaskError> { Ok(self.0.len()) }
+    /// # }
+    /// let manager = ThreadManager::builder(Registry::new().task::<Count>()).start()?;
+    /// let pages = ["a", "page", "after", "another"];
+    /// let chain = Chain::of(pages.into_iter().map(|page| Count(page.into())))?;
+    /// let outputs = manager.submit(chain)?.wait()?;
+    /// assert_eq!(outputs.all::<Count>()?, [1, 4, 5, 7]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A task does not travel, as for `then`: the first that does not ends this, and the rest is not looked at.
+    pub fn of<T: TaskSpec>(tasks: impl IntoIterator<Item = T>) -> Result<Self, EncodeError> {
+        tasks.into_iter().try_fold(Self::new(), |chain, task| chain.then(&task))
+    }
+
     /// Adds a task to the end.
     ///
     /// # Errors
@@ -239,6 +268,17 @@ impl ChainOutputs {
         let len = self.outputs.len();
         let output = self.outputs.get(index).ok_or(ChainOutputError::NoLink { index, len })?;
         message::decode(output).map_err(|source| ChainOutputError::Decode { index, source })
+    }
+
+    /// What all links yielded, in their order: for a chain of one type, such as [`Chain::of`] makes. Nothing if there were no links.
+    ///
+    /// # Errors
+    /// [`ChainOutputError::Decode`]: an output does not decode as that of a `T`.
+    pub fn all<T: TaskSpec>(&self) -> Result<Vec<T::Output>, ChainOutputError>
+    where
+        T::Output: DeserializeOwned,
+    {
+        (0..self.outputs.len()).map(|index| self.get::<T>(index)).collect()
     }
 
     /// How many links there were.

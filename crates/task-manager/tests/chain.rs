@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use support::{alone, process::signal_itself, task::task, tasks::Text};
 use workfleet_task_manager::{
-    AsyncTask, Chain, ChainOutputError, ChainOutputs, ClosePolicy, FailureCause, FailureReport, MessageError,
-    Pool, Priority, Registry, TaskContext, TaskError, TaskFailure, TaskSpec,
+    AsyncTask, CHAIN_NESTING_LIMIT, Chain, ChainOutputError, ChainOutputs, ClosePolicy, FailureCause,
+    FailureReport, MessageError, Pool, Priority, Registry, TaskContext, TaskError, TaskFailure, TaskSpec,
 };
 
 /// Says something.
@@ -189,6 +189,8 @@ on_both!(
     an_asynchronous_link_runs_beside_other_asynchronous_tasks,
     the_children_of_all_links_are_counted_together,
     ten_thousand_links_run_in_order,
+    a_chain_of_a_sequence_runs_in_its_order_and_yields_all_outputs,
+    a_chain_of_an_empty_sequence_does_nothing,
     chains_within_chains_a_hundred_deep,
     a_chain_has_one_priority,
 );
@@ -389,6 +391,39 @@ fn ten_thousand_links_run_in_order(kind: Kind) {
     for n in 0..LINKS {
         assert_eq!(outputs.get::<Double>(2 * n as usize + 1).expect("it is there"), 2 * n);
     }
+}
+
+fn a_chain_of_a_sequence_runs_in_its_order_and_yields_all_outputs(kind: Kind) {
+    let manager = start!(kind, registry(), workers(2));
+    let chain = Chain::of(["one", "two", "three"].map(|text| Say(text.to_owned()))).expect("they travel");
+    assert_eq!(format!("{chain:?}"), "Chain[say, say, say]");
+    run(&manager, chain).expect("it is done");
+    assert_eq!(texts(&manager), ["one", "two", "three"]);
+
+    let numbers = Chain::of((1..6).map(Double)).expect("they travel");
+    assert_eq!(numbers, (1..6).fold(Chain::new(), |chain, n| chain.with(Double(n))));
+    let outputs = run(&manager, numbers).expect("it is done");
+    assert_eq!(outputs.all::<Double>().expect("they are numbers"), [2, 4, 6, 8, 10]);
+    assert!(matches!(outputs.all::<Reverse>(), Err(ChainOutputError::Decode { index: 0, .. })));
+
+    // More of other types, and sequences, behind it.
+    let more = Chain::of([Double(1)]).expect("it travels").with(Reverse("owt".into()));
+    let more = more.with(Chain::of([Double(2), Double(3)]).expect("they travel"));
+    let outputs = run(&manager, more).expect("it is done");
+    assert_eq!(outputs.get::<Chain>(2).expect("a chain").all::<Double>().expect("two numbers"), [4, 6]);
+
+    // All or none: the sequence is asked for nothing behind one that does not travel.
+    let deepest = (0..CHAIN_NESTING_LIMIT).fold(Chain::new(), |inner, _| Chain::new().with(inner));
+    let nothing = std::iter::from_fn(|| unreachable!("it is asked for more"));
+    Chain::of(std::iter::once(deepest).chain(nothing)).expect_err("it is too deep for a link");
+}
+
+fn a_chain_of_an_empty_sequence_does_nothing(kind: Kind) {
+    let manager = start!(kind, registry(), workers(1));
+    let chain = Chain::of(std::iter::empty::<Double>()).expect("there is nothing to encode");
+    assert_eq!((&chain, chain.is_empty()), (&Chain::new(), true));
+    let outputs = run(&manager, chain).expect("there is nothing to fail");
+    assert_eq!(outputs.all::<Double>().expect("there is nothing to decode"), []);
 }
 
 fn chains_within_chains_a_hundred_deep(kind: Kind) {
