@@ -26,13 +26,13 @@ use crate::{
 /// changes its meaning; a field that comes, goes, moves or changes its type; a variant that comes, goes or moves. That
 /// holds for the types within a frame as well ([`Failed`], [`Details`]), and for the frames of events and heartbeats
 /// ([`EVENT_KINDS`]), which have no version of their own. Do not raise it for what one side does with a frame that it has read.
-pub(crate) const VERSION: u16 = 7;
+pub(crate) const VERSION: u16 = 8;
 
 /// What a worker exits with that could not start.
 pub(crate) const EXIT_CODE: i32 = 70;
 
 /// Manager → worker, first: who the worker is. With the frame's first byte comes the status page that it publishes its running
-/// attempt in, and then a file with the values for its sessions, if there are any.
+/// attempt in, then its standard output, if that was held back, and then a file with the values for its sessions, if there are any.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Welcome {
     pub(crate) registry_digest: u64,
@@ -47,6 +47,8 @@ pub(crate) struct Welcome {
     pub(crate) throttle: Throttle,
     /// Whether failures have backtraces.
     pub(crate) backtraces: bool,
+    /// Whether its standard output comes behind the status page.
+    pub(crate) holds_stdout: bool,
 }
 
 /// How often an attempt's heartbeats go out: [`ThrottleLimits`], as they travel.

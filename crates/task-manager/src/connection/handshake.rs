@@ -47,7 +47,12 @@ impl From<Violation> for HandshakeFailed {
 
 impl Terms {
     /// The first thing that a worker of this name reads.
-    pub(crate) fn welcome(&self, shared: &Shared, worker: &str) -> Result<Vec<u8>, EncodeError> {
+    pub(crate) fn welcome(
+        &self,
+        shared: &Shared,
+        worker: &str,
+        holds_stdout: bool,
+    ) -> Result<Vec<u8>, EncodeError> {
         let welcome = Welcome {
             registry_digest: self.registry.digest(),
             worker: worker.to_owned(),
@@ -58,6 +63,7 @@ impl Terms {
             async_tasks: self.async_tasks,
             throttle: self.throttle.into(),
             backtraces: self.backtraces,
+            holds_stdout,
         };
         let mut greeting = Vec::new();
         protocol::push_greeting(kinds::WELCOME, protocol::VERSION, &welcome, &mut greeting)?;

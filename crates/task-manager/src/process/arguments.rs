@@ -18,7 +18,7 @@ use rustix::{
     process::{Pid, Signal, kill_process_group},
 };
 
-use super::program::{own_program, own_program_start};
+use super::program::{Arguments, own_program, own_program_start};
 use crate::{
     markers::origin,
     sys::{descriptor, naming::Naming},
@@ -40,9 +40,9 @@ pub(super) fn are_known() -> bool {
 ///
 /// # Errors
 /// This program could not be asked for its tests.
-pub(super) fn of_a_worker(limit: Duration) -> io::Result<Vec<OsString>> {
+pub(super) fn of_a_worker(limit: Duration) -> io::Result<Arguments> {
     let test = match entry::of_this_program() {
-        Entry::Main => return Ok(env::args_os().skip(1).collect()),
+        Entry::Main => return Ok(Arguments::given(env::args_os().skip(1).collect())),
         Entry::Test(name) => name,
         Entry::Unknown => match find_test(limit)? {
             Some(name) => {
@@ -54,7 +54,8 @@ pub(super) fn of_a_worker(limit: Duration) -> io::Result<Vec<OsString>> {
         },
     };
     // The harness must not catch what the worker prints, nor run a test whose name only contains this one.
-    Ok([test.as_str(), "--exact", "--nocapture"].map(OsString::from).into())
+    let list = [test.as_str(), "--exact", "--nocapture"].map(OsString::from).into();
+    Ok(Arguments { list, are_for_harness: true })
 }
 
 /// Asks this program, which should be a test binary, for the test that makes a worker of it.

@@ -14,7 +14,12 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use workfleet_heartbeat::{cores::ThrottleLimits, runtime_thread};
 
-use super::{ProcessManager, arguments, logs::Logs, program::Program, worker_slot::Plan};
+use super::{
+    ProcessManager, arguments,
+    logs::Logs,
+    program::{Arguments, Program},
+    worker_slot::Plan,
+};
 use crate::{
     connection::Terms,
     events::Events,
@@ -58,7 +63,7 @@ pub struct ProcessManagerBuilder {
     silence_limit: Duration,
     throttle: ThrottleLimits,
     program: Option<PathBuf>,
-    arguments: Option<Vec<OsString>>,
+    arguments: Option<Arguments>,
 }
 
 impl ProcessManager {
@@ -156,7 +161,7 @@ impl ProcessManagerBuilder {
     /// [`init`](crate::init) does the same in a worker. In a test binary, they tell the harness to run only the test of
     /// [`test_worker!`](crate::test_worker).
     pub fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.arguments = Some(arguments.into_iter().map(Into::into).collect());
+        self.arguments = Some(Arguments::given(arguments.into_iter().map(Into::into).collect()));
         self
     }
 
@@ -193,7 +198,7 @@ impl ProcessManagerBuilder {
     }
 
     /// Asks a test binary for its entry, on a thread of its own: that takes as long as the binary takes to list its tests.
-    async fn find_arguments(&self, deadline: Instant) -> Result<Vec<OsString>, ManagerStartError> {
+    async fn find_arguments(&self, deadline: Instant) -> Result<Arguments, ManagerStartError> {
         let limit = self.settings.limits.init;
         let asked = start_patiently(deadline, || {
             let (tell, told) = oneshot::channel();

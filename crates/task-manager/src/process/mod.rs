@@ -5,6 +5,7 @@
 
 mod arguments;
 mod builder;
+mod held_stdout;
 mod logs;
 mod program;
 pub(crate) mod reap;

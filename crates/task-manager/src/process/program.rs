@@ -15,7 +15,22 @@ use crate::{markers::origin, sys::naming::Naming};
 pub(crate) struct Program {
     /// This process's own program if there is none.
     pub(super) path: Option<PathBuf>,
-    pub(super) arguments: Vec<OsString>,
+    pub(super) arguments: Arguments,
+}
+
+/// The arguments of a worker process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Arguments {
+    pub(super) list: Vec<OsString>,
+    /// They are for a test harness, which prints before the entry is reached.
+    pub(super) are_for_harness: bool,
+}
+
+impl Arguments {
+    /// As a program has asked for.
+    pub(super) fn given(list: Vec<OsString>) -> Self {
+        Self { list, are_for_harness: false }
+    }
 }
 
 impl Program {
@@ -23,7 +38,7 @@ impl Program {
     pub(crate) fn command(&self) -> Command {
         let own = own_program();
         let mut command = Command::new(self.path.as_ref().unwrap_or(&own));
-        command.args(&self.arguments);
+        command.args(&self.arguments.list);
         origin::prepare(&mut command);
         if self.path.is_none()
             && let Some(name) = std::env::args_os().next()

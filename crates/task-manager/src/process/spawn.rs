@@ -5,7 +5,8 @@
 //!   with this process's memory.
 //! - A child leads a process group of its own, so that the processes that its tasks start can be killed with it. The
 //!   group is killed before the child is reaped: until then no other group can get its number.
-//! - A child inherits three descriptors: the socket as standard input, and its output.
+//! - A child inherits three descriptors: the socket as standard input, and its output, or `/dev/null` while
+//!   that is held back.
 
 use std::{
     io::{self, ErrorKind},
@@ -22,7 +23,7 @@ use std::{
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::oneshot;
 
-use super::{program::Program, reap};
+use super::{held_stdout::HeldStdout, program::Program, reap};
 use crate::{
     failure::ExitStatus,
     guardian::{Guardian, Ward},
@@ -43,12 +44,13 @@ pub(super) struct Spawned {
     pub(super) stderr: Option<OwnedFd>,
 }
 
-/// Starts a worker process; `welcome` is the first thing it will read, with the file of the values for its sessions, once the
-/// guardian knows its process. Blocks for about a millisecond.
+/// Starts a worker process; `welcome` is the first thing it will read, with the output that was held back and the file of the
+/// values for its sessions, once the guardian knows its process. Blocks for about a millisecond.
 pub(super) fn spawn(
     program: &Program,
     guardian: &Arc<Guardian>,
     pipe_stdout: bool,
+    held_stdout: Option<HeldStdout>,
     welcome: &[u8],
     session_values: Option<&OwnedFd>,
 ) -> io::Result<Spawned> {
@@ -63,21 +65,28 @@ pub(super) fn spawn(
     command
         .env(markers::WORKER, marker)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(if pipe_stdout { Stdio::piped() } else { Stdio::inherit() })
+        .stdout(match (&held_stdout, pipe_stdout) {
+            (Some(_), _) => Stdio::null(),
+            (None, true) => Stdio::piped(),
+            (None, false) => Stdio::inherit(),
+        })
         .stderr(Stdio::piped());
     let mut child = program.named(command.spawn())?;
     // With it goes our copy of the worker's end, so that its death is the end of the connection.
     drop(command);
-    let stdout = child.stdout.take().map(OwnedFd::from);
+    let piped_stdout = child.stdout.take().map(OwnedFd::from);
     let stderr = child.stderr.take().map(OwnedFd::from);
     let process = Process::new(child, ward)?;
     // Nothing runs for this manager in a process that the guardian does not know.
-    let descriptors: Vec<_> = [&page_file].into_iter().chain(session_values).map(AsFd::as_fd).collect();
+    let theirs = held_stdout.as_ref().map(HeldStdout::theirs);
+    let descriptors: Vec<_> =
+        [page_file.as_fd()].into_iter().chain(theirs).chain(session_values.map(AsFd::as_fd)).collect();
     match socket::send_with_descriptors(&ours, welcome, &descriptors) {
         // It has died already, which shows when its greeting is waited for.
         Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
         sent => sent.naming("sendmsg to a worker")?,
     }
+    let stdout = held_stdout.map_or(piped_stdout, HeldStdout::into_ours);
     Ok(Spawned { process, socket: ours.into(), status_page, stdout, stderr })
 }
 

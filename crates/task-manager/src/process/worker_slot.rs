@@ -20,6 +20,7 @@ use workfleet_heartbeat::{cores::Patience, remote::Pins};
 use workfleet_scheduler::Kill;
 
 use super::{
+    held_stdout::HeldStdout,
     logs::{Logs, Taps},
     program::Program,
     spawn::{Process, Spawned, spawn},
@@ -100,14 +101,18 @@ impl worker_slot::Plan for Plan {
 async fn start(plan: &Plan, slot: usize, mode: &mut Receiver<Mode>) -> Result<Worker, StartFailure> {
     let shared = &plan.shared;
     let name: Arc<str> = worker_name(slot).into();
-    let greeting = plan.terms.welcome(shared, &name);
+    let holds_stdout = plan.program.arguments.are_for_harness;
+    let greeting = plan.terms.welcome(shared, &name, holds_stdout);
     let greeting =
         greeting.map_err(|error| StartFailure::spawn(io::Error::new(ErrorKind::InvalidInput, error)))?;
     let (program, guardian) = (plan.program.clone(), Arc::clone(&plan.guardian));
     let values = plan.session_values.clone();
     let pipe_stdout = plan.logs.takes_stdout();
     let log = plan.logs.of(slot);
-    let start = move || spawn(&program, &guardian, pipe_stdout, &greeting, values.as_deref());
+    let start = move || {
+        let held_stdout = holds_stdout.then(|| HeldStdout::new(pipe_stdout)).transpose()?;
+        spawn(&program, &guardian, pipe_stdout, held_stdout, &greeting, values.as_deref())
+    };
     let limits = &plan.terms.limits;
     let closing = changed(mode, Mode::Running);
     let spawned = in_turn(&plan.spawning, closing, limits.init, start).await;

@@ -26,6 +26,7 @@ fn frames() -> Vec<(Kind, Vec<u8>)> {
         throttle: ThrottleLimits { most: Duration::from_secs(8), without_timeout: Duration::from_secs(9) }
             .into(),
         backtraces: true,
+        holds_stdout: false,
     };
     let task = TaskFrame {
         lease,
@@ -87,7 +88,7 @@ fn layout() -> String {
 fn what_travels_is_what_this_version_says() {
     assert_eq!(
         (VERSION, layout().as_str()),
-        (7, LAYOUT),
+        (8, LAYOUT),
         "raise the version, then write down what is new here"
     );
 }
@@ -126,7 +127,7 @@ const LAYOUT: &str = "\
 73..=73 SCHEDULED [Never, Empty]
 74..=74 DONE_NEXT/TASK [Empty, Carries]
 80..=ff schedule [Carries, Never]
-0x01 (WELCOME): [01, 01, 77, 05, 02, 03, 04, 06, 08, 00, 09, 00, 01]
+0x01 (WELCOME): [01, 01, 77, 05, 02, 03, 04, 06, 08, 00, 09, 00, 01, 00]
 0x02 (CANCEL): [00, ac, 02]
 0x02 (CANCEL): [01]
 0x03 (RECALL): [01, 02]

@@ -57,7 +57,7 @@ fn receive_with(socket: impl AsFd, space: &mut [u8], flags: RecvFlags) -> io::Re
 }
 
 /// So many descriptors may come with the first bytes.
-const DESCRIPTORS: usize = 2;
+const DESCRIPTORS: usize = 3;
 
 /// Sends `bytes`, which a fresh socket has room for, together with at most [`DESCRIPTORS`].
 pub(crate) fn send_with_descriptors(

@@ -61,6 +61,10 @@ pub(crate) enum GreetError {
     Ended,
     #[error("the manager's status page did not come")]
     NoStatusPage,
+    #[error("the standard output that was held back did not come")]
+    NoStdout,
+    #[error("standard output could not be taken")]
+    Stdout(#[source] io::Error),
     #[error("its greeting could not be encoded")]
     Encode(#[from] EncodeError),
     #[error("{0}")]
@@ -80,6 +84,8 @@ readable!(GreetError {
     Registry,
     Ended,
     NoStatusPage,
+    NoStdout,
+    Stdout(error),
     Encode(error),
     Session(reason),
 });

@@ -93,8 +93,9 @@ fn become_worker(registry: &Registry) {
 ///
 /// Write it once in the test binary, with the registry that its managers use. It makes a test named `workfleet_worker`,
 /// which does nothing when it is run as a test. A worker process of a test binary runs only that test, by the arguments
-/// `workfleet_worker --exact --nocapture`; the arguments of the test run do not matter. Without this macro, a worker
-/// process runs no test, and its start fails.
+/// `workfleet_worker --exact --nocapture`; the arguments of the test run do not matter. What the
+/// harness prints there before (`running 1 test`) is dropped: a worker's output begins with its own. Without this macro, a
+/// worker process runs no test, and its start fails.
 ///
 /// To find the module of that test, the first manager runs the test binary with `--list`, which takes milliseconds. Do
 /// not call [`init`] in a test as well: then the manager takes `main` for the entry of its workers.

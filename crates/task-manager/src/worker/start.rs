@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io as std_io,
+    io::{self as std_io, Write},
     os::fd::OwnedFd,
     process,
     sync::{
@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use rustix::stdio::{dup2_stdin, stdin};
+use rustix::stdio::{dup2_stdin, dup2_stdout, stdin};
 use workfleet_wire::Decoder;
 
 use super::{
@@ -92,6 +92,10 @@ impl Worker {
         }
         let mut descriptors = descriptors.into_iter();
         let page = descriptors.next().ok_or(GreetError::NoStatusPage)?;
+        if welcome.holds_stdout {
+            let stdout = descriptors.next().ok_or(GreetError::NoStdout)?;
+            take_stdout(stdout).map_err(GreetError::Stdout)?;
+        }
         let session_values = descriptors.next().map(memory_file::content).transpose();
         let session_values = session_values.map_err(GreetError::Memory)?.unwrap_or_default();
         name::set(&format!("wf:{}", welcome.worker));
@@ -131,6 +135,13 @@ fn leave_stdin() -> std_io::Result<OwnedFd> {
     let null = File::open("/dev/null").naming("opening /dev/null")?;
     dup2_stdin(null).naming("dup2")?;
     Ok(socket)
+}
+
+/// Prints where a worker's output goes, and nothing of what the test harness has printed.
+fn take_stdout(stdout: OwnedFd) -> std_io::Result<()> {
+    // What it has not written yet goes to `/dev/null`, too.
+    std_io::stdout().flush()?;
+    dup2_stdout(stdout).naming("dup2")
 }
 
 /// Ends the process when its thread ends in whatever way: half a worker would be waited for.
