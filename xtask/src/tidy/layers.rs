@@ -6,17 +6,18 @@ use super::problem::Problem;
 use crate::workspace::{Dependency, Member, dependencies};
 
 /// Each crate by its directory, and the crates that it may depend on. A crate depends only on crates above it.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("fork", &[]),
     ("notice", &[]),
     ("panics", &[]),
     ("causes", &["panics"]),
+    ("signals", &["fork", "panics"]),
     ("wire", &["causes"]),
     ("shared-lock", &["causes", "fork", "panics", "wire"]),
     ("heartbeat", &["causes", "fork", "notice", "panics", "wire"]),
-    ("worker-lifecycle", &["causes", "fork", "notice", "panics"]),
+    ("worker-lifecycle", &["causes", "fork", "notice", "panics", "signals"]),
     ("scheduler", &["heartbeat", "worker-lifecycle"]),
-    ("task-manager", &["causes", "fork", "notice", "panics", "wire", "heartbeat", "scheduler"]),
+    ("task-manager", &["causes", "fork", "notice", "panics", "signals", "wire", "heartbeat", "scheduler"]),
     ("engine", &["causes", "shared-lock"]),
     ("broker", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "engine"]),
     ("facade", &["wire", "shared-lock", "heartbeat", "worker-lifecycle", "task-manager", "engine", "broker"]),

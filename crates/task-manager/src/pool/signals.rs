@@ -1,32 +1,20 @@
 //! Ctrl-C and SIGTERM: the first closes a pool, the next ends the process.
 //!
 //! Invariants:
-//! - A signal never does nothing. The first one closes the pool. It also arms the handler, which ends the process at the second.
-//! - The handler does nothing but that. Closing is asked for on a thread of its own, which no task and no caller can block.
+//! - Closing is asked for on the watch's own thread, which no task and no caller can block.
 //! - A pool is not kept by its watch.
 
 use std::{
     fmt, io,
     sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        Arc, Weak,
+        atomic::{AtomicI32, Ordering},
     },
-    thread::{self, JoinHandle},
 };
 
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    flag,
-    iterator::{Handle, Signals},
-};
-use workfleet_fork::Home;
+use workfleet_signals::{Heard, SIGNAL_CODE, Second, Watch};
 
 use super::{ClosePolicy, Pool, Shared};
-
-const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
-
-/// What a shell adds to the number of the signal that ended a program.
-const SIGNAL_CODE: i32 = 128;
 
 impl Pool {
     /// Closes the manager by `policy` at the first SIGINT (Ctrl-C) or SIGTERM. The second ends the process at once, with
@@ -37,11 +25,15 @@ impl Pool {
     /// still has to [close](Self::close) the pool, which waits for the workers and returns the report. At the second
     /// signal, the workers end as if the program had been killed.
     ///
-    /// Signals belong to the whole process. So use this for one pool at a time, and drop one [`SignalWatch`] before you
-    /// make the next. Do not combine it with other code that catches these signals for the rest of the process, such as
-    /// `run_until_signal` of `workfleet-worker-lifecycle`. After the watch is dropped, a signal ends the process at
-    /// once, with the same exit code. After the pool has closed, the first signal is only kept for
+    /// Signals belong to the whole process, and so does the count of them. All pools that are watched get the same first
+    /// signal, and so does a worker that `run_until_signal` of `workfleet-worker-lifecycle` runs in the same program. A watch
+    /// that begins after the first signal gets it at once, and its pool closes. The second signal ends the process at once,
+    /// also while such a worker stops. After the last watch is dropped and `run_until_signal` has returned, a signal ends the
+    /// process, with the same exit code. After the pool has closed, the first signal is only kept for
     /// [`SignalWatch::signal`].
+    ///
+    /// Do not combine this with other code that catches these signals for the rest of the process, such as `ctrlc` or
+    /// `tokio::signal`.
     ///
     /// ```no_run
     /// # use serde::{Deserialize, Serialize};
@@ -82,32 +74,23 @@ impl Pool {
 pub struct SignalWatch {
     /// The number of the first signal; 0 before.
     first: Arc<AtomicI32>,
-    ends_process: Arc<AtomicBool>,
-    signals: Handle,
-    thread: Option<JoinHandle<()>>,
-    /// A fork has no such thread.
-    home: Home,
+    _watch: Watch,
 }
 
 impl SignalWatch {
     fn begin(pool: Weak<Shared>, policy: ClosePolicy) -> io::Result<Self> {
-        let ends_process = ends_process()?;
-        let mut signals = Signals::new(SIGNALS)?;
-        // In this order: no signal is left to its default, and none ends the process that is for the pool.
-        ends_process.store(false, Ordering::SeqCst);
-        let (handle, first) = (signals.handle(), Arc::new(AtomicI32::new(0)));
+        let first = Arc::new(AtomicI32::new(0));
         let came = Arc::clone(&first);
-        let listen = move || {
+        let listen = move |mut heard: Heard| {
             // None once the watch has ended.
-            let Some(signal) = signals.forever().next() else { return };
+            let Some(signal) = heard.first() else { return };
             came.store(signal, Ordering::Release);
             if let Some(shared) = pool.upgrade() {
                 shared.ask_to_close(policy);
             }
         };
-        let spawned = thread::Builder::new().name("workfleet-signals".into()).spawn(listen);
-        let thread = spawned.inspect_err(|_| ends_process.store(true, Ordering::SeqCst))?;
-        Ok(Self { first, ends_process, signals: handle, thread: Some(thread), home: Home::here() })
+        let watch = Watch::begin("workfleet-signals", Second::EndsProcess, listen)?;
+        Ok(Self { first, _watch: watch })
     }
 
     /// The signal that has closed the pool, by its number; none if there was none yet.
@@ -125,42 +108,8 @@ impl SignalWatch {
     }
 }
 
-impl Drop for SignalWatch {
-    fn drop(&mut self) {
-        self.ends_process.store(true, Ordering::SeqCst);
-        if !self.home.is_here() {
-            return;
-        }
-        self.signals.close();
-        // A waker that closing has woken may be what drops this, on that very thread.
-        let is_own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
-        if let Some(thread) = self.thread.take().filter(|thread| !is_own(thread))
-            && let Err(panic) = thread.join()
-        {
-            workfleet_panics::discard(panic);
-        }
-    }
-}
-
 impl fmt::Debug for SignalWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignalWatch").field("signal", &self.signal()).finish_non_exhaustive()
     }
-}
-
-/// Whether a signal ends the process in its handler: while no watch listens, and from a watch's first signal on. Registered for
-/// good when first needed: what catches a signal cannot give it back its default.
-fn ends_process() -> io::Result<Arc<AtomicBool>> {
-    static REGISTERED: OnceLock<Result<Arc<AtomicBool>, io::ErrorKind>> = OnceLock::new();
-    let register = || {
-        let ends_process = Arc::new(AtomicBool::new(true));
-        for signal in SIGNALS {
-            // In this order: the first signal of a watch finds the flag unset, and sets it. Until a watch has begun, it is set.
-            flag::register_conditional_shutdown(signal, SIGNAL_CODE + signal, Arc::clone(&ends_process))?;
-            flag::register(signal, Arc::clone(&ends_process))?;
-        }
-        Ok(ends_process)
-    };
-    let registered = REGISTERED.get_or_init(|| register().map_err(|error: io::Error| error.kind()));
-    registered.clone().map_err(io::Error::from)
 }

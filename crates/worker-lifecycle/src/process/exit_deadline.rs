@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use signal_hook::low_level;
-
 use crate::{clock::FAR, reference::WorkerRef};
 
 /// What the process exits with: as after a stop that had to be forced.
@@ -41,7 +39,7 @@ pub(super) fn arm(worker: WorkerRef, limit: Duration) -> io::Result<()> {
         if said.is_ok() {
             wait(EXIT_LIMIT);
         }
-        low_level::exit(EXIT_CODE);
+        workfleet_signals::exit_at_once(EXIT_CODE);
     })?;
     Ok(())
 }

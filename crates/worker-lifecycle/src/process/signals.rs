@@ -3,26 +3,20 @@
 //! Invariants:
 //! - Signals are heard on a thread of their own, so that a worker which blocks its runtime holds up none of this.
 //! - Every signal has an effect. Signals before the first has been served count as the first, then the next is the second. After
-//!   the second, and once the worker has ended, a signal ends the process at once.
+//!   the second, and once the worker has ended and nobody else in the program watches, a signal ends the process at once.
 
 use std::{
     io, process,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        Arc,
+        atomic::{AtomicI32, Ordering},
         mpsc,
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    flag,
-    iterator::{Handle, Signals},
-};
 use tokio::sync::Notify;
-use workfleet_panics::discard;
+use workfleet_signals::{Heard, SIGNAL_CODE, Second, Watch};
 
 use super::exit_deadline;
 use crate::{
@@ -35,9 +29,6 @@ use crate::{
     worker::IntoWorker,
 };
 
-/// What a shell adds to the number of the signal that ended a program.
-const SIGNAL_CODE: i32 = 128;
-
 /// How long an aborted worker has to end after the second signal, before the process is ended without it.
 const ABORT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -45,8 +36,10 @@ const ABORT_LIMIT: Duration = Duration::from_secs(1);
 /// [shuts it down](WorkerRef::shutdown), and the second [aborts](WorkerRef::abort) it. If it blocks its thread, so that it
 /// has not ended a second later, the second signal ends the process with 128 and the signal's number.
 ///
-/// Signal handling is the process's: call this once at a time, in `main`. From the end on, a signal ends the process on
-/// the spot.
+/// Signals are the process's, and so are first and second: a pool of `workfleet-task-manager` that is watched by `close_on_signal` in the
+/// same program closes at the same first signal, and the second then ends the process at once, whatever the worker still does. If the
+/// first has come before this is called, and somebody who heard it still watches, the worker is stopped as it starts. From the end
+/// on, if nobody else watches, a signal ends the process on the spot.
 ///
 /// ```no_run
 /// use workfleet_worker_lifecycle::{WorkerFunction, Workers, run_until_signal};
@@ -119,8 +112,8 @@ pub async fn run_until_signal_with<Kind>(
     options: RunOptions,
 ) -> Result<RunEnded, RunError> {
     let handle = WorkerHandle::new(worker);
-    let watch = Watch::begin(&handle, options).map_err(RunError::Signals)?;
-    let first = Arc::clone(&watch.first);
+    let listening = Listening::begin(&handle, options).map_err(RunError::Signals)?;
+    let first = Arc::clone(&listening.first);
     let life = async {
         match handle.startup().await {
             // If it was stopped before it was up, that is how it ended.
@@ -132,7 +125,7 @@ pub async fn run_until_signal_with<Kind>(
         ended = life => Ok(ended?),
         () = first.notified() => handle.shutdown().await,
     };
-    Ok(RunEnded { outcome, second_signal: watch.end() })
+    Ok(RunEnded { outcome, second_signal: listening.end() })
 }
 
 /// Why [`run_until_signal`] did not run a worker.
@@ -198,41 +191,19 @@ impl std::fmt::Display for RunEnded {
     }
 }
 
-/// Whether a signal ends the process on the spot, in its handler. Registered for good when first needed: what catches a
-/// signal cannot give it back its default.
-fn on_the_spot() -> io::Result<Arc<AtomicBool>> {
-    static REGISTERED: OnceLock<Result<Arc<AtomicBool>, io::ErrorKind>> = OnceLock::new();
-    let register = || {
-        let is_armed = Arc::new(AtomicBool::new(true));
-        for signal in [SIGINT, SIGTERM] {
-            flag::register_conditional_shutdown(signal, SIGNAL_CODE + signal, Arc::clone(&is_armed))?;
-        }
-        Ok(is_armed)
-    };
-    let registered = REGISTERED.get_or_init(|| register().map_err(|error: io::Error| error.kind()));
-    registered.clone().map_err(io::Error::from)
-}
-
-/// The thread that hears signals while a worker runs.
-struct Watch {
+/// Hears signals while a worker runs.
+struct Listening {
     /// Notified by the first signal.
     first: Arc<Notify>,
     /// The number of the second signal; 0 if there was none.
     second: Arc<AtomicI32>,
-    is_on_the_spot: Arc<AtomicBool>,
-    signals: Handle,
-    /// Dropped when the worker has ended.
+    /// Dropped when the worker has ended, before the watch: its thread may wait for that.
     running: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    watch: Option<Watch>,
 }
 
-impl Watch {
+impl Listening {
     fn begin(worker: &WorkerRef, options: RunOptions) -> io::Result<Self> {
-        let is_on_the_spot = on_the_spot()?;
-        let signals = Signals::new([SIGINT, SIGTERM])?;
-        // In this order: no signal is left to its default, and none ends the process that is for the worker.
-        is_on_the_spot.store(false, Ordering::SeqCst);
-        let handle = signals.handle();
         let (running, ended) = mpsc::channel();
         let (first, second) = (Arc::new(Notify::new()), Arc::new(AtomicI32::new(0)));
         let listener = Listener {
@@ -240,19 +211,10 @@ impl Watch {
             options,
             first: Arc::clone(&first),
             second: Arc::clone(&second),
-            is_on_the_spot: Arc::clone(&is_on_the_spot),
             ended,
         };
-        let spawned = thread::Builder::new().name("signals".into()).spawn(move || listener.listen(signals));
-        let thread = spawned.inspect_err(|_| is_on_the_spot.store(true, Ordering::SeqCst))?;
-        Ok(Self {
-            first,
-            second,
-            is_on_the_spot,
-            signals: handle,
-            running: Some(running),
-            thread: Some(thread),
-        })
+        let watch = Watch::begin("signals", Second::IsHeard, move |heard| listener.listen(heard))?;
+        Ok(Self { first, second, running: Some(running), watch: Some(watch) })
     }
 
     /// The worker has ended. Returns the second signal, if there was one.
@@ -264,17 +226,12 @@ impl Watch {
     }
 
     fn close(&mut self) {
-        self.is_on_the_spot.store(true, Ordering::SeqCst);
-        self.signals.close();
         self.running.take();
-        if let Some(thread) = self.thread.take() {
-            // It wakes whoever waits for the worker. What a waker panics with is on standard error.
-            discard(thread.join());
-        }
+        self.watch.take();
     }
 }
 
-impl Drop for Watch {
+impl Drop for Listening {
     fn drop(&mut self) {
         self.close();
     }
@@ -285,14 +242,12 @@ struct Listener {
     options: RunOptions,
     first: Arc<Notify>,
     second: Arc<AtomicI32>,
-    is_on_the_spot: Arc<AtomicBool>,
     ended: mpsc::Receiver<()>,
 }
 
 impl Listener {
-    fn listen(self, mut signals: Signals) {
-        let mut heard = signals.forever();
-        let Some(signal) = heard.next() else { return };
+    fn listen(self, mut heard: Heard) {
+        let Some(signal) = heard.first() else { return };
         tracing::info!(signal, "stopping");
         self.worker.stop_within_grace(StoppedBy::Signal(signal));
         if let Some(margin) = self.options.exit_margin {
@@ -303,10 +258,10 @@ impl Listener {
         }
         self.first.notify_one();
 
-        let Some(signal) = heard.next() else { return };
+        let Some(signal) = heard.second() else { return };
         tracing::warn!(signal, "aborting");
         self.second.store(signal, Ordering::SeqCst);
-        self.is_on_the_spot.store(true, Ordering::SeqCst);
+        heard.arm();
         self.worker.abort_for(StoppedBy::Signal(signal));
         if self.ended.recv_timeout(ABORT_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
             workfleet_notice::error!("a worker is stuck: ending the process without it");
