@@ -20,6 +20,12 @@ use crate::{context::TaskContext, error::TaskError, task::TaskSpec};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task that runs on its worker's thread",
+    label = "`Task` is not implemented for `{Self}`",
+    note = "if `{Self}` implements `AsyncTask`, register it by `async_task::<{Self}>()`, and in place await its `run`",
+    note = "otherwise implement `Task`: `fn run(self, cx: &TaskContext) -> Result<Self::Output, TaskError>`"
+)]
 pub trait Task: TaskSpec {
     /// Does the work. It runs on the worker's task thread and may block.
     ///
@@ -60,6 +66,12 @@ pub trait Task: TaskSpec {
 /// }
 /// let registry = Registry::new().async_task::<Resolve>();
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an asynchronous task",
+    label = "`AsyncTask` is not implemented for `{Self}`",
+    note = "if `{Self}` implements `Task`, register it by `task::<{Self}>()`",
+    note = "otherwise implement `AsyncTask`: `async fn run(self, cx: &TaskContext) -> Result<Self::Output, TaskError>`"
+)]
 pub trait AsyncTask: TaskSpec {
     /// Does the work. It should not block: the other tasks of its worker would wait.
     ///

@@ -29,6 +29,11 @@ pub const NAME_LIMIT_BYTES: usize = 1024;
 ///     const NAME: &'static str = "progress";
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a type of message",
+    label = "`TaskMessage` is not implemented for `{Self}`",
+    note = "a message is a type of your own that derives `Serialize` and `Deserialize` and implements `TaskMessage`: its name; put a plain value into such a type"
+)]
 pub trait TaskMessage: Serialize + DeserializeOwned + Send + 'static {
     /// The name that stands for this type in every process of the fleet; at most [`NAME_LIMIT_BYTES`] long, or the program
     /// does not compile.

@@ -38,6 +38,12 @@ use crate::cut::floor_char_boundary;
 ///     type Output = u64;
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task",
+    label = "`TaskSpec` is not implemented for `{Self}`",
+    note = "a task is a type of your own that derives `Debug`, `Serialize` and `Deserialize` and implements `TaskSpec`: its name, and the type of its output",
+    note = "give the task itself: neither a reference to it, nor a closure"
+)]
 pub trait TaskSpec: Serialize + DeserializeOwned + fmt::Debug + Send + 'static {
     /// The name that stands for this type in every process of the fleet; unique within a [`Registry`](crate::Registry).
     const NAME: &'static str;

@@ -153,6 +153,12 @@ impl Made {
 /// What can be started: every [`Worker`], and every function from a [`WorkerContext`] to a future.
 ///
 /// `Kind` tells the two apart and is never named. The future's output is `()` or a `Result<(), E>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a worker",
+    label = "neither a `Worker` nor a function from a `WorkerContext` to a future",
+    note = "a function that is a worker takes its context and says so: `|cx: WorkerContext| async move {{ … }}`; its output is `()` or a `Result<(), E>`",
+    note = "for a function without a context that is called again and again, use `WorkerFunction::new`"
+)]
 pub trait IntoWorker<Kind>: Send {
     /// The worker that it becomes.
     type Worker: Worker;

@@ -118,6 +118,16 @@ impl Registry {
 
     /// Adds a type of task. Adding the same type twice changes nothing; adding another under the same name makes
     /// `start` and `init` fail with [`RegistryError::DuplicateName`].
+    ///
+    /// An [`AsyncTask`] goes to [`async_task`](Self::async_task) instead; this does not compile, and says so:
+    ///
+    /// ```compile_fail,E0277
+    /// use workfleet_task_manager::{AsyncTask, Registry};
+    ///
+    /// fn register<T: AsyncTask>() -> Registry {
+    ///     Registry::new().task::<T>()
+    /// }
+    /// ```
     #[must_use]
     pub fn task<T: Task>(self) -> Self {
         self.add::<T>(Entry::of::<T>())

@@ -151,6 +151,12 @@ impl fmt::Debug for ChildSpec {
 }
 
 /// What can be a child: a [`ChildSpec`], or anything that can be started, which then lives once.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a child of a group",
+    label = "neither a `ChildSpec`, nor a `Worker`, nor a function from a `WorkerContext` to a future",
+    note = "a function that is a worker takes its context and says so: `|cx: WorkerContext| async move {{ … }}`; its output is `()` or a `Result<(), E>`",
+    note = "what is to be restarted is given by a function that makes it: `ChildSpec::new(|| worker)`"
+)]
 pub trait IntoChild<Kind> {
     /// Becomes a child.
     fn into_child(self) -> ChildSpec;
