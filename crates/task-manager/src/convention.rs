@@ -199,6 +199,8 @@ fn errors_of_workers() {
         GreetError::Registry => GreetError::Registry,
         GreetError::Ended => GreetError::Ended,
         GreetError::NoStatusPage => GreetError::NoStatusPage,
+        GreetError::NoStdout => GreetError::NoStdout,
+        GreetError::Stdout(_) => GreetError::Stdout(not_found()),
         GreetError::Encode(_) => GreetError::Encode(refused()),
         GreetError::Session(_) => GreetError::Session(text()),
     });
