@@ -27,7 +27,8 @@ impl HeldStdout {
             let (ours, theirs) = io::pipe().naming("pipe")?;
             return Ok(Self { theirs: theirs.into(), ours: Some(ours) });
         }
-        let theirs = match fcntl_dupfd_cloexec(stdio::stdout(), 3) {
+        // A lowest number at the limit of descriptors would be an invalid argument, and not a shortage that may pass.
+        let theirs = match fcntl_dupfd_cloexec(stdio::stdout(), 0) {
             Ok(theirs) => theirs,
             // This program has closed it: nothing is printed anywhere.
             Err(rustix::io::Errno::BADF) => descriptor::null()?.into(),
