@@ -63,7 +63,11 @@ impl Drop for Alone {
         if !thread::panicking() {
             assert_no_child_left();
             // A thread that was joined may still be listed for an instant; one that is left hangs the test.
-            until(|| pool_threads().is_empty());
+            // One that was abandoned before it began to wait for the end of its test is told again.
+            until(|| {
+                tasks::end_the_abandoned();
+                pool_threads().is_empty()
+            });
         }
     }
 }
